@@ -1,0 +1,68 @@
+"""The id of the request that is being served: read from its headers or made, kept in a context variable."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from contextvars import ContextVar
+
+DEFAULT_HEADER = "X-Request-ID"
+
+request_id_context: ContextVar[str | None] = ContextVar("request_id", default=None)
+"""The id of the request that is being served here; ``None`` outside of one."""
+
+# Visible ASCII without spaces can go into a header, a log line and a shell without quoting.
+_valid = re.compile(r"[\x21-\x7e]{1,128}").fullmatch
+# https://www.w3.org/TR/trace-context/#traceparent-header
+_traceparent = re.compile(
+    r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}.*"
+).fullmatch
+
+
+def get_request_id() -> str | None:
+    """Return the id of the request that is being served, or ``None`` outside of a request."""
+    return request_id_context.get()
+
+
+def generate_request_id() -> str:
+    """Return a new random id, written as a UUID (version 4, RFC 9562)."""
+    # The uuid module is slower and not needed for anything else.
+    digits = bytearray(os.urandom(16))
+    digits[6] = digits[6] & 0x0F | 0x40
+    digits[8] = digits[8] & 0x3F | 0x80
+    text = digits.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def choose_request_id(headers: Mapping[str, str], names: Iterable[str]) -> str:
+    """Return the first acceptable id among the headers called ``names``, else a new one.
+
+    ``headers`` has lower-case names, and so has ``names``. An id is accepted when it has 1 to
+    128 visible ASCII characters; ``traceparent`` gives its trace id.
+    """
+    for name in names:
+        value = headers.get(name)
+        if value is None:
+            continue
+        value = value.strip(" \t")
+        if name == "traceparent":
+            if match := _traceparent(value):
+                return match[1]
+        elif _valid(value):
+            return value
+    return generate_request_id()
+
+
+def get_or_generate_request_id(
+    headers: Mapping[str, str], header_name: str | Iterable[str] | None = None
+) -> str:
+    """Return the request id that ``headers`` carry, or a new one.
+
+    :param headers: the request's headers; names in any case.
+    :param header_name: the header to read, or several by preference; ``X-Request-ID`` if none
+        is given.
+    """
+    names = [header_name or DEFAULT_HEADER] if isinstance(header_name, str | None) else header_name
+    lowered = {name.lower(): value for name, value in headers.items()}
+    return choose_request_id(lowered, [name.lower() for name in names])

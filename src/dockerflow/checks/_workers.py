@@ -1,0 +1,96 @@
+"""Where checks run: a bounded pool of threads for sync ones, one event loop for async ones under WSGI.
+
+Threads here are daemons and are never joined: a check that hangs keeps neither a heartbeat
+waiting nor the process from exiting, unlike with concurrent.futures' own executor.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+
+MAX_THREADS: Final = 64
+IDLE_SECONDS: Final = 30.0
+
+
+class ThreadPool:
+    """At most ``max_threads`` daemon threads, started when needed and ended when idle."""
+
+    def __init__(self, max_threads: int = MAX_THREADS, idle_seconds: float = IDLE_SECONDS) -> None:
+        self.max_threads = max_threads
+        self.idle_seconds = idle_seconds
+        self._jobs: deque[Callable[[], None]] = deque()
+        self._changed = threading.Condition()
+        self._threads = 0
+        self._idle = 0
+
+    def submit(self, job: Callable[[], None]) -> None:
+        """Run ``job``, which must not raise, in one of the threads, as soon as one is free."""
+        with self._changed:
+            self._jobs.append(job)
+            if self._idle >= len(self._jobs):
+                self._changed.notify()
+                return
+            if self._threads >= self.max_threads:
+                return
+            self._threads += 1
+        try:
+            threading.Thread(target=self._work, name="dockerflow-check", daemon=True).start()
+        except RuntimeError:  # no more threads to be had, or the interpreter is shutting down
+            with self._changed:
+                self._threads -= 1
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                while not self._jobs:
+                    self._idle += 1
+                    self._changed.wait(self.idle_seconds)
+                    self._idle -= 1
+                    if not self._jobs:
+                        # Nothing came, or another thread was faster; a new one starts if needed.
+                        self._threads -= 1
+                        return
+                job = self._jobs.popleft()
+            job()
+            del job  # it holds the check's result; don't keep that while idle
+
+
+class LoopThread:
+    """An event loop in a daemon thread, for async checks where no loop of the app's own runs."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loop: AbstractEventLoop | None = None
+
+    def get(self) -> AbstractEventLoop:
+        """Return the loop, started on first use."""
+        import asyncio  # noqa: PLC0415 - takes longer to import than all of this package
+
+        with self._lock:
+            if self._loop is None or self._loop.is_closed():
+                self._loop = asyncio.new_event_loop()
+                threading.Thread(
+                    target=self._loop.run_forever, name="dockerflow-loop", daemon=True
+                ).start()
+            return self._loop
+
+
+thread_pool = ThreadPool()
+loop_thread = LoopThread()
+
+
+def _start_afresh() -> None:
+    """Forget, in a forked child, the threads that exist only in its parent."""
+    thread_pool.__init__()  # type: ignore[misc]  # the same object, as others hold it
+    loop_thread.__init__()  # type: ignore[misc]
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_start_afresh)

@@ -1,0 +1,129 @@
+"""What a check says: messages with a level, on the scale of the logging module."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Final
+
+DEBUG: Final = 10
+INFO: Final = 20
+WARNING: Final = 30
+ERROR: Final = 40
+CRITICAL: Final = 50
+
+STATUSES: Final = {
+    0: "ok",
+    DEBUG: "debug",
+    INFO: "info",
+    WARNING: "warning",
+    ERROR: "error",
+    CRITICAL: "critical",
+}
+
+
+def level_to_text(level: int) -> str:
+    """Return the name of a level, ``unknown`` for one that isn't on the scale."""
+    return STATUSES.get(level, "unknown")
+
+
+class CheckMessage:
+    """One thing that a check has to say.
+
+    :param msg: the text for people. Anybody who can reach the heartbeat may read it.
+    :param level: how bad it is, from ``DEBUG`` to ``CRITICAL``; subclasses have one of their own.
+    :param hint: what to do about it.
+    :param obj: what it is about.
+    :param id: a name for this kind of message, by which it can be silenced and found.
+    :raises TypeError: when the level isn't a whole number.
+    """
+
+    default_level: ClassVar[int | None] = None
+
+    def __init__(
+        self,
+        msg: str,
+        level: int | None = None,
+        hint: str | None = None,
+        obj: Any = None,
+        id: str | None = None,  # noqa: A002 - the name that apps pass
+    ) -> None:
+        if level is None:
+            level = self.default_level
+        if not isinstance(level, int):
+            text = f"level is {level!r}, but takes a number such as dockerflow.checks.ERROR"
+            raise TypeError(text)
+        self.msg = msg
+        self.level: int = level
+        self.hint = hint
+        self.obj = obj
+        self.id = id
+
+    def _values(self) -> tuple[object, ...]:
+        return self.level, self.msg, self.hint, self.obj, self.id
+
+    def __eq__(self, other: object) -> bool:
+        """Compare the values, of messages of the same class."""
+        return isinstance(other, type(self)) and self._values() == other._values()
+
+    # Its values can change, so equal messages can't promise equal hashes.
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+
+    def __str__(self) -> str:
+        """Return object, id, text and hint in the form of Django's messages."""
+        obj = "?" if self.obj is None else str(self.obj)
+        id_ = f"({self.id}) " if self.id else ""
+        hint = f"\n\tHINT: {self.hint}" if self.hint else ""
+        return f"{obj}: {id_}{self.msg}{hint}"
+
+    def __repr__(self) -> str:
+        """Return every value by its name."""
+        return (
+            f"<{type(self).__name__}: level={self.level!r}, msg={self.msg!r}, "
+            f"hint={self.hint!r}, obj={self.obj!r}, id={self.id!r}>"
+        )
+
+    def is_serious(self, level: int = ERROR) -> bool:
+        """Whether this is as bad as ``level`` or worse."""
+        return self.level >= level
+
+
+class _Leveled(CheckMessage):
+    """A message whose class says its level."""
+
+    def __init__(
+        self,
+        msg: str,
+        hint: str | None = None,
+        obj: Any = None,
+        id: str | None = None,  # noqa: A002 - the name that apps pass
+    ) -> None:
+        super().__init__(msg, None, hint, obj, id)
+
+
+class Debug(_Leveled):
+    """Of use to developers only."""
+
+    default_level = DEBUG
+
+
+class Info(_Leveled):
+    """Worth knowing; nothing is wrong."""
+
+    default_level = INFO
+
+
+class Warning(_Leveled):  # noqa: A001 - the name that Django's checks use too
+    """Something to look at soon; the heartbeat doesn't fail."""
+
+    default_level = WARNING
+
+
+class Error(_Leveled):
+    """Something is broken; the heartbeat fails."""
+
+    default_level = ERROR
+
+
+class Critical(_Leveled):
+    """Something is broken that everything needs; the heartbeat fails."""
+
+    default_level = CRITICAL

@@ -1,0 +1,231 @@
+"""The settings of the library, from arguments or from ``DOCKERFLOW_*`` in the environment."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Final, Literal, NamedTuple
+
+from dockerflow._request_id import DEFAULT_HEADER
+
+PREFIX: Final = "DOCKERFLOW_"
+
+
+class ConfigError(ValueError):
+    """A setting has a value that it can't take. The text names setting, value and what it takes."""
+
+
+class _Kind(NamedTuple):
+    """How a setting is read: ``parse`` raises ValueError or TypeError for what it doesn't take."""
+
+    takes: str
+    parse: Callable[[Any], Any]
+
+
+def _parse_seconds(value: Any) -> float:
+    if isinstance(value, bool):
+        raise TypeError
+    seconds = float(value)
+    if not (math.isfinite(seconds) and seconds > 0):
+        raise ValueError
+    return seconds
+
+
+def _parse_server_error(value: Any) -> int:
+    if isinstance(value, bool | float):
+        raise TypeError
+    status = int(value)
+    if not 500 <= status <= 599:  # noqa: PLR2004 - the 5xx of RFC 9110
+        raise ValueError
+    return status
+
+
+_BOOLEANS = {
+    **dict.fromkeys(("1", "true", "yes", "on"), True),
+    **dict.fromkeys(("0", "false", "no", "off", ""), False),
+}
+
+
+def _parse_bool(value: Any) -> bool:
+    if isinstance(value, str):
+        try:
+            return _BOOLEANS[value.strip().lower()]
+        except KeyError:
+            raise ValueError from None
+    if not isinstance(value, bool):
+        raise TypeError
+    return value
+
+
+def _parse_details(value: Any) -> str:
+    if value not in ("always", "debug", "never"):
+        raise ValueError
+    return str(value)
+
+
+def _parse_list(value: Any) -> tuple[str, ...]:
+    """Split a text at its commas; take any other iterable of texts as it is."""
+    if isinstance(value, bytes):
+        raise TypeError
+    items = value.split(",") if isinstance(value, str) else list(value)
+    if not all(isinstance(item, str) for item in items):
+        raise TypeError
+    return tuple(item.strip() for item in items if item.strip())
+
+
+# https://www.rfc-editor.org/rfc/rfc9110#name-tokens
+_is_token = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
+
+
+def _parse_header_names(value: Any) -> tuple[str, ...]:
+    names = _parse_list(value)
+    if not names or not all(map(_is_token, names)):
+        raise ValueError
+    return names
+
+
+def _parse_path(value: Any) -> Path | None:
+    if value is None:
+        return None
+    path = Path(value)
+    if not os.fspath(value) or "\0" in str(path):
+        raise ValueError
+    return path
+
+
+def _parse_prefix(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    prefix = value.rstrip("/")
+    if prefix and not re.fullmatch(r"/[^\s?#]*", prefix):
+        raise ValueError
+    return prefix
+
+
+_BOOL = _Kind("true or false (also 1/0, yes/no, on/off)", _parse_bool)
+_SECONDS = _Kind("a number of seconds over 0", _parse_seconds)
+
+
+def _setting(default: object, kind: _Kind, description: str) -> Any:
+    """Return a dataclass field that __post_init__ fills from the environment if it wasn't given."""
+    return field(
+        default=_UNSET, metadata={"default": default, "kind": kind, "description": description}
+    )
+
+
+_UNSET: Final[Any] = type("Unset", (), {"__repr__": lambda _: "<from the environment>"})()
+
+
+class Row(NamedTuple):
+    """One setting as the documentation shows it."""
+
+    name: str
+    variable: str
+    default: object
+    takes: str
+    description: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Every setting of the library; none can change once made.
+
+    What isn't given is read from the environment when the object is made, as ``DOCKERFLOW_``
+    and the field's name in capitals, and has its default if it isn't there either.
+
+    :raises ConfigError: when a value isn't one that the setting takes.
+
+    .. versionadded:: 0.1.0
+    """
+
+    version_path: Path | str | None = _setting(
+        None,
+        _Kind("a folder or a file", _parse_path),
+        "Where version.json is: its folder or the file. By default `/app`, then the working "
+        "directory.",
+    )
+    heartbeat_failed_status_code: int = _setting(
+        500,
+        _Kind("a status code from 500 to 599", _parse_server_error),
+        "Status code of a heartbeat that failed.",
+    )
+    heartbeat_timeout: float = _setting(
+        10.0, _SECONDS, "How long one heartbeat may take in all, in seconds."
+    )
+    check_timeout: float = _setting(
+        5.0, _SECONDS, "How long a check without a timeout of its own may take, in seconds."
+    )
+    heartbeat_details: Literal["always", "debug", "never"] = _setting(
+        "always",
+        _Kind("always, debug or never", _parse_details),
+        "When the heartbeat shows more than the overall status.",
+    )
+    silenced_checks: Collection[str] = _setting(
+        (),
+        _Kind("check ids, separated by commas in the environment", _parse_list),
+        "Ids of check messages to leave out.",
+    )
+    request_id_header_name: Collection[str] = _setting(
+        (DEFAULT_HEADER,),
+        _Kind("one or several header names, separated by commas", _parse_header_names),
+        "Headers to read the request id from, by preference; names in any case. `traceparent` "
+        "gives its trace id.",
+    )
+    summary_log_querystring: bool = _setting(
+        False,
+        _BOOL,
+        "Whether request.summary has the query string, with the values of secrets replaced.",
+    )
+    summary_log_probes: bool = _setting(
+        True, _BOOL, "Whether requests to Dockerflow's own paths are summarised."
+    )
+    error_endpoint: bool = _setting(
+        False, _BOOL, "Whether there is an `/__error__` that logs an error and raises."
+    )
+    path_prefix: str = _setting(
+        "",
+        _Kind("empty, or a path that begins with a slash", _parse_prefix),
+        "Path under which the endpoints are served, instead of the root.",
+    )
+
+    def __post_init__(self) -> None:
+        """Take what wasn't given from the environment, and check everything."""
+        for setting in fields(self):
+            name, kind = setting.name, setting.metadata["kind"]
+            value, source = getattr(self, name), name
+            if value is _UNSET:
+                source = PREFIX + name.upper()
+                # Orchestrators often pass a variable that nobody filled as an empty one.
+                value = os.environ.get(source) or setting.metadata["default"]
+            try:
+                parsed = kind.parse(value)
+            except (TypeError, ValueError, OverflowError):
+                message = f"{source} is {_shorten(value)}, but takes {kind.takes}"
+                raise ConfigError(message) from None
+            object.__setattr__(self, name, parsed)  # a frozen dataclass has no other way
+
+    @classmethod
+    def table(cls) -> list[Row]:
+        """Return one row for each setting: name, environment variable, default, what it takes."""
+        return [
+            Row(
+                setting.name,
+                PREFIX + setting.name.upper(),
+                setting.metadata["default"],
+                setting.metadata["kind"].takes,
+                setting.metadata["description"],
+            )
+            for setting in fields(cls)
+        ]
+
+
+def _shorten(value: object) -> str:
+    try:
+        text = repr(value)
+    except Exception:  # noqa: BLE001 - whatever a foreign __repr__ raises
+        text = f"<{type(value).__name__}>"
+    return text if len(text) <= 80 else text[:77] + "..."  # noqa: PLR2004 - one line

@@ -1,0 +1,126 @@
+"""Find, load, cache and validate version.json, the description of what is deployed."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+logger = logging.getLogger("dockerflow")
+
+MAX_BYTES: Final = 1 << 20
+"""The largest version.json that is served, in bytes: real ones have a few hundred."""
+
+
+class VersionError(ValueError):
+    """version.json is there but can't be used; the text says why, in one line."""
+
+
+def get_version(root: str | os.PathLike[str]) -> dict[str, Any] | None:
+    """Return the content of version.json.
+
+    :param root: the folder that has version.json, or the file itself.
+    :returns: the object in the file, or ``None`` when there is no file.
+    :raises VersionError: when the file can't be read, is over 1 MiB, or isn't a JSON object.
+    """
+    path = _resolve(Path(root))
+    body = _load(path)
+    return None if body is None else _parse(body, path)
+
+
+class VersionFile:
+    """version.json as it is served: read again only when the file has changed.
+
+    :param path: the folder that has it, or the file; ``None`` looks in ``/app``, then in the
+        working directory.
+    """
+
+    def __init__(self, path: Path | str | None = None) -> None:
+        self._path = None if path is None else Path(path)
+        self._state: object = None
+        self._result: tuple[bytes | None, str | None] = (None, None)
+
+    def read(self) -> tuple[bytes | None, str | None]:
+        """Return the file's bytes, or what is wrong with it; ``(None, None)`` when it is missing.
+
+        Never raises. A broken file is logged as an error, once for each change.
+        """
+        path = self._find()
+        try:
+            stat = path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            self._state, self._result = None, (None, None)
+            return self._result
+        except (OSError, ValueError) as error:
+            state: object = (path, str(error))
+        else:
+            state = (path, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size, stat.st_ino)
+        if state != self._state:
+            result = self._check(path)
+            # The result first: another thread that sees the new state must see its result.
+            self._result, self._state = result, state
+            return result
+        return self._result
+
+    def _find(self) -> Path:
+        if self._path is not None:
+            return _resolve(self._path)
+        in_app = Path("/app/version.json")
+        return in_app if in_app.is_file() else Path("version.json")
+
+    @staticmethod
+    def _check(path: Path) -> tuple[bytes | None, str | None]:
+        try:
+            body = _load(path)
+            if body is not None:
+                _parse(body, path)
+        except VersionError as error:
+            logger.error("%s", error)  # noqa: TRY400 - the one line says it all
+            return None, str(error)
+        return body, None
+
+
+def _resolve(path: Path) -> Path:
+    return path / "version.json" if path.is_dir() else path
+
+
+def _load(path: Path) -> bytes | None:
+    try:
+        with path.open("rb") as file:
+            body = file.read(MAX_BYTES + 1)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:
+        reason = (isinstance(error, OSError) and error.strerror) or str(error)
+        message = f"{path.name} can't be read: {reason}"
+        raise VersionError(message) from error
+    if len(body) > MAX_BYTES:
+        message = f"{path.name} is over {MAX_BYTES} bytes"
+        raise VersionError(message)
+    return body
+
+
+def _parse(body: bytes, path: Path) -> dict[str, Any]:
+    if not body.strip():
+        message = f"{path.name} is empty"
+        raise VersionError(message)
+    try:
+        # json would guess UTF-16 and UTF-32 too; JSON that is exchanged is UTF-8 (RFC 8259).
+        content = json.loads(body.decode(), parse_constant=_refuse_constant)
+    except UnicodeDecodeError as error:
+        message = f"{path.name} is not UTF-8: {error.reason} at byte {error.start}"
+        raise VersionError(message) from error
+    except (ValueError, RecursionError) as error:
+        message = f"{path.name} is not valid JSON: {error}"
+        raise VersionError(message) from error
+    if not isinstance(content, dict):
+        message = f"{path.name} is not a JSON object but a {type(content).__name__}"
+        raise VersionError(message)
+    return content
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    message = f"{name} is no JSON"
+    raise ValueError(message)
