@@ -34,7 +34,7 @@ class Core:
             DEFAULT_HEADER,
         )
         self.wanted_headers = frozenset((*_summary.HEADERS, *self.id_headers))
-        self._version_file = VersionFile(config.version_path)  # type: ignore[arg-type]
+        self._version_file = VersionFile(config.version_path)
 
     def needs_checks(self, endpoint: Endpoint, method: str) -> bool:
         """Whether :meth:`respond` is to be given the results of the checks."""
@@ -91,6 +91,6 @@ class Core:
             # The text isn't a template: as an argument its percent signs stay as they are.
             args = (message,) if message else ()
             summary_logger.log(level, "%s" if message else "", *args, extra=fields)
-        except Exception:  # noqa: BLE001 - a filter or a handler of the app's may raise anything
+        except Exception:
             with suppress(Exception):
                 logger.exception("The summary of a request could not be logged")

@@ -1,4 +1,4 @@
-"""The id of the request that is being served: read from its headers or made, kept in a context variable."""
+"""The id of the request that is being served: read from its headers, or made."""
 
 from __future__ import annotations
 

@@ -59,7 +59,8 @@ class DockerflowMiddleware:
         started = time.monotonic()
         request = self._request(scope)
         rid = choose_request_id(request.headers, self._core.id_headers)
-        scope[KEY] = extra = {}  # type: dict[str, Any]
+        extra: dict[str, Any] = {}
+        scope[KEY] = extra
         exchange = _Exchange(receive, send, (self._id_header, rid.encode("latin-1")))
 
         def summarise(exception: BaseException | None = None) -> None:

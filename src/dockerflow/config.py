@@ -26,7 +26,8 @@ class _Kind(NamedTuple):
     parse: Callable[[Any], Any]
 
 
-def _parse_seconds(value: Any) -> float:
+def parse_seconds(value: Any) -> float:
+    """Return a time limit in seconds; raise ValueError or TypeError if it isn't a number over 0."""
     if isinstance(value, bool):
         raise TypeError
     seconds = float(value)
@@ -107,7 +108,7 @@ def _parse_prefix(value: Any) -> str:
 
 
 _BOOL = _Kind("true or false (also 1/0, yes/no, on/off)", _parse_bool)
-_SECONDS = _Kind("a number of seconds over 0", _parse_seconds)
+_SECONDS = _Kind("a number of seconds over 0", parse_seconds)
 
 
 def _setting(default: object, kind: _Kind, description: str) -> Any:
@@ -117,7 +118,7 @@ def _setting(default: object, kind: _Kind, description: str) -> Any:
     )
 
 
-_UNSET: Final[Any] = type("Unset", (), {"__repr__": lambda _: "<from the environment>"})()
+_UNSET: Final[Any] = object()
 
 
 class Row(NamedTuple):

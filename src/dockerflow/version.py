@@ -6,7 +6,7 @@ import json
 import logging
 import os
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, cast
 
 logger = logging.getLogger("dockerflow")
 
@@ -108,7 +108,7 @@ def _parse(body: bytes, path: Path) -> dict[str, Any]:
         raise VersionError(message)
     try:
         # json would guess UTF-16 and UTF-32 too; JSON that is exchanged is UTF-8 (RFC 8259).
-        content = json.loads(body.decode(), parse_constant=_refuse_constant)
+        content: object = json.loads(body.decode(), parse_constant=_refuse_constant)
     except UnicodeDecodeError as error:
         message = f"{path.name} is not UTF-8: {error.reason} at byte {error.start}"
         raise VersionError(message) from error
@@ -118,7 +118,7 @@ def _parse(body: bytes, path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         message = f"{path.name} is not a JSON object but a {type(content).__name__}"
         raise VersionError(message)
-    return content
+    return cast("dict[str, Any]", content)
 
 
 def _refuse_constant(name: str) -> NoReturn:

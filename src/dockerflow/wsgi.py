@@ -59,7 +59,8 @@ class DockerflowMiddleware:
         started = time.monotonic()
         request = self._request(environ)
         rid = choose_request_id(request.headers, self._core.id_headers)
-        environ[KEY] = extra = {}  # type: dict[str, Any]
+        extra: dict[str, Any] = {}
+        environ[KEY] = extra
 
         def summarise(outcome: Outcome, finished: float) -> None:
             self._core.summarise(

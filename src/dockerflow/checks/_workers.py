@@ -1,4 +1,4 @@
-"""Where checks run: a bounded pool of threads for sync ones, one event loop for async ones under WSGI.
+"""Where checks run: a bounded pool of threads, and an event loop for async ones under WSGI.
 
 Threads here are daemons and are never joined: a check that hangs keeps neither a heartbeat
 waiting nor the process from exiting, unlike with concurrent.futures' own executor.
@@ -71,7 +71,7 @@ class LoopThread:
 
     def get(self) -> AbstractEventLoop:
         """Return the loop, started on first use."""
-        import asyncio  # noqa: PLC0415 - takes longer to import than all of this package
+        import asyncio
 
         with self._lock:
             if self._loop is None or self._loop.is_closed():

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable, Collection, Iterable
-from typing import Any, TypeVar, overload
+from types import FunctionType
+from typing import Any, TypeVar, cast, overload
 
 from dockerflow.checks import runner
 from dockerflow.checks.runner import Check, CheckFunction, CheckResults
-from dockerflow.config import Config
+from dockerflow.config import Config, parse_seconds
 
 _F = TypeVar("_F", bound=CheckFunction)
 
@@ -64,19 +64,10 @@ class Registry:
         :raises TypeError: when ``func`` can't be called.
         :raises ValueError: when another check has the name, or the timeout isn't over 0.
         """
-        if timeout is not None and not (
-            isinstance(timeout, int | float)
-            and not isinstance(timeout, bool)
-            and math.isfinite(timeout)
-            and timeout > 0
-        ):
-            message = f"timeout is {timeout!r}, but takes a number of seconds over 0"
-            raise ValueError(message)
+        limit = None if timeout is None else _to_seconds(timeout)
 
         def add(func: _F) -> _F:
-            if not callable(func):
-                message = f"a check is a function without arguments, not {func!r}"
-                raise TypeError(message)
+            _must_be_callable(func)
             key = _name_of(func) if name is None else name
             known = self._checks.get(key)
             if known is not None and not _is_same(known.function, func):
@@ -85,7 +76,7 @@ class Registry:
                     "give this one a name of its own, or each app a Registry"
                 )
                 raise ValueError(message)
-            self._checks[key] = Check(key, func, timeout=timeout, critical=critical)
+            self._checks[key] = Check(key, func, timeout=limit, critical=critical)
             return func
 
         return add if func is None else add(func)
@@ -122,7 +113,7 @@ class Registry:
 
     async def arun(self, config: Config | None = None) -> CheckResults:
         """Run all checks like :meth:`run`, async ones on the running event loop."""
-        import asyncio  # noqa: PLC0415 - takes longer to import than all of this package
+        import asyncio
 
         config = config or Config()
         started = self._prepare(config, asyncio.get_running_loop())
@@ -138,31 +129,42 @@ class Registry:
         )
 
 
-def _name_of(func: CheckFunction) -> str:
+def _to_seconds(timeout: object) -> float:
+    try:
+        return parse_seconds(timeout)
+    except (TypeError, ValueError, OverflowError):
+        message = f"timeout is {timeout!r}, but takes a number of seconds over 0"
+        raise ValueError(message) from None
+
+
+def _must_be_callable(func: object) -> None:
+    if not callable(func):
+        message = f"a check is a function without arguments, not {func!r}"
+        raise TypeError(message)
+
+
+def _name_of(func: Any) -> str:
     while isinstance(func, functools.partial):
-        func = func.func
+        func = cast("functools.partial[Any]", func).func
     return getattr(func, "__name__", None) or type(func).__name__
 
 
-def _is_same(one: CheckFunction, other: CheckFunction) -> bool:
+def _is_same(one: Any, other: Any) -> bool:
     """Whether both are the same function, perhaps defined anew when its module was reloaded."""
     if isinstance(one, functools.partial) and isinstance(other, functools.partial):
+        first, second = cast("tuple[functools.partial[Any], ...]", (one, other))
         return (
-            _is_same(one.func, other.func)
-            and one.args == other.args
-            and one.keywords == other.keywords
+            _is_same(first.func, second.func)
+            and first.args == second.args
+            and first.keywords == second.keywords
         )
-    if one == other:
-        return True
-    identities = [
-        (
-            getattr(func, "__module__", None),
-            getattr(func, "__qualname__", None),
-            hasattr(func, "__code__"),
-        )
-        for func in (one, other)
-    ]
-    return identities[0] == identities[1] and identities[0][2] and "<lambda>" not in str(identities)
+    if not (isinstance(one, FunctionType) and isinstance(other, FunctionType)):
+        return bool(one == other)
+    # Every lambda of a module may have the same name, and so tell nothing by it.
+    return one is other or (
+        one.__name__ != "<lambda>"
+        and (one.__module__, one.__qualname__) == (other.__module__, other.__qualname__)
+    )
 
 
 default_registry = Registry()

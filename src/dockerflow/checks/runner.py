@@ -13,7 +13,7 @@ import os
 import threading
 import time
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from dockerflow import health
 from dockerflow.checks._workers import loop_thread, thread_pool
@@ -153,9 +153,9 @@ def _call(function: CheckFunction, execution: Execution) -> None:
     try:
         value = function()
         if isinstance(value, Awaitable):  # such as a lambda around an async function
-            import asyncio  # noqa: PLC0415
+            import asyncio
 
-            value = asyncio.run(_resolve(value))
+            value = asyncio.run(_resolve(cast("Awaitable[object]", value)))
         # Here, since an iterable may do the work of the check, and may hang.
         messages = _to_messages(value)
     except BaseException as error:  # noqa: BLE001 - sys.exit() in a check must not end a worker
@@ -170,7 +170,7 @@ async def _resolve(value: Awaitable[object]) -> object:
 
 def _start_task(function: CheckFunction, execution: Execution, timeout: float) -> None:
     """Start an async check as a task of the running event loop, cancelled after ``timeout``."""
-    import asyncio  # noqa: PLC0415
+    import asyncio
 
     loop = asyncio.get_running_loop()
     # The execution keeps the task alive: the event loop holds only a weak reference to it.
@@ -216,7 +216,7 @@ def prepare(
 ) -> list[Started]:
     """Start every check that isn't running yet, and say until when each may take."""
     end = time.monotonic() + heartbeat_timeout
-    started = []
+    started: list[Started] = []
     for check in checks:
         timeout = check_timeout if check.timeout is None else check.timeout
         timeout = min(timeout, heartbeat_timeout)
@@ -236,7 +236,7 @@ def wait(started: Iterable[Started]) -> None:
 
 async def await_all(started: Iterable[Started]) -> None:
     """Wait like :func:`wait`, without blocking the event loop."""
-    import asyncio  # noqa: PLC0415
+    import asyncio
 
     for _, execution, deadline, _ in sorted(started, key=_by_deadline):
         if not execution.future.done():
@@ -294,7 +294,7 @@ def _read(
         )
         return [message], exception, duration
     if isinstance(value, list):
-        return value, None, duration
+        return cast("list[CheckMessage]", value), None, duration
     message = Error(f"Check {check.name} returned {value}", id=health.ERROR_CHECK_BAD_RESULT)
     return [message], None, duration
 
@@ -308,8 +308,8 @@ def _to_messages(value: object) -> list[CheckMessage] | str:
     kind = type(value).__name__
     if isinstance(value, str | bytes | dict) or not isinstance(value, Iterable):
         return f"{kind}, which is no check message"
-    messages = []
-    for item in value:
+    messages: list[CheckMessage] = []
+    for item in cast("Iterable[object]", value):
         if not _is_message(item):
             return f"{kind} with {type(item).__name__} in it, which is no check message"
         messages.append(_normalise(item))
