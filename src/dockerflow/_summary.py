@@ -66,7 +66,7 @@ def summarise(  # noqa: PLR0913 - each is another fact about the request
     headers = request.headers
     fields: dict[str, Any] = {
         "agent": headers.get("user-agent", ""),
-        "code": code,
+        "code": int(code),
         "errno": errno,
         "lang": headers.get("accept-language", ""),
         "method": request.method,
@@ -81,7 +81,7 @@ def summarise(  # noqa: PLR0913 - each is another fact about the request
         for key, value in extra.items():
             name = str(key)
             fields[name + "_" if name in _RESERVED else name] = value
-        fields["code"] = code
+        fields["code"] = int(code)
     if failed:
         return logging.ERROR, _text(exception), fields
     return logging.INFO, "", fields

@@ -81,13 +81,14 @@ class DockerflowMiddleware:
             await app(scope, exchange.receive, exchange.send)
         except BaseException as error:
             if not exchange.is_summarised:
-                # An OSError from sending tells that the client left (ASGI's HTTP spec, 2.4).
-                summarise(None if error is exchange.send_error else error)
+                # What escapes because the client left is no failure of the app.
+                summarise(None if exchange.send_failed else error)
             raise
         else:
             if not exchange.is_summarised:
                 summarise()
         finally:
+            scope.pop(KEY, None)  # whoever made the scope may use it again
             try:
                 request_id_context.reset(token)
             except ValueError:  # ended in another context, as when it is garbage collected
@@ -126,7 +127,7 @@ class _Exchange:
         "finished",
         "is_summarised",
         "on_last_byte",
-        "send_error",
+        "send_failed",
         "status",
     )
 
@@ -138,7 +139,7 @@ class _Exchange:
         self.client_gone = False
         self.finished = 0.0
         self.is_summarised = False
-        self.send_error: OSError | None = None
+        self.send_failed = False
         self.on_last_byte: Callable[[], None]
 
     async def receive(self) -> Message:
@@ -159,8 +160,8 @@ class _Exchange:
             self.status = message["status"]
         try:
             await self._send(message)
-        except OSError as error:
-            self.client_gone, self.send_error = True, error
+        except OSError:  # how a server tells that the client left (ASGI's HTTP spec, 2.4)
+            self.client_gone = self.send_failed = True
             raise
         if (
             (kind == "http.response.body" and not message.get("more_body", False))

@@ -63,6 +63,7 @@ class DockerflowMiddleware:
         environ[KEY] = extra
 
         def summarise(outcome: Outcome, finished: float) -> None:
+            environ.pop(KEY, None)  # whoever made the environ may use it again
             self._core.summarise(
                 request,
                 outcome,
@@ -139,7 +140,8 @@ class _Exchange:
             if exc_info
             else self._start_response(status, headers)
         )
-        self.status = int(status[:3])
+        code = status[:3]
+        self.status = int(code) if code.isdecimal() else None
         return write
 
     def end(self, exception: BaseException | None = None, *, client_gone: bool = False) -> None:

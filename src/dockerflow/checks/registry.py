@@ -145,7 +145,7 @@ def _must_be_callable(func: object) -> None:
 
 def _name_of(func: Any) -> str:
     while isinstance(func, functools.partial):
-        func = cast("functools.partial[Any]", func).func
+        func = func.func  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
     return getattr(func, "__name__", None) or type(func).__name__
 
 

@@ -270,7 +270,8 @@ def collect(started: Iterable[Started], silenced: Collection[str] = ()) -> Check
                 "messages": _by_id(messages, check.name),
             }
         overall = max(overall, level if check.critical else min(level, WARNING))
-        if messages and execution.first_report():
+        # A check that hangs is logged by every heartbeat that it fails.
+        if messages and (not execution.future.done() or execution.first_report()):
             for message in messages:
                 logger.log(message.level, "%s: %s", message.id, message.msg, exc_info=exception)
     return CheckResults(statuses, details, overall, durations)
