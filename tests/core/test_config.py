@@ -1,0 +1,182 @@
+"""Config: arguments, environment, defaults, and what it refuses."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dockerflow.config import Config, ConfigError
+
+FIELDS = [field.name for field in dataclasses.fields(Config)]
+
+# name, default, an argument and its value, a text in the environment and its value
+CASES: list[tuple[str, Any, Any, Any, str, Any]] = [
+    ("version_path", None, "x/v.json", Path("x/v.json"), "/srv", Path("/srv")),
+    ("heartbeat_failed_status_code", 500, 503, 503, "599", 599),
+    ("heartbeat_timeout", 10.0, 2, 2.0, "2.5", 2.5),
+    ("check_timeout", 5.0, 0.25, 0.25, "7", 7.0),
+    ("heartbeat_details", "always", "never", "never", "debug", "debug"),
+    ("silenced_checks", (), ["a", "b"], ("a", "b"), " a , b,,", ("a", "b")),
+    ("request_id_header_name", ("X-Request-ID",), "X-A", ("X-A",), "X-A, X-B", ("X-A", "X-B")),
+    ("summary_log_querystring", False, True, True, "1", True),
+    ("summary_log_probes", True, False, False, "no", False),
+    ("error_endpoint", False, True, True, "On", True),
+    ("path_prefix", "", "/x/", "/x", "/a/b", "/a/b"),
+]
+
+# name, wrong value by argument or as text in the environment
+WRONG: list[tuple[str, Any]] = [
+    *(
+        (name, value)
+        for name in ("heartbeat_timeout", "check_timeout")
+        for value in ("0", "-1", "abc", "nan", "inf", 0, -1, float("nan"), float("inf"), None, True)
+    ),
+    ("heartbeat_timeout", 10**400),
+    *(("heartbeat_failed_status_code", value) for value in ("200", "600", "x", "1e2", 200, 503.0)),
+    ("heartbeat_details", "sometimes"),
+    ("heartbeat_details", ["always"]),
+    ("path_prefix", "x"),
+    ("path_prefix", "/a b"),
+    ("path_prefix", "/a?b"),
+    ("path_prefix", None),
+    *(("request_id_header_name", value) for value in ("X\nY", "X Y", "X:", "é", ",", (), 5, b"X")),
+    *(
+        (name, value)
+        for name in ("summary_log_querystring", "summary_log_probes", "error_endpoint")
+        for value in ("maybe", "2", 1, None)
+    ),
+    ("silenced_checks", 5),
+    ("silenced_checks", [5]),
+    ("silenced_checks", b"a"),
+    ("version_path", 5),
+    ("version_path", ""),
+    ("version_path", "a\0b"),
+]
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in os.environ:
+        if name.startswith("DOCKERFLOW_"):
+            monkeypatch.delenv(name)
+
+
+def test_cases_cover_every_field() -> None:
+    assert [case[0] for case in CASES] == FIELDS
+
+
+@pytest.mark.parametrize(("name", "default", "given", "value", "text", "parsed"), CASES)
+def test_precedence(  # noqa: PLR0913
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    default: Any,
+    given: Any,
+    value: Any,
+    text: str,
+    parsed: Any,
+) -> None:
+    variable = f"DOCKERFLOW_{name.upper()}"
+    assert getattr(Config(), name) == default
+    monkeypatch.setenv(variable, "")
+    assert getattr(Config(), name) == default, "an empty variable is one that isn't set"
+    monkeypatch.setenv(variable, text)
+    assert getattr(Config(), name) == parsed
+    assert getattr(Config(**{name: given}), name) == value
+
+
+@pytest.mark.parametrize(("name", "value"), WRONG, ids=repr)
+def test_wrong_argument(name: str, value: Any) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Config(**{name: value})
+    text = str(caught.value)
+    assert text.startswith(f"{name} is ")
+    assert ", but takes " in text
+    assert len(text.splitlines()) == 1
+    if not isinstance(value, int) or value < 1000:
+        assert repr(value) in text
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [case for case in WRONG if isinstance(case[1], str) and case[1] and "\0" not in case[1]],
+    ids=repr,
+)
+def test_wrong_environment(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    variable = f"DOCKERFLOW_{name.upper()}"
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(ConfigError) as caught:
+        Config()
+    text = str(caught.value)
+    assert text.startswith(f"{variable} is {value!r}, but takes ")
+    assert len(text.splitlines()) == 1
+
+
+def test_argument_wins_over_wrong_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKERFLOW_HEARTBEAT_TIMEOUT", "abc")
+    assert Config(heartbeat_timeout=1).heartbeat_timeout == 1.0
+
+
+def test_value_whose_repr_fails_or_is_long() -> None:
+    class Odd:
+        def __repr__(self) -> str:
+            raise RuntimeError
+
+    with pytest.raises(ConfigError, match="<Odd>"):
+        Config(check_timeout=Odd())  # type: ignore[arg-type]
+    with pytest.raises(ConfigError) as caught:
+        Config(check_timeout="x" * 10_000)  # type: ignore[arg-type]
+    assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize("value", ["1", "true", "YES", " on ", "0", "False", "no", "off"])
+def test_booleans(value: str) -> None:
+    expected = value.strip().lower() in {"1", "true", "yes", "on"}
+    assert Config(error_endpoint=value).error_endpoint is expected  # type: ignore[arg-type]
+
+
+def test_frozen() -> None:
+    config = Config()
+    for name in FIELDS:
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(config, name, getattr(config, name))
+    with pytest.raises(TypeError):
+        Config("x")  # type: ignore[misc]
+    with pytest.raises(TypeError):
+        Config(unknown=1)  # type: ignore[call-arg]
+
+
+def test_what_config_gives_it_takes() -> None:
+    config = Config(path_prefix="/x", silenced_checks=["a"], version_path="/srv")
+    assert dataclasses.replace(config) == config
+    assert hash(config) == hash(dataclasses.replace(config))
+
+
+def test_table() -> None:
+    rows = Config.table()
+    assert [row.name for row in rows] == FIELDS
+    for row in rows:
+        assert row.variable == f"DOCKERFLOW_{row.name.upper()}"
+        assert row.takes
+        assert row.description
+        assert getattr(Config(), row.name) == row.default
+
+
+@given(name=st.sampled_from(FIELDS), value=st.text())
+def test_any_text(name: str, value: str) -> None:
+    try:
+        Config(**{name: value})  # type: ignore[arg-type]
+    except ConfigError as error:
+        assert len(str(error).splitlines()) == 1
+    text = value.replace("\0", "").encode("utf-8", "ignore").decode()
+    with mock.patch.dict(os.environ, {f"DOCKERFLOW_{name.upper()}": text}):
+        try:
+            Config()
+        except ConfigError as error:
+            assert len(str(error).splitlines()) == 1

@@ -1,0 +1,118 @@
+"""Which paths are ours, and what each endpoint answers."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dockerflow import _endpoints
+from dockerflow.checks import CheckResults
+
+OK = CheckResults({"a": "ok"}, {}, 0, {"a": 0.0123})
+BAD = CheckResults(
+    {"a": "ok", "b": "error"},
+    {"b": {"status": "error", "level": 40, "messages": {"x.E001": "é"}}},
+    40,
+    {"a": 0.001, "b": 1.5},
+)
+
+
+def headers_of(response: Any) -> dict[str, str]:
+    headers = dict(response.headers)
+    assert len(headers) == len(response.headers)
+    assert headers["Cache-Control"] == "no-store"
+    assert headers["Content-Length"] == str(len(response.body))
+    return headers
+
+
+def test_paths() -> None:
+    assert _endpoints.paths() == {
+        "/__version__": "version",
+        "/__version__/": "version",
+        "/__heartbeat__": "heartbeat",
+        "/__heartbeat__/": "heartbeat",
+        "/__lbheartbeat__": "lbheartbeat",
+        "/__lbheartbeat__/": "lbheartbeat",
+    }
+    prefixed = _endpoints.paths("/x", error_endpoint=True)
+    assert all(path.startswith("/x/__") for path in prefixed)
+    assert prefixed["/x/__error__"] == prefixed["/x/__error__/"] == "error"
+    assert len(prefixed) == 8
+
+
+def test_fixed_answers() -> None:
+    assert _endpoints.LBHEARTBEAT.status == 200
+    assert _endpoints.LBHEARTBEAT.body == b""
+    headers_of(_endpoints.LBHEARTBEAT)
+    assert _endpoints.METHOD_NOT_ALLOWED.status == 405
+    assert headers_of(_endpoints.METHOD_NOT_ALLOWED)["Allow"] == "GET, HEAD"
+    assert list(json.loads(_endpoints.METHOD_NOT_ALLOWED.body)) == ["error"]
+
+
+def test_version() -> None:
+    found = _endpoints.version(b' {"a":1}\n', None)
+    assert (found.status, found.body) == (200, b' {"a":1}\n')
+    missing, broken = _endpoints.version(None, None), _endpoints.version(None, 'is "odd"')
+    assert (missing.status, broken.status) == (404, 500)
+    assert list(json.loads(missing.body)) == ["error"]
+    assert json.loads(broken.body) == {"error": 'is "odd"'}
+    for response in (found, missing, broken):
+        assert headers_of(response)["Content-Type"] == "application/json"
+
+
+@pytest.mark.parametrize(
+    ("results", "code", "status", "text"),
+    [
+        (OK, 503, 200, "ok"),
+        (OK._replace(level=30), 503, 200, "warning"),
+        (BAD, 500, 500, "error"),
+        (BAD, 503, 503, "error"),
+        (BAD._replace(level=50), 500, 500, "critical"),
+    ],
+)
+def test_heartbeat(results: CheckResults, code: int, status: int, text: str) -> None:
+    shown = _endpoints.heartbeat(results, failed_status_code=code, show_details=True)
+    assert shown.status == status
+    assert json.loads(shown.body) == {
+        "status": text,
+        "checks": results.statuses,
+        "details": results.details,
+    }
+    assert headers_of(shown)["Server-Timing"].startswith("a;dur=")
+    hidden = _endpoints.heartbeat(results, failed_status_code=code, show_details=False)
+    assert hidden.status == status
+    assert json.loads(hidden.body) == {"status": text}
+    assert "Server-Timing" not in headers_of(hidden)
+
+
+def test_heartbeat_without_checks() -> None:
+    response = _endpoints.heartbeat(
+        CheckResults({}, {}, 0, {}), failed_status_code=500, show_details=True
+    )
+    assert response.status == 200
+    assert json.loads(response.body) == {"status": "ok", "checks": {}, "details": {}}
+    assert "Server-Timing" not in headers_of(response)
+
+
+def test_server_timing() -> None:
+    assert _endpoints.server_timing({"a": 0.0123, "b c,é": 1.5}) == "a;dur=12.3, b_c__;dur=1500.0"
+    assert _endpoints.server_timing({"": 0.0}) == "_;dur=0.0"
+    assert _endpoints.server_timing({}) == ""
+
+
+@given(st.dictionaries(st.text(), st.floats(0, 1e6), max_size=30))
+def test_server_timing_is_always_a_header(durations: dict[str, float]) -> None:
+    text = _endpoints.server_timing(durations)
+    assert text.isascii()
+    assert text.isprintable()
+    assert text.count(";dur=") == len(durations)
+
+
+def test_server_timing_is_bounded() -> None:
+    text = _endpoints.server_timing({f"check{number}": 1.0 for number in range(1000)})
+    assert 4000 < len(text) <= _endpoints.MAX_TIMING_BYTES
+    assert _endpoints.server_timing({"x" * 9999: 1.0}) == ""

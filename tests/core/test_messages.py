@@ -1,0 +1,97 @@
+"""Check messages: how they are made, compared and shown."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from dockerflow import checks
+from dockerflow.checks import CheckMessage, level_to_text
+
+CLASSES = [
+    (checks.Debug, checks.DEBUG, 10, "debug"),
+    (checks.Info, checks.INFO, 20, "info"),
+    (checks.Warning, checks.WARNING, 30, "warning"),
+    (checks.Error, checks.ERROR, 40, "error"),
+    (checks.Critical, checks.CRITICAL, 50, "critical"),
+]
+
+
+@pytest.mark.parametrize(("cls", "constant", "level", "text"), CLASSES)
+def test_levels(cls: type[CheckMessage], constant: int, level: int, text: str) -> None:
+    assert constant == level
+    assert level_to_text(level) == checks.STATUSES[level] == text
+    message = cls("m")
+    assert isinstance(message, CheckMessage)
+    assert message.level == level
+    assert (message.msg, message.hint, message.obj, message.id) == ("m", None, None, None)
+    assert message.is_serious() is (level >= 40)
+    assert message.is_serious(level) is True
+    assert message.is_serious(level + 1) is False
+
+
+@pytest.mark.parametrize(("level", "text"), [(0, "ok"), (35, "unknown"), (-1, "unknown")])
+def test_level_to_text(level: int, text: str) -> None:
+    assert level_to_text(level) == text
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        CheckMessage("m", 40, "h", "o", "i"),
+        CheckMessage("m", level=40, hint="h", obj="o", id="i"),
+        CheckMessage(msg="m", id="i", obj="o", hint="h", level=40),
+    ],
+)
+def test_constructor(message: CheckMessage) -> None:
+    values = message.level, message.msg, message.hint, message.obj, message.id
+    assert values == (40, "m", "h", "o", "i")
+    assert repr(message) == "<CheckMessage: level=40, msg='m', hint='h', obj='o', id='i'>"
+
+
+@pytest.mark.parametrize("cls", [case[0] for case in CLASSES])
+def test_constructor_of_subclasses(cls: Any) -> None:
+    assert cls("m", "h", "o", "i") == cls(msg="m", hint="h", obj="o", id="i")
+    assert repr(cls("m")).startswith(f"<{cls.__name__}: level={cls.default_level}, msg='m', ")
+
+
+@pytest.mark.parametrize("level", [None, "error", 4.5])
+def test_level_must_be_a_number(level: Any) -> None:
+    with pytest.raises(TypeError, match="level is "):
+        CheckMessage("m", level)
+
+
+@pytest.mark.parametrize(
+    ("message", "text"),
+    [
+        (checks.Error("m"), "?: m"),
+        (checks.Error("m", id="i"), "?: (i) m"),
+        (checks.Error("m", obj="o"), "o: m"),
+        (checks.Error("m", "h", 5, "i"), "5: (i) m\n\tHINT: h"),
+        (CheckMessage("m", 10, "h"), "?: m\n\tHINT: h"),
+    ],
+)
+def test_str(message: CheckMessage, text: str) -> None:
+    assert str(message) == text
+
+
+def test_equality() -> None:
+    message = checks.Error("m", "h", "o", "i")
+    assert message == checks.Error("m", "h", "o", "i")
+    for other in (
+        checks.Error("x", "h", "o", "i"),
+        checks.Error("m", "x", "o", "i"),
+        checks.Error("m", "h", "x", "i"),
+        checks.Error("m", "h", "o", "x"),
+        checks.Critical("m", "h", "o", "i"),
+        CheckMessage("m", 50, "h", "o", "i"),
+        "m",
+        None,
+    ):
+        assert message != other
+
+
+def test_unhashable() -> None:
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(checks.Error("m"))

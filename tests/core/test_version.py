@@ -1,0 +1,197 @@
+"""version.json: found, validated, cached."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dockerflow import version
+from dockerflow.version import VersionError, VersionFile, get_version
+
+GOOD = b' {"source": "https://example.com/\xc3\xa9",\n"version": "1.0"}\n\n'
+CONTENT = {"source": "https://example.com/é", "version": "1.0"}
+
+BROKEN = {
+    "empty": (b"", "is empty"),
+    "blank": (b" \n", "is empty"),
+    "text": (b"version 1", "is not valid JSON"),
+    "truncated": (b'{"a": ', "is not valid JSON"),
+    "NaN": (b'{"a": NaN}', "is not valid JSON"),
+    "infinity": (b'{"a": -Infinity}', "is not valid JSON"),
+    "list": (b"[1]", "is not a JSON object but a list"),
+    "string": (b'"a"', "is not a JSON object but a str"),
+    "null": (b"null", "is not a JSON object"),
+    "latin-1": (b'{"a": "\xe9"}', "is not UTF-8"),
+    "UTF-16": ('{"a": 1}'.encode("utf-16"), "is not UTF-8"),
+    "deep": (b'{"a":' + b"[" * 200_000, "is not valid JSON"),
+    "10 MB": (b'{"a": "' + b"x" * 10_000_000 + b'"}', "is over 1048576 bytes"),
+}
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "version.json"
+
+
+@pytest.mark.parametrize("kind", ["folder", "file", "text"])
+def test_good(file: Path, kind: str) -> None:
+    file.write_bytes(GOOD)
+    path: Any = {"folder": file.parent, "file": file, "text": str(file)}[kind]
+    assert get_version(path) == CONTENT
+    assert VersionFile(path).read() == (GOOD, None), "the exact bytes"
+
+
+def test_other_file_name(tmp_path: Path) -> None:
+    path = tmp_path / "build.json"
+    path.write_bytes(GOOD)
+    assert get_version(path) == CONTENT
+    assert VersionFile(path).read() == (GOOD, None)
+
+
+def test_missing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "f").write_text("")
+    for path in (tmp_path, tmp_path / "version.json", tmp_path / "no" / "no", tmp_path / "f" / "x"):
+        assert get_version(path) is None
+        assert VersionFile(path).read() == (None, None)
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_broken(file: Path, caplog: pytest.LogCaptureFixture, name: str) -> None:
+    content, reason = BROKEN[name]
+    file.write_bytes(content)
+    with pytest.raises(VersionError) as caught:
+        get_version(file.parent)
+    text = str(caught.value)
+    assert text.startswith(f"version.json {reason}")
+    assert len(text.splitlines()) == 1
+    served = VersionFile(file.parent)
+    for _ in range(3):
+        assert served.read() == (None, text)
+    assert [(r.name, r.levelname, r.getMessage()) for r in caplog.records] == [
+        ("dockerflow", "ERROR", text)
+    ]
+
+
+def test_as_large_as_it_may_be(file: Path) -> None:
+    body = b'{"a": "%s"}' % (b"x" * (version.MAX_BYTES - 9))
+    assert len(body) == version.MAX_BYTES
+    file.write_bytes(body)
+    assert VersionFile(file).read() == (body, None)
+    file.write_bytes(body + b"\n")
+    assert VersionFile(file).read()[0] is None
+
+
+def test_directory_named_like_it(file: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file.mkdir()
+    served = VersionFile(file.parent)
+    for _ in range(3):
+        body, error = served.read()
+        assert body is None
+        assert error is not None
+        assert error.startswith("version.json can't be read: ")
+    assert len(caplog.records) == 1
+    with pytest.raises(VersionError):
+        get_version(file.parent)
+
+
+@pytest.mark.parametrize("error", [PermissionError(13, "Permission denied"), OSError("odd")])
+@pytest.mark.parametrize("method", ["open", "stat"])
+def test_unreadable(
+    file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    error: OSError,
+    method: str,
+) -> None:
+    file.write_bytes(GOOD)
+    real_open, real_stat = Path.open, Path.stat
+
+    def fail(self: Path, *args: Any, **kwargs: Any) -> Any:
+        if self.name == file.name:
+            raise error
+        return real_stat(self, *args, **kwargs)
+
+    def fail_open(self: Path, *args: Any, **kwargs: Any) -> Any:
+        if self.name == file.name:
+            raise error
+        return real_open(self, *args, **kwargs)
+
+    served = VersionFile(file)
+    monkeypatch.setattr(Path, "is_dir", os.path.isdir)
+    monkeypatch.setattr(Path, "open", fail_open)
+    if method == "stat":
+        monkeypatch.setattr(Path, "stat", fail)
+    expected = f"version.json can't be read: {error.strerror or 'odd'}"
+    for _ in range(3):
+        assert served.read() == (None, expected)
+    assert [record.getMessage() for record in caplog.records] == [expected]
+
+
+def test_read_again_only_when_changed(
+    file: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    loads = []
+    real = version._load
+
+    def load(path: Path) -> bytes | None:
+        loads.append(path)
+        return real(path)
+
+    monkeypatch.setattr(version, "_load", load)
+    served = VersionFile(file)
+    steps: list[tuple[bytes | None, int]] = [
+        (None, 0),
+        (GOOD, 1),
+        (b"{", 2),
+        (b'{"a": 1}', 3),
+        (None, 3),
+        (GOOD, 4),
+        (b"[", 5),
+    ]
+    for content, count in steps:
+        if content is None:
+            file.unlink(missing_ok=True)
+        else:
+            # A new file in place of the old one, as deployments do; the time may be the same.
+            new = file.with_suffix(".new")
+            new.write_bytes(content)
+            new.replace(file)
+        for _ in range(3):
+            body, error = served.read()
+            if content in (b"{", b"["):
+                assert body is None
+                assert error
+            else:
+                assert (body, error) == (content, None)
+        assert len(loads) == count
+    assert len([r for r in caplog.records if r.levelno == logging.ERROR]) == 2
+
+
+def test_default_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(VersionFile, "_find", _find_below(tmp_path / "app"))
+    served = VersionFile()
+    assert served.read() == (None, None)
+    (tmp_path / "version.json").write_bytes(GOOD)
+    assert served.read() == (GOOD, None)
+    (tmp_path / "app").mkdir()
+    assert served.read() == (GOOD, None)
+    (tmp_path / "app" / "version.json").write_bytes(b'{"in": "app"}')
+    assert served.read() == (b'{"in": "app"}', None)
+
+
+def _find_below(app: Path) -> Any:
+    """Return the method that finds the file, with another folder for /app."""
+    real = VersionFile._find
+
+    def find(self: VersionFile) -> Path:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(version, "Path", lambda text: Path(text.replace("/app", str(app))))
+            return real(self)
+
+    return find
