@@ -1,0 +1,79 @@
+"""The core loads no framework, and its modules import in one direction only."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import dockerflow
+
+PACKAGE = Path(dockerflow.__file__).parent
+
+HEAVY = (
+    "asyncio django falcon fastapi flask httpx orjson redis sanic sqlalchemy starlette structlog"
+).split()
+
+# orjson is no framework: logging takes it when it is there.
+PUBLIC = {
+    "dockerflow": HEAVY,
+    "dockerflow.asgi": HEAVY,
+    "dockerflow.wsgi": HEAVY,
+    "dockerflow.checks": HEAVY,
+    "dockerflow.config": HEAVY,
+    "dockerflow.version": HEAVY,
+    "dockerflow.logging": [name for name in HEAVY if name != "orjson"],
+}
+
+# From the bottom up. A module imports from the rows above its own, and from its own row.
+LAYERS = (
+    ("_http", "config", "version", "health", "_request_id"),
+    ("checks", "logging"),
+    ("_endpoints", "_summary"),
+    ("_core",),
+    ("asgi", "wsgi"),
+)
+
+
+@pytest.mark.parametrize("module", PUBLIC)
+def test_imports_no_framework(module):
+    code = f"import sys, {module}; print(*sys.modules)"
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+    loaded = {name.partition(".")[0] for name in result.stdout.split()}
+    assert loaded.isdisjoint(PUBLIC[module]), loaded.intersection(PUBLIC[module])
+
+
+def _part(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def _imported_parts(path: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path.name}: a relative import"
+            if node.module == "dockerflow":
+                names.update(f"dockerflow.{alias.name}" for alias in node.names)
+            else:
+                names.add(node.module or "")
+    return {name.split(".")[1] for name in names if name.startswith("dockerflow.")}
+
+
+LEVELS = {part: level for level, row in enumerate(LAYERS) for part in row}
+FILES = [path for path in sorted(PACKAGE.rglob("*.py")) if path != PACKAGE / "__init__.py"]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_import_direction(path):
+    own = _part(path)
+    assert own in LEVELS, f"give {own} its place in LAYERS"
+    for part in _imported_parts(path) - {"__version__"}:
+        assert LEVELS[part] <= LEVELS[own], f"{own} must not import {part}"
+        assert part == own or {part, own} != {"asgi", "wsgi"}, "drivers don't import each other"
