@@ -273,7 +273,13 @@ def collect(started: Iterable[Started], silenced: Collection[str] = ()) -> Check
         # A check that hangs is logged by every heartbeat that it fails.
         if messages and (not execution.future.done() or execution.first_report()):
             for message in messages:
-                logger.log(message.level, "%s: %s", message.id, message.msg, exc_info=exception)
+                logger.log(
+                    message.level,
+                    "%s: %s",
+                    message.id or check.name,
+                    message.msg,
+                    exc_info=exception,
+                )
     return CheckResults(statuses, details, overall, durations)
 
 
