@@ -191,7 +191,8 @@ async def _acall(function: Callable[[], Coroutine[Any, Any, Any]], execution: Ex
         messages = _to_messages(await function())
     except (KeyboardInterrupt, SystemExit) as error:
         execution.end(None, error)
-        raise  # they are meant for the event loop's thread, which may be the main one
+        if threading.current_thread() is threading.main_thread():
+            raise  # meant for the process, as when somebody pressed Ctrl-C
     except BaseException as error:  # noqa: BLE001 - contained, and reported by the heartbeat
         execution.end(None, error)
     else:
