@@ -73,7 +73,7 @@ def test_cases_cover_every_field() -> None:
 
 
 @pytest.mark.parametrize(("name", "default", "given", "value", "text", "parsed"), CASES)
-def test_precedence(  # noqa: PLR0913
+def test_precedence(  # noqa: PLR0917
     monkeypatch: pytest.MonkeyPatch,
     name: str,
     default: Any,
@@ -170,13 +170,15 @@ def test_table() -> None:
 
 @given(name=st.sampled_from(FIELDS), value=st.text())
 def test_any_text(name: str, value: str) -> None:
-    try:
-        Config(**{name: value})  # type: ignore[arg-type]
-    except ConfigError as error:
-        assert len(str(error).splitlines()) == 1
+    assert len(_refusal(**{name: value}).splitlines()) <= 1
     text = value.replace("\0", "").encode("utf-8", "ignore").decode()
     with mock.patch.dict(os.environ, {f"DOCKERFLOW_{name.upper()}": text}):
-        try:
-            Config()
-        except ConfigError as error:
-            assert len(str(error).splitlines()) == 1
+        assert len(_refusal().splitlines()) <= 1
+
+
+def _refusal(**arguments: Any) -> str:
+    try:
+        Config(**arguments)
+    except ConfigError as error:
+        return str(error)
+    return ""

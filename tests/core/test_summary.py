@@ -46,7 +46,7 @@ def test_unknown_is_empty_never_none() -> None:
     assert None not in fields.values()
 
 
-class NoText(Exception):
+class NoTextError(Exception):
     def __str__(self) -> str:
         raise RuntimeError
 
@@ -63,7 +63,7 @@ class NoText(Exception):
         (Outcome(200, ValueError("x")), logging.ERROR, "x", 200, 500),
         (Outcome(None, ValueError("x")), logging.ERROR, "x", 500, 500),
         (Outcome(None, ValueError()), logging.ERROR, "ValueError", 500, 500),
-        (Outcome(None, NoText()), logging.ERROR, "NoText", 500, 500),
+        (Outcome(None, NoTextError()), logging.ERROR, "NoTextError", 500, 500),
         (Outcome(None, SystemExit(3)), logging.ERROR, "3", 500, 500),
         (Outcome(None), logging.INFO, "", 500, 500),
         (Outcome(None, client_gone=True), logging.INFO, "", 499, 0),
