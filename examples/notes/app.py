@@ -13,7 +13,6 @@ import asyncio
 import logging
 import os
 import sqlite3
-import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
@@ -27,7 +26,7 @@ from pydantic import BaseModel, Field
 from dockerflow import checks
 from dockerflow.asgi import DockerflowMiddleware
 from dockerflow.config import Config
-from dockerflow.logging import MozlogHandler
+from dockerflow.logging import MozlogHandler, RequestIdLogFilter
 
 HERE = Path(__file__).parent
 DATABASE = os.environ.get("NOTES_DATABASE") or str(HERE / "notes.sqlite3")
@@ -113,9 +112,9 @@ def add_note(note: NewNote) -> Note:
 
 def main() -> None:
     """Serve the app, with one line of mozlog on stdout for everything that is logged."""
-    logging.basicConfig(
-        level=logging.INFO, handlers=[MozlogHandler(stream=sys.stdout, name="notes")]
-    )
+    handler = MozlogHandler(name="notes")
+    handler.addFilter(RequestIdLogFilter())
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     uvicorn.run(
         app,
         host=os.environ.get("HOST") or "127.0.0.1",

@@ -1,0 +1,14 @@
+from dockerflow import __version__
+
+project = "dockerflow-middleware"
+author = "the contributors of dockerflow-middleware"
+copyright = author
+release = version = __version__
+
+extensions = ["myst_parser", "sphinx.ext.autodoc"]
+source_suffix = {".md": "markdown"}
+exclude_patterns = ["_build"]
+myst_heading_anchors = 3
+html_theme = "furo"
+html_title = f"dockerflow-middleware {release}"
+autodoc_typehints = "none"
