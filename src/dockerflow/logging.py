@@ -104,7 +104,9 @@ def _text(value: Any) -> str:
         if isinstance(value, date | time_of_day):
             return _unicode(value.isoformat())
         # The plain object's str() is its repr(), and that of an exception lacks its type.
-        if type(value).__str__ is object.__str__ or isinstance(value, BaseException):
+        if getattr(cast("Any", type(value)), "__str__", None) is object.__str__ or isinstance(
+            value, BaseException
+        ):
             return _unicode(repr(value))
         return _unicode(str(value))
     except Exception:  # noqa: BLE001  # any code may run in there
@@ -162,7 +164,7 @@ class _Plain:
                 return self.within(cast("Any", value), self.set_)
         except Exception:  # noqa: BLE001  # any code may run in there
             return _text(cast("Any", value))
-        return _text(cast("Any", value))
+        return _text(value)
 
     @staticmethod
     def integer(value: int) -> int | str:
@@ -236,7 +238,7 @@ class _Plain:
             name = key if type(key) is str and key.isascii() else _text(key)
             if name in out:
                 name = _free(name, out)
-            kind: Any = type(value)
+            kind: Any = type(cast("object", value))
             if (
                 (kind is str and value.isascii())
                 or kind is bool
@@ -537,7 +539,7 @@ class MozlogFormatter(logging.Formatter):
             if key == "Timestamp":
                 continue
             if key == "Fields":
-                mapping: Any = value if isinstance(value, Mapping) else {key: value}
+                mapping: Any = cast("Any", value) if isinstance(value, Mapping) else {key: value}
                 made: Any = plain.fields(mapping) or None
             elif key in _ENVELOPE:
                 made = self._property(key, value, record)
@@ -661,7 +663,7 @@ def _last_resort(record: logging.LogRecord, error: BaseException) -> str:
         }
         return _write(out, same=False)
     except Exception:  # noqa: BLE001  # there is nothing left that could be tried
-        return f'{{"Timestamp":{time.time_ns()},"Fields":{{"msg":"{_placeholder(record)}"}}}}'
+        return f'{{"Timestamp":{time.time_ns()},"Fields":{{"msg":"<unprintable record>"}}}}'
 
 
 class MozlogHandler(logging.StreamHandler[TextIO]):
