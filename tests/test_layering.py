@@ -13,9 +13,20 @@ import dockerflow
 
 PACKAGE = Path(dockerflow.__file__).parent
 
-HEAVY = (
-    "asyncio django falcon fastapi flask httpx orjson redis sanic sqlalchemy starlette structlog"
-).split()
+HEAVY = [
+    "asyncio",
+    "django",
+    "falcon",
+    "fastapi",
+    "flask",
+    "httpx",
+    "orjson",
+    "redis",
+    "sanic",
+    "sqlalchemy",
+    "starlette",
+    "structlog",
+]
 
 # orjson is no framework: logging takes it when it is there.
 PUBLIC = {
