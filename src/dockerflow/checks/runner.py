@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextvars
 import logging
 import os
+import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from dockerflow import health
 from dockerflow.checks._workers import loop_thread, thread_pool
-from dockerflow.checks.messages import ERROR, WARNING, CheckMessage, Error, level_to_text
+from dockerflow.checks.messages import DEBUG, ERROR, WARNING, CheckMessage, Error, level_to_text
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, Task
@@ -334,10 +335,15 @@ def _normalise(message: Any) -> CheckMessage:
     """Return ``message`` with texts that any JSON parser and any log takes."""
     return CheckMessage(
         _text(message.msg),
-        level=int(message.level),
+        level=_to_level(int(message.level)),
         hint=message.hint if hasattr(message, "hint") else None,
         id=None if message.id is None else _text(message.id),
     )
+
+
+def _to_level(level: int) -> int:
+    """Return a level that the results show, and that log and JSON can write out."""
+    return DEBUG if level < 0 else min(level, sys.maxsize)
 
 
 def _text(value: object) -> str:
