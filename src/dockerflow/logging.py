@@ -219,7 +219,10 @@ class _Plain:
     def set_(self, value: Iterable[Any]) -> list[Any]:
         # A set's order differs from one process to the next.
         out = self.sequence(value)
-        return sorted(out, key=_encode)
+        try:
+            return sorted(out)
+        except TypeError:
+            return sorted(out, key=_encode)
 
     def field(self, value: Any) -> Any:
         """Return the value in the shape that mozlog allows in a field; ``None`` if it is."""

@@ -285,7 +285,7 @@ def test_no_fields():
         ([1, True], ["1", "true"]), ([1, None], ["1", "null"]), ([None], ["null"]),
         ([1, "a", 2.5, [1, "é"], {"k": None}], ["1", "a", "2.5", '[1,"é"]', '{"k":null}']),
         ([[1], [2]], ["[1]", "[2]"]),
-        ({3, 1, 2}, [1, 2, 3]), (frozenset("cab"), ["a", "b", "c"]),
+        ({30, 1, 2}, [1, 2, 30]), (frozenset("cab"), ["a", "b", "c"]),
         (collections.deque([1]), [1]),
         ([1.0, float("nan")], ["1.0", "NaN"]),
         # numbers
@@ -580,26 +580,17 @@ def test_near_the_recursion_limit():
     formatter, lines = MozlogFormatter(), []
 
     def dive():
-        lines.append(None)
         try:
             dive()
-        except RecursionError:
-            pass
         finally:
-            with contextlib_suppress():
-                lines.append(formatter.format(record("deep", x={"a": [1, {"b": 2}]})))
+            lines.append(formatter.format(record("deep", x={"a": [1, {"b": 2}]})))
 
-    import contextlib
-
-    def contextlib_suppress():
-        return contextlib.suppress(RecursionError)
-
-    dive()
-    written = [line for line in lines if line]
-    assert written
-    for line in set(written):
-        assert "deep" in line or "unprintable" in line
-        parse(line)
+    # The innermost frames have no room for a call; the others must get their line.
+    with pytest.raises(RecursionError):
+        dive()
+    assert len(lines) > 100
+    for line in set(lines):
+        assert parse(line)["Fields"]["msg"] in {"deep", "<unprintable record>"}
 
 
 def test_stack(logger):
@@ -1025,7 +1016,7 @@ values = st.recursive(
     lambda inner: st.one_of(
         st.lists(inner),
         st.dictionaries(st.one_of(st.text(characters), st.integers(), st.binary()), inner),
-        st.frozensets(scalars.filter(lambda value: type(value) is not bytearray)),
+        st.frozensets(st.one_of(st.none(), st.integers(), st.floats(), st.text(), st.binary())),
     ),
     max_leaves=12,
 )
