@@ -24,6 +24,7 @@ $(STAMP): requirements/dev.txt pyproject.toml
 
 # exec, so that a signal to make's child reaches the server itself.
 run: $(STAMP)
+	@echo "Open http://$(HOST):$(PORT)/__heartbeat__ or http://$(HOST):$(PORT)/docs (Ctrl+C ends it)"
 	@exec $(BIN)/python examples/notes/app.py
 
 test: $(STAMP)
