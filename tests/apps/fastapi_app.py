@@ -1,0 +1,33 @@
+"""FastAPI, with sync and async functions."""
+
+from collections.abc import Iterator
+
+from fastapi import FastAPI
+from fastapi.responses import PlainTextResponse, StreamingResponse
+
+from apps import BROKEN, CHUNKS
+
+
+def make_asgi() -> FastAPI:
+    app = FastAPI()
+
+    @app.get("/")
+    async def root() -> dict[str, str]:
+        return {"hello": "world"}
+
+    @app.get("/fail")
+    def fail() -> None:
+        raise ValueError(BROKEN)
+
+    @app.get("/status/500")
+    def status_500() -> PlainTextResponse:
+        return PlainTextResponse("oh", status_code=500)
+
+    @app.get("/stream")
+    async def stream() -> StreamingResponse:
+        def chunks() -> Iterator[bytes]:
+            yield from CHUNKS
+
+        return StreamingResponse(chunks())
+
+    return app

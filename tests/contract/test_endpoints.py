@@ -1,0 +1,276 @@
+"""What every framework answers at Dockerflow's own paths."""
+
+import asyncio
+import json
+import logging
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dockerflow import checks
+
+Client = Any
+MakeClient = Callable[..., Client]
+
+VERSION = b'{"version": "1.2.3",  "source": "\xc3\xa9"}\n'
+ENDPOINTS = ("/__version__", "/__heartbeat__", "/__lbheartbeat__")
+
+
+@pytest.fixture
+def version_file(tmp_path: Path) -> Path:
+    path = tmp_path / "version.json"
+    path.write_bytes(VERSION)
+    return path
+
+
+def test_the_three_endpoints(client: Client, version_file: Path) -> None:
+    version, heartbeat, lbheartbeat = map(client.get, ENDPOINTS)
+    assert (version.status, version.body) == (200, VERSION)
+    assert (heartbeat.status, lbheartbeat.status) == (200, 200)
+    assert heartbeat.body == b'{"status":"ok","checks":{},"details":{}}'
+    assert lbheartbeat.body == b""
+    for response in (version, heartbeat):
+        assert response.all("content-type") == ["application/json"]
+    for response in (version, heartbeat, lbheartbeat):
+        assert response.all("cache-control") == ["no-store"]
+        assert response.all("content-length") == [str(len(response.body))]
+
+
+@pytest.mark.parametrize("path", ENDPOINTS)
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "BREW"])
+def test_other_methods_are_refused(client: Client, path: str, method: str) -> None:
+    runs: list[None] = []
+    client.registry.register(lambda: runs.append(None), name="counting")
+    response = client.request(method, path)
+    assert response.status == 405
+    assert response.all("allow") == ["GET, HEAD"]
+    assert response.all("cache-control") == ["no-store"]
+    assert not runs
+
+
+@pytest.mark.parametrize("path", ENDPOINTS)
+def test_head_is_get_without_a_body(client: Client, version_file: Path, path: str) -> None:
+    headers = {"x-request-id": "same"}
+    runs: list[None] = []
+    client.registry.register(lambda: runs.append(None), name="counting")
+    get, head = (client.request(method, path, headers) for method in ("GET", "HEAD"))
+    assert head.body == b""
+    assert head.status == get.status
+
+    def comparable(response: Any) -> list[tuple[str, str]]:
+        return [(name, re.sub(r"dur=[\d.]+", "dur=", value)) for name, value in response.headers]
+
+    assert comparable(head) == comparable(get)
+    assert len(runs) == (2 if path == "/__heartbeat__" else 0)
+
+
+@pytest.mark.parametrize("path", ENDPOINTS)
+def test_a_slash_at_the_end_and_mounts(
+    client: Client, version_file: Path, summaries: list[logging.LogRecord], path: str
+) -> None:
+    assert client.get(path + "/").status == 200
+    assert client.get(path, mount="/mount").status == 200
+    assert client.get(path + "/", mount="/a/b").status == 200
+    assert [r.path for r in summaries] == [f"{path}/", f"/mount{path}", f"/a/b{path}/"]
+    for other in (path + "//", path + "/x", "/x" + path, path[:-1], path.upper()):
+        assert client.get(other).status == 404
+
+
+def test_a_prefix_moves_the_endpoints(make_client: MakeClient) -> None:
+    client = make_client(path_prefix="/ops")
+    assert client.get("/ops/__lbheartbeat__").status == 200
+    assert client.get("/ops/__lbheartbeat__/", mount="/mount").status == 200
+    assert client.get("/__lbheartbeat__").status == 404
+
+
+def test_the_error_endpoint(
+    client: Client, make_client: MakeClient, summaries: list[logging.LogRecord],
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    assert client.get("/__error__").status == 404
+    summaries.clear()
+    response = make_client(error_endpoint=True).get("/__error__")
+    assert isinstance(response.error, RuntimeError)
+    [record] = summaries
+    assert (record.levelno, record.code, record.errno) == (logging.ERROR, 500, 500)
+    message = "The __error__ endpoint was called"
+    assert ("dockerflow", logging.ERROR, message) in caplog.record_tuples
+
+
+def test_version_is_missing_then_there_then_changed(client: Client, tmp_path: Path) -> None:
+    missing = client.get("/__version__")
+    assert missing.status == 404
+    assert list(json.loads(missing.body)) == ["error"]
+    for text in (b'{"version": "1"}', b'{"version": "later"}'):
+        (tmp_path / "version.json").write_bytes(text)
+        assert client.get("/__version__").body == text
+    (tmp_path / "version.json").unlink()
+    assert client.get("/__version__").status == 404
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"\xff", b'{"a": NaN}', b"1" * 10**7])
+def test_a_broken_version_file(
+    client: Client, version_file: Path, content: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    version_file.write_bytes(content)
+    for _ in range(2):
+        response = client.get("/__version__")
+        assert response.status == 500
+        assert "version.json" in json.loads(response.body)["error"]
+        assert response.all("content-type") == ["application/json"]
+    errors = [r for r in caplog.records if r.name == "dockerflow" and r.levelno == logging.ERROR]
+    assert len(errors) == 1  # not one for each probe
+    assert client.get("/").status == 200
+
+
+def test_an_unchanged_version_file_is_not_read_again(
+    client: Client, version_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert client.get("/__version__").body == VERSION
+
+    def must_not_open(*args: Any, **kwargs: Any) -> None:
+        pytest.fail("read again")
+
+    monkeypatch.setattr(Path, "open", must_not_open)
+    assert client.get("/__version__").body == VERSION
+
+
+def test_the_heartbeats_payload_is_the_same_everywhere(client: Client) -> None:
+    @client.registry.register
+    def good() -> None: ...
+
+    @client.registry.register(critical=False)
+    async def extra() -> list[checks.CheckMessage]:
+        return [checks.Error("down", id="x.E001"), checks.Info("é", id="x.E001")]
+
+    @client.registry.register(name="with a space")
+    def warned() -> checks.CheckMessage:
+        return checks.Warning("slow")
+
+    response = client.get("/__heartbeat__")
+    assert response.status == 200
+    assert json.loads(response.body) == {
+        "status": "warning",
+        "checks": {"good": "ok", "extra": "error", "with a space": "warning"},
+        "details": {
+            "extra": {
+                "status": "error", "level": 40,
+                "messages": {"x.E001": "down", "x.E001#2": "é"},
+            },
+            "with a space": {
+                "status": "warning", "level": 30, "messages": {"with a space": "slow"},
+            },
+        },
+    }  # fmt: skip
+    again = json.dumps(json.loads(response.body), separators=(",", ":")).encode()
+    assert response.body == again  # so the bytes, and the order, are the same everywhere
+    timings = re.sub(r"dur=\d+\.\d", "dur=", response.all("server-timing")[0])
+    assert timings == "good;dur=, extra;dur=, with_a_space;dur="
+
+
+@pytest.mark.parametrize("code", [500, 503, 599])
+@pytest.mark.parametrize("level", [checks.Error, checks.Critical])
+def test_a_failing_heartbeat_has_the_configured_status(
+    make_client: MakeClient, level: type[checks.CheckMessage], code: int
+) -> None:
+    client = make_client(heartbeat_failed_status_code=code)
+    client.registry.register(lambda: level("down", id="x.E001"), name="database")
+    response = client.get("/__heartbeat__")
+    assert response.status == code
+    assert json.loads(response.body)["status"] == level.__name__.lower()
+
+
+@pytest.mark.parametrize("details", ["never", "debug"])
+def test_details_can_be_hidden(make_client: MakeClient, details: str) -> None:
+    client = make_client(heartbeat_details=details)
+    client.registry.register(lambda: checks.Error("secret", id="x.E001"), name="database")
+    response = client.get("/__heartbeat__")
+    assert response.body == b'{"status":"error"}'
+    assert not response.all("server-timing")
+
+
+def test_sync_and_async_checks_run_at_the_same_time(client: Client) -> None:
+    arrived: list[str] = []
+    everybody = threading.Event()
+
+    def arrive(name: str) -> None:
+        arrived.append(name)
+        if len(arrived) == 10:
+            everybody.set()
+
+    def make_sync(name: str) -> Callable[[], Any]:
+        def check() -> Any:
+            arrive(name)
+            return None if everybody.wait(4) else checks.Error("alone")
+
+        return check
+
+    def make_async(name: str) -> Callable[[], Any]:
+        async def check() -> Any:
+            arrive(name)
+            end = time.monotonic() + 4
+            while not everybody.is_set():
+                if time.monotonic() > end:
+                    return checks.Error("alone")
+                await asyncio.sleep(0.005)
+            return None
+
+        return check
+
+    for number in range(10):
+        name = f"check{number}"
+        client.registry.register((make_async if number % 2 else make_sync)(name), name=name)
+    payload = json.loads(client.get("/__heartbeat__").body)
+    assert payload["checks"] == {f"check{number}": "ok" for number in range(10)}
+
+
+@pytest.fixture
+def released() -> Iterator[threading.Event]:
+    """What a hung sync check waits for; set at the end."""
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+def test_hung_and_raising_checks_are_contained(
+    make_client: MakeClient, released: threading.Event
+) -> None:
+    client = make_client(check_timeout=0.2)
+    register = client.registry.register
+    register(released.wait, name="hung_sync")
+
+    @register
+    async def hung_async() -> None:
+        await asyncio.sleep(3600)
+
+    @register
+    def raising() -> None:
+        raise OSError("password=s3cret")
+
+    @register
+    async def exiting() -> None:
+        raise BaseException("s3cret")
+
+    @register
+    def nonsense() -> str:
+        return "all good"
+
+    @register
+    def good() -> None: ...
+
+    response = client.get("/__heartbeat__")
+    payload = json.loads(response.body)
+    assert response.status == 500
+    assert b"s3cret" not in response.body
+    ids = {name: list(detail["messages"]) for name, detail in payload["details"].items()}
+    assert ids == {
+        "hung_sync": ["dockerflow.checks.E002"], "hung_async": ["dockerflow.checks.E002"],
+        "raising": ["dockerflow.checks.E001"], "exiting": ["dockerflow.checks.E001"],
+        "nonsense": ["dockerflow.checks.E003"],
+    }  # fmt: skip
+    assert payload["checks"]["good"] == "ok"

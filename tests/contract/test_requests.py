@@ -1,0 +1,197 @@
+"""What every framework's own requests get: ids, one summary each, and nothing broken."""
+
+import asyncio
+import importlib
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+Client = Any
+MakeClient = Callable[..., Client]
+Records = list[logging.LogRecord]
+
+ROUTES = [("/", 200), ("/missing", 404), ("/status/500", 500), ("/stream", 200), ("/fail", 500)]
+FIELDS = ("agent", "code", "errno", "lang", "method", "path", "rid", "uid")
+
+
+@pytest.mark.parametrize(("path", "status"), ROUTES)
+def test_one_summary_with_the_same_fields_everywhere(
+    client: Client, summaries: Records, path: str, status: int
+) -> None:
+    headers = {"user-agent": "curl/8", "accept-language": "de", "x-request-id": "abc"}
+    started = time.monotonic()
+    response = client.get(path, headers=headers)
+    [record] = summaries
+    assert {name: getattr(record, name) for name in FIELDS} == {
+        "agent": "curl/8", "code": status, "errno": status if status >= 500 else 0, "lang": "de",
+        "method": "GET", "path": path, "rid": "abc", "uid": "",
+    }  # fmt: skip
+    assert 0 <= record.t <= (time.monotonic() - started) * 1000
+    if path == "/fail" and client.row.escapes:
+        assert (record.levelno, record.getMessage()) == (logging.ERROR, "100% broken")
+        assert str(response.error) == "100% broken"
+    else:
+        assert (record.levelno, record.getMessage()) == (logging.INFO, "")
+        assert response.status == status
+        assert response.all("x-request-id") == ["abc"]
+
+
+def test_streams_and_bodies_arrive_whole(client: Client, summaries: Records) -> None:
+    assert client.get("/stream").body == b"one two three"
+    assert b"hello" in client.get("/").body
+    assert len(summaries) == 2
+
+
+def test_a_head_request_is_summarised_as_such(client: Client, summaries: Records) -> None:
+    status = client.request("HEAD", "/").status
+    [record] = summaries
+    assert (record.method, record.code) == ("HEAD", status)
+
+
+def test_a_mounts_path_is_the_whole_path(client: Client, summaries: Records) -> None:
+    status = client.get("/", mount="/mount").status  # Falcon doesn't take mounts off under ASGI
+    assert [(record.path, record.code) for record in summaries] == [("/mount/", status)]
+
+
+@pytest.mark.parametrize("path", ["/", "/missing", "/__lbheartbeat__"])
+def test_request_ids_are_echoed_made_or_replaced(client: Client, path: str) -> None:
+    for given, is_kept in [("abc-123", True), (None, False), ("a b", False), ("é", False),
+                           ("x" * 129, False), ("", False)]:  # fmt: skip
+        headers = {} if given is None else {"X-Request-ID": given}
+        [answer] = client.get(path, headers=headers).all("x-request-id")
+        assert (answer == given) is is_kept
+        assert 1 <= len(answer) <= 128
+
+
+def test_the_first_configured_header_is_echoed(make_client: MakeClient) -> None:
+    client = make_client(request_id_header_name=("traceparent", "X-Trace"))
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    headers = {"traceparent": f"00-{trace}-00f067aa0ba902b7-01", "x-trace": "other"}
+    response = client.get("/", headers=headers)
+    assert response.all("x-trace") == [trace]
+    assert not response.all("traceparent")
+    assert not response.all("x-request-id")
+
+
+def test_probes_can_be_left_out_of_the_log(make_client: MakeClient, summaries: Records) -> None:
+    client = make_client(summary_log_probes=False)
+    client.get("/__heartbeat__")
+    client.get("/__lbheartbeat__/")
+    client.get("/")
+    assert [record.path for record in summaries] == ["/"]
+
+
+def test_probes_get_through_whatever_the_host_is(
+    row: Any, make_client: MakeClient, request: pytest.FixtureRequest
+) -> None:
+    if row.module == "django_app":
+        pytest.importorskip("django")
+        importlib.import_module("apps.django_app")  # configures Django
+        from django.test import override_settings
+
+        strict = override_settings(ALLOWED_HOSTS=[], SECURE_SSL_REDIRECT=True)
+        strict.enable()
+        request.addfinalizer(strict.disable)
+    client = make_client()
+    for host in ("10.1.2.3:8000", "[::1]", "evil.example", "", "b\xe4d"):
+        client.host = host
+        for path in ("/__lbheartbeat__", "/__heartbeat__/"):
+            assert client.get(path).status == 200
+    if row.module == "django_app":  # which its own pages don't
+        assert client.get("/").status in (301, 400)
+
+
+def test_an_application_mounted_in_starlette(asgi_client: Any, summaries: Records) -> None:
+    pytest.importorskip("starlette")
+    from starlette.applications import Starlette
+    from starlette.routing import Mount
+
+    from dockerflow.asgi import DockerflowMiddleware
+
+    bare = importlib.import_module("apps.bare")
+    routes = [Mount("/sub", app=DockerflowMiddleware(bare.asgi_app))]
+    client = asgi_client(Starlette(routes=routes))
+    assert client.get("/sub/__lbheartbeat__").status == 200
+    assert client.get("/__lbheartbeat__").status == 404
+    assert [record.path for record in summaries] == ["/sub/__lbheartbeat__"]
+
+    summaries.clear()
+    client = asgi_client(DockerflowMiddleware(Starlette(routes=routes)))
+    response = client.get("/sub/", headers={"x-request-id": "abc"})
+    assert (response.status, response.all("x-request-id")) == (200, ["abc"])
+    assert client.get("/sub/__lbheartbeat__").status == 200
+    assert client.get("/__lbheartbeat__").status == 200
+    expected = ["/sub/", "/sub/__lbheartbeat__", "/__lbheartbeat__"]
+    assert [record.path for record in summaries] == expected
+
+
+@pytest.mark.parametrize("is_added", [False, True])
+def test_background_tasks_run_after_the_summary(
+    asgi_client: Any, summaries: Records, is_added: bool
+) -> None:
+    pytest.importorskip("starlette")
+    from starlette.applications import Starlette
+    from starlette.background import BackgroundTask
+    from starlette.responses import PlainTextResponse
+    from starlette.routing import Route
+
+    from dockerflow.asgi import DockerflowMiddleware
+
+    counts: list[int] = []
+
+    def page(request: Any) -> PlainTextResponse:
+        return PlainTextResponse("ok", background=BackgroundTask(note))
+
+    def note() -> None:
+        counts.append(len(summaries))
+
+    app: Any = Starlette(routes=[Route("/", page)])
+    if is_added:
+        app.add_middleware(DockerflowMiddleware)
+    else:
+        app = DockerflowMiddleware(app)
+    assert asgi_client(app).get("/").status == 200
+    assert counts == [1]
+    assert len(summaries) == 1
+
+
+def test_starlettes_websockets_and_lifespan_go_through(summaries: Records) -> None:
+    pytest.importorskip("starlette")
+    from starlette.applications import Starlette
+    from starlette.routing import WebSocketRoute
+    from starlette.websockets import WebSocket
+
+    from dockerflow.asgi import DockerflowMiddleware
+
+    async def echo(websocket: WebSocket) -> None:
+        await websocket.accept()
+        await websocket.send_text(await websocket.receive_text())
+        await websocket.close()
+
+    app = DockerflowMiddleware(Starlette(routes=[WebSocketRoute("/__version__", echo)]))
+
+    def connect(kind: str, *incoming: dict[str, Any]) -> list[str]:
+        sent: list[Any] = []
+        messages = iter(incoming)
+
+        async def receive() -> dict[str, Any]:
+            return next(messages)
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        scope = {"type": kind, "path": "/__version__", "headers": [], "query_string": b""}
+        asyncio.run(app(scope, receive, send))
+        return [message["type"] for message in sent]
+
+    connected = {"type": "websocket.connect"}, {"type": "websocket.receive", "text": "hi"}
+    assert connect("websocket", *connected) == [
+        "websocket.accept", "websocket.send", "websocket.close",
+    ]  # fmt: skip
+    assert connect("lifespan", {"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}) == [
+        "lifespan.startup.complete", "lifespan.shutdown.complete",
+    ]  # fmt: skip
+    assert not summaries
