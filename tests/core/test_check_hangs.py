@@ -18,6 +18,7 @@ import pytest
 
 from dockerflow import asgi, checks, wsgi
 from dockerflow.checks import CheckResults, Registry
+from dockerflow.checks._workers import ThreadPool
 from dockerflow.config import Config
 
 DEADLINE = 5.0
@@ -327,6 +328,7 @@ def test_threads_are_bounded(released: threading.Event) -> None:
 PREAMBLE = """
 import asyncio, os, signal, sys, threading, time
 from dockerflow import checks
+from dockerflow.checks._workers import ThreadPool
 from dockerflow.config import Config
 
 @checks.register
@@ -413,3 +415,25 @@ def test_fork() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_thread_pool(released: threading.Event) -> None:
+    """Jobs beyond the threads wait for one; threads without a job end, and come back."""
+    pool = ThreadPool(max_threads=3, idle_seconds=0.05)
+    workers: list[threading.Thread] = []
+
+    def work() -> None:
+        workers.append(threading.current_thread())
+        released.wait(DEADLINE)
+
+    for count in (10, 20):
+        for _ in range(10):
+            pool.submit(work)
+        time.sleep(0.05)
+        assert len(set(workers)) <= count // 10 * 3
+        released.set()
+        end = time.monotonic() + DEADLINE
+        while any(worker.is_alive() for worker in workers) or len(workers) < count:
+            assert time.monotonic() < end
+            time.sleep(0.01)
+    assert len(workers) == 20

@@ -781,3 +781,17 @@ def test_checks_may_register_checks(registry: Registry) -> None:
 
     assert run(registry).statuses == {"first": "ok"}
     assert run(registry).statuses == {"first": "ok", "plain": "info"}
+
+
+@both
+def test_broken_logging_breaks_no_heartbeat(runner: Runner, registry: Registry) -> None:
+    def fail(record: logging.LogRecord) -> bool:
+        raise RuntimeError
+
+    returns(registry, [checks.Error("e", id="e"), checks.Info("i", id="i")])
+    logger = logging.getLogger(LOGGER)
+    logger.addFilter(fail)
+    try:
+        assert runner(registry).details["check"]["messages"] == {"e": "e", "i": "i"}
+    finally:
+        logger.removeFilter(fail)

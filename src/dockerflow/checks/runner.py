@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from dockerflow import health
@@ -275,13 +276,14 @@ def collect(started: Iterable[Started], silenced: Collection[str] = ()) -> Check
         # A check that hangs is logged by every heartbeat that it fails.
         if messages and (not execution.future.done() or execution.first_report()):
             for message in messages:
-                logger.log(
-                    message.level,
-                    "%s: %s",
-                    message.id or check.name,
-                    message.msg,
-                    exc_info=exception,
-                )
+                with suppress(Exception):  # logging can't break the heartbeat
+                    logger.log(
+                        message.level,
+                        "%s: %s",
+                        message.id or check.name,
+                        message.msg,
+                        exc_info=exception,
+                    )
     return CheckResults(statuses, details, overall, durations)
 
 
