@@ -52,7 +52,8 @@ _MAX_GROUP_DEPTH = 10
 _CAUSE = "The above exception was the direct cause of the following exception:"
 _CONTEXT = "During handling of the above exception, another exception occurred:"
 _MAX_SEVERITY = 7
-_ENVELOPE = frozenset({"Type", "Logger", "Hostname", "EnvVersion", "Severity", "Pid"})
+_TEXTS = frozenset({"Type", "Logger", "Hostname"})
+_ENVELOPE = _TEXTS | {"EnvVersion", "Severity", "Pid"}
 _MIN_INT64, _MAX_INT64 = -(2**63), 2**63 - 1
 _MAX_INT32 = 2**31 - 1
 _version_like = re.compile(r"[0-9]+(?:\.[0-9]+){0,2}").fullmatch
@@ -549,10 +550,13 @@ class MozlogFormatter(logging.Formatter):
             else:
                 made = plain.field(value)
             if made is not None:
-                line[_free(_text(key), line)] = made
+                name = key if type(key) is str and key.isascii() else _text(key)
+                line[_free(name, line)] = made
         return line
 
     def _property(self, key: str, value: Any, record: logging.LogRecord) -> Any:
+        if key in _TEXTS and type(value) is str and value.isascii():
+            return value
         if key == "EnvVersion":
             right = isinstance(value, str) and _version_like(value) is not None
             return value if right else MozlogFormatter.LOGGING_FORMAT_VERSION
