@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
 import signal
 import subprocess
@@ -417,23 +418,35 @@ def test_fork() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_thread_pool(released: threading.Event) -> None:
+def test_thread_pool() -> None:
     """Jobs beyond the threads wait for one; threads without a job end, and come back."""
     pool = ThreadPool(max_threads=3, idle_seconds=0.05)
+    lock = threading.Lock()
     workers: list[threading.Thread] = []
+    active = peak = 0
 
-    def work() -> None:
-        workers.append(threading.current_thread())
-        released.wait(DEADLINE)
+    def work(gate: threading.Event) -> None:
+        nonlocal active, peak
+        with lock:
+            workers.append(threading.current_thread())
+            active += 1
+            peak = max(peak, active)
+        gate.wait(DEADLINE)
+        with lock:
+            active -= 1
 
-    for count in (10, 20):
-        for _ in range(10):
-            pool.submit(work)
-        time.sleep(0.05)
-        assert len(set(workers)) <= count // 10 * 3
-        released.set()
+    def wait_until(condition: Callable[[], bool]) -> None:
         end = time.monotonic() + DEADLINE
-        while any(worker.is_alive() for worker in workers) or len(workers) < count:
+        while not condition():
             assert time.monotonic() < end
             time.sleep(0.01)
-    assert len(workers) == 20
+
+    for done in (10, 20):
+        gate = threading.Event()
+        for _ in range(10):
+            pool.submit(functools.partial(work, gate))
+        wait_until(lambda: active == 3)
+        assert len(workers) == done - 7, "the others wait"
+        gate.set()
+        wait_until(lambda: len(workers) == done and not any(w.is_alive() for w in workers))
+    assert peak == 3

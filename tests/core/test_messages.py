@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dockerflow import checks
+from dockerflow import checks, health
 from dockerflow.checks import CheckMessage, level_to_text
 
 CLASSES = [
@@ -95,3 +95,20 @@ def test_equality() -> None:
 def test_unhashable() -> None:
     with pytest.raises(TypeError, match="unhashable"):
         hash(checks.Error("m"))
+
+
+def test_ids() -> None:
+    ids = {name: value for name, value in vars(health).items() if name.isupper()}
+    assert len(set(ids.values())) == len(ids)
+    prefixes = {"INFO": "I", "WARNING": "W", "ERROR": "E"}
+    for name, id_ in ids.items():
+        package, part, number = id_.split(".")
+        assert (package, number[0]) == ("dockerflow", prefixes[name.split("_")[0]])
+        assert part in {"checks", "health"}
+    assert [health.ERROR_CHECK_RAISED, health.ERROR_CHECK_TIMED_OUT] == [
+        "dockerflow.checks.E001",
+        "dockerflow.checks.E002",
+    ]
+    assert health.ERROR_CHECK_BAD_RESULT == "dockerflow.checks.E003"
+    assert health.ERROR_CANNOT_CONNECT_DATABASE == "dockerflow.health.E001"
+    assert health.ERROR_REDIS_EXCEPTION == "dockerflow.health.E010"
