@@ -435,18 +435,21 @@ def test_thread_pool() -> None:
         with lock:
             active -= 1
 
-    def wait_until(condition: Callable[[], bool]) -> None:
+    def wait_until(condition: Callable[[int], bool], count: int) -> None:
         end = time.monotonic() + DEADLINE
-        while not condition():
+        while not condition(count):
             assert time.monotonic() < end
             time.sleep(0.01)
+
+    def have_ended(count: int) -> bool:
+        return len(workers) == count and not any(worker.is_alive() for worker in workers)
 
     for done in (10, 20):
         gate = threading.Event()
         for _ in range(10):
             pool.submit(functools.partial(work, gate))
-        wait_until(lambda: active == 3)
+        wait_until(lambda count: active == count, 3)
         assert len(workers) == done - 7, "the others wait"
         gate.set()
-        wait_until(lambda: len(workers) == done and not any(w.is_alive() for w in workers))
+        wait_until(have_ended, done)
     assert peak == 3
