@@ -1,19 +1,22 @@
-"""The app without a framework, and its WSGI form as an ASGI app by a2wsgi."""
+"""No framework, for both protocols."""
 
-from dockerflow import asgi, wsgi
+from collections.abc import Iterable
+from typing import Any
+
+from apps import BROKEN, CHUNKS
+
+ANSWERS = {"/": (200, (b"hello",)), "/status/500": (500, (b"oh",)), "/stream": (200, CHUNKS)}
 
 
-def answer(path):
-    """Return status and chunks."""
+def answer(path: str) -> tuple[int, tuple[bytes, ...]]:
     if path == "/fail":
-        raise RuntimeError("boom")
-    if path.startswith("/status/"):
-        return int(path.rpartition("/")[2]), [b"status"]
-    return {"/": (200, [b"hello"]), "/stream": (200, [b"a", b"b", b"c"])}.get(path, (404, [b"no"]))
+        raise ValueError(BROKEN)
+    return ANSWERS.get(path, (404, (b"nothing here",)))
 
 
-async def asgi_app(scope, receive, send):
-    status, chunks = answer(scope["path"])
+async def asgi_app(scope: Any, receive: Any, send: Any) -> None:
+    path = scope["path"].removeprefix(scope.get("root_path", ""))
+    status, chunks = answer(path)
     headers = [(b"content-type", b"text/plain")]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     for chunk in chunks if scope["method"] != "HEAD" else ():
@@ -21,21 +24,7 @@ async def asgi_app(scope, receive, send):
     await send({"type": "http.response.body", "body": b""})
 
 
-def wsgi_app(environ, start_response):
+def wsgi_app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
     status, chunks = answer(environ["PATH_INFO"])
     start_response(f"{status} Phrase", [("Content-Type", "text/plain")])
-    return chunks if environ["REQUEST_METHOD"] != "HEAD" else []
-
-
-def make_asgi(options):
-    return asgi_app if options is None else asgi.DockerflowMiddleware(asgi_app, **options)
-
-
-def make_wsgi(options):
-    return wsgi_app if options is None else wsgi.DockerflowMiddleware(wsgi_app, **options)
-
-
-def make_a2wsgi(options):
-    from a2wsgi import WSGIMiddleware
-
-    return WSGIMiddleware(make_wsgi(options))
+    return iter(chunks if environ["REQUEST_METHOD"] != "HEAD" else ())
