@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import functools
+import itertools
 import json
 import logging
 import threading
@@ -795,3 +796,10 @@ def test_broken_logging_breaks_no_heartbeat(runner: Runner, registry: Registry) 
         assert runner(registry).details["check"]["messages"] == {"e": "e", "i": "i"}
     finally:
         logger.removeFilter(fail)
+
+
+@both
+def test_an_endless_generator_is_cut_short(runner: Runner, registry: Registry) -> None:
+    returns(registry, (message() for _ in itertools.count()))
+    results = runner(registry)
+    assert list(results.details["check"]["messages"]) == ["dockerflow.checks.E003"]

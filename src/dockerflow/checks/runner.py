@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from dockerflow import health
 from dockerflow.checks._workers import loop_thread, thread_pool
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
 logger = logging.getLogger("dockerflow.checks.registry")
+
+MAX_MESSAGES: Final = 1000
+"""How many messages one check may return: a generator may have no end."""
 
 CheckFunction = Callable[[], Any]
 
@@ -321,6 +324,8 @@ def _to_messages(value: object) -> list[CheckMessage] | str:
         return f"{kind}, which is no check message"
     messages: list[CheckMessage] = []
     for item in cast("Iterable[object]", value):
+        if len(messages) >= MAX_MESSAGES:
+            return f"{kind} with more than {MAX_MESSAGES} messages"
         if not _is_message(item):
             return f"{kind} with {type(item).__name__} in it, which is no check message"
         messages.append(_normalise(item))
