@@ -325,3 +325,19 @@ def test_any_path_any_id_any_query(path, rid, query):
     status, headers, _ = call(wrap(answering()), {**environ, "QUERY_STRING": query})
     assert status == 200
     assert len(ids_in(headers)) == 1
+
+
+def test_broken_logging_does_not_break_the_app(caplog):
+    def broken(record):
+        raise RuntimeError("broken filter")
+
+    logger = logging.getLogger("request.summary")
+    logger.addFilter(broken)
+    logger.setLevel(logging.INFO)
+    try:
+        status, _, body = call(wrap(answering()))
+    finally:
+        logger.removeFilter(broken)
+        logger.setLevel(logging.NOTSET)
+    assert (status, body) == (200, b"ok")
+    assert "could not be logged" in caplog.text
