@@ -803,3 +803,18 @@ def test_an_endless_generator_is_cut_short(runner: Runner, registry: Registry) -
     returns(registry, (message() for _ in itertools.count()))
     results = runner(registry)
     assert list(results.details["check"]["messages"]) == ["dockerflow.checks.E003"]
+
+
+def test_a_run_that_is_shared_by_two_time_limits_timed_out_for_both(registry: Registry) -> None:
+    async def hang() -> None:
+        await asyncio.sleep(60)
+
+    registry.register(hang, name="check")
+
+    async def main() -> None:
+        limits = (Config(check_timeout=0.05), Config(check_timeout=5))
+        for results in await asyncio.gather(*map(registry.arun, limits)):
+            assert list(results.details["check"]["messages"]) == ["dockerflow.checks.E002"]
+            assert results.durations["check"] < 1
+
+    asyncio.run(main())

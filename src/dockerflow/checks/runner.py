@@ -58,7 +58,17 @@ class Outcome(NamedTuple):
 class Execution:
     """One run of one check, which any number of heartbeats may wait for."""
 
-    __slots__ = ("_lock", "finished", "future", "loop", "pid", "reported", "started", "task")
+    __slots__ = (
+        "_lock",
+        "finished",
+        "future",
+        "loop",
+        "pid",
+        "reported",
+        "started",
+        "task",
+        "timed_out",
+    )
 
     def __init__(self) -> None:
         from concurrent.futures import Future  # noqa: PLC0415 - only needed once a check runs
@@ -70,6 +80,7 @@ class Execution:
         self.loop: AbstractEventLoop | None = None
         self.task: Task[None] | None = None
         self.reported = False
+        self.timed_out = False
         self._lock = threading.Lock()
 
     @property
@@ -180,7 +191,12 @@ def _start_task(function: CheckFunction, execution: Execution, timeout: float) -
     loop = asyncio.get_running_loop()
     # The execution keeps the task alive: the event loop holds only a weak reference to it.
     execution.task = task = loop.create_task(_acall(function, execution))
-    timer = loop.call_later(timeout, task.cancel)
+
+    def time_out() -> None:
+        execution.timed_out = True
+        task.cancel()
+
+    timer = loop.call_later(timeout, time_out)
 
     def clean_up(_: object) -> None:
         timer.cancel()
@@ -294,12 +310,17 @@ def _read(
     check: Check, execution: Execution, deadline: float, timeout: float
 ) -> tuple[list[CheckMessage], BaseException | None, float]:
     """Return the messages of an execution, the exception behind them, and its seconds."""
-    if not execution.future.done() or execution.finished > deadline:
+    late = not execution.future.done() or execution.finished > deadline
+    if late or execution.timed_out:
         message = Error(
             f"Check {check.name} did not finish within {timeout:g} s",
             id=health.ERROR_CHECK_TIMED_OUT,
         )
-        return [message], None, max(0.0, min(time.monotonic(), deadline) - execution.started)
+        return (
+            [message],
+            None,
+            max(0.0, min(execution.finished or time.monotonic(), deadline) - execution.started),
+        )
     duration = execution.finished - execution.started
     value, exception = execution.future.result()
     if exception is not None:
