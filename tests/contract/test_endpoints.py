@@ -113,7 +113,11 @@ def test_version_is_missing_then_there_then_changed(client: Client, tmp_path: Pa
     assert client.get("/__version__").status == 404
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"\xff", b'{"a": NaN}', b"1" * 10**7])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"[1]", b"\xff", b'{"a": NaN}', b"1" * 10**7],
+    ids=["empty", "cut", "list", "not-utf-8", "nan", "10-MB"],
+)
 def test_a_broken_version_file(
     client: Client, version_file: Path, content: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
