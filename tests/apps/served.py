@@ -36,7 +36,7 @@ if "HUNG" in os.environ:
 
 async def asgi_app(scope: Any, receive: Any, send: Any) -> None:
     if scope["type"] == "lifespan":
-        raise NotImplementedError
+        raise RuntimeError("this app takes no lifespan events")
     if scope["path"] != "/endless":
         await bare.asgi_app(scope, receive, send)
         return

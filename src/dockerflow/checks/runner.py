@@ -138,9 +138,11 @@ class Check:
             execution = self._execution
             if execution is not None and execution.is_pending:
                 return execution
-            execution = self._execution = Execution()
+            execution = Execution()
             if self.is_async:
                 execution.loop = loop or loop_thread.get()
+            # Last: where no thread could be had, the next heartbeat must not join this one.
+            self._execution = execution
         context = contextvars.copy_context()
         if execution.loop is None:
             thread_pool.submit(lambda: context.run(_call, self.function, execution))
