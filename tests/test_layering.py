@@ -46,6 +46,9 @@ LAYERS = (
     ("_endpoints", "_summary"),
     ("_core",),
     ("asgi", "wsgi"),
+    ("django", "fastapi", "flask", "sanic"),
+    ("testing", "verify"),
+    ("cli",),
 )
 
 
@@ -77,6 +80,7 @@ def _imported_parts(path: Path) -> set[str]:
     return {name.split(".")[1] for name in names if name.startswith("dockerflow.")}
 
 
+ADAPTERS = {"django", "fastapi", "flask", "sanic"}
 LEVELS = {part: level for level, row in enumerate(LAYERS) for part in row}
 FILES = [path for path in sorted(PACKAGE.rglob("*.py")) if path != PACKAGE / "__init__.py"]
 
@@ -88,3 +92,4 @@ def test_import_direction(path):
     for part in _imported_parts(path) - {"__version__"}:
         assert LEVELS[part] <= LEVELS[own], f"{own} must not import {part}"
         assert part == own or {part, own} != {"asgi", "wsgi"}, "drivers don't import each other"
+        assert part == own or not {part, own} <= ADAPTERS, "adapters don't import each other"
