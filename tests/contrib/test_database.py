@@ -65,4 +65,5 @@ def test_restart_is_no_failure_async(postgres, driver):
             await engine.dispose()
             assert (await check()).id == health.ERROR_CANNOT_CONNECT_DATABASE
         await engine.dispose()
+
     asyncio.run(main())

@@ -282,4 +282,3 @@ class RedisCluster(RedisServer):
     """A cluster of one node, which has all of the slots."""
 
     cluster = True
-

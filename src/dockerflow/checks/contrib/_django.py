@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 from dockerflow import health
@@ -125,7 +125,9 @@ def _database(alias: str) -> CheckMessage | None:
         message = Error("The database is misconfigured.", id=health.ERROR_MISCONFIGURED_DATABASE)
         return report(message, error)
     except utils.OperationalError as error:
-        message = Error("Could not connect to the database.", id=health.ERROR_CANNOT_CONNECT_DATABASE)
+        message = Error(
+            "Could not connect to the database.", id=health.ERROR_CANNOT_CONNECT_DATABASE
+        )
         return report(message, error, secrets=_secrets(alias))
     except utils.Error as error:
         return report(_unusable(), error, secrets=_secrets(alias))
@@ -214,8 +216,8 @@ def _redis(alias: str) -> CheckMessage | None:
         load("django.core.cache", "django").InvalidCacheBackendError,
     )
     try:
-        client = get_client(alias)
+        client: Any = get_client(alias)
     except misconfigured as error:
         message = Error("Redis is misconfigured.", id=health.ERROR_MISCONFIGURED_REDIS)
         return report(message, error)
-    return redis(client)()
+    return cast("CheckMessage | None", redis(client)())

@@ -29,7 +29,7 @@ AsyncCheck = Callable[[], Awaitable[CheckMessage | None]]
 def database(engine: Engine) -> Check: ...
 @overload
 def database(engine: AsyncEngine) -> AsyncCheck: ...
-def database(engine: Engine | AsyncEngine) -> Check | AsyncCheck:
+def database(engine: Any) -> Check | AsyncCheck:
     """Make a check that a database answers, over a connection of the engine's own pool.
 
     A pooled connection that turns out to be stale, as after a restart of the server, is no
@@ -67,7 +67,7 @@ def migrations(
     version_table_schema: str | None = ...,
 ) -> AsyncCheck: ...
 def migrations(
-    engine: Engine | AsyncEngine,
+    engine: Any,
     config: Config | ScriptDirectory | str | PathLike[str],
     *,
     version_table: str = "alembic_version",
@@ -184,7 +184,9 @@ def _database_failure(engine: Engine | AsyncEngine, error: Exception) -> CheckMe
     elif isinstance(cause, exc.SQLAlchemyError) and not isinstance(cause, exc.DBAPIError):
         message = Error("The database can't be used.", id=health.ERROR_SQLALCHEMY_EXCEPTION)
     elif cause is error:
-        message = Error("Could not connect to the database.", id=health.ERROR_CANNOT_CONNECT_DATABASE)
+        message = Error(
+            "Could not connect to the database.", id=health.ERROR_CANNOT_CONNECT_DATABASE
+        )
     elif getattr(cause, "connection_invalidated", False) or isinstance(
         cause, exc.OperationalError | exc.InterfaceError | exc.InternalError
     ):
@@ -257,7 +259,8 @@ def _scripts(config: Any) -> ScriptDirectory:
         if path.is_dir():
             config.set_main_option("script_location", str(path).replace("%", "%%"))
     return cast(
-        "ScriptDirectory", config if isinstance(config, directory) else directory.from_config(config)
+        "ScriptDirectory",
+        config if isinstance(config, directory) else directory.from_config(config),
     )
 
 
@@ -287,7 +290,9 @@ def _unapplied_migrations(missing: frozenset[str]) -> CheckMessage | None:
     if not missing:
         return None
     return report(
-        Warning("The database isn't at the newest migration.", id=health.WARNING_UNAPPLIED_MIGRATION),
+        Warning(
+            "The database isn't at the newest migration.", id=health.WARNING_UNAPPLIED_MIGRATION
+        ),
         detail=f"not applied: {', '.join(sorted(missing))}",
     )
 
