@@ -6,9 +6,7 @@ import pytest
 pytest.importorskip("sqlalchemy")
 
 import sqlalchemy
-from sqlalchemy.ext.asyncio import create_async_engine
 
-from dockerflow import health
 from dockerflow.checks import contrib
 
 

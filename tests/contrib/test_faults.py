@@ -19,6 +19,7 @@ pytest.importorskip("sqlalchemy")
 pytest.importorskip("redis")
 
 import services
+
 from dockerflow import health
 from dockerflow.asgi import DockerflowMiddleware
 from dockerflow.checks import Registry, contrib
