@@ -111,6 +111,9 @@ def run(args: Sequence[str]) -> int:
             args=list(args), prog_name="dockerflow", standalone_mode=False
         )
     except click.UsageError as error:
+        if isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ())):
+            print(error.format_message(), file=sys.stderr)  # noqa: T201 - the help
+            return COULD_NOT_RUN
         where = error.ctx.command_path if error.ctx else "dockerflow"
         message = " ".join(error.format_message().split())
         print(f"{where}: {message} See {where} --help.", file=sys.stderr)  # noqa: T201
