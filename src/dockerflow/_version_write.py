@@ -19,7 +19,7 @@ from dockerflow.version import VersionError, get_version
 
 KEYS: Final = ("source", "version", "commit", "build")
 GIT_SECONDS: Final = 60
-CLEAN: Final = "-dirty"  # git's own word for a working tree with changes
+DIRTY: Final = "-dirty"  # git's own word for a working tree with changes
 
 _AUTHORITY: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)(.*)", re.DOTALL)
 # git's other form of an ssh address: [user@]host:path
@@ -38,24 +38,27 @@ def clean_url(url: str) -> str:
         match = _SCP.fullmatch(url)
         return f"https://{match[1]}/{match[2]}" if match else ""
     scheme, authority, rest = match.groups()
-    user, at, host = authority.rpartition("@")
+    _, at, host = authority.rpartition("@")
     if not at and "@" in rest and not re.fullmatch(r"(\[.*\]|[^:]*)(:\d*)?", host):
         # A password with a slash in it that nobody escaped.
         path = rest.rpartition("@")[2]
         host, slash, path = path.partition("/")
         rest = slash + path
-    del user
     if "ssh" in scheme.lower():
         scheme, host = "https", re.sub(r":\d*$", "", host)  # the port is that of ssh
     if not host:
         return ""
     path, question, query = rest.partition("#")[0].partition("?")
-    kept = [pair for pair in query.split("&") if pair and not _SECRET.search(pair.partition("=")[0])]
-    return f"{scheme}://{host}{path}{question if kept else ''}{'&'.join(kept)}"
+    if _SECRET.search(query):
+        pairs = [pair for pair in query.split("&") if not _SECRET.search(pair)]
+        question, query = "?" if pairs else "", "&".join(pairs)
+    return f"{scheme}://{host}{path}{question}{query}"
 
 
 def _github(env: Mapping[str, str]) -> dict[str, str]:
-    source = _join(env.get("GITHUB_SERVER_URL") or "https://github.com", env.get("GITHUB_REPOSITORY"))
+    source = _join(
+        env.get("GITHUB_SERVER_URL") or "https://github.com", env.get("GITHUB_REPOSITORY")
+    )
     return {
         "source": source,
         "version": env.get("GITHUB_REF_NAME", ""),
@@ -199,7 +202,7 @@ def from_git(folder: Path) -> dict[str, str]:
     # Our own file may be in the repository, and is no change of the app.
     excluded = ":(top,exclude,glob)**/version.json"
     if _git(folder, "status", "--porcelain", "--untracked-files=no", "--", ":/", excluded):
-        version += CLEAN
+        version += DIRTY
     try:
         source = _git(folder, "config", "--get", "remote.origin.url")
     except VersionError:
@@ -230,14 +233,15 @@ def _git(folder: Path, *arguments: str) -> str:
     return result.stdout.decode("utf-8", "replace").strip()
 
 
-def merge(path: Path, values: Mapping[str, str], extra: Mapping[str, str]) -> dict[str, Any]:
+def merge(path: Path | None, values: Mapping[str, str], extra: Mapping[str, str]) -> dict[str, Any]:
     """Return the new content of the file: the values, then what it and ``extra`` have besides.
 
     A source that isn't known now stays the file's; the other values are those of one build.
 
+    :param path: the file; ``None`` when there is nothing to keep.
     :raises VersionError: when the file is there and broken.
     """
-    existing = get_version(path) or {}
+    existing = (None if path is None else get_version(path)) or {}
     content: dict[str, Any] = {key: values[key] for key in KEYS}
     source = existing.get("source")
     if not content["source"] and isinstance(source, str):

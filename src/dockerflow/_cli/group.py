@@ -88,7 +88,8 @@ class _PassOn(click.Command):
 healthcheck_command = _PassOn(
     "healthcheck",
     params=[
-        click.Option([flag], help=settings["help"]) for flag, settings in healthcheck.OPTIONS.items()
+        click.Option([flag], help=settings["help"])
+        for flag, settings in healthcheck.OPTIONS.items()
     ],
 )
 

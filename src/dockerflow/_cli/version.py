@@ -24,7 +24,9 @@ def version() -> None:
     """
 
 
-def _parse_extra(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> dict[str, str]:
+def _parse_extra(
+    ctx: click.Context, param: click.Parameter, value: tuple[str, ...]
+) -> dict[str, str]:
     extra: dict[str, str] = {}
     for item in value:
         key, equals, text = item.partition("=")
@@ -86,14 +88,11 @@ def write(  # noqa: PLR0913 - an option each
     file = resolve(path)
     try:
         values, notes = writer.gather(given, env=os.environ, folder=Path(), origin=origin)
-        known = Path(os.devnull, "none") if replace or to_stdout else file
-        content = writer.merge(known, values, extra)
+        content = _merge(None if replace or to_stdout else file, values, extra)
         if not to_stdout:
             writer.write(file, content)
     except VersionError as error:
-        hint = "; --replace starts anew" if not replace and file.is_file() else ""
-        message = f"{error}{hint}"
-        raise click.ClickException(message) from None
+        raise click.ClickException(str(error)) from None
     for note in (*notes, *writer.problems(content)):
         click.echo(f"dockerflow version: note: {note}", err=True)
     if to_stdout:
@@ -101,6 +100,14 @@ def write(  # noqa: PLR0913 - an option each
     else:
         name = origin or writer.detect(os.environ)
         click.echo(f"wrote {file}: {content['version'] or content['commit']} (from {name})")
+
+
+def _merge(file: Path | None, values: dict[str, str], extra: dict[str, str]) -> dict[str, object]:
+    try:
+        return writer.merge(file, values, extra)
+    except VersionError as error:
+        message = f"{error}; --replace forgets that file"
+        raise VersionError(message) from None
 
 
 def _read(path: Path | None) -> dict[str, object]:
