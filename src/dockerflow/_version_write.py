@@ -222,7 +222,8 @@ def _git(folder: Path, *arguments: str) -> str:
             check=False,
         )
     except FileNotFoundError:
-        raise VersionError("git is not installed") from None
+        message = "git is not installed"
+        raise VersionError(message) from None
     except (OSError, subprocess.TimeoutExpired) as error:
         message = f"git can't be run: {error}"
         raise VersionError(message) from None

@@ -115,7 +115,7 @@ class VersionFile:
 
 
 def resolve(path: Path | str | None) -> Path:
-    """Return the file that ``path`` means: itself, or the one in it, or the one in ``/app`` or here."""
+    """Return the file that is meant: ``path``, the one in it, or the one in ``/app`` or here."""
     if path is None:
         in_app = Path("/app/version.json")
         return in_app if in_app.is_file() else Path("version.json")

@@ -38,11 +38,11 @@ COMMANDS: Final[Mapping[str, _Where]] = {
 class LazyGroup(click.Group):
     """Imports a subcommand when it runs or shows its own help, and no other."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's own signature
         """Return the names."""
         return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         """Import the subcommand of that name."""
         where = COMMANDS.get(cmd_name)
         if where is None:
@@ -55,7 +55,7 @@ class LazyGroup(click.Group):
             raise click.ClickException(message) from None
         return command
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """List the subcommands."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, where.help) for name, where in COMMANDS.items()])

@@ -33,7 +33,7 @@ _LEVELS: Final = {name.lower(): number for number, name in enumerate(_log_text.S
     "types",
     metavar="PATTERN",
     multiple=True,
-    help="Only lines of this Type, such as request.summary or 'myapp.*'. May be given several times.",
+    help="Only lines of this Type, such as request.summary or 'myapp.*'; may be repeated.",
 )
 @click.option("--rid", help="Only the request with this id.")
 @click.option(
@@ -49,12 +49,12 @@ def logs(
 
     It shows time (UTC), level, type, message and fields; below them tracebacks and other long
     texts. A line without a level counts as info. Lines that are not mozlog are printed as they
-    are, whatever the filters. What stands before the JSON, as in the output of docker compose, stays.
+    are, whatever the filters. What stands before the JSON stays, as in docker compose's output.
 
     \b
       docker compose logs --follow web | dockerflow logs --level warning
       kubectl logs deploy/web | dockerflow logs --rid 4bf92f3577b34da6
-    """
+    """  # noqa: D301 - \b is click's sign for text that keeps its lines
     painted = color == "always" or (color == "auto" and _is_terminal())
     most = _LEVELS[level.lower()]
 

@@ -25,7 +25,7 @@ def version() -> None:
 
 
 def _parse_extra(
-    ctx: click.Context, param: click.Parameter, value: tuple[str, ...]
+    _ctx: click.Context, _param: click.Parameter, value: tuple[str, ...]
 ) -> dict[str, str]:
     extra: dict[str, str] = {}
     for item in value:
@@ -62,6 +62,7 @@ def _parse_extra(
 )
 @click.option("--replace", is_flag=True, help="Forget an existing file, its other keys included.")
 def write(  # noqa: PLR0913 - an option each
+    *,
     path: Path,
     source: str,
     version_: str,
@@ -69,7 +70,6 @@ def write(  # noqa: PLR0913 - an option each
     build: str,
     extra: dict[str, str],
     origin: str | None,
-    *,
     replace: bool,
 ) -> None:
     """Write version.json to PATH: a file, or the folder for it; - prints it instead.
@@ -158,7 +158,8 @@ def show(path: Path | None, *, only_release: bool) -> None:
     if only_release:
         name = release(path)
         if name is None:
-            raise Finding("version.json has neither a version nor a commit")
+            message = "version.json has neither a version nor a commit"
+            raise Finding(message)
         click.echo(name)
     else:
         click.echo(writer.dump(content).encode(), nl=False)
