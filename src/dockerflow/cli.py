@@ -41,9 +41,13 @@ def main(args: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        # Python would try to flush once more at its end, and complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        forget_stdout()
         return OK
+
+
+def forget_stdout() -> None:
+    """Write nowhere from now on: who read this has gone, and Python flushes once more at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _run(arguments: list[str]) -> int:

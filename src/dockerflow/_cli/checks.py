@@ -123,12 +123,13 @@ def _one_line(target: str) -> Generator[None]:
     except (click.ClickException, ConfigError):
         raise
     except (Exception, SystemExit) as error:  # noqa: BLE001 - an app may raise anything
-        frame = traceback.extract_tb(error.__traceback__)[-1]
         text = " ".join(str(error).split())
-        message = (
-            f"{target} can't be loaded: {type(error).__name__}: {text} "
-            f"({frame.filename}, line {frame.lineno})"
-        )
+        where = [
+            f" ({frame.filename}, line {frame.lineno})"
+            for frame in traceback.extract_tb(error.__traceback__)
+            if not frame.filename.startswith("<frozen") and frame.filename != __file__
+        ]
+        message = f"{target!r} can't be loaded: {type(error).__name__}: {text}{''.join(where[-1:])}"
         raise click.ClickException(message) from None
 
 

@@ -26,6 +26,7 @@ DEFAULT_TIMEOUT: Final = 15.0  # a heartbeat may take 10 s, and should be able t
 POLL_SECONDS: Final = 0.25
 MAX_BODY: Final = 1 << 20
 MAX_LINE: Final = 500
+MAX_NAME: Final = 200  # of the URL in that line, so that the reason still fits
 
 DESCRIPTION: Final = """\
 Ask a service whether it is well: exit code 0 if it is, else 1 and one line that says why.
@@ -59,7 +60,7 @@ def _seconds(text: str) -> float:
     except ValueError:
         seconds = math.nan
     if not (math.isfinite(seconds) and seconds > 0):
-        message = f"{text!r} is not a number of seconds over 0"
+        message = f"{text[:80]!r} is not a number of seconds over 0"
         raise argparse.ArgumentTypeError(message)
     return min(seconds, threading.TIMEOUT_MAX)
 
@@ -67,7 +68,7 @@ def _seconds(text: str) -> float:
 def _port(text: str) -> int:
     if text.isascii() and text.isdigit() and 0 < int(text[:6]) < 1 << 16:
         return int(text)
-    message = f"{text!r} is not a port from 1 to 65535"
+    message = f"{text[:80]!r} is not a port from 1 to 65535"
     raise argparse.ArgumentTypeError(message)
 
 
@@ -276,7 +277,7 @@ def _make_probe(options: Any) -> tuple[Probe, str]:
         if target is not None or options.port is not None:
             message = "--file takes no TARGET and no --port"
             raise _UsageError(message)
-        return FileProbe(options.file, options.max_age), f"{options.file} "
+        return FileProbe(options.file, options.max_age), options.file
     if target is None:
         prefix = os.environ.get("DOCKERFLOW_PATH_PREFIX", "").rstrip("/")
         target = f"{prefix}/__lbheartbeat__"
@@ -297,9 +298,11 @@ def _make_probe(options: Any) -> tuple[Probe, str]:
         message = "TARGET has a user name or a password, which are not supported"
         raise _UsageError(message)
     if not usable:
-        message = f"TARGET is {target!r}, but takes a path that begins with / or an http(s) URL"
+        message = (
+            f"TARGET is {target[:80]!r}, but takes a path that begins with / or an http(s) URL"
+        )
         raise _UsageError(message)
-    return HttpProbe(url), f"{url} "
+    return HttpProbe(url), url
 
 
 def _environment_port() -> int:
@@ -321,10 +324,11 @@ def main(args: Sequence[str]) -> int:
         _print(f"dockerflow healthcheck: {error}; see --help", sys.stderr)
         return UNHEALTHY
     outcome = wait(lambda timeout: look(probe, timeout), options.timeout, options.wait)
+    line = f"healthy: {name[:MAX_NAME]} {outcome.text}"
     if outcome.healthy:
-        _print(f"healthy: {name}{outcome.text}", sys.stdout)
+        _print(line, sys.stdout)
         return HEALTHY
-    _print(f"unhealthy: {name}{outcome.text}", sys.stderr)
+    _print(f"un{line}", sys.stderr)
     return UNHEALTHY
 
 

@@ -13,6 +13,7 @@ from typing import IO, Any, Final
 import click
 
 from dockerflow import _log_text
+from dockerflow.cli import forget_stdout
 
 MAX_LINE: Final = 1 << 20
 """How many bytes of one line are looked at, and kept, together."""
@@ -66,12 +67,15 @@ def logs(
         return rid is None or _log_text.fields_of(line).get("rid") == rid
 
     output = sys.stdout.buffer
-    for raw in _read(files):
-        made = convert(raw, is_wanted, color=painted)
-        if made is not None:
-            output.write(made)
-            # Somebody may be looking on: a line is of use when it comes, not with the next 8 KiB.
-            output.flush()
+    try:
+        for raw in _read(files):
+            made = convert(raw, is_wanted, color=painted)
+            if made is not None:
+                output.write(made)
+                # Somebody may look on: a line is of use when it comes, not with the next 8 KiB.
+                output.flush()
+    except BrokenPipeError:  # as by `dockerflow logs | head`
+        forget_stdout()
 
 
 def _is_terminal() -> bool:
