@@ -23,7 +23,7 @@ DIRTY: Final = "-dirty"  # git's own word for a working tree with changes
 
 _AUTHORITY: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)(.*)", re.DOTALL)
 # git's other form of an ssh address: [user@]host:path
-_SCP: Final = re.compile(r"(?:[^@/]*@)?([^@:/\\]{2,}):/?([^/].*)", re.DOTALL)
+_SCP: Final = re.compile(r"(?:[^@/]*@)?([\w.-]{2,}):/?([^/].*)", re.DOTALL)
 _SECRET: Final = re.compile("token|passw|secret|credential|key|auth|signature", re.IGNORECASE)
 _is_commit: Final = re.compile("[0-9a-fA-F]{7,64}").fullmatch
 
@@ -38,8 +38,8 @@ def clean_url(url: str) -> str:
         match = _SCP.fullmatch(url)
         return f"https://{match[1]}/{match[2]}" if match else ""
     scheme, authority, rest = match.groups()
-    _, at, host = authority.rpartition("@")
-    if not at and "@" in rest and not re.fullmatch(r"(\[.*\]|[^:]*)(:\d*)?", host):
+    host = authority.rpartition("@")[2]
+    if "@" in rest and not re.fullmatch(r"(\[.*\]|[^:]*)(:\d*)?", host):
         # A password with a slash in it that nobody escaped.
         path = rest.rpartition("@")[2]
         host, slash, path = path.partition("/")
@@ -49,9 +49,10 @@ def clean_url(url: str) -> str:
     if not host:
         return ""
     path, question, query = rest.partition("#")[0].partition("?")
-    if _SECRET.search(query):
-        pairs = [pair for pair in query.split("&") if not _SECRET.search(pair)]
-        question, query = "?" if pairs else "", "&".join(pairs)
+    pairs = query.split("&")
+    kept = [pair for pair in pairs if not _SECRET.search(pair.partition("=")[0])]
+    if kept != pairs:
+        question, query = "?" if kept else "", "&".join(kept)
     return f"{scheme}://{host}{path}{question}{query}"
 
 

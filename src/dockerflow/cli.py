@@ -46,7 +46,7 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 def forget_stdout() -> None:
-    """Write nowhere from now on: who read this has gone, and Python flushes once more at its end."""
+    """Write nowhere from now on: the reader has gone, and Python flushes once more at its end."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 

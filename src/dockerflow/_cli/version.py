@@ -99,7 +99,8 @@ def write(  # noqa: PLR0913 - an option each
         click.echo(writer.dump(content).encode(), nl=False)
     else:
         name = origin or writer.detect(os.environ)
-        click.echo(f"wrote {file}: {content['version'] or content['commit']} (from {name})")
+        text = " ".join(str(content["version"] or content["commit"]).split())
+        click.echo(f"wrote {file}: {text} (from {name})")
 
 
 def _merge(file: Path | None, values: dict[str, str], extra: dict[str, str]) -> dict[str, object]:
