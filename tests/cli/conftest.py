@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(sys.executable).parent / "dockerflow"
 # The CI that runs these tests sets much of what the command reads.
 ENVIRONMENT = {
     name: os.environ[name]
@@ -21,13 +20,15 @@ ENVIRONMENT = {
 class Command:
     """Runs ``dockerflow`` in a folder."""
 
+    script = Path(sys.executable).parent / "dockerflow"
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.environment = ENVIRONMENT | {"HOME": str(folder)}
 
     def __call__(self, *args: object, stdin: bytes | None = None, **env: str) -> Result:
         done = subprocess.run(
-            [SCRIPT, *map(str, args)],
+            [self.script, *map(str, args)],
             cwd=self.folder,
             env=self.environment | env,
             input=stdin,

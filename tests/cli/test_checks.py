@@ -122,40 +122,48 @@ def test_verbose(dockerflow, write):
     assert result.out.splitlines()[-1] == "True"
 
 
-APPS = {
+APPS = {  # code, attribute
     "registry": ("", "registry"),
     "asgi": (
-        "from dockerflow.asgi import DockerflowMiddleware\n"
-        "async def app(scope, receive, send): ...\n"
-        "app = DockerflowMiddleware(app, registry=registry, config=config)\n",
+        (
+            "from dockerflow.asgi import DockerflowMiddleware\n"
+            "async def app(scope, receive, send): ...\n"
+            "app = DockerflowMiddleware(app, registry=registry, config=config)\n"
+        ),
         "app",
     ),
     "wsgi, wrapped": (
-        "from dockerflow.wsgi import DockerflowMiddleware\n"
-        "class Wrapper:\n"
-        "    def __init__(self, app): self.app = app\n"
-        "def app(environ, start_response): ...\n"
-        "app = Wrapper(Wrapper(DockerflowMiddleware(app, registry=registry, config=config)))\n",
+        (
+            "from dockerflow.wsgi import DockerflowMiddleware\n"
+            "class Wrapper:\n"
+            "    def __init__(self, app): self.app = app\n"
+            "def app(environ, start_response): ...\n"
+            "app = Wrapper(Wrapper(DockerflowMiddleware(app, registry=registry, config=config)))\n"
+        ),
         "app",
     ),
     "fastapi": (
-        "from fastapi import FastAPI\n"
-        "from dockerflow.asgi import DockerflowMiddleware\n"
-        "app = FastAPI()\n"
-        "app.add_middleware(DockerflowMiddleware, registry=registry, config=config)\n",
+        (
+            "from fastapi import FastAPI\n"
+            "from dockerflow.asgi import DockerflowMiddleware\n"
+            "app = FastAPI()\n"
+            "app.add_middleware(DockerflowMiddleware, registry=registry, config=config)\n"
+        ),
         "app",
     ),
     "factory": (
-        "from fastapi import FastAPI\n"
-        "from dockerflow.asgi import DockerflowMiddleware\n"
-        "def create_app(debug=False, *args, **kwargs):\n"
-        "    app = FastAPI()\n"
-        "    app.add_middleware(DockerflowMiddleware, registry=registry, config=config)\n"
-        "    return app\n",
+        (
+            "from fastapi import FastAPI\n"
+            "from dockerflow.asgi import DockerflowMiddleware\n"
+            "def create_app(debug=False, *args, **kwargs):\n"
+            "    app = FastAPI()\n"
+            "    app.add_middleware(DockerflowMiddleware, registry=registry, config=config)\n"
+            "    return app\n"
+        ),
         "create_app",
     ),
     "factory, as gunicorn has it": (
-        "class some:\n    @staticmethod\n    def make(): return registry\n",
+        ("class some:\n    @staticmethod\n    def make(): return registry\n"),
         "some.make()",
     ),
 }
@@ -200,6 +208,39 @@ def test_flask_in_its_context(dockerflow, write):
         result = dockerflow("checks", target)
         assert result.code == 0
         assert "    a: shop\n" in result.out
+
+
+DJANGO = {
+    "site/__init__.py": "",
+    "site/settings.py": "SECRET_KEY = 'x'\nINSTALLED_APPS = ['shop.apps.ShopConfig']\nUSE_TZ = True\n",
+    "site/wsgi.py": "from django.core.wsgi import get_wsgi_application as get\napplication = get()\n",
+    "shop/__init__.py": "",
+    "shop/apps.py": (
+        "from django.apps import AppConfig\n"
+        "class ShopConfig(AppConfig):\n"
+        "    name = 'shop'\n"
+        "    def ready(self):\n"
+        "        from dockerflow import checks\n"
+        "        checks.register(lambda: checks.Error('closed', id='shop.E001'), name='shop')\n"
+    ),
+}
+
+
+def test_django(dockerflow, write):
+    for name, text in DJANGO.items():
+        write(name.replace("site/", "mysite/"), text)
+    settings = {"DJANGO_SETTINGS_MODULE": "mysite.settings"}
+    for args, env in (
+        (["--django", "mysite.settings"], {}),
+        ([], settings),
+        (["mysite.wsgi:application"], settings),
+    ):
+        result = dockerflow("checks", *args, **env)
+        assert result.code == 1, result
+        assert "    shop.E001: closed\n" in result.out
+    result = dockerflow("checks", "--django", "nosite.settings")
+    assert result.code == 2
+    assert "'nosite.settings' can't be loaded: ModuleNotFoundError" in result.error
 
 
 def test_settings_of_the_environment(dockerflow, write):

@@ -9,13 +9,11 @@ import subprocess
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dockerflow import _log_text
 from dockerflow.cli import INTERRUPTED
-
-from conftest import SCRIPT
 
 STAMP = 1795488735516400896
 TIME = "2026-11-24 02:52:15.516"
@@ -91,6 +89,8 @@ FIELDS = st.dictionaries(
 )
 
 
+# On a busy machine the first example alone takes a second: tables of characters are made.
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.fixed_dictionaries({}, optional=dict.fromkeys(KEYS, JSON) | {"Fields": FIELDS}))
 def test_any_line(content):
     text = _log_text.render(content | {"Type": "request.summary"})
@@ -140,7 +140,7 @@ OTHER = [
 def test_what_is_no_mozlog_passes_through_whatever_the_filters(dockerflow):
     data = b"".join(OTHER)
     done = subprocess.run(
-        [SCRIPT, "logs", "--level", "error", "--type", "x", "--rid", "y"],
+        [dockerflow.script, "logs", "--level", "error", "--type", "x", "--rid", "y"],
         env=dockerflow.environment,
         input=data,
         capture_output=True,
@@ -209,7 +209,7 @@ def test_terminal(dockerflow, args, env, colored):
     ours, theirs = pty.openpty()
     with os.fdopen(ours, "rb", buffering=0) as screen:
         process = subprocess.Popen(
-            [SCRIPT, "logs", *args],
+            [dockerflow.script, "logs", *args],
             env=dockerflow.environment | env,
             stdin=subprocess.PIPE,
             stdout=theirs,
@@ -222,7 +222,7 @@ def test_terminal(dockerflow, args, env, colored):
 
 def _start(dockerflow, *args, **options):
     return subprocess.Popen(
-        [SCRIPT, "logs", *args],
+        [dockerflow.script, "logs", *args],
         env=dockerflow.environment,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
