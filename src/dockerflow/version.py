@@ -14,6 +14,9 @@ logger = logging.getLogger("dockerflow")
 MAX_BYTES: Final = 1 << 20
 """The largest version.json that is served, in bytes: real ones have a few hundred."""
 
+# Where the Dockerflow specification has the file.
+_IN_APP: Final = Path("/app/version.json")
+
 
 class VersionError(ValueError):
     """version.json is there but can't be used; the text says why, in one line."""
@@ -117,8 +120,7 @@ class VersionFile:
 def resolve(path: Path | str | None) -> Path:
     """Return the file that is meant: ``path``, the one in it, or the one in ``/app`` or here."""
     if path is None:
-        in_app = Path("/app/version.json")
-        return in_app if in_app.is_file() else Path("version.json")
+        return _IN_APP if _IN_APP.is_file() else Path("version.json")
     path = Path(path)
     return path / "version.json" if path.is_dir() else path
 

@@ -176,7 +176,7 @@ def test_read_again_only_when_changed(
 
 def test_default_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(VersionFile, "_find", _find_below(tmp_path / "app"))
+    monkeypatch.setattr(version, "_IN_APP", tmp_path / "app" / "version.json")
     served = VersionFile()
     assert served.read() == (None, None)
     (tmp_path / "version.json").write_bytes(GOOD)
@@ -185,18 +185,6 @@ def test_default_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert served.read() == (GOOD, None)
     (tmp_path / "app" / "version.json").write_bytes(b'{"in": "app"}')
     assert served.read() == (b'{"in": "app"}', None)
-
-
-def _find_below(app: Path) -> Any:
-    """Return the method that finds the file, with another folder for /app."""
-    real = VersionFile._find
-
-    def find(self: VersionFile) -> Path:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(version, "Path", lambda text: Path(text.replace("/app", str(app))))
-            return real(self)
-
-    return find
 
 
 RELEASES = {
