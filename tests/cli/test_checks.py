@@ -110,6 +110,12 @@ def test_no_checks(dockerflow, write):
     assert result.error == "dockerflow checks: myapp has no checks"
 
 
+def test_an_app_that_disables_other_loggers(dockerflow, write):
+    config = "import logging.config\nlogging.config.dictConfig({'version': 1})\n"
+    write("myapp.py", FAILING + config)
+    assert "    OSError: no route to host\n" in dockerflow("checks", "myapp").out
+
+
 def test_verbose(dockerflow, write):
     write("myapp.py", FAILING)
     result = dockerflow.python(

@@ -196,14 +196,15 @@ def _exceptions(*, propagate: bool) -> Generator[dict[str, str]]:
 
     logger = logging.getLogger("dockerflow.checks.registry")
     collector = Collector()
-    before = logger.propagate
+    before = logger.propagate, logger.disabled
     logger.addHandler(collector)
-    logger.propagate = propagate
+    # An app's logging settings may have disabled every logger that was there already.
+    logger.propagate, logger.disabled = propagate, False
     try:
         yield raised
     finally:
         logger.removeHandler(collector)
-        logger.propagate = before
+        logger.propagate, logger.disabled = before
 
 
 def _as_json(results: CheckResults, exceptions: dict[str, str]) -> str:
