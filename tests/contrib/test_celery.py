@@ -6,6 +6,7 @@ import pytest
 pytest.importorskip("celery")
 pytest.importorskip("redis")
 
+import kombu.pools
 import services
 from celery import Celery
 
@@ -17,7 +18,7 @@ from dockerflow.checks import contrib
 def app(redis_server):
     app = Celery("tests", broker=f"redis://127.0.0.1:{redis_server.port}/0", set_as_current=False)
     yield app
-    app.pool.force_close_all()
+    kombu.pools.reset()
     app.close()
 
 

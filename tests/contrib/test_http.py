@@ -1,5 +1,5 @@
 import asyncio
-import datetime
+import datetime as dt
 import http.server
 import socket
 import ssl
@@ -54,7 +54,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Length", "0")
         self.end_headers()
 
-    do_HEAD = do_GET
+    def do_HEAD(self):
+        self.do_GET()
 
     def log_message(self, *_):
         pass
@@ -150,8 +151,8 @@ def authority():
 
 
 def tls_server(authority, days):
-    end = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=days)
-    start = end - datetime.timedelta(days=400)
+    end = dt.datetime.now(dt.UTC) + dt.timedelta(days=days)
+    start = end - dt.timedelta(days=400)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("localhost", not_before=start, not_after=end).configure_cert(context)
     return serve(context)
