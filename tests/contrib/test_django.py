@@ -137,7 +137,10 @@ class ForgetfulCache(BrokenCache):
     def set(self, *_):
         pass
 
-    get = delete = set
+    def get(self, _):
+        pass
+
+    delete = get
 
 
 LOCMEM = "django.core.cache.backends.locmem.LocMemCache"
