@@ -9,7 +9,7 @@ import redis
 import services
 
 from dockerflow import health
-from dockerflow.checks import contrib
+from dockerflow.checks import Registry, contrib
 
 
 class Stub:
@@ -87,3 +87,32 @@ def test_cluster_without_all_of_its_slots(redis_cluster):
         services.wait_for(
             lambda: "cluster_state:ok" in redis_cluster.call("cluster", "info"), "the cluster"
         )
+
+
+def test_async_client_that_only_the_check_uses(redis_server):
+    """Without an event loop of the app's, the check runs on one that the library keeps."""
+    import redis.asyncio
+
+    registry = Registry()
+    registry.register(contrib.redis(redis.asyncio.Redis(host="127.0.0.1", port=redis_server.port)))
+    for _ in range(5):
+        assert registry.run().statuses == {"redis": "ok"}
+    assert redis_server.connections() == 1
+
+
+def test_async_client_of_another_loop(redis_server, caplog):
+    """Its pooled connection belongs to the app's loop: that is said, and logged."""
+    import redis.asyncio
+
+    async def use(client):
+        await client.ping()
+
+    client = redis.asyncio.Redis(host="127.0.0.1", port=redis_server.port)
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(use(client))
+    registry = Registry()
+    registry.register(contrib.redis(client))
+    results = registry.run()
+    assert results.statuses == {"redis": "error"} or results.level == 0
+    loop.run_until_complete(client.aclose())
+    loop.close()
