@@ -41,9 +41,10 @@ PUBLIC = {
 
 # From the bottom up. A module imports from the rows above its own, and from its own row.
 LAYERS = (
-    ("_http", "config", "version", "health", "_request_id"),
+    ("_http", "config", "version", "health", "heartbeat_file", "_request_id"),
     ("checks", "logging"),
     ("_endpoints", "_summary"),
+    ("drain",),
     ("_core",),
     ("asgi", "wsgi"),
     ("django", "fastapi", "flask", "sanic"),
