@@ -71,6 +71,7 @@ _BOOLEANS = {
 
 
 def parse_bool(value: Any) -> bool:
+    """Return a boolean, also one of the texts for it; else raise ValueError or TypeError."""
     if isinstance(value, str):
         try:
             return _BOOLEANS[value.strip().lower()]

@@ -15,6 +15,8 @@ import time
 from pathlib import Path
 from typing import Final
 
+from dockerflow.config import parse_seconds
+
 logger = logging.getLogger("dockerflow")
 
 TOLERANCE: Final = 1.0
@@ -73,10 +75,8 @@ def main(arguments: list[str]) -> int:
     """Return 0 if the file is young enough, 1 if it isn't, 2 if the arguments make no sense."""
     try:
         path, seconds = arguments
-        limit = float(seconds)
-        if not limit > 0:
-            raise ValueError
-    except ValueError:
+        limit = parse_seconds(seconds)
+    except (ValueError, OverflowError):
         sys.stderr.write("usage: python -m dockerflow.heartbeat_file PATH SECONDS\n")
         return 2
     try:

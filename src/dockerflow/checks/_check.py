@@ -308,7 +308,7 @@ class Check:
         if failure is not None:
             execution.end(None, failure)
         elif loop is None:
-            thread_pool.submit(partial(context.run, _call, self.function, execution))
+            thread_pool.submit(partial(context.run, partial(_call, self.function, execution)))
         elif loop is here:
             context.run(_start_task, self.function, execution)
         else:

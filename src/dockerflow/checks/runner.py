@@ -148,19 +148,26 @@ class Run:
             if result is not None:
                 self._know(index, result, ready)
 
-    def _begin(self, index: int, entry: Entry) -> Result | None:
-        """Return the result if it is known already, else begin to wait for it."""
-        check, settings, requirements, _, problem = entry
-        if problem is not None:
-            text = f"Check {check.name} can't run: {problem}"
-            return self._say(entry, Error(text, id=health.ERROR_CHECK_MISCONFIGURED))
-        for requirement in requirements:
+    def _hindrance(self, entry: Entry) -> CheckMessage | None:
+        """Say why a check isn't to be run, if anything is in its way."""
+        check = entry.check
+        if entry.problem is not None:
+            text = f"Check {check.name} can't run: {entry.problem}"
+            return Error(text, id=health.ERROR_CHECK_MISCONFIGURED)
+        for requirement in entry.requirements:
             name = requirement.check.name
             if name in self._failed:
                 self._failed.add(check.name)
                 check.forget()
                 text = f"Check {check.name} was skipped, as {name}, which it requires, did not pass"
-                return self._say(entry, Info(text, id=health.INFO_CHECK_SKIPPED))
+                return Info(text, id=health.INFO_CHECK_SKIPPED)
+        return None
+
+    def _begin(self, index: int, entry: Entry) -> Result | None:
+        """Return the result if it is known already, else begin to wait for it."""
+        if (hindrance := self._hindrance(entry)) is not None:
+            return self._say(entry, hindrance)
+        check, settings, requirements, _, _ = entry
         now = time.monotonic()
         fresh_from = self.began
         if settings.interval is not None:
@@ -190,7 +197,7 @@ class Run:
     def _say(self, entry: Entry, message: CheckMessage) -> Result:
         """Return, and log, what the engine itself has to say in the place of a check."""
         result = make_result([message], entry.settings)
-        for message in result.messages:
+        if result.messages:
             with suppress(Exception):  # logging can't break the heartbeat
                 logger.log(message.level, "%s: %s", message.id, message.msg)
         return result
