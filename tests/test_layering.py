@@ -35,6 +35,8 @@ PUBLIC = {
     "dockerflow.wsgi": HEAVY,
     "dockerflow.checks": HEAVY,
     "dockerflow.config": HEAVY,
+    "dockerflow.drain": HEAVY,
+    "dockerflow.heartbeat_file": HEAVY,
     "dockerflow.version": HEAVY,
     "dockerflow.logging": [name for name in HEAVY if name != "orjson"],
 }

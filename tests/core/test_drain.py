@@ -7,7 +7,6 @@ import subprocess
 import sys
 import textwrap
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -19,10 +18,10 @@ from dockerflow.config import Config, ConfigError
 
 
 @pytest.fixture
-def state(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def state(monkeypatch: pytest.MonkeyPatch) -> Any:
     fresh = drain._Drain()
     monkeypatch.setattr(drain, "_drain", fresh)
-    yield fresh
+    return fresh
 
 
 @pytest.mark.usefixtures("state")

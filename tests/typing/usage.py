@@ -56,3 +56,17 @@ async def script() -> int:
     assert_type(results.statuses, dict[str, str])
     assert_type(results.durations, dict[str, float])
     return results.level + registry.run().level
+
+
+@checks.observe
+def to_metrics(seen: checks.Observation) -> None:
+    assert_type(seen.duration, float)
+
+
+@registry.register(ttl=10, requires=("database",), tags="web", failures=2)
+def cache() -> None: ...
+
+
+assert_type(cache(), None)
+registry.register_partial(int, "1", name="background", interval=30, max_age=90)
+assert_type(registry.run().details["database"].messages, dict[str, str])

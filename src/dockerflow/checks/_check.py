@@ -104,6 +104,7 @@ class Execution:
 
     __slots__ = (
         "_failures",
+        "_has_ended",
         "_waiters",
         "check",
         "limit",
@@ -128,6 +129,7 @@ class Execution:
         self.result: Result | None = None
         self.task: Task[None] | None = None
         self.timed_out = False
+        self._has_ended = False
         self._failures = 0  # how often it was reported as late
         self._waiters: list[Callable[[], object]] = []
 
@@ -159,13 +161,16 @@ class Execution:
             messages = cast("list[CheckMessage]", value) if message is None else [message]
             result = make_result(messages, self.settings, now - self.started)
         with _lock:
-            self.result = result
-            waiters, self._waiters = self._waiters, []
+            self._has_ended = True
             was_reported = self._failures > 0
             if self.check.execution is self and not was_reported:
                 self.check.take(result, self.settings)
         if not was_reported:
             self._report(result, exception, is_first=True)
+        # Only now, so that whoever has the result finds it logged and observed.
+        with _lock:
+            self.result = result
+            waiters, self._waiters = self._waiters, []
         for wake in waiters:
             wake()
 
@@ -192,7 +197,7 @@ class Execution:
         result = self.timed_out_result(self.limit)
         with _lock:
             new = passed - self._failures
-            if self.result is not None or new <= 0:
+            if self._has_ended or new <= 0:
                 return
             is_first = self._failures == 0
             self._failures = passed
