@@ -799,3 +799,72 @@ def test_details_have_attributes() -> None:
     detail = run(registry).details["broken"]
     assert (detail.status, detail.level, detail.messages) == ("error", 40, {"x.E1": "e"})
     assert json.loads(json.dumps(detail)) == detail
+
+
+@both
+def test_a_stuck_leader_delays_its_followers_by_one_deadline(runner: Runner) -> None:
+    registry = Registry()
+    released = threading.Event()
+    registry.register(lambda: released.wait(PATIENCE) and None, name="stuck", timeout=0.5)
+    durations: list[float] = []
+
+    def ask() -> None:
+        started = time.monotonic()
+        assert runner(registry).statuses == {"stuck": "error"}
+        durations.append(time.monotonic() - started)
+
+    threads = [threading.Thread(target=ask) for _ in range(20)]
+    try:
+        for thread in threads:
+            thread.start()
+            time.sleep(0.04)
+        for thread in threads:
+            thread.join()
+    finally:
+        released.set()
+    assert len(durations) == 20
+    assert max(durations) < 1.5
+    assert min(durations) < 0.3, "who comes late waits for the rest only"
+
+
+@both
+def test_a_stuck_async_leader_with_a_longer_limit(runner: Runner) -> None:
+    """A follower with less time answers in its own, and changes nothing for the leader."""
+    registry = Registry()
+    released = threading.Event()
+
+    @registry.register
+    def check() -> None:
+        released.wait(PATIENCE)
+
+    leader = threading.Thread(target=lambda: results.append(runner(registry)))
+    results: list[CheckResults] = []
+    leader.start()
+    time.sleep(0.05)
+    follower = runner(registry, Config(heartbeat_timeout=0.1))
+    assert ids(follower, "check") == [TIMED_OUT]
+    released.set()
+    leader.join()
+    assert results[0].statuses == {"check": "ok"}
+    assert runner(registry).level == 0
+
+
+def test_the_end_of_the_lifespan_stops_the_background() -> None:
+    from dockerflow.asgi import DockerflowMiddleware
+
+    registry, probe = Registry(), Probe()
+    registry.register(probe, name="probe", interval=0.02)
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await registry.arun(CONFIG)
+        while probe.runs < 3:
+            await asyncio.sleep(0.01)
+
+    async def main() -> None:
+        await DockerflowMiddleware(app, registry=registry)({"type": "lifespan"}, None, None)  # type: ignore[arg-type]
+        await asyncio.sleep(0.1)
+        runs = probe.runs
+        await asyncio.sleep(0.2)
+        assert probe.runs == runs
+
+    asyncio.run(main())
