@@ -8,6 +8,7 @@ import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -26,7 +27,6 @@ from flask import (
 from dockerflow import _summary
 from dockerflow._core import EXCHANGE, VERSION_FILE, Core, Exchange, LiveCore, summary_logger
 from dockerflow._endpoints import ENDPOINTS, Endpoint
-
 from dockerflow._http import Response as CoreResponse
 from dockerflow.checks.registry import Registry, default_registry
 from dockerflow.checks.runner import is_failure, surroundings
@@ -45,7 +45,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("dockerflow.flask")
 
 VersionCallback = Callable[[str], Any]
-_F = TypeVar("_F", bound=Callable[..., Any])
 _V = TypeVar("_V", bound=VersionCallback)
 
 _SITE: Final = "dockerflow.site"
@@ -70,7 +69,7 @@ class Dockerflow:
     .. versionadded:: 0.1.0
     """
 
-    def __init__(  # noqa: PLR0913 - the arguments that apps pass by position
+    def __init__(  # noqa: PLR0913, PLR0917 - the arguments that apps pass by position
         self,
         app: Flask | None = None,
         db: Any = None,
@@ -84,9 +83,9 @@ class Dockerflow:
         self.registry = default_registry if registry is None else registry
         self.silenced_checks = list(silenced_checks or ())
         self.summary_logger = summary_logger
-        self._version_path = version_path
+        self.given_version_path = version_path
         self._default_version_path: str | None = None
-        self._version_callback: VersionCallback | None = None
+        self.get_version: VersionCallback | None = None
         for check, obj in (
             (check_database_connected, db),
             (check_redis_connected, redis),
@@ -118,12 +117,12 @@ class Dockerflow:
     @property
     def version_path(self) -> str | None:
         """Where version.json is looked for: what was given, else the parent of the app's root."""
-        given = self._version_path
+        given = self.given_version_path
         return self._default_version_path if given is None else str(given)
 
     @version_path.setter
     def version_path(self, path: str | Path | None) -> None:
-        self._version_path = path
+        self.given_version_path = path
 
     def version_callback(self, func: _V) -> _V:
         """Take ``func`` to give the content of ``/__version__``, as a decorator.
@@ -131,16 +130,15 @@ class Dockerflow:
         It is called with the version path, within the app's context, and returns an object for
         JSON, or ``None`` when there is no version.
         """
-        self._version_callback = func
+        self.get_version = func
         return func
 
     def user_id(self) -> str | None:
         """Return the id of Flask-Login's user, and ``None`` when nobody is logged in."""
         if not has_request_context() or not hasattr(current_app, "login_manager"):
             return None
-        from flask_login import current_user  # noqa: PLC0415 - only where the app uses it
-
-        user: Any = current_user
+        # Only where the app uses it; and it has no types.
+        user: Any = import_module("flask_login").current_user
         is_authenticated = getattr(user, "is_authenticated", False)
         if callable(is_authenticated):
             is_authenticated = is_authenticated()
@@ -174,7 +172,7 @@ class Dockerflow:
         _deprecated("Dockerflow.checks", "dockerflow.checks.get_checks()")
         return OrderedDict(self.registry.get_checks())
 
-    def check(self, func: _F | None = None, name: str | None = None) -> Any:
+    def check(self, func: Callable[..., Any] | None = None, name: str | None = None) -> Any:
         """Register a check. Deprecated: use ``dockerflow.checks.register``."""
         _deprecated("Dockerflow.check", "dockerflow.checks.register")
         return self.registry.register(func, name)
@@ -226,7 +224,7 @@ class _Site(DockerflowMiddleware):
         config, extension = self.flask.config, self.extension
         settings: dict[str, Any] = {name: config[name] for name in SETTINGS if name in config}
         # Not settings of the app, but what may change as they may.
-        settings["version_path"] = extension._version_path  # noqa: SLF001 - its own part
+        settings["version_path"] = extension.given_version_path
         settings["silenced_checks"] = tuple(extension.silenced_checks)
         return settings
 
@@ -283,9 +281,7 @@ class _Site(DockerflowMiddleware):
                 signal.send(self.extension, level=results.level)
             except Exception:
                 logger.exception("A receiver of a heartbeat's signal failed")
-        elif endpoint == "version" and (
-            callback := self.extension._version_callback  # noqa: SLF001 - its own part
-        ):
+        elif endpoint == "version" and (callback := self.extension.get_version):
             try:
                 version = callback(str(core.config.version_path))
             except Exception as error:  # noqa: BLE001 - the core logs and answers it
@@ -378,8 +374,8 @@ class _Site(DockerflowMiddleware):
             exchange.leave()
 
     def _propagates(self) -> bool:
-        propagates = self.flask.config["PROPAGATE_EXCEPTIONS"]
-        return self.flask.testing or self.flask.debug if propagates is None else bool(propagates)
+        propagates: bool | None = self.flask.config["PROPAGATE_EXCEPTIONS"]
+        return self.flask.testing or self.flask.debug if propagates is None else propagates
 
     def _collect(self, exchange: Exchange) -> None:
         """Take the fields of ``summary_extra()``; those of the core's that it lacks are left out.
@@ -407,7 +403,8 @@ _UNSET: Final = object()
 def _current_exchange(extension: Dockerflow) -> Exchange:
     site: _Site | None = current_app.extensions.get(_SITE)
     if site is None or site.extension is not extension:
-        raise RuntimeError("This app has no Dockerflow of this extension: call init_app(app)")
+        message = "This app has no Dockerflow of this extension: call init_app(app)"
+        raise RuntimeError(message)
     return site.exchange()
 
 
@@ -417,5 +414,3 @@ def _default_version_path(app: Flask) -> str:
 
 def _deprecated(name: str, instead: str) -> None:
     warnings.warn(f"{name} is deprecated: use {instead}", DeprecationWarning, stacklevel=3)
-
-

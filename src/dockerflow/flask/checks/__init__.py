@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from dockerflow import health
 from dockerflow.checks.contrib import migrations, redis
@@ -59,7 +59,8 @@ def check_migrations_applied(migrate: Any) -> list[CheckMessage]:
     :returns: nothing, or what :func:`dockerflow.checks.contrib.migrations` says.
     """
     try:
-        check = migrations(migrate.db.engine, migrate.get_config())
+        engine: Any = migrate.db.engine
+        check: Any = migrations(engine, migrate.get_config())
     except Exception as error:  # noqa: BLE001 - whatever Alembic's set-up raises
         message = f"Can't check migrations: {type(error).__name__}"
         return [Info(message, id=health.INFO_CANT_CHECK_MIGRATIONS)]
@@ -72,7 +73,7 @@ def check_redis_connected(client: Any) -> list[CheckMessage]:
     :param client: a client of redis-py.
     :returns: nothing, or what :func:`dockerflow.checks.contrib.redis` says.
     """
-    return _listed(redis(client)())
+    return _listed(cast("Any", redis(client))())
 
 
 def _listed(message: CheckMessage | None) -> list[CheckMessage]:
