@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from flask import (
     Blueprint,
@@ -23,6 +23,7 @@ from flask import (
     has_request_context,
     request,
 )
+from werkzeug.wsgi import ClosingIterator
 
 from dockerflow import _summary
 from dockerflow._core import EXCHANGE, VERSION_FILE, Core, Exchange, LiveCore, summary_logger
@@ -342,7 +343,7 @@ class _Site(DockerflowMiddleware):
         try:
             exchange = self.exchange()
             # Another hook may have failed, and this be the answer to that.
-            exchange.finished = 0.0 if response.is_streamed else time.monotonic()
+            exchange.finished = time.monotonic() if _is_whole(response) else 0.0
             self._collect(exchange)
             if request.environ.get(_OWN) is exchange:
                 exchange.status = response.status_code
@@ -374,7 +375,7 @@ class _Site(DockerflowMiddleware):
             exchange.leave()
 
     def _propagates(self) -> bool:
-        propagates: bool | None = self.flask.config["PROPAGATE_EXCEPTIONS"]
+        propagates = cast("bool | None", self.flask.config["PROPAGATE_EXCEPTIONS"])
         return self.flask.testing or self.flask.debug if propagates is None else propagates
 
     def _collect(self, exchange: Exchange) -> None:
@@ -406,6 +407,15 @@ def _current_exchange(extension: Dockerflow) -> Exchange:
         message = "This app has no Dockerflow of this extension: call init_app(app)"
         raise RuntimeError(message)
     return site.exchange()
+
+
+def _is_whole(response: Response) -> bool:
+    """Whether the whole body is known; so is that of an error page, which looks streamed."""
+    return not response.is_streamed or (
+        isinstance(response.response, ClosingIterator)
+        and not response.direct_passthrough
+        and response.content_length is not None
+    )
 
 
 def _default_version_path(app: Flask) -> str:

@@ -60,7 +60,7 @@ def check_migrations_applied(migrate: Any) -> list[CheckMessage]:
     """
     try:
         engine: Any = migrate.db.engine
-        check: Any = migrations(engine, migrate.get_config())
+        check = cast("Any", migrations)(engine, migrate.get_config())
     except Exception as error:  # noqa: BLE001 - whatever Alembic's set-up raises
         message = f"Can't check migrations: {type(error).__name__}"
         return [Info(message, id=health.INFO_CANT_CHECK_MIGRATIONS)]
