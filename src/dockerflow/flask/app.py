@@ -414,7 +414,7 @@ def _is_whole(response: Response) -> bool:
     return not response.is_streamed or (
         isinstance(response.response, ClosingIterator)
         and not response.direct_passthrough
-        and response.content_length is not None
+        and "Content-Length" in response.headers
     )
 
 
