@@ -15,7 +15,9 @@ from dockerflow.sanic.checks import check_redis_connected
 
 numbers = itertools.count()
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:sanic", "ignore::ResourceWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning:sanic", "ignore::ResourceWarning"
+)
 
 
 @pytest.fixture(autouse=True)
