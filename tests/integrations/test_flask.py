@@ -23,7 +23,7 @@ from dockerflow.config import ConfigError  # noqa: E402
 from dockerflow.flask import Dockerflow  # noqa: E402
 
 
-def make_app(name="tests", registry=None, **settings):
+def make_app(name="served", registry=None, **settings):
     app = flask.Flask(name)
     app.config.update(settings)
 
@@ -308,9 +308,21 @@ def test_gevent_workers(tmp_path):
         "async def later(): pass\n"
     )
     process = subprocess.Popen(
-        [sys.executable, "-m", "gunicorn", "-k", "gevent", "-b", f"127.0.0.1:{port}", "served_flask:app"],
+        [
+            sys.executable,
+            "-m",
+            "gunicorn",
+            "-k",
+            "gevent",
+            "-b",
+            f"127.0.0.1:{port}",
+            "served_flask:app",
+        ],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(Path(checks.__file__).parents[2])])},
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([str(tmp_path), str(Path(checks.__file__).parents[2])]),
+        },
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
