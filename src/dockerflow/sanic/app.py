@@ -15,6 +15,7 @@ from typing import Any, Final, TypeVar, cast
 
 from sanic import HTTPResponse, Request, Sanic
 from sanic.constants import HTTP_METHODS
+from sanic.http import Stage
 from sanic.response import BaseHTTPResponse
 
 from dockerflow import _http, _summary
@@ -220,7 +221,9 @@ class Dockerflow:
 
     async def _on_response(self, request: Request, response: BaseHTTPResponse) -> None:
         try:
-            name, value = self._exchange(request).id_header
+            exchange = self._exchange(request)
+            exchange.status = response.status
+            name, value = exchange.id_header
             headers = cast("MutableMapping[str, str]", response.headers)
             headers.setdefault(name, value)
         except Exception:
@@ -230,9 +233,8 @@ class Dockerflow:
         try:
             exchange = self._exchange(request)
             exchange.handled = exception
-            response = request.stream and request.stream.response
-            if request.responded and response:  # no answer can be given any more
-                exchange.status = response.status
+            if request.stream is not None and request.stream.stage is not Stage.HANDLER:
+                # The answer went out in part already: Sanic can't give another.
                 self._end(exchange, request, exception)
         except Exception:
             logger.exception("The summary of a request could not be completed")
