@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -123,6 +124,8 @@ class Core:
             )
             if not log.isEnabledFor(level):
                 return
+            if level >= logging.ERROR:
+                _hide_from_sentry(log.name)
             # What Logger.log() does, but for the search through the stack for the caller, which
             # is always this. The text isn't a template: as an argument its percent signs stay.
             args = (message,) if message else ()
@@ -134,6 +137,13 @@ class Core:
         except Exception:
             with suppress(Exception):
                 logger.exception("The summary of a request could not be logged")
+
+
+def _hide_from_sentry(name: str) -> None:
+    """Keep a logger's errors from becoming events: the exception itself is one already."""
+    sentry = sys.modules.get("sentry_sdk.integrations.logging")
+    if sentry is not None:
+        sentry.ignore_logger(name)
 
 
 _LINE: Final = Core.summarise.__code__.co_firstlineno
@@ -168,7 +178,7 @@ class Exchange:
     ) -> None:
         self.started = time.monotonic()
         self.request = request
-        self.endpoint = endpoint
+        self.endpoint: Endpoint | None = endpoint
         self.rid = choose_request_id(request.headers, core.id_headers)
         self.extra: dict[str, Any] = {}
         """The fields that the app adds to the summary."""

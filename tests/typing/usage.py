@@ -82,6 +82,8 @@ assert_type(contrib.http("https://example.org"), Check)
 assert_type(contrib.http("https://example.org", client=httpx.AsyncClient()), AsyncCheck)
 assert_type(contrib.django_database(), Check)
 checks.register(contrib.database(async_engine), name="typed", timeout=1)
+
+
 @checks.observe
 def to_metrics(seen: checks.Observation) -> None:
     assert_type(seen.duration, float)

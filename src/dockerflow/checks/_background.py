@@ -8,6 +8,7 @@ import time
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
+from dockerflow.checks._check import surroundings
 from dockerflow.checks._plan import Entry
 from dockerflow.checks._workers import start_afresh_after_fork
 
@@ -16,14 +17,15 @@ if TYPE_CHECKING:
 
 
 class _Clock:
-    """When a check is due next, and on which event loop it runs if it is async."""
+    """When a check is due next, and where it runs: on which event loop if it is async."""
 
-    __slots__ = ("entry", "interval", "loop")
+    __slots__ = ("entry", "interval", "loop", "surroundings")
 
     def __init__(self, entry: Entry, interval: float, loop: AbstractEventLoop | None) -> None:
         self.entry = entry
         self.interval = interval
         self.loop = loop
+        self.surroundings = surroundings.get()
 
 
 class Background:
@@ -111,4 +113,8 @@ def _tick(clock: _Clock) -> None:
             check.forget()
             return
     if clock.loop is None or not clock.loop.is_closed():
-        check.start(settings, settings.timeout, time.monotonic(), None, clock.loop)
+        token = surroundings.set(clock.surroundings)
+        try:
+            check.start(settings, settings.timeout, time.monotonic(), None, clock.loop)
+        finally:
+            surroundings.reset(token)

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
@@ -73,6 +73,12 @@ def make_result(
     kept = tuple(message for message in messages if message.id not in settings.silenced)
     level = max((message.level for message in kept), default=0)
     return Result(kept, level, duration, time.monotonic())
+
+
+surroundings: contextvars.ContextVar[Callable[[], AbstractContextManager[Any]]] = (
+    contextvars.ContextVar("surroundings", default=nullcontext)
+)
+"""What each check runs in, where an adapter's framework needs something set up and cleaned up."""
 
 
 class State(NamedTuple):
@@ -346,13 +352,14 @@ def _is_async(function: CheckFunction) -> bool:
 def _call(function: CheckFunction, execution: Execution) -> None:
     """Run a sync check to its end, in a thread of the pool."""
     try:
-        value = function()
-        if isinstance(value, Awaitable):  # such as a lambda around an async function
-            import asyncio
+        with surroundings.get()():
+            value = function()
+            if isinstance(value, Awaitable):  # such as a lambda around an async function
+                import asyncio
 
-            value = asyncio.run(_resolve(cast("Awaitable[object]", value)))
-        # Here, since an iterable may do the work of the check, and may hang.
-        messages = _to_messages(value)
+                value = asyncio.run(_resolve(cast("Awaitable[object]", value)))
+            # Here, since an iterable may do the work of the check, and may hang.
+            messages = _to_messages(value)
     except BaseException as error:  # noqa: BLE001 - sys.exit() in a check must not end a worker
         execution.end(None, error)
     else:
@@ -388,7 +395,8 @@ def _start_task(function: CheckFunction, execution: Execution) -> None:
 
 async def _acall(function: Callable[[], Coroutine[Any, Any, Any]], execution: Execution) -> None:
     try:
-        messages = _to_messages(await function())
+        with surroundings.get()():
+            messages = _to_messages(await function())
     except (KeyboardInterrupt, SystemExit) as error:
         execution.end(None, error)
         if threading.current_thread() is threading.main_thread():
