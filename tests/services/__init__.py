@@ -232,9 +232,6 @@ class RedisServer(Service):
         [self.program] = find("redis-server")
         super().__init__()
         self.start()
-        if self.cluster:
-            self.call("cluster", "addslotsrange", 0, 16383)
-            wait_for(lambda: "cluster_state:ok" in self.call("cluster", "info"), "the cluster")
 
     def command(self) -> list[str]:
         settings = {"port": self.port, "bind": "127.0.0.1", "save": "", "appendonly": "no",
@@ -282,3 +279,10 @@ class RedisCluster(RedisServer):
     """A cluster of one node, which has all of the slots."""
 
     cluster = True
+
+    def start(self) -> None:
+        super().start()
+        if "cluster_slots_assigned:0" in self.call("cluster", "info"):
+            self.call("cluster", "addslotsrange", 0, 16383)
+        # After a start it takes part again only after two seconds.
+        wait_for(lambda: "cluster_state:ok" in self.call("cluster", "info"), "the cluster")

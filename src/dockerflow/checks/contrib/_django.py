@@ -216,8 +216,8 @@ def _redis(alias: str) -> CheckMessage | None:
         load("django.core.cache", "django").InvalidCacheBackendError,
     )
     try:
-        client: Any = get_client(alias)
+        client = get_client(alias)
     except misconfigured as error:
         message = Error("Redis is misconfigured.", id=health.ERROR_MISCONFIGURED_REDIS)
         return report(message, error)
-    return cast("CheckMessage | None", redis(client)())
+    return cast("Check", redis(client))()

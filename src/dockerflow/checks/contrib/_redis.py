@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import sys
+import time
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Final, overload
 
 from dockerflow import health
 from dockerflow.checks.contrib._common import load, named, report
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from redis import Redis, RedisCluster
     from redis.asyncio import Redis as AsyncRedis
     from redis.asyncio import RedisCluster as AsyncRedisCluster
+
+QUICK: Final = 0.5
+"""Seconds."""
 
 
 @overload
@@ -26,7 +30,8 @@ def redis(client: Redis | RedisCluster | None) -> Callable[[], CheckMessage | No
 def redis(client: Any) -> Callable[[], Any]:
     """Make a check that Redis answers, or that a cluster says that it is well.
 
-    It uses a connection of the client's own pool, with the client's own time-outs and retries.
+    It uses a connection of the client's own pool, with the client's own time-outs and retries. A
+    pooled connection that turns out to be stale, as after a restart, is no failure.
 
     :param client: a ``Redis`` or a ``RedisCluster``, of ``redis`` or ``redis.asyncio``. With an
         asyncio one the check is a coroutine function, and has to run on the event loop that
@@ -69,8 +74,14 @@ def _is_cluster(client: Any) -> bool:
 def _redis(client: Any) -> CheckMessage | None:
     if client is None:
         return _no_client()
+    started = time.monotonic()
     try:
-        answer = _ask(client)
+        try:
+            answer = _ask(client)
+        except Exception as error:
+            if not _may_be_stale(error, started):
+                raise
+            answer = _ask(client)
     except Exception as error:
         message = _failure(error)
         if message is None:
@@ -81,14 +92,29 @@ def _redis(client: Any) -> CheckMessage | None:
 
 @named("redis")
 async def _redis_async(client: Any) -> CheckMessage | None:
+    started = time.monotonic()
     try:
-        answer = await _ask(client)
+        try:
+            answer = await _ask(client)
+        except Exception as error:
+            if not _may_be_stale(error, started):
+                raise
+            answer = await _ask(client)
     except Exception as error:
         message = _failure(error)
         if message is None:
             raise
         return report(message, error, secrets=_secrets(client))
     return _judge(client, answer)
+
+
+def _may_be_stale(error: Exception, started: float) -> bool:
+    """Whether it may be that a pooled connection was from before a restart of the server.
+
+    That shows at once. A client that has tried again by itself took longer.
+    """
+    is_connection_error = isinstance(error, load("redis.exceptions", "redis").ConnectionError)
+    return is_connection_error and time.monotonic() - started < QUICK
 
 
 def _no_client() -> CheckMessage:
