@@ -153,7 +153,7 @@ class DockerflowMiddleware:
         return {**fields, "uid": uid} if uid else fields
 
     def _add_overridden_meta(self, exchange: Exchange, request: HttpRequest) -> None:
-        if type(self)._build_extra_meta is DockerflowMiddleware._build_extra_meta:
+        if type(self)._build_extra_meta is DockerflowMiddleware._build_extra_meta:  # noqa: SLF001 - our own
             return
         try:
             ours = DockerflowMiddleware._build_extra_meta(self, request)
