@@ -49,7 +49,7 @@ class DockerflowMiddleware:
         self.async_mode = iscoroutinefunction(get_response)
         if self.async_mode:
             markcoroutinefunction(self)
-        _settings.live()  # a wrong setting fails here
+        _settings.make(_settings.read())  # a wrong setting fails here
 
     def __call__(self, request: HttpRequest) -> Any:
         """Answer a request; a coroutine does under ASGI."""

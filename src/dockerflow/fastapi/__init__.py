@@ -29,7 +29,8 @@ def install(
     .. versionadded:: 0.1.0
     """
     if app.middleware_stack is not None:
-        raise RuntimeError("Dockerflow can't be installed after the application has started")
+        message = "Dockerflow can't be installed after the application has started"
+        raise RuntimeError(message)
     config = Config() if config is None else config
     build = app.build_middleware_stack
 

@@ -40,6 +40,9 @@ def make_router(
         made.add_api_route(path, view, methods=["GET"], response_class=Response, name=endpoint)
         made.add_route(path, view, methods=_OTHERS, include_in_schema=False)
         made.add_route(path + "/", view, methods=["GET", *_OTHERS], include_in_schema=False)
+    view = _view(cores, "error")
+    for path in ("/__error__", "/__error__/"):
+        made.add_route(path, view, methods=["GET", *_OTHERS], include_in_schema=False)
     return made
 
 

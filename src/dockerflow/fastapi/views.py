@@ -6,10 +6,11 @@ import logging
 import os
 from typing import Any
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from dockerflow._core import VERSION_FILE
+from dockerflow._core import EXCHANGE, VERSION_FILE, Exchange
 from dockerflow._endpoints import Endpoint
 from dockerflow.fastapi._settings import Cores
 from dockerflow.version import get_version
@@ -41,6 +42,11 @@ async def respond(cores: Cores, endpoint: Endpoint, request: Request) -> Respons
     """Return the core's answer as Starlette's."""
     app = request.scope["app"]
     core = cores.get(app)
+    exchange: Exchange | None = request.scope.get(EXCHANGE)
+    if exchange is not None:
+        exchange.endpoint = endpoint
+    if endpoint == "error" and not core.config.error_endpoint:
+        raise HTTPException(404)
     results = None
     if core.needs_checks(endpoint, request.method):
         results = await core.registry.arun(core.config)
