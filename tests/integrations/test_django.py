@@ -14,7 +14,6 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import apps.django_app  # noqa: F401, I001  # configures Django
 from django.core.exceptions import PermissionDenied
-from django.core.handlers.asgi import ASGIRequest
 from django.http import FileResponse, Http404, HttpResponse, StreamingHttpResponse
 from django.test import AsyncClient, Client, RequestFactory, override_settings
 from django.utils.functional import SimpleLazyObject
@@ -64,7 +63,7 @@ def django(monkeypatch):
 def summaries(caplog):
     caplog.set_level(logging.INFO, "request.summary")
 
-    class Summaries(list):
+    class Summaries:
         def __iter__(self):
             return iter([r for r in caplog.records if r.name == "request.summary"])
 

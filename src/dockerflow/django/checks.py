@@ -1,5 +1,8 @@
 """Django's checks for the heartbeat, and those that ``DOCKERFLOW_CHECKS`` names.
 
+# Django has no types of its own.
+# pyright: basic, reportMissingTypeStubs=false
+
 Each takes ``(app_configs, **kwargs)`` and returns a list of messages, as Django's own do.
 """
 
