@@ -1,10 +1,10 @@
 """Django's checks for the heartbeat, and those that ``DOCKERFLOW_CHECKS`` names.
 
-# Django has no types of its own.
-# pyright: basic, reportMissingTypeStubs=false
-
 Each takes ``(app_configs, **kwargs)`` and returns a list of messages, as Django's own do.
 """
+
+# Django has no types of its own.
+# pyright: basic, reportMissingTypeStubs=false
 
 from __future__ import annotations
 
