@@ -52,7 +52,7 @@ LAYERS = (
     ("_core",),
     ("asgi", "wsgi"),
     ("django", "fastapi", "flask", "sanic"),
-    ("testing", "verify"),
+    ("sentry", "testing", "verify"),
     ("_cli", "cli"),
     ("__main__",),
 )
