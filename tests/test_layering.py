@@ -38,12 +38,14 @@ PUBLIC = {
     "dockerflow.drain": HEAVY,
     "dockerflow.heartbeat_file": HEAVY,
     "dockerflow.version": HEAVY,
+    "dockerflow.cli": [*HEAVY, "click", "http"],
     "dockerflow.logging": [name for name in HEAVY if name != "orjson"],
 }
 
 # From the bottom up. A module imports from the rows above its own, and from its own row.
 LAYERS = (
-    ("_http", "config", "version", "health", "heartbeat_file", "_request_id"),
+    ("_http", "config", "version", "health", "heartbeat_file", "_request_id", "_log_text"),
+    ("_version_write",),
     ("checks", "logging"),
     ("_endpoints", "_summary"),
     ("drain",),
@@ -51,7 +53,8 @@ LAYERS = (
     ("asgi", "wsgi"),
     ("django", "fastapi", "flask", "sanic"),
     ("testing", "verify"),
-    ("cli",),
+    ("_cli", "cli"),
+    ("__main__",),
 )
 
 
