@@ -96,16 +96,3 @@ assert_type(contrib.http("https://example.org", client=httpx.AsyncClient()), Asy
 assert_type(contrib.django_database(), Check)
 checks.register(contrib.database(async_engine), name="typed", timeout=1)
 
-
-@checks.observe
-def to_metrics(seen: checks.Observation) -> None:
-    assert_type(seen.duration, float)
-
-
-@registry.register(ttl=10, requires=("database",), tags="web", failures=2)
-def cache() -> None: ...
-
-
-assert_type(cache(), None)
-registry.register_partial(int, "1", name="background", interval=30, max_age=90)
-assert_type(registry.run().details["database"].messages, dict[str, str])
