@@ -12,12 +12,14 @@ import json
 import logging
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager
+from http import HTTPStatus
 from types import FunctionType
 from typing import Any, Literal, NamedTuple, Self
 from urllib.parse import unquote_to_bytes
 from wsgiref.util import setup_testing_defaults
 
 from dockerflow._request_id import get_request_id
+from dockerflow._summary import SERVER_ERROR
 
 __all__ = ["Client", "DockerflowContract", "Response", "capture_summaries"]
 
@@ -25,6 +27,7 @@ _Headers = Mapping[str, str] | None
 
 _CLIENT_ADDRESS = "192.0.2.1"  # of RFC 5737's range for examples
 
+_OK = HTTPStatus.OK
 _FIELDS = frozenset(("agent", "code", "errno", "lang", "method", "path", "rid", "t", "uid"))
 
 
@@ -281,7 +284,7 @@ class _Lifespan:
 async def _finish(run: Awaitable[None], outgoing: asyncio.Queue[Any]) -> None:
     try:
         await run
-    except Exception:  # noqa: BLE001 - how an application says that it has no lifespan
+    except Exception:  # how an application says that it has no lifespan
         logging.getLogger("dockerflow").debug("No lifespan", exc_info=True)
     finally:
         outgoing.put_nowait(None)
@@ -301,6 +304,15 @@ def _is_asgi(app: Any) -> bool:
     return sum(p.default is p.empty for p in positional) == 3  # noqa: PLR2004 - scope, receive, send
 
 
+class _Collector(logging.Handler):
+    def __init__(self, records: list[logging.LogRecord]) -> None:
+        super().__init__()
+        self._records = records
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._records.append(record)
+
+
 @contextmanager
 def capture_summaries() -> Generator[list[logging.LogRecord]]:
     """Give the list of all ``request.summary`` records that are logged meanwhile, in order.
@@ -309,8 +321,7 @@ def capture_summaries() -> Generator[list[logging.LogRecord]]:
     """
     logger = logging.getLogger("request.summary")
     records: list[logging.LogRecord] = []
-    handler = logging.Handler()
-    handler.emit = records.append  # type: ignore[method-assign]
+    handler = _Collector(records)
     before = logger.level, logger.disabled
     logger.addHandler(handler)
     logger.setLevel(logging.DEBUG)
@@ -354,14 +365,15 @@ class DockerflowContract:
             for host in (self.host, "10.1.2.3:8000", "[::1]"):
                 client.host = host
                 response = client.get(self._own("lbheartbeat"))
-                _expect(response.status == 200, f"for the host {host}, the status is 200", response)
+                _expect(response.status == _OK, f"for the host {host}, the status is 200", response)
 
     def test_heartbeat_has_the_payload(self) -> None:
         """The status says whether the checks passed; the body has the fixed keys."""
         with self.client() as client:
             response = client.get(self._own("heartbeat"))
         _expect(
-            response.status is not None and (response.status == 200 or response.status >= 500),
+            response.status is not None
+            and (response.status == _OK or response.status >= SERVER_ERROR),
             "the status is 200 or 5xx",
             response,
         )
@@ -380,9 +392,11 @@ class DockerflowContract:
         """``/__version__`` is version.json, or 404 where there is none, as on a laptop."""
         with self.client() as client:
             response = client.get(self._own("version"))
-        _expect(response.status in (200, 404), "the status is 200 or 404", response)
+        _expect(
+            response.status in (_OK, HTTPStatus.NOT_FOUND), "the status is 200 or 404", response
+        )
         payload = _json_object(response)
-        _expect(response.status == 200 or list(payload) == ["error"], "it says why", response)
+        _expect(response.status == _OK or list(payload) == ["error"], "it says why", response)
 
     def test_endpoints_take_get_and_head_only(self) -> None:
         """HEAD is GET without a body, other methods are refused."""
@@ -393,7 +407,11 @@ class DockerflowContract:
                 _expect(not head.body, "the answer to HEAD has no body", head)
                 for method in ("POST", "PUT", "DELETE", "OPTIONS"):
                     response = client.request(method, self._own(name))
-                    _expect(response.status == 405, f"{method} is refused by 405", response)
+                    _expect(
+                        response.status == HTTPStatus.METHOD_NOT_ALLOWED,
+                        f"{method} is refused by 405",
+                        response,
+                    )
                     _expect(response.all("allow") == ["GET, HEAD"], "Allow says why", response)
 
     def test_endpoints_are_not_cached(self) -> None:

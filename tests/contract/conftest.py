@@ -1,35 +1,24 @@
 """One client for every framework and both protocols, driven without a server."""
 
-import asyncio
 import importlib
-import io
 import logging
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
-from wsgiref.util import setup_testing_defaults
+from typing import Any
 from wsgiref.validate import validator
 
 import pytest
 
+from dockerflow import testing
 from dockerflow.asgi import DockerflowMiddleware as ASGIMiddleware
 from dockerflow.checks import Registry
 from dockerflow.config import Config
+from dockerflow.testing import Response
 from dockerflow.wsgi import DockerflowMiddleware as WSGIMiddleware
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # for the applications in apps/
-
-
-class Response(NamedTuple):
-    status: int | None
-    headers: list[tuple[str, str]]
-    body: bytes
-    error: Exception | None  # what escaped to the server
-
-    def all(self, name: str) -> list[str]:
-        return [value for key, value in self.headers if key.lower() == name]
 
 
 @dataclass(frozen=True)
@@ -110,96 +99,18 @@ class Client:
             self._app = self.row.build(config=Config(**self.config), registry=self.registry)
         return self._app
 
-    def request(
-        self,
-        method: str,
-        path: str,
-        headers: Mapping[str, str] | None = None,
-        mount: str = "",
-    ) -> Response:
-        all_headers = {"host": self.host, **(headers or {})}
-        if self.row.is_asgi:
-            return asyncio.run(self._asgi(method, path, all_headers, mount))
-        return self._wsgi(method, path, all_headers, mount)
+    def request(self, method: str, path: str, headers: Any = None, **options: Any) -> Response:
+        # The validator knows no other methods than HTTP's own.
+        is_validated = not self.row.is_asgi and method != "BREW"
+        app = validator(self.app) if is_validated else self.app
+        with testing.Client(app, host=self.host) as client:
+            response = client.request(method, path, headers, **options)
+        if isinstance(response.error, AssertionError):  # what the validator complains of
+            raise response.error
+        return response
 
-    def get(self, path: str, **kwargs: Any) -> Response:
-        return self.request("GET", path, **kwargs)
-
-    async def _asgi(
-        self, method: str, path: str, headers: Mapping[str, str], mount: str
-    ) -> Response:
-        scope = {
-            "type": "http",
-            "asgi": {"version": "3.0", "spec_version": "2.3"},
-            "http_version": "1.1",
-            "method": method,
-            "scheme": "http",
-            "path": mount + path,
-            "raw_path": (mount + path).encode(),
-            "query_string": b"",
-            "root_path": mount,
-            "headers": [(k.lower().encode(), v.encode("latin-1")) for k, v in headers.items()],
-            "client": ("192.0.2.1", 4711),
-            "server": ("127.0.0.1", 80),
-        }
-        requests = iter([{"type": "http.request", "body": b"", "more_body": False}])
-        done = asyncio.Event()
-        sent: list[Any] = []
-
-        async def receive() -> Any:
-            for message in requests:
-                return message
-            await done.wait()
-            return {"type": "http.disconnect"}
-
-        async def send(message: Any) -> None:
-            sent.append(message)
-
-        error = None
-        try:
-            await self.app(scope, receive, send)
-        except Exception as escaped:
-            error = escaped
-        done.set()
-        if not sent:
-            return Response(None, [], b"", error)
-        headers_out = [(k.decode("latin-1"), v.decode("latin-1")) for k, v in sent[0]["headers"]]
-        body = b"".join(message.get("body", b"") for message in sent[1:])
-        return Response(sent[0]["status"], headers_out, body, error)
-
-    def _wsgi(self, method: str, path: str, headers: Mapping[str, str], mount: str) -> Response:
-        environ: dict[str, Any] = {
-            "REQUEST_METHOD": method,
-            "SCRIPT_NAME": mount,
-            "PATH_INFO": path,
-            "QUERY_STRING": "",
-            "REMOTE_ADDR": "192.0.2.1",
-            "wsgi.errors": io.StringIO(),
-            **{"HTTP_" + k.upper().replace("-", "_"): v for k, v in headers.items()},
-        }
-        setup_testing_defaults(environ)
-        started: list[tuple[str, list[tuple[str, str]]]] = []
-
-        def start_response(status: str, headers: Any, exc_info: Any = None) -> Any:
-            started[:] = [(status, headers)]
-
-        data, error = b"", None
-        try:
-            # It knows no other methods than HTTP's own.
-            app = self.app if method == "BREW" else validator(self.app)
-            body = app(environ, start_response)
-            try:
-                data = b"".join(body)
-            finally:
-                getattr(body, "close", lambda: None)()
-        except AssertionError:  # what the validator complains of
-            raise
-        except Exception as escaped:
-            error = escaped
-        if not started:
-            return Response(None, [], data, error)
-        [(status, headers_out)] = started
-        return Response(int(status[:3]), headers_out, data, error)
+    def get(self, path: str, headers: Any = None, **options: Any) -> Response:
+        return self.request("GET", path, headers, **options)
 
 
 @pytest.fixture(params=ROWS, ids=lambda row: row.name)
@@ -231,13 +142,5 @@ def asgi_client() -> Callable[..., Client]:
 @pytest.fixture
 def summaries() -> Iterator[list[logging.LogRecord]]:
     """The records of request.summary, in order."""
-    records: list[logging.LogRecord] = []
-    handler = logging.Handler()
-    handler.emit = records.append  # type: ignore[method-assign]
-    logger = logging.getLogger("request.summary")
-    level = logger.level
-    logger.addHandler(handler)
-    logger.setLevel(logging.DEBUG)
-    yield records
-    logger.setLevel(level)
-    logger.removeHandler(handler)
+    with testing.capture_summaries() as records:
+        yield records
