@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -119,6 +120,8 @@ class Core:
             )
             if not log.isEnabledFor(level):
                 return
+            if level >= logging.ERROR:
+                _hide_from_sentry(log.name)
             # What Logger.log() does, but for the search through the stack for the caller, which
             # is always this. The text isn't a template: as an argument its percent signs stay.
             args = (message,) if message else ()
@@ -130,6 +133,13 @@ class Core:
         except Exception:
             with suppress(Exception):
                 logger.exception("The summary of a request could not be logged")
+
+
+def _hide_from_sentry(name: str) -> None:
+    """Keep a logger's errors from becoming events: the exception itself is one already."""
+    sentry = sys.modules.get("sentry_sdk.integrations.logging")
+    if sentry is not None:
+        sentry.ignore_logger(name)
 
 
 _LINE: Final = Core.summarise.__code__.co_firstlineno

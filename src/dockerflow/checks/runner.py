@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from dockerflow import health
@@ -31,6 +31,11 @@ MAX_MESSAGES: Final = 1000
 """How many messages one check may return: a generator may have no end."""
 
 CheckFunction = Callable[[], Any]
+
+surroundings: contextvars.ContextVar[Callable[[], AbstractContextManager[Any]]] = (
+    contextvars.ContextVar("surroundings", default=nullcontext)
+)
+"""What each check runs in, where an adapter's framework needs something set up and cleaned up."""
 
 
 class CheckResults(NamedTuple):
@@ -169,13 +174,14 @@ def _is_async(function: CheckFunction) -> bool:
 def _call(function: CheckFunction, execution: Execution) -> None:
     """Run a sync check to its end, in a thread of the pool."""
     try:
-        value = function()
-        if isinstance(value, Awaitable):  # such as a lambda around an async function
-            import asyncio
+        with surroundings.get()():
+            value = function()
+            if isinstance(value, Awaitable):  # such as a lambda around an async function
+                import asyncio
 
-            value = asyncio.run(_resolve(cast("Awaitable[object]", value)))
-        # Here, since an iterable may do the work of the check, and may hang.
-        messages = _to_messages(value)
+                value = asyncio.run(_resolve(cast("Awaitable[object]", value)))
+            # Here, since an iterable may do the work of the check, and may hang.
+            messages = _to_messages(value)
     except BaseException as error:  # noqa: BLE001 - sys.exit() in a check must not end a worker
         execution.end(None, error)
     else:
@@ -211,7 +217,8 @@ def _start_task(function: CheckFunction, execution: Execution, timeout: float) -
 
 async def _acall(function: Callable[[], Coroutine[Any, Any, Any]], execution: Execution) -> None:
     try:
-        messages = _to_messages(await function())
+        with surroundings.get()():
+            messages = _to_messages(await function())
     except (KeyboardInterrupt, SystemExit) as error:
         execution.end(None, error)
         if threading.current_thread() is threading.main_thread():
