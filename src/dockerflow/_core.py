@@ -174,7 +174,7 @@ class Exchange:
     ) -> None:
         self.started = time.monotonic()
         self.request = request
-        self.endpoint = endpoint
+        self.endpoint: Endpoint | None = endpoint
         self.rid = choose_request_id(request.headers, core.id_headers)
         self.extra: dict[str, Any] = {}
         """The fields that the app adds to the summary."""

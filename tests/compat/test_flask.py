@@ -10,11 +10,11 @@ import pytest
 
 flask = pytest.importorskip("flask")
 
-from dockerflow import checks, health
-from dockerflow.flask import Dockerflow
-from dockerflow.flask import checks as flask_checks
-from dockerflow.flask.checks import messages
-from dockerflow.flask.signals import heartbeat_failed, heartbeat_passed
+from dockerflow import checks, health  # noqa: E402 - after the skip
+from dockerflow.flask import Dockerflow  # noqa: E402 - after the skip
+from dockerflow.flask import checks as flask_checks  # noqa: E402 - after the skip
+from dockerflow.flask.checks import messages  # noqa: E402 - after the skip
+from dockerflow.flask.signals import heartbeat_failed, heartbeat_passed  # noqa: E402 - after the skip
 
 
 @pytest.fixture(autouse=True)
@@ -178,7 +178,7 @@ def test_summary_of_an_exception(app, dockerflow, records):
 
 def test_summary_of_a_propagated_exception_by_hand(app, dockerflow, records):
     app.testing = True
-    with app.test_request_context("/fail"), pytest.raises(ValueError):
+    with app.test_request_context("/fail"), pytest.raises(ValueError):  # noqa: PT012 - as Flask itself does
         try:
             app.full_dispatch_request()
         except ValueError as error:
@@ -285,7 +285,7 @@ def test_deprecated_names(app, dockerflow):
         def one():
             return None
 
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="register"):
 
         @dockerflow.check(name="two")
         def other():

@@ -9,9 +9,9 @@ import pytest
 sanic = pytest.importorskip("sanic")
 pytest.importorskip("sanic_testing")
 
-from dockerflow import checks, health
-from dockerflow.sanic import Dockerflow
-from dockerflow.sanic.checks import check_redis_connected
+from dockerflow import checks, health  # noqa: E402 - after the skip
+from dockerflow.sanic import Dockerflow  # noqa: E402 - after the skip
+from dockerflow.sanic.checks import check_redis_connected  # noqa: E402 - after the skip
 
 numbers = itertools.count()
 
@@ -168,7 +168,7 @@ def test_deprecated_names(app):
     dockerflow.init_app(app)
     with pytest.warns(DeprecationWarning, match=r"checks\.register"):
         dockerflow.check(lambda: None, name="one")
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="register_partial"):
         dockerflow.init_check(check_redis_connected, None)
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="get_checks"):
         assert list(dockerflow.checks) == ["one", "check_redis_connected"]

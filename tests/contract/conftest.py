@@ -30,6 +30,7 @@ class Row:
     is_asgi: bool
     requires: tuple[str, ...] = ()
     wrap: Callable[..., Any] = lambda make, **options: ASGIMiddleware(make(), **options)
+    reports: bool = False  # whether an adapter learns of an exception that the framework caught
     escapes: bool = False  # whether an exception of the app's gets through to the middleware
 
     def make(self) -> Any:
@@ -81,7 +82,7 @@ ROWS = [
     Row("starlette-added", "starlette_app", True, ("starlette",), added, escapes=True),
     Row("fastapi-added", "fastapi_app", True, ("fastapi",), added, escapes=True),
     Row("flask", "flask_app", False, ("flask",), as_wsgi_app),
-    Row("flask-extension", "flask_app", False, ("flask",), flask_extension),
+    Row("flask-extension", "flask_app", False, ("flask",), flask_extension, reports=True),
     Row("falcon-asgi", "falcon_app", True, ("falcon",)),
     Row("falcon-wsgi", "falcon_app", False, ("falcon",), wrapped_wsgi),
     Row("django-asgi", "django_app", True, ("django",)),

@@ -299,6 +299,7 @@ class _Site(DockerflowMiddleware):
                 endpoint,
                 self._make_view(endpoint),
                 strict_slashes=False,
+                merge_slashes=False,
             )
         return blueprint
 

@@ -7,14 +7,16 @@ import logging
 import time
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from functools import partial
 from inspect import isawaitable
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 from sanic import HTTPResponse, Request, Sanic
 from sanic.constants import HTTP_METHODS
+from sanic.http import Stage
+from sanic.response import BaseHTTPResponse
 
 from dockerflow import _http, _summary
 from dockerflow._core import VERSION_FILE, Core, Exchange, LiveCore, summary_logger
@@ -86,8 +88,9 @@ class Dockerflow:
                 ignore_body=True,
             )
         # Before every other middleware, so that no session or database is in a probe's way.
-        app.register_middleware(self._on_request, "request", priority=_FIRST)
-        app.register_middleware(self._on_response, "response", priority=_FIRST)
+        register_middleware: Any = cast("Any", app).register_middleware  # its types are partial
+        register_middleware(self._on_request, "request", priority=_FIRST)
+        register_middleware(self._on_response, "response", priority=_FIRST)
         app.add_signal(self._on_exception, "http.lifecycle.exception")
         app.add_signal(self._on_end, "http.lifecycle.response")
 
@@ -181,19 +184,21 @@ class Dockerflow:
     async def _on_request(self, request: Request) -> HTTPResponse | None:
         try:
             exchange = self._exchange(request)
-            endpoint = exchange.endpoint
+            endpoint: Endpoint | None = exchange.endpoint
         except Exception:
             logger.exception("The request's id could not be set")
             return None
         # The route of /__error__ raises where the app's error handling shows it.
-        return None if endpoint in {None, "error"} else await self._respond(endpoint, request)
+        if endpoint is None or endpoint == "error":
+            return None
+        return await self._respond(endpoint, request)
 
     def _exchange(self, request: Request) -> Exchange:
         """Return what is known of this request; begin it if it is new."""
         exchange: Exchange | None = getattr(request.ctx, _EXCHANGE, None)
         if exchange is None:
             core = _core_of(request)
-            headers = {
+            headers: dict[str, str] = {
                 name: request.headers[name]
                 for name in core.wanted_headers
                 if name in request.headers
@@ -214,10 +219,13 @@ class Dockerflow:
                 task.add_done_callback(partial(_abandon, exchange))
         return exchange
 
-    async def _on_response(self, request: Request, response: HTTPResponse) -> None:
+    async def _on_response(self, request: Request, response: BaseHTTPResponse) -> None:
         try:
-            name, value = self._exchange(request).id_header
-            response.headers.setdefault(name, value)
+            exchange = self._exchange(request)
+            exchange.status = response.status
+            name, value = exchange.id_header
+            headers = cast("MutableMapping[str, str]", response.headers)
+            headers.setdefault(name, value)
         except Exception:
             logger.exception("The request's id could not be sent back")
 
@@ -225,9 +233,8 @@ class Dockerflow:
         try:
             exchange = self._exchange(request)
             exchange.handled = exception
-            response = request.stream and request.stream.response
-            if request.responded and response:  # no answer can be given any more
-                exchange.status = response.status
+            if request.stream is not None and request.stream.stage is not Stage.HANDLER:
+                # The answer went out in part already: Sanic can't give another.
                 self._end(exchange, request, exception)
         except Exception:
             logger.exception("The summary of a request could not be completed")
