@@ -49,7 +49,7 @@ LAYERS = (
     ("_core",),
     ("asgi", "wsgi"),
     ("django", "fastapi", "flask", "sanic"),
-    ("testing", "verify"),
+    ("sentry", "testing", "verify"),
     ("_cli", "cli"),
     ("__main__",),
 )

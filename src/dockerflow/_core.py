@@ -162,6 +162,8 @@ class Exchange:
     """What the framework caught and turned into an answer; it counts if that is a 5xx."""
     logger: logging.Logger = summary_logger
     is_ended: bool = False
+    route: str | None = None
+    """The template of the URL, such as ``/users/{id}``, where the framework tells it."""
     _token: Token[str | None] | None = None
 
     def __init__(

@@ -67,7 +67,7 @@ class DockerflowMiddleware:
         exchange = _Exchange(
             self._core, _request(scope, self._names), endpoint, summarises=self._summarises
         )
-        exchange.connect(receive, send, self._id_header)
+        exchange.connect(scope, receive, send, self._id_header)
         scope[EXCHANGE] = exchange
         scope[KEY] = exchange.extra
         exchange.enter()
@@ -100,8 +100,9 @@ class _Exchange(Exchange):
 
     send_failed = False
 
-    def connect(self, receive: Receive, send: Send, id_header: bytes) -> None:
+    def connect(self, scope: Scope, receive: Receive, send: Send, id_header: bytes) -> None:
         """Take the channels to the server, and the name of the header that sends the id back."""
+        self._scope = scope
         self._receive = receive
         self._send = send
         self._id_bytes = (id_header, self.rid.encode("latin-1"))
@@ -126,6 +127,8 @@ class _Exchange(Exchange):
             else:
                 headers.append(self._id_bytes)
             self.status = message["status"]
+            # FastAPI and Starlette put the route that they chose here.
+            self.route = getattr(self._scope.get("route"), "path", None)
         try:
             await self._send(message)
         except OSError:  # how a server tells that the client left (ASGI's HTTP spec, 2.4)
