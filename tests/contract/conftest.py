@@ -1,12 +1,15 @@
 """One client for every framework and both protocols, driven without a server."""
 
+import contextlib
 import importlib
+import inspect
 import logging
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest import mock
 from wsgiref.validate import validator
 
 import pytest
@@ -31,6 +34,8 @@ class Row:
     requires: tuple[str, ...] = ()
     wrap: Callable[..., Any] = lambda make, **options: ASGIMiddleware(make(), **options)
     reports: bool = False  # whether an adapter learns of an exception that the framework caught
+    lbheartbeat: bytes = b""  # what it answers
+    is_inside: bool = False  # whether the framework's error pages come from further out
     escapes: bool = False  # whether an exception of the app's gets through to the middleware
 
     def make(self) -> Any:
@@ -75,18 +80,110 @@ def under_a2wsgi(make: Callable[[], Any], **options: Any) -> Any:
     return ASGIMiddleware(a2wsgi.WSGIMiddleware(make()), **options)
 
 
+def fastapi_router(make: Callable[[], Any], config: Config, registry: Registry) -> Any:
+    """The router and both middlewares, as the incumbent documents them."""
+    from dockerflow.fastapi import make_router
+    from dockerflow.fastapi.middleware import MozlogRequestSummaryLogger, RequestIdMiddleware
+
+    app = make()
+    for row in Config.table():
+        setattr(app.state, row.variable, getattr(config, row.name))
+    app.include_router(make_router(registry=registry, config=config), prefix=config.path_prefix)
+    app.add_middleware(RequestIdMiddleware)
+    app.add_middleware(MozlogRequestSummaryLogger)
+    return app
+
+
+def installed(make: Callable[[], Any], **options: Any) -> Any:
+    from dockerflow.fastapi import install
+
+    app = make()
+    install(app, **options)
+    return app
+
+
+def sanic_extension(make: Callable[[], Any], **options: Any) -> Any:
+    from apps.sanic_app import build_sanic
+
+    return build_sanic(**options)
+
+
+def django_middleware(make: Callable[[], Any], config: Config, registry: Registry) -> Any:
+    """Django's middleware with settings and a registry of its own while a request is served."""
+    from apps import django_app
+    from django.conf import settings
+    from django.test import override_settings
+
+    from dockerflow.django import checks
+
+    django_app.__name__  # configures Django
+    middleware = "dockerflow.django.middleware.DockerflowMiddleware"
+    ours = {row.variable: getattr(config, row.name) for row in Config.table()}
+    first = [middleware, *settings.MIDDLEWARE]
+
+    @contextlib.contextmanager
+    def set_up() -> Iterator[None]:
+        with (
+            override_settings(**ours, MIDDLEWARE=first),
+            mock.patch.object(checks, "registry", lambda: registry),
+        ):
+            yield
+
+    with set_up():
+        app = make()
+
+    if inspect.iscoroutinefunction(type(app).__call__):
+
+        async def asgi(scope: Any, receive: Any, send: Any) -> None:
+            with set_up():
+                await app(scope, receive, send)
+
+        return asgi
+
+    def wsgi(environ: Any, start_response: Any) -> Any:
+        with set_up():
+            return app(environ, start_response)
+
+    return wsgi
+
+
 ROWS = [
     Row("asgi", "bare", is_asgi=True, escapes=True),
     Row("wsgi", "bare", is_asgi=False, wrap=wrapped_wsgi, escapes=True),
     Row("starlette", "starlette_app", True, ("starlette",), escapes=True),
-    Row("starlette-added", "starlette_app", True, ("starlette",), added, escapes=True),
-    Row("fastapi-added", "fastapi_app", True, ("fastapi",), added, escapes=True),
+    Row(
+        "starlette-added",
+        "starlette_app",
+        True,
+        ("starlette",),
+        added,
+        is_inside=True,
+        escapes=True,
+    ),
+    Row("fastapi-added", "fastapi_app", True, ("fastapi",), added, is_inside=True, escapes=True),
     Row("flask", "flask_app", False, ("flask",), as_wsgi_app),
     Row("flask-extension", "flask_app", False, ("flask",), flask_extension, reports=True),
     Row("falcon-asgi", "falcon_app", True, ("falcon",)),
     Row("falcon-wsgi", "falcon_app", False, ("falcon",), wrapped_wsgi),
     Row("django-asgi", "django_app", True, ("django",)),
     Row("django-wsgi", "django_app", False, ("django",), wrapped_wsgi),
+    Row(
+        "fastapi-router",
+        "fastapi_app",
+        True,
+        ("fastapi",),
+        fastapi_router,
+        is_inside=True,
+        escapes=True,
+        lbheartbeat=b'{"status":"ok"}',
+    ),
+    Row("fastapi-installed", "fastapi_app", True, ("fastapi",), installed, escapes=True),
+    Row("starlette-installed", "starlette_app", True, ("fastapi",), installed, escapes=True),
+    Row("django-middleware-asgi", "django_app", True, ("django",), django_middleware, reports=True),
+    Row(
+        "django-middleware-wsgi", "django_app", False, ("django",), django_middleware, reports=True
+    ),
+    Row("sanic-extension", "sanic_app", True, ("sanic",), sanic_extension, reports=True),
     Row("a2wsgi", "bare", True, ("a2wsgi",), under_a2wsgi, escapes=True),
 ]
 

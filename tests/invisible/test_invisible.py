@@ -114,6 +114,33 @@ def sanic_extension(app: Any) -> Any:
     return app
 
 
+def fastapi_router(app: Any) -> Any:
+    from dockerflow.fastapi import make_router
+    from dockerflow.fastapi.middleware import MozlogRequestSummaryLogger, RequestIdMiddleware
+
+    app.include_router(make_router(registry=Registry(), include_in_schema=False))
+    app.add_middleware(RequestIdMiddleware)
+    app.add_middleware(MozlogRequestSummaryLogger)
+    return app
+
+
+def installed(app: Any) -> Any:
+    from dockerflow.fastapi import install
+
+    install(app, **options())
+    return app
+
+
+def django_middleware(app: Any) -> Any:
+    """Make the handler anew, with the middleware."""
+    from django.conf import settings
+    from django.test import override_settings
+
+    middleware = "dockerflow.django.middleware.DockerflowMiddleware"
+    with override_settings(MIDDLEWARE=[middleware, *settings.MIDDLEWARE]):
+        return type(app)()
+
+
 def make_django(kind: str) -> Any:
     if kind == "asgi":
         from django.core.asgi import get_asgi_application as get
@@ -142,10 +169,21 @@ ROWS = [
     Row("starlette-added", real.make_starlette, added, ("starlette", "itsdangerous"), True),
     Row("fastapi", real.make_fastapi, wrapped, ("fastapi", "itsdangerous"), True),
     Row("fastapi-added", real.make_fastapi, added, ("fastapi", "itsdangerous"), True),
+    Row("fastapi-router", real.make_fastapi, fastapi_router, ("fastapi", "itsdangerous"), True),
+    Row("fastapi-installed", real.make_fastapi, installed, ("fastapi", "itsdangerous"), True),
+    Row("starlette-installed", real.make_starlette, installed, ("fastapi", "itsdangerous"), True),
     Row("flask", real.make_flask, wrapped_wsgi, ("flask",), is_wsgi=True),
     Row("flask-extension", real.make_flask, flask_extension, ("flask",), is_wsgi=True),
     Row("django-asgi", lambda file: make_django("asgi"), wrapped, ("django",)),
     Row("django-wsgi", lambda file: make_django("wsgi"), wrapped_wsgi, ("django",), is_wsgi=True),
+    Row("django-middleware-asgi", lambda file: make_django("asgi"), django_middleware, ("django",)),
+    Row(
+        "django-middleware-wsgi",
+        lambda file: make_django("wsgi"),
+        django_middleware,
+        ("django",),
+        is_wsgi=True,
+    ),
     Row("sanic-extension", make_sanic, sanic_extension, ("sanic",)),
 ]
 
@@ -171,7 +209,9 @@ def frozen(row: Row, file: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[No
     with contextlib.suppress(ImportError):
         import itsdangerous
 
-        monkeypatch.setattr(itsdangerous.TimestampSigner, "get_timestamp", lambda self: 1_700_000_000)
+        monkeypatch.setattr(
+            itsdangerous.TimestampSigner, "get_timestamp", lambda self: 1_700_000_000
+        )
     if "django" not in row.requires:
         yield
         return
@@ -225,7 +265,7 @@ def test_every_answer_is_the_same_but_for_the_id(row: Row, file: Path) -> None:
         stripped, ids = without_id(after)
         assert comparable(stripped) == comparable(before), sent
         # What Starlette makes of an exception comes from further out than what is added.
-        is_further_out = after.error is not None and row.name.endswith("-added")
+        is_further_out = after.error is not None and row.name.endswith(("-added", "-router"))
         assert ids == (0 if is_further_out or after.status is None else 1), sent
     assert [record.code for record in summaries] == [
         500 if response.status is None else response.status for response in ours
