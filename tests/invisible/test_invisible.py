@@ -7,6 +7,7 @@ is asked twice to see that nothing else varies.
 
 import asyncio
 import contextlib
+import gc
 import itertools
 import os
 import sys
@@ -26,6 +27,13 @@ from dockerflow.checks import Registry
 from dockerflow.config import Config
 from dockerflow.testing import Client, Response, capture_summaries
 from dockerflow.wsgi import DockerflowMiddleware as WSGIMiddleware
+
+# Frameworks leave the files of uploads to the garbage collector, with and without the library;
+# Django warns of files that it sends under ASGI.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore:StreamingHttpResponse must consume:Warning"),
+]
 
 ID_HEADER = "x-request-id"
 NUMBERS = itertools.count()
@@ -204,8 +212,11 @@ def file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def frozen(row: Row, file: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def frozen(
+    row: Row, file: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Iterator[None]:
     """Stop the clock of signed cookies; give Django its settings."""
+    request.addfinalizer(gc.collect)  # while what it warns of is still ignored
     with contextlib.suppress(ImportError):
         import itsdangerous
 
