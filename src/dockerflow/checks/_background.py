@@ -86,6 +86,11 @@ class Background:
             self._changed.notify()
         return True
 
+    def forget(self, name: str) -> None:
+        """Start one check no more."""
+        with self._changed:
+            self._clocks.pop(name, None)
+
     def stop(self) -> None:
         """Start no check any more, until a heartbeat asks for one again."""
         with self._changed:

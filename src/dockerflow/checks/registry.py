@@ -113,6 +113,12 @@ class Registry:
         """Return the registered functions by name."""
         return {name: check.function for name, check in self._checks.items()}
 
+    def unregister(self, name: str) -> None:
+        """Forget one check, if it is there. A run of it that is under way is not stopped."""
+        if self._checks.pop(name, None) is not None:
+            self._plan = None
+            self._background.forget(name)
+
     def clear_checks(self) -> None:
         """Forget every check. Those that run now are not stopped."""
         self._checks.clear()

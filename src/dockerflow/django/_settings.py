@@ -7,20 +7,25 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, cast
 
 from django.conf import settings
 
 from dockerflow._core import Core, LiveCore
-from dockerflow.config import SETTINGS, Config, ConfigError
+from dockerflow.config import SETTINGS, Config, ConfigError, parse_bool
 
 _NAMES = (*SETTINGS, "SILENCED_SYSTEM_CHECKS", "BASE_DIR")
+_MISSING: Final = object()
 
 
 def read() -> dict[str, Any]:
     """Return those of Django's settings that are there and matter here."""
-    return {name: getattr(settings, name) for name in _NAMES if hasattr(settings, name)}
+    settings.DEBUG  # noqa: B018  # pyright: ignore[reportUnusedExpression] - has them loaded
+    # Within, since looking for what isn't there in the lazy object takes ten times as long.
+    within = settings._wrapped  # noqa: SLF001
+    values = {name: getattr(within, name, _MISSING) for name in _NAMES}
+    return {name: value for name, value in values.items() if value is not _MISSING}
 
 
 def make(values: Mapping[str, Any]) -> Core:
@@ -39,6 +44,26 @@ def live() -> LiveCore:
     return LiveCore(read, make)
 
 
+def core_of(request: Any) -> Core:
+    """Return the core that serves a request: the settings are those at its begin."""
+    core: Core | None = getattr(request, "_dockerflow_core", None)
+    return live().get() if core is None else core
+
+
+def runs_system_checks() -> bool:
+    """Whether the heartbeat also runs Django's own checks.
+
+    :raises ConfigError: when the setting is no truth value.
+    """
+    value: Any = getattr(settings, "DOCKERFLOW_SYSTEM_CHECKS", False)
+    try:
+        return parse_bool(value)
+    except (TypeError, ValueError):
+        raise ConfigError(
+            f"DOCKERFLOW_SYSTEM_CHECKS is {value!r}, but takes true or false"
+        ) from None
+
+
 def get_list(name: str, default: tuple[str, ...] = ()) -> tuple[str, ...]:
     """Return a setting that holds dotted paths.
 
@@ -47,6 +72,11 @@ def get_list(name: str, default: tuple[str, ...] = ()) -> tuple[str, ...]:
     value: Any = getattr(settings, name, None)
     if value is None:
         return default
-    if isinstance(value, str) or not all(isinstance(item, str) for item in value):
+    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
+        is_right = False
+    else:
+        value = tuple(cast("Iterable[Any]", value))
+        is_right = all(isinstance(item, str) for item in value)
+    if not is_right:
         raise ConfigError(f"{name} is {value!r}, but takes a list of dotted paths")
-    return tuple(value)
+    return cast("tuple[str, ...]", value)

@@ -8,22 +8,30 @@ Each takes ``(app_configs, **kwargs)`` and returns a list of messages, as Django
 
 from __future__ import annotations
 
+import asyncio
 import functools
-from collections.abc import Callable, Iterable
-from inspect import iscoroutinefunction
+import inspect
+import logging
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager
 from typing import Any
 
+from asgiref.sync import SyncToAsync, sync_to_async
 from django.conf import settings
 from django.core import checks as system_checks
+from django.db import connections
 from django.utils.module_loading import import_string
 
 from dockerflow import health
 from dockerflow.checks import contrib
+from dockerflow.checks._check import surroundings
 from dockerflow.checks.contrib._django import closing_django_connections
 from dockerflow.checks.messages import CheckMessage
 from dockerflow.checks.registry import Registry, default_registry
 from dockerflow.config import ConfigError
 from dockerflow.django import _settings
+
+logger = logging.getLogger("dockerflow.django")
 
 INFO_CANT_CHECK_MIGRATIONS = health.INFO_CANT_CHECK_MIGRATIONS
 WARNING_UNAPPLIED_MIGRATION = health.WARNING_UNAPPLIED_MIGRATION
@@ -61,51 +69,67 @@ def check_redis_connected(app_configs: object, **kwargs: Any) -> list[CheckMessa
 
 
 class _Registered:
-    """What :func:`register` put into the registry, and for which value of the setting."""
+    """What :func:`register` put into the registry, and for which settings."""
 
-    paths: tuple[str, ...] | None = None
+    settings: object = None
     names: tuple[str, ...] = ()
 
 
 def register() -> None:
-    """Register the checks that ``DOCKERFLOW_CHECKS`` names, in the place of those before.
+    """Register the checks that the settings name, in the place of those before.
 
-    :raises ConfigError: when the setting names something that isn't there.
+    :raises ConfigError: when ``DOCKERFLOW_CHECKS`` names something that isn't there, or that has
+        the name of another check.
     """
     paths = _settings.get_list("DOCKERFLOW_CHECKS", DEFAULT_CHECKS)
-    functions = [_load(path) for path in paths]
-    for name in _Registered.names:
-        _forget(name)
-    names: list[str] = []
-    for path, function in zip(paths, functions, strict=True):
+    wanted: dict[str, Callable[..., Any]] = {}
+    for path in paths:
+        function = _load(path)
         name = getattr(function, "__name__", path)
-        if name in names:
-            name = path  # two of the same name in different modules
-        default_registry.register(_bind(function), name=name)
-        names.append(name)
-    _Registered.paths, _Registered.names = paths, tuple(names)
+        # Two functions of the same name in different modules are told apart by their paths.
+        wanted[path if name in wanted else name] = _bind(function)
+    if _settings.runs_system_checks():
+        wanted["system"] = system
+    for name in _Registered.names:
+        default_registry.unregister(name)
+    _Registered.names = ()
+    for name, function in wanted.items():
+        try:
+            default_registry.register(function, name=name)
+        except ValueError as error:
+            raise ConfigError(f"DOCKERFLOW_CHECKS is {list(paths)!r}, but {error}") from error
+        _Registered.names += (name,)
+    _Registered.settings = _current_settings()
+
+
+def update() -> None:
+    """Register the checks that the settings name unless that is done.
+
+    :raises ConfigError: as :func:`register` does.
+    """
+    known = default_registry.get_checks()
+    if _Registered.settings != _current_settings() or any(
+        name not in known for name in _Registered.names
+    ):
+        register()
 
 
 def registry() -> Registry:
     """Return the checks of a heartbeat: the default registry, up to date with the settings."""
-    if _settings.get_list("DOCKERFLOW_CHECKS", DEFAULT_CHECKS) != _Registered.paths:
-        register()
-    if getattr(settings, "DOCKERFLOW_SYSTEM_CHECKS", False):
-        default_registry.register(system, name="system")
-    elif default_registry.get_checks().get("system") is system:
-        _forget("system")
+    try:
+        update()
+    except ConfigError:  # changed while serving, as it was right at the start
+        logger.exception("A setting is wrong; the checks are those that could be registered")
     return default_registry
 
 
-def _forget(name: str) -> None:
-    # There is no public way to forget one check.
-    default_registry._checks.pop(name, None)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+def _current_settings() -> object:
+    return getattr(settings, "DOCKERFLOW_CHECKS", None), _settings.runs_system_checks()
 
 
 def system() -> Iterable[Any]:
     """Run all of Django's own system checks, those for deployment only without ``DEBUG``."""
-    with closing_django_connections():
-        return system_checks.run_checks(include_deployment_checks=not settings.DEBUG)
+    return system_checks.run_checks(include_deployment_checks=not settings.DEBUG)
 
 
 def _load(path: str) -> Callable[..., Any]:
@@ -118,14 +142,53 @@ def _load(path: str) -> Callable[..., Any]:
     return function
 
 
-def _call(function: Callable[..., Any]) -> Any:
-    # Django closes connections when a request ends, and none does in a check's thread.
-    with closing_django_connections():
-        return function(None)
-
-
-def _bind(function: Callable[..., Any]) -> functools.partial[Any]:
+def _bind(function: Callable[..., Any]) -> Callable[[], Any]:
     """Return a check without arguments."""
-    if iscoroutinefunction(function):
-        return functools.partial(function, None)
-    return functools.partial(_call, function)
+    try:
+        inspect.signature(function).bind(None)
+    except TypeError:  # it takes the argument by its name only, as Django itself passes it
+        return functools.partial(function, app_configs=None)
+    except ValueError:  # one that tells nothing of its arguments
+        pass
+    return functools.partial(function, None)
+
+
+@contextmanager
+def in_surroundings() -> Generator[None]:
+    """Let the checks that are started within leave no database connection behind.
+
+    Django closes connections when a request ends, and none does in a check's thread.
+    """
+    token = surroundings.set(_around_check)
+    try:
+        yield
+    finally:
+        surroundings.reset(token)
+
+
+@contextmanager
+def _around_check() -> Generator[None]:
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        with closing_django_connections():
+            yield
+        return
+    try:
+        yield
+    finally:
+        # Without a request of Django's, the async ORM works in a thread that nobody cleans up.
+        if SyncToAsync.thread_sensitive_context.get(None) is None:
+            task = loop.create_task(sync_to_async(_close_connections)())
+            _closing.add(task)
+            task.add_done_callback(_closing.discard)
+
+
+_closing: set[asyncio.Task[None]] = set()
+"""The event loop holds only weak references to its tasks."""
+
+
+def _close_connections() -> None:
+    for connection in connections.all(initialized_only=True):
+        if not connection.in_atomic_block:
+            connection.close()

@@ -10,11 +10,13 @@ import re
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
+from django.core.exceptions import BadRequest, PermissionDenied, SuspiciousOperation
 from django.core.signals import got_request_exception
-from django.http import FileResponse, HttpRequest, HttpResponse
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse
+from django.http.multipartparser import MultiPartParserError
 from django.utils.functional import LazyObject, empty
 
 from dockerflow import _summary
@@ -52,7 +54,9 @@ class DockerflowMiddleware:
         self.async_mode = iscoroutinefunction(get_response)
         if self.async_mode:
             markcoroutinefunction(self)
-        _settings.make(_settings.read())  # a wrong setting fails here
+        # A wrong setting fails here, also where the app isn't in INSTALLED_APPS.
+        _settings.make(_settings.read())
+        checks.update()
 
     def __call__(self, request: HttpRequest) -> Any:
         """Answer a request; a coroutine does under ASGI."""
@@ -60,10 +64,12 @@ class DockerflowMiddleware:
             return self._acall(request)
         exchange = _begin(request, is_driven=True)
         try:
-            response = self.process_request(request) or self.get_response(request)
+            response = self.process_request(request)
+            if response is None:
+                response = self.get_response(request)
             return self.process_response(request, response)
         except BaseException as error:
-            _end(exchange, error)
+            exchange.end(error)
             raise
         finally:
             exchange.leave()
@@ -72,34 +78,38 @@ class DockerflowMiddleware:
         exchange = _begin(request, is_driven=True)
         try:
             view = self._find_view(request)
-            core = _settings.live().get()
+            core = _settings.core_of(request)
             if view is views.heartbeat and core.needs_checks("heartbeat", request.method or ""):
                 registry = await sync_to_async(checks.registry)()
-                results = await registry.arun(core.config)
+                with checks.in_surroundings():
+                    results = await registry.arun(core.config)
                 request.__dict__["_dockerflow_results"] = results
-            response = await self._hook("process_request", request, in_thread=view is not None)
-            response = response or await self.get_response(request)
+            # What the app gives to a view, such as the version, may block.
+            in_thread = view not in (None, views.lbheartbeat)
+            response = await self._hook("process_request", request, in_thread=in_thread)
+            if response is None:
+                response = await self.get_response(request)
             return await self._hook("process_response", request, response)
         except BaseException as error:
-            _end(exchange, error)
+            exchange.end(error)
             raise
         finally:
             exchange.leave()
 
     async def _hook(self, name: str, *args: Any, in_thread: bool = False) -> Any:
         """Call a hook: in a thread if it isn't ours, since it may block."""
-        ours = all(
-            getattr(type(self), hook) is getattr(DockerflowMiddleware, hook)
-            for hook in (name, "_build_extra_meta")
-        )
         hook = getattr(self, name)
-        if ours and not in_thread:
+        if not in_thread and not any(map(self._is_overridden, (name, "_build_extra_meta"))):
             return hook(*args)
         call: Callable[..., Awaitable[Any]] = sync_to_async(hook, thread_sensitive=True)
         return await call(*args)
 
+    def _is_overridden(self, name: str) -> bool:
+        function = getattr(getattr(self, name), "__func__", None)
+        return function is not getattr(DockerflowMiddleware, name)
+
     def _find_view(self, request: HttpRequest) -> Callable[[HttpRequest], Any] | None:
-        config = _settings.live().get().config
+        config = _settings.core_of(request).config
         path, prefix = request.path_info, config.path_prefix
         if not path.startswith(prefix):
             return None
@@ -117,8 +127,7 @@ class DockerflowMiddleware:
         view = self._find_view(request)
         if view is None:
             return None
-        paths = _settings.live().get().paths
-        exchange.endpoint = paths.get(request.path_info)
+        exchange.endpoint = _settings.core_of(request).paths.get(request.path_info)
         answer: HttpResponse = view(request)
         return answer
 
@@ -129,11 +138,7 @@ class DockerflowMiddleware:
         name, rid = exchange.id_header
         if name not in response:
             response[name] = rid
-        uid = _user_id(request)
-        if uid:
-            exchange.extra.setdefault("uid", uid)
-        _note_route(exchange, request)
-        self._add_overridden_meta(exchange, request)
+        self._collect(exchange, request)
         if _is_outer(request):
             return response
         if getattr(response, "streaming", False):
@@ -147,39 +152,62 @@ class DockerflowMiddleware:
 
     def process_exception(self, request: HttpRequest, exception: BaseException) -> None:
         """Remember what a view raised; it is an ERROR if the answer is a 5xx."""
-        _begin(request).handled = exception
+        exchange = _begin(request)
+        exchange.handled = exception
+        # Whoever calls the hooks themselves may call none after this one.
+        if not (_is_driven(request) or _is_outer(request) or isinstance(exception, _NO_FAILURES)):
+            self._collect(exchange, request)
+            exchange.end(exception)
 
     def _build_extra_meta(self, request: HttpRequest) -> dict[str, Any]:
-        """Return the fields of the summary; subclasses add to them."""
-        exchange = _begin(request)
-        fields = _fields(exchange, _settings.live().get())
-        uid = _user_id(request)
-        return {**fields, "uid": uid} if uid else fields
+        """Return the fields of the summary, as they are known by now.
 
-    def _add_overridden_meta(self, exchange: Exchange, request: HttpRequest) -> None:
-        if type(self)._build_extra_meta is DockerflowMiddleware._build_extra_meta:  # noqa: SLF001 - our own
-            return
+        What a subclass adds, changes or leaves out is so in the summary. Only ``code`` is
+        always the real one.
+        """
+        exchange = _begin(request)
+        _, _, fields = _summary.summarise(
+            exchange.request,
+            _summary.Outcome(exchange.status or 200, None, handled=exchange.handled),
+            seconds=time.monotonic() - exchange.started,
+            rid=exchange.rid,
+            extra=exchange.extra,
+            querystring=_settings.core_of(request).config.summary_log_querystring,
+        )
+        del fields["code"]
+        fields["uid"] = fields.get("uid") or _user_id(request)
+        return fields
+
+    def _collect(self, exchange: Exchange, request: HttpRequest) -> None:
+        """Take what the summary is to say, while the request is there."""
         try:
-            ours = DockerflowMiddleware._build_extra_meta(self, request)
-            for key, value in self._build_extra_meta(request).items():
-                # The time goes on until the last byte.
-                if key != "t" and (key not in ours or ours[key] != value):
-                    exchange.extra[key] = value
+            match = request.resolver_match
+            if match is not None:
+                exchange.route = match.route
+            uid = _user_id(request)
+            if uid:
+                exchange.extra.setdefault("uid", uid)
+            if self._is_overridden("_build_extra_meta"):
+                ours = DockerflowMiddleware._build_extra_meta(self, request)
+                given = self._build_extra_meta(request)
+                # Values that are ours aren't kept, as they may not be final; the time never is.
+                changed = {k: v for k, v in given.items() if ours.get(k, _UNSET) != v}
+                changed.pop("t", None)
+                exchange.extra.update(changed, **dict.fromkeys(ours.keys() - given.keys()))
         except Exception:
             logger.exception("The fields of a summary could not be made")
 
 
-def _fields(exchange: Exchange, core: Core) -> dict[str, Any]:
-    _, _, fields = _summary.summarise(
-        exchange.request,
-        _summary.Outcome(exchange.status or 200, None),
-        seconds=time.monotonic() - exchange.started,
-        rid=exchange.rid,
-        extra=exchange.extra,
-        querystring=core.config.summary_log_querystring,
-    )
-    fields.pop("code", None)
-    return fields
+_UNSET: Final = object()
+
+# Django answers them with a 4xx.
+_NO_FAILURES: Final = (
+    Http404,
+    PermissionDenied,
+    BadRequest,
+    SuspiciousOperation,
+    MultiPartParserError,
+)
 
 
 def _is_outer(request: HttpRequest) -> bool:
@@ -200,6 +228,7 @@ def _begin(request: Any, *, is_driven: bool = False) -> Exchange:
     outer: Exchange | None = carrier.get(EXCHANGE)
     if outer is None:
         core = _settings.live().get()
+        request._dockerflow_core = core  # noqa: SLF001
         exchange = Exchange(core, _neutral(request, core))
         exchange.enter()
         # So that a middleware further in, of the ASGI or WSGI kind, knows.
@@ -225,10 +254,6 @@ def _neutral(request: HttpRequest, core: Core) -> Request:
     return Request(request.method or "", request.path, query, headers)
 
 
-def _end(exchange: Exchange, error: BaseException | None) -> None:
-    exchange.end(error)
-
-
 def _user_id(request: HttpRequest) -> str:
     """Return who the user is if the app has loaded them; never load them for this."""
     try:
@@ -242,12 +267,6 @@ def _user_id(request: HttpRequest) -> str:
     except Exception:
         logger.exception("The user of a request could not be told")
         return ""
-
-
-def _note_route(exchange: Exchange, request: HttpRequest) -> None:
-    match = request.resolver_match
-    if match is not None:
-        exchange.route = match.route
 
 
 def _watch(exchange: Exchange, response: Any) -> None:
@@ -270,25 +289,39 @@ def _watch(exchange: Exchange, response: Any) -> None:
 
 
 def _stream(exchange: Exchange, content: Iterator[bytes]) -> Iterator[bytes]:
-    try:
-        yield from content
-    except GeneratorExit:
-        raise
-    except BaseException as error:
-        exchange.end(error)
-        raise
-    exchange.finished = time.monotonic()
+    """Pass the chunks on, with the request's id set while the app's code runs."""
+    iterator = iter(content)
+    while True:
+        exchange.enter()
+        try:
+            chunk = next(iterator)
+        except StopIteration:
+            exchange.finished = time.monotonic()
+            return
+        except BaseException as error:
+            exchange.end(error)
+            raise
+        finally:
+            exchange.leave()
+        yield chunk
 
 
 async def _astream(exchange: Exchange, content: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    try:
-        async for chunk in content:
-            yield chunk
-    except BaseException as error:
-        exchange.end(error)
-        raise
-    exchange.finished = time.monotonic()
-    exchange.end()
+    iterator = aiter(content)
+    while True:
+        exchange.enter()
+        try:
+            chunk = await anext(iterator)
+        except StopAsyncIteration:
+            exchange.finished = time.monotonic()
+            exchange.end()
+            return
+        except BaseException as error:
+            exchange.end(error)
+            raise
+        finally:
+            exchange.leave()
+        yield chunk
 
 
 def _remember(request: Any = None, **_: object) -> None:

@@ -31,10 +31,11 @@ def version(request: HttpRequest) -> HttpResponse:
 
 def heartbeat(request: HttpRequest) -> HttpResponse:
     """Answer ``/__heartbeat__``, and send the signal for it."""
-    core = _settings.live().get()
+    core = _settings.core_of(request)
     results: CheckResults | None = getattr(request, "_dockerflow_results", None)
     if results is None and core.needs_checks("heartbeat", request.method or "GET"):
-        results = checks.registry().run(core.config)
+        with checks.in_surroundings():
+            results = checks.registry().run(core.config)
     if results is not None:
         signal = signals.heartbeat_failed if is_failure(results) else signals.heartbeat_passed
         # A receiver that raises is logged by Django; it can't break the heartbeat.
@@ -62,7 +63,7 @@ def respond(
     **options: Any,
 ) -> HttpResponse:
     """Return the core's answer as Django's."""
-    core = _settings.live().get()
+    core = _settings.core_of(request)
     method = request.method or "GET"
     answer = core.respond(endpoint, method, results, debug=settings.DEBUG, **options)
     response = HttpResponse(answer.body, status=answer.status)

@@ -110,9 +110,8 @@ def _database(alias: str) -> CheckMessage | None:
         utils.ConnectionDoesNotExist,
     )
     try:
-        connections = load("django.db", "django").connections
         with closing_django_connections():
-            wrapper = connections[alias]
+            wrapper = _connection(alias)
             was_open = wrapper.connection is not None
             wrapper.ensure_connection()
             usable = wrapper.is_usable()
@@ -134,6 +133,12 @@ def _database(alias: str) -> CheckMessage | None:
     return None if usable else _unusable()
 
 
+def _connection(alias: str) -> Any:
+    """Return the connection; the default one by the name under which apps' tests replace it."""
+    db = load("django.db", "django")
+    return db.connection if alias == db.DEFAULT_DB_ALIAS else db.connections[alias]
+
+
 def _unusable() -> CheckMessage:
     return Error("The database connection is unusable.", id=health.ERROR_UNUSABLE_DATABASE)
 
@@ -145,10 +150,9 @@ def _secrets(alias: str) -> tuple[object, ...]:
 @named("migrations")
 def _migrations(alias: str) -> CheckMessage | None:
     try:
-        connections = load("django.db", "django").connections
         make_loader = load("django.db.migrations.loader", "django").MigrationLoader
         with closing_django_connections():
-            loader = make_loader(connections[alias])
+            loader = make_loader(_connection(alias))
     except Exception as error:  # noqa: BLE001 - whatever the reason is, the answer isn't known
         message = Info("Can't check migrations.", id=health.INFO_CANT_CHECK_MIGRATIONS)
         return report(message, error, secrets=_secrets(alias))
