@@ -3,27 +3,48 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any
+from contextvars import Token
+from typing import Any, Final
 
 from dockerflow import _endpoints, _summary
 from dockerflow._endpoints import Endpoint
 from dockerflow._http import Request, Response
-from dockerflow._request_id import DEFAULT_HEADER
+from dockerflow._request_id import DEFAULT_HEADER, choose_request_id, request_id_context
 from dockerflow.checks.registry import Registry, default_registry
 from dockerflow.checks.runner import CheckResults
-from dockerflow.config import Config
-from dockerflow.version import VersionFile
+from dockerflow.config import Config, ConfigError
+from dockerflow.version import VersionError, VersionFile
 
 logger = logging.getLogger("dockerflow")
 summary_logger = logging.getLogger("request.summary")
 
+EXCHANGE: Final = "dockerflow.exchange"
+"""Where an ASGI scope or a WSGI environ holds the :class:`Exchange`, for the adapters.
+
+That it is there also tells a middleware further in that the request is summarised already.
+"""
+
+VERSION_FILE: Final = object()
+"""Says that version.json itself is to be served."""
+
 
 class Core:
-    """One app's Dockerflow: what a driver asks, in the order in which it asks."""
+    """One app's Dockerflow: what a driver asks, in the order in which it asks.
 
-    def __init__(self, config: Config | None = None, registry: Registry | None = None) -> None:
+    :param lbheartbeat: the answer of ``/__lbheartbeat__``, where an adapter has another one.
+    """
+
+    def __init__(
+        self,
+        config: Config | None = None,
+        registry: Registry | None = None,
+        *,
+        lbheartbeat: Response = _endpoints.LBHEARTBEAT,
+    ) -> None:
+        self._lbheartbeat = lbheartbeat
         self.config = config = Config() if config is None else config
         self.registry = default_registry if registry is None else registry
         self.paths = _endpoints.paths(config.path_prefix, error_endpoint=config.error_endpoint)
@@ -41,19 +62,30 @@ class Core:
         return endpoint == "heartbeat" and method in _endpoints.METHODS
 
     def respond(
-        self, endpoint: Endpoint, method: str, results: CheckResults | None, *, debug: bool = False
+        self,
+        endpoint: Endpoint,
+        method: str,
+        results: CheckResults | None,
+        *,
+        debug: bool = False,
+        version: object = VERSION_FILE,
     ) -> Response:
         """Return the answer of an endpoint, without the body if the method is HEAD.
 
         :param debug: whether the app's framework is in its debug mode.
+        :param version: what the app's own function gave in the place of version.json: an
+            object, ``None`` for nothing, or the exception that it raised.
         :raises RuntimeError: at ``/__error__``, whose purpose that is.
         """
         if method not in _endpoints.METHODS:
             response = _endpoints.METHOD_NOT_ALLOWED
         elif endpoint == "lbheartbeat":
-            response = _endpoints.LBHEARTBEAT
+            response = self._lbheartbeat
         elif endpoint == "version":
-            response = _endpoints.version(*self._version_file.read())
+            file = self._version_file
+            response = _endpoints.version(
+                *(file.read() if version is VERSION_FILE else _dump_version(version))
+            )
         elif results is not None:
             details = self.config.heartbeat_details
             response = _endpoints.heartbeat(
@@ -66,31 +98,153 @@ class Core:
             raise RuntimeError(_endpoints.ERROR_MESSAGE)
         return response._replace(body=b"") if method == "HEAD" else response
 
-    def summarise(  # noqa: PLR0913 - each is another fact about the request
-        self,
-        request: Request,
-        outcome: _summary.Outcome,
-        *,
-        seconds: float,
-        rid: str,
-        extra: Mapping[str, Any],
-        endpoint: Endpoint | None,
-    ) -> None:
+    def summarise(self, exchange: Exchange, exception: BaseException | None) -> None:
         """Log the summary of a request. Never raises: logging can't break the app."""
-        if endpoint is not None and not self.config.summary_log_probes:
+        if exchange.endpoint is not None and not self.config.summary_log_probes:
             return
         try:
+            finished = exchange.finished or time.monotonic()
             level, message, fields = _summary.summarise(
-                request,
-                outcome,
-                seconds=seconds,
-                rid=rid,
-                extra=extra,
+                exchange.request,
+                _summary.Outcome(
+                    exchange.status, exception, exchange.client_gone, exchange.handled
+                ),
+                seconds=finished - exchange.started,
+                rid=exchange.rid,
+                extra=exchange.extra,
                 querystring=self.config.summary_log_querystring,
             )
             # The text isn't a template: as an argument its percent signs stay as they are.
             args = (message,) if message else ()
-            summary_logger.log(level, "%s" if message else "", *args, extra=fields)
+            exchange.logger.log(level, "%s" if message else "", *args, extra=fields)
         except Exception:
             with suppress(Exception):
                 logger.exception("The summary of a request could not be logged")
+
+
+class Exchange:
+    """One request, and what is known of its answer so far.
+
+    Drivers and adapters fill in what they learn, and say when it ends.
+
+    :param endpoint: the endpoint that answers, if the app doesn't.
+    :param summarises: whether the end is logged.
+    """
+
+    __slots__ = (
+        "_core",
+        "_token",
+        "client_gone",
+        "endpoint",
+        "extra",
+        "finished",
+        "handled",
+        "is_ended",
+        "logger",
+        "request",
+        "rid",
+        "started",
+        "status",
+        "summarises",
+    )
+
+    def __init__(
+        self,
+        core: Core,
+        request: Request,
+        endpoint: Endpoint | None = None,
+        *,
+        summarises: bool = True,
+    ) -> None:
+        self.started = time.monotonic()
+        self.finished = 0.0
+        """When the last byte went out, by the monotonic clock; 0 before."""
+        self.request = request
+        self.endpoint = endpoint
+        self.rid = choose_request_id(request.headers, core.id_headers)
+        self.extra: dict[str, Any] = {}
+        """The fields that the app adds to the summary."""
+        self.status: int | None = None
+        self.client_gone = False
+        self.handled: BaseException | None = None
+        """What the framework caught and turned into an answer; it counts if that is a 5xx."""
+        self.summarises = summarises
+        self.logger = summary_logger
+        self.is_ended = False
+        self._core = core
+        self._token: Token[str | None] | None = None
+
+    @property
+    def id_header(self) -> tuple[str, str]:
+        """The header that sends the id back: its name and value."""
+        return self._core.response_header, self.rid
+
+    def enter(self) -> None:
+        """Make this the request that is served here: its id is in the context variable."""
+        self._token = request_id_context.set(self.rid)
+
+    def leave(self) -> None:
+        """Undo :meth:`enter`."""
+        token, self._token = self._token, None
+        if token is None:
+            return
+        try:
+            request_id_context.reset(token)
+        except ValueError:  # ended in another context, as when it is garbage collected
+            request_id_context.set(None)
+
+    def end(self, exception: BaseException | None = None) -> None:
+        """Log the summary, once, however often the end is told.
+
+        :param exception: what escaped the app.
+        """
+        if not self.is_ended:
+            self.is_ended = True
+            if self.summarises:
+                self._core.summarise(self, exception)
+
+
+class LiveCore:
+    """The core of an app whose framework has settings, which may change while it serves.
+
+    :param read: returns those of the framework's settings that are there, by their names, which
+        begin with ``DOCKERFLOW_``; see :data:`dockerflow.config.SETTINGS`.
+    :param make: makes a core of them.
+    :raises ConfigError: when a setting is wrong at the start. Later a wrong one is logged, and
+        those before it stay.
+    """
+
+    def __init__(
+        self, read: Callable[[], Mapping[str, Any]], make: Callable[[Mapping[str, Any]], Core]
+    ) -> None:
+        self._read = read
+        self._make = make
+        settings = dict(read())
+        self._current = settings, make(settings)
+
+    def get(self) -> Core:
+        """Return the core for the settings as they are now."""
+        settings, core = self._current
+        now = self._read()
+        if now != settings:
+            try:
+                core = self._make(now)
+            except ConfigError:
+                logger.exception("A setting is wrong; the former ones stay")
+            self._current = dict(now), core
+        return core
+
+
+def _dump_version(content: object) -> tuple[bytes | None, str | None]:
+    """Return what the app's own function gave as JSON, or what is wrong with it."""
+    if content is None:
+        return None, None
+    if not isinstance(content, BaseException):
+        try:
+            return _endpoints.dump(content), None
+        except (TypeError, ValueError, RecursionError) as error:
+            content = error
+    logger.error("The version could not be read", exc_info=content)
+    if isinstance(content, VersionError):
+        return None, str(content)
+    return None, f"the version could not be read: {type(content).__name__}"

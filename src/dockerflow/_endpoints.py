@@ -45,15 +45,17 @@ def _response(
     )
 
 
-def _dump(content: object) -> bytes:
+def dump(content: object) -> bytes:
+    """Return compact, strict JSON."""
     return json.dumps(content, allow_nan=False, separators=(",", ":")).encode()
 
 
 def _error(status: int, message: str, headers: tuple[tuple[str, str], ...] = ()) -> Response:
-    return _response(status, _dump({"error": message}), headers=headers)
+    return _response(status, dump({"error": message}), headers=headers)
 
 
 LBHEARTBEAT: Final = _response(200, b"", "text/plain; charset=utf-8")
+LBHEARTBEAT_JSON: Final = _response(200, dump({"status": "ok"}))
 METHOD_NOT_ALLOWED: Final = _error(
     405, "this endpoint takes GET and HEAD", (("Allow", ", ".join(METHODS)),)
 )
@@ -80,7 +82,7 @@ def heartbeat(results: CheckResults, *, failed_status_code: int, show_details: b
         payload["details"] = results.details
         if results.durations:
             headers = (("Server-Timing", server_timing(results.durations)),)
-    return _response(status, _dump(payload), headers=headers)
+    return _response(status, dump(payload), headers=headers)
 
 
 def server_timing(durations: dict[str, float]) -> str:

@@ -11,10 +11,7 @@ from urllib.parse import unquote_plus
 from dockerflow._http import Request
 
 KEY: Final = "dockerflow.summary"
-"""Where an ASGI scope or a WSGI environ holds the fields that the app adds to the summary.
-
-That it is there also tells a middleware further in that the request is summarised already.
-"""
+"""Where an ASGI scope or a WSGI environ holds the fields that the app adds to the summary."""
 
 HEADERS: Final = ("user-agent", "accept-language")
 """The headers whose values a summary has."""
@@ -33,11 +30,16 @@ _SECRET: Final = re.compile(
 
 
 class Outcome(NamedTuple):
-    """How a request ended: the status sent, if any, what escaped, and whether the client left."""
+    """How a request ended.
+
+    The status sent, if any, what escaped, whether the client left, and what the framework caught
+    and turned into an answer.
+    """
 
     status: int | None
     exception: BaseException | None = None
     client_gone: bool = False
+    handled: BaseException | None = None
 
 
 def summarise(  # noqa: PLR0913 - each is another fact about the request
@@ -62,6 +64,8 @@ def summarise(  # noqa: PLR0913 - each is another fact about the request
     if code is None:
         gone = outcome.client_gone or (exception is not None and not failed)
         code = CLIENT_CLOSED_REQUEST if gone else SERVER_ERROR
+    if not failed and outcome.handled is not None and code >= SERVER_ERROR:
+        exception, failed = outcome.handled, True
     errno = code if code >= SERVER_ERROR else SERVER_ERROR if failed else 0
     headers = request.headers
     fields: dict[str, Any] = {

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from typing import Any, ClassVar
 
-from dockerflow._core import Core
+from dockerflow._core import EXCHANGE, Core, Exchange
 from dockerflow._http import Request, Response
-from dockerflow._request_id import choose_request_id, request_id_context
-from dockerflow._summary import KEY, SERVER_ERROR, Outcome
+from dockerflow._summary import KEY, SERVER_ERROR
 from dockerflow.checks.registry import Registry
 from dockerflow.config import Config
 
@@ -37,11 +36,18 @@ class DockerflowMiddleware:
     .. versionadded:: 0.1.0
     """
 
+    # What adapters take a part of only: endpoints and summaries; ids there are always.
+    _has_endpoints: ClassVar[bool] = True
+    _summarises: ClassVar[bool] = True
+
     def __init__(
         self, app: ASGIApp, *, config: Config | None = None, registry: Registry | None = None
     ) -> None:
+        self._set_up(app, Core(config, registry))
+
+    def _set_up(self, app: ASGIApp, core: Core) -> None:
         self.app = app
-        self._core = core = Core(config, registry)
+        self._core = core
         self._wanted = {name.encode("latin-1"): name for name in core.wanted_headers}
         self._id_header = core.response_header.lower().encode("latin-1")
 
@@ -50,49 +56,34 @@ class DockerflowMiddleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        endpoint = self._core.paths.get(_route_path(scope))
-        if KEY in scope:  # another of our middlewares further out does the rest
-            app = self.app if endpoint is None else self._endpoint
+        endpoint = self._core.paths.get(_route_path(scope)) if self._has_endpoints else None
+        app = self.app if endpoint is None else self._endpoint
+        if EXCHANGE in scope:  # another of our middlewares further out does the rest
+            if self._summarises:
+                scope[EXCHANGE].summarises = True
             await app(scope, receive, send)
             return
 
-        started = time.monotonic()
-        request = self._request(scope)
-        rid = choose_request_id(request.headers, self._core.id_headers)
-        extra: dict[str, Any] = {}
-        scope[KEY] = extra
-        exchange = _Exchange(receive, send, (self._id_header, rid.encode("latin-1")))
-
-        def summarise(exception: BaseException | None = None) -> None:
-            exchange.is_summarised = True
-            self._core.summarise(
-                request,
-                Outcome(exchange.status, exception, exchange.client_gone),
-                seconds=(exchange.finished or time.monotonic()) - started,
-                rid=rid,
-                extra=extra,
-                endpoint=endpoint,
-            )
-
-        exchange.on_last_byte = summarise
-        app = self.app if endpoint is None else self._endpoint
-        token = request_id_context.set(rid)
+        exchange = _Exchange(
+            self._core, _request(scope, self._wanted), endpoint, summarises=self._summarises
+        )
+        exchange.connect(receive, send, self._id_header)
+        scope[EXCHANGE] = exchange
+        scope[KEY] = exchange.extra
+        exchange.enter()
         try:
             await app(scope, exchange.receive, exchange.send)
         except BaseException as error:
-            if not exchange.is_summarised:
-                # What escapes because the client left is no failure of the app.
-                summarise(None if exchange.send_failed else error)
+            # What escapes because the client left is no failure of the app.
+            exchange.end(None if exchange.send_failed else error)
             raise
         else:
-            if not exchange.is_summarised:
-                summarise()
+            exchange.end()
         finally:
-            scope.pop(KEY, None)  # whoever made the scope may use it again
-            try:
-                request_id_context.reset(token)
-            except ValueError:  # ended in another context, as when it is garbage collected
-                request_id_context.set(None)
+            # Whoever made the scope may use it again.
+            scope.pop(EXCHANGE, None)
+            scope.pop(KEY, None)
+            exchange.leave()
 
     async def _endpoint(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         """Answer one of Dockerflow's own paths, as an ASGI application."""
@@ -103,44 +94,18 @@ class DockerflowMiddleware:
             results = await core.registry.arun(core.config)
         await _send_response(send, core.respond(endpoint, method, results))
 
-    def _request(self, scope: Scope) -> Request:
-        """Return what the core needs of the scope, decoding none of the other headers."""
-        headers = {}
-        wanted = self._wanted
-        for key, value in scope["headers"]:
-            # Servers send lower-case names, but test clients needn't. The first one counts.
-            name = wanted.get(key) or wanted.get(key.lower())
-            if name is not None and name not in headers:
-                headers[name] = value.decode("latin-1")
-        query = scope.get("query_string", b"").decode("latin-1")
-        return Request(scope["method"], _full_path(scope), query, headers)
 
+class _Exchange(Exchange):
+    """A request whose answer goes out through :meth:`send`."""
 
-class _Exchange:
-    """What is known of one request's answer while it goes out."""
+    __slots__ = ("_id_bytes", "_receive", "_send", "send_failed")
 
-    __slots__ = (
-        "_id_header",
-        "_receive",
-        "_send",
-        "client_gone",
-        "finished",
-        "is_summarised",
-        "on_last_byte",
-        "send_failed",
-        "status",
-    )
-
-    def __init__(self, receive: Receive, send: Send, id_header: tuple[bytes, bytes]) -> None:
+    def connect(self, receive: Receive, send: Send, id_header: bytes) -> None:
+        """Take the channels to the server, and the name of the header that sends the id back."""
         self._receive = receive
         self._send = send
-        self._id_header = id_header
-        self.status: int | None = None
-        self.client_gone = False
-        self.finished = 0.0
-        self.is_summarised = False
+        self._id_bytes = (id_header, self.rid.encode("latin-1"))
         self.send_failed = False
-        self.on_last_byte: Callable[[], None]
 
     async def receive(self) -> Message:
         message = await self._receive()
@@ -155,8 +120,8 @@ class _Exchange:
             message = dict(message)
             headers: Iterable[tuple[bytes, bytes]] = message.get("headers", ())
             message["headers"] = headers = list(headers)
-            if all(name.lower() != self._id_header[0] for name, _ in headers):
-                headers.append(self._id_header)
+            if all(name.lower() != self._id_bytes[0] for name, _ in headers):
+                headers.append(self._id_bytes)
             self.status = message["status"]
         try:
             await self._send(message)
@@ -170,7 +135,19 @@ class _Exchange:
             self.finished = time.monotonic()
             # After an error's answer its exception is still to come, as from Starlette.
             if self.status is not None and self.status < SERVER_ERROR:
-                self.on_last_byte()
+                self.end()
+
+
+def _request(scope: Scope, wanted: Mapping[bytes, str]) -> Request:
+    """Return what the core needs of the scope, decoding none of the other headers."""
+    headers: dict[str, str] = {}
+    for key, value in scope["headers"]:
+        # Servers send lower-case names, but test clients needn't. The first one counts.
+        name = wanted.get(key) or wanted.get(key.lower())
+        if name is not None and name not in headers:
+            headers[name] = value.decode("latin-1")
+    query = scope.get("query_string", b"").decode("latin-1")
+    return Request(scope["method"], _full_path(scope), query, headers)
 
 
 async def _send_response(send: Send, response: Response) -> None:

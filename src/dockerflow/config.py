@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
@@ -202,12 +202,36 @@ class Config:
                 source = PREFIX + name.upper()
                 # Orchestrators often pass a variable that nobody filled as an empty one.
                 value = os.environ.get(source) or setting.metadata["default"]
-            try:
-                parsed = kind.parse(value)
-            except (TypeError, ValueError, OverflowError):
-                message = f"{source} is {_shorten(value)}, but takes {kind.takes}"
-                raise ConfigError(message) from None
-            object.__setattr__(self, name, parsed)  # a frozen dataclass has no other way
+            # A frozen dataclass has no other way.
+            object.__setattr__(self, name, _parse(kind, value, source))
+
+    @classmethod
+    def from_settings(
+        cls,
+        settings: Mapping[str, Any],
+        *,
+        defaults: Mapping[str, Any] | None = None,
+        **given: Any,
+    ) -> Config:
+        """Make a config where a framework has settings, which win over the environment.
+
+        :param settings: the framework's settings that are there, such as
+            ``DOCKERFLOW_CHECK_TIMEOUT``; those of other names don't matter, nor does one that is
+            ``None``.
+        :param defaults: by a field's name, what counts where neither has it.
+        :param given: fields that win over all others.
+        :raises ConfigError: when a value isn't one that the setting takes.
+        """
+        for setting in fields(cls):
+            name, variable = setting.name, PREFIX + setting.name.upper()
+            if name in given:
+                continue
+            value = settings.get(variable)
+            if value is not None:
+                given[name] = _parse(setting.metadata["kind"], value, variable)
+            elif defaults and name in defaults and not os.environ.get(variable):
+                given[name] = defaults[name]
+        return cls(**given)
 
     @classmethod
     def table(cls) -> list[Row]:
@@ -222,6 +246,18 @@ class Config:
             )
             for setting in fields(cls)
         ]
+
+
+SETTINGS: Final = tuple(row.variable for row in Config.table())
+"""The names of all settings, as in the environment and in a framework's settings."""
+
+
+def _parse(kind: _Kind, value: object, source: str) -> Any:
+    try:
+        return kind.parse(value)
+    except (TypeError, ValueError, OverflowError):
+        message = f"{source} is {_shorten(value)}, but takes {kind.takes}"
+        raise ConfigError(message) from None
 
 
 def _shorten(value: object) -> str:

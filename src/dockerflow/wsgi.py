@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from dockerflow._core import Core
-from dockerflow._http import Request
-from dockerflow._request_id import choose_request_id, request_id_context
-from dockerflow._summary import KEY, Outcome
+from dockerflow._core import EXCHANGE, Core, Exchange
+from dockerflow._http import Request, Response
+from dockerflow._request_id import request_id_context
+from dockerflow._summary import KEY
 from dockerflow.checks.registry import Registry
 from dockerflow.config import Config
 
@@ -42,8 +42,11 @@ class DockerflowMiddleware:
         config: Config | None = None,
         registry: Registry | None = None,
     ) -> None:
+        self._set_up(app, Core(config, registry))
+
+    def _set_up(self, app: WSGIApplication, core: Core) -> None:
         self.app = app
-        self._core = core = Core(config, registry)
+        self._core = core
         # A WSGI server joins lines of the same header; it doesn't tell them apart.
         self._wanted = [
             ("HTTP_" + name.upper().replace("-", "_"), name) for name in core.wanted_headers
@@ -53,33 +56,21 @@ class DockerflowMiddleware:
         """Answer one request."""
         endpoint = self._core.paths.get(_decode(environ.get("PATH_INFO", "")))
         app = self.app if endpoint is None else self._endpoint
-        if KEY in environ:  # another of our middlewares further out does the rest
+        if EXCHANGE in environ:  # another of our middlewares further out does the rest
             return app(environ, start_response)
 
-        started = time.monotonic()
-        request = self._request(environ)
-        rid = choose_request_id(request.headers, self._core.id_headers)
-        extra: dict[str, Any] = {}
-        environ[KEY] = extra
-
-        def summarise(outcome: Outcome, finished: float) -> None:
-            environ.pop(KEY, None)  # whoever made the environ may use it again
-            self._core.summarise(
-                request,
-                outcome,
-                seconds=finished - started,
-                rid=rid,
-                extra=extra,
-                endpoint=endpoint,
-            )
-
-        exchange = _Exchange(start_response, self._core.response_header, rid, summarise)
+        exchange = _Exchange(self._core, self._request(environ), endpoint)
+        exchange.connect(environ, start_response)
+        environ[EXCHANGE] = exchange
+        environ[KEY] = exchange.extra
         try:
-            with _serving(rid):
+            with _serving(exchange.rid):
                 body = app(environ, exchange.start_response)
         except BaseException as error:
             exchange.end(error)
             raise
+        if exchange.finished:
+            exchange.end()
         return _SizedBody(body, exchange) if hasattr(body, "__len__") else _Body(body, exchange)
 
     def _endpoint(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -90,13 +81,7 @@ class DockerflowMiddleware:
         results = None
         if core.needs_checks(endpoint, method):
             results = core.registry.run(core.config)
-        response = core.respond(endpoint, method, results)
-        try:
-            phrase = HTTPStatus(response.status).phrase
-        except ValueError:  # one of the 5xx that has no name
-            phrase = "Error"
-        start_response(f"{response.status} {phrase}", list(response.headers))
-        return [response.body] if response.body else []
+        return send_response(core.respond(endpoint, method, results), start_response)
 
     def _request(self, environ: WSGIEnvironment) -> Request:
         headers = {name: environ[key] for key, name in self._wanted if key in environ}
@@ -105,24 +90,25 @@ class DockerflowMiddleware:
         return Request(environ["REQUEST_METHOD"], path, query, headers)
 
 
-class _Exchange:
-    """What is known of one request's answer while it goes out."""
+def send_response(response: Response, start_response: StartResponse) -> list[bytes]:
+    """Begin the answer and return its body, as a WSGI application does."""
+    try:
+        phrase = HTTPStatus(response.status).phrase
+    except ValueError:  # one of the 5xx that has no name
+        phrase = "Error"
+    start_response(f"{response.status} {phrase}", list(response.headers))
+    return [response.body] if response.body else []
 
-    __slots__ = ("_id_header", "_start_response", "_summarise", "finished", "rid", "status")
 
-    def __init__(
-        self,
-        start_response: StartResponse,
-        id_header_name: str,
-        rid: str,
-        summarise: Callable[[Outcome, float], None],
-    ) -> None:
+class _Exchange(Exchange):
+    """A request whose answer begins with :meth:`start_response`."""
+
+    __slots__ = ("_environ", "_start_response")
+
+    def connect(self, environ: WSGIEnvironment, start_response: StartResponse) -> None:
+        """Take the channel to the server."""
+        self._environ = environ
         self._start_response = start_response
-        self._id_header = (id_header_name, rid)
-        self._summarise: Callable[[Outcome, float], None] | None = summarise
-        self.rid = rid
-        self.status: int | None = None
-        self.finished: float | None = None
 
     def start_response(
         self,
@@ -131,9 +117,10 @@ class _Exchange:
         exc_info: OptExcInfo | None = None,
         /,
     ) -> Write:
-        name = self._id_header[0].lower()
+        id_header = self.id_header
+        name = id_header[0].lower()
         if all(key.lower() != name for key, _ in headers):
-            headers = [*headers, self._id_header]
+            headers = [*headers, id_header]
         # The server refuses a second status, with exc_info, once the first one went out.
         write = (
             self._start_response(status, headers, exc_info)
@@ -144,12 +131,11 @@ class _Exchange:
         self.status = int(code) if code.isdecimal() else None
         return write
 
-    def end(self, exception: BaseException | None = None, *, client_gone: bool = False) -> None:
-        """Log the summary, once, however often the end is told."""
-        if (summarise := self._summarise) is not None:
-            self._summarise = None
-            finished = time.monotonic() if self.finished is None else self.finished
-            summarise(Outcome(self.status, exception, client_gone), finished)
+    def end(self, exception: BaseException | None = None) -> None:
+        """Log the summary, once, and leave the environ as it came."""
+        self._environ.pop(EXCHANGE, None)
+        self._environ.pop(KEY, None)
+        super().end(exception)
 
 
 class _Body:
@@ -197,7 +183,8 @@ class _Body:
             failure = failure or error
             raise
         finally:
-            exchange.end(failure, client_gone=exchange.finished is None)
+            exchange.client_gone = not exchange.finished
+            exchange.end(failure)
 
 
 class _SizedBody(_Body):
