@@ -102,6 +102,9 @@ class Core:
         """Log the summary of a request. Never raises: logging can't break the app."""
         if exchange.endpoint is not None and not self.config.summary_log_probes:
             return
+        log = exchange.logger
+        if exception is None and exchange.handled is None and not log.isEnabledFor(logging.INFO):
+            return
         try:
             finished = exchange.finished or time.monotonic()
             level, message, fields = _summary.summarise(
@@ -114,12 +117,22 @@ class Core:
                 extra=exchange.extra,
                 querystring=self.config.summary_log_querystring,
             )
-            # The text isn't a template: as an argument its percent signs stay as they are.
+            if not log.isEnabledFor(level):
+                return
+            # What Logger.log() does, but for the search through the stack for the caller, which
+            # is always this. The text isn't a template: as an argument its percent signs stay.
             args = (message,) if message else ()
-            exchange.logger.log(level, "%s" if message else "", *args, extra=fields)
+            record = log.makeRecord(
+                log.name, level, __file__, _LINE, "%s" if message else "", args, None, "summarise"
+            )
+            record.__dict__.update(fields)
+            log.handle(record)
         except Exception:
             with suppress(Exception):
                 logger.exception("The summary of a request could not be logged")
+
+
+_LINE: Final = Core.summarise.__code__.co_firstlineno
 
 
 class Exchange:
@@ -131,22 +144,15 @@ class Exchange:
     :param summarises: whether the end is logged.
     """
 
-    __slots__ = (
-        "_core",
-        "_token",
-        "client_gone",
-        "endpoint",
-        "extra",
-        "finished",
-        "handled",
-        "is_ended",
-        "logger",
-        "request",
-        "rid",
-        "started",
-        "status",
-        "summarises",
-    )
+    finished: float = 0.0
+    """When the last byte went out, by the monotonic clock; 0 before."""
+    status: int | None = None
+    client_gone: bool = False
+    handled: BaseException | None = None
+    """What the framework caught and turned into an answer; it counts if that is a 5xx."""
+    logger: logging.Logger = summary_logger
+    is_ended: bool = False
+    _token: Token[str | None] | None = None
 
     def __init__(
         self,
@@ -157,22 +163,13 @@ class Exchange:
         summarises: bool = True,
     ) -> None:
         self.started = time.monotonic()
-        self.finished = 0.0
-        """When the last byte went out, by the monotonic clock; 0 before."""
         self.request = request
         self.endpoint = endpoint
         self.rid = choose_request_id(request.headers, core.id_headers)
         self.extra: dict[str, Any] = {}
         """The fields that the app adds to the summary."""
-        self.status: int | None = None
-        self.client_gone = False
-        self.handled: BaseException | None = None
-        """What the framework caught and turned into an answer; it counts if that is a 5xx."""
         self.summarises = summarises
-        self.logger = summary_logger
-        self.is_ended = False
         self._core = core
-        self._token: Token[str | None] | None = None
 
     @property
     def id_header(self) -> tuple[str, str]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
-from typing import Any, ClassVar
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import Any, ClassVar, Final
 
 from dockerflow._core import EXCHANGE, Core, Exchange
 from dockerflow._http import Request, Response
@@ -48,7 +48,7 @@ class DockerflowMiddleware:
     def _set_up(self, app: ASGIApp, core: Core) -> None:
         self.app = app
         self._core = core
-        self._wanted = {name.encode("latin-1"): name for name in core.wanted_headers}
+        self._names = _HeaderNames(core.wanted_headers)
         self._id_header = core.response_header.lower().encode("latin-1")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -65,7 +65,7 @@ class DockerflowMiddleware:
             return
 
         exchange = _Exchange(
-            self._core, _request(scope, self._wanted), endpoint, summarises=self._summarises
+            self._core, _request(scope, self._names), endpoint, summarises=self._summarises
         )
         exchange.connect(receive, send, self._id_header)
         scope[EXCHANGE] = exchange
@@ -98,14 +98,13 @@ class DockerflowMiddleware:
 class _Exchange(Exchange):
     """A request whose answer goes out through :meth:`send`."""
 
-    __slots__ = ("_id_bytes", "_receive", "_send", "send_failed")
+    send_failed = False
 
     def connect(self, receive: Receive, send: Send, id_header: bytes) -> None:
         """Take the channels to the server, and the name of the header that sends the id back."""
         self._receive = receive
         self._send = send
         self._id_bytes = (id_header, self.rid.encode("latin-1"))
-        self.send_failed = False
 
     async def receive(self) -> Message:
         message = await self._receive()
@@ -120,7 +119,11 @@ class _Exchange(Exchange):
             message = dict(message)
             headers: Iterable[tuple[bytes, bytes]] = message.get("headers", ())
             message["headers"] = headers = list(headers)
-            if all(name.lower() != self._id_bytes[0] for name, _ in headers):
+            id_header = self._id_bytes[0]
+            for name, _ in headers:
+                if len(name) == len(id_header) and name.lower() == id_header:
+                    break
+            else:
                 headers.append(self._id_bytes)
             self.status = message["status"]
         try:
@@ -138,13 +141,31 @@ class _Exchange(Exchange):
                 self.end()
 
 
-def _request(scope: Scope, wanted: Mapping[bytes, str]) -> Request:
+class _HeaderNames(dict[bytes, str]):
+    """By a header's name as it came, our name for it; empty for one that doesn't matter.
+
+    Servers send the same few names in lower case again and again, but test clients needn't.
+    """
+
+    def __init__(self, wanted: Iterable[str]) -> None:
+        super().__init__((name.encode("latin-1"), name) for name in wanted)
+
+    def __missing__(self, key: bytes) -> str:
+        name = self.get(key.lower(), "")
+        if len(self) < _MAX_NAMES:  # a client may send ever new ones
+            self[key] = name
+        return name
+
+
+_MAX_NAMES: Final = 1000
+
+
+def _request(scope: Scope, names: _HeaderNames) -> Request:
     """Return what the core needs of the scope, decoding none of the other headers."""
     headers: dict[str, str] = {}
     for key, value in scope["headers"]:
-        # Servers send lower-case names, but test clients needn't. The first one counts.
-        name = wanted.get(key) or wanted.get(key.lower())
-        if name is not None and name not in headers:
+        name = names[key]
+        if name and name not in headers:  # the first one counts
             headers[name] = value.decode("latin-1")
     query = scope.get("query_string", b"").decode("latin-1")
     return Request(scope["method"], _full_path(scope), query, headers)
@@ -162,11 +183,19 @@ def _route_path(scope: Scope) -> str:
     ``path`` has the mount in it by the ASGI spec, but not from every server and router.
     """
     path: str = scope["path"]
-    root: str = scope.get("root_path", "").rstrip("/")
-    return path[len(root) :] if root and path.startswith(root + "/") else path
+    root: str = scope.get("root_path", "")
+    if root:
+        root = root.rstrip("/")
+        if path.startswith(root + "/"):
+            return path[len(root) :]
+    return path
 
 
 def _full_path(scope: Scope) -> str:
     path: str = scope["path"]
-    root: str = scope.get("root_path", "").rstrip("/")
-    return path if path.startswith(root) else root + path
+    root: str = scope.get("root_path", "")
+    if root:
+        root = root.rstrip("/")
+        if not path.startswith(root):
+            return root + path
+    return path

@@ -103,8 +103,6 @@ def send_response(response: Response, start_response: StartResponse) -> list[byt
 class _Exchange(Exchange):
     """A request whose answer begins with :meth:`start_response`."""
 
-    __slots__ = ("_environ", "_start_response")
-
     def connect(self, environ: WSGIEnvironment, start_response: StartResponse) -> None:
         """Take the channel to the server."""
         self._environ = environ
