@@ -42,7 +42,12 @@ PUBLIC = {
 # From the bottom up. A module imports from the rows above its own, and from its own row.
 LAYERS = (
     ("_http", "config", "version", "health", "_request_id"),
+    ("_log_json",),
+    ("_log_mozlog",),
+    ("_log_formats", "_log_handlers"),
+    ("_log_config",),
     ("checks", "logging"),
+    ("structlog",),
     ("_endpoints", "_summary"),
     ("_core",),
     ("asgi", "wsgi"),

@@ -21,9 +21,11 @@ from dockerflow._log_mozlog import DEFAULT_NAME, MozlogFormatter
 from dockerflow._request_id import exchange_context, get_request_id
 
 try:
-    from fcntl import LOCK_EX, LOCK_UN, lockf
+    import fcntl
 except ImportError:  # not a POSIX system
-    lockf = None
+    _has_locks = False
+else:
+    _has_locks = True
 
 _PIPE_BUF: Final = 4096 if sys.platform == "linux" else 512
 """Up to how many bytes the system writes to a pipe at once, whoever else writes to it."""
@@ -45,7 +47,7 @@ class _Output:
     def __init__(self, mode: int) -> None:
         self._lock = threading.RLock()
         self._lines: deque[bytes] = deque()
-        self._is_shared = stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
+        self._is_shared = _has_locks and (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode))
         self._is_torn = False
 
     def write(self, fd: int, line: bytes) -> None:
@@ -116,10 +118,8 @@ def _write_some(fd: int, line: bytes) -> int:
 
 
 def _lock_file(fd: int) -> bool:
-    if lockf is None:
-        return False
     try:
-        lockf(fd, LOCK_EX)
+        fcntl.lockf(fd, fcntl.LOCK_EX)
     except OSError:  # the system has no locks for it
         return False
     return True
@@ -127,17 +127,18 @@ def _lock_file(fd: int) -> bool:
 
 def _unlock_file(fd: int) -> None:
     with suppress(OSError):
-        lockf(fd, LOCK_UN)
+        fcntl.lockf(fd, fcntl.LOCK_UN)
 
 
 # By device and inode: two file descriptors, of two handlers, may be one file.
 _outputs: dict[tuple[int, int], _Output] = {}
 _queued: WeakSet[QueuedHandler] = WeakSet()
 _is_exiting = False
+_is_closed = False
 
 
 def _write_line(fd: int, line: bytes) -> None:
-    if _is_exiting and threading.current_thread() is not threading.main_thread():
+    if _is_closed and threading.current_thread() is not threading.main_thread():
         return  # such a thread could be ended in the midst of a line
     status = os.fstat(fd)
     key = (status.st_dev, status.st_ino)
@@ -247,6 +248,7 @@ class QueuedHandler(MozlogHandler):
         self.queue_size = queue_size
         self.dropped = 0
         self._reported = 0
+        self._is_stuck = False
         self._reset()
         _queued.add(self)
 
@@ -256,8 +258,11 @@ class QueuedHandler(MozlogHandler):
         self._worker: threading.Thread | None = None
 
     def _send(self, line: str) -> None:
-        if self._lines.qsize() >= self.queue_size:
+        if self._is_stuck or self._lines.qsize() >= self.queue_size:
             self.dropped += 1
+            return
+        if _is_exiting:  # nobody may be left who writes what waits
+            super()._send(line)
             return
         self._lines.put(line)
         if self._worker is None:
@@ -309,7 +314,9 @@ class QueuedHandler(MozlogHandler):
         if worker is not None and worker.is_alive() and worker is not threading.current_thread():
             done = threading.Event()
             self._lines.put(done)
-            done.wait(_EXIT_SECONDS)
+            # Once it was too slow when the process ends, it isn't waited for again.
+            if not self._is_stuck and not done.wait(_EXIT_SECONDS):
+                self._is_stuck = _is_exiting
         else:
             super().flush()
 
@@ -338,12 +345,11 @@ def _begin_child() -> None:
 
 
 def _at_exit() -> None:
-    global _is_exiting  # noqa: PLW0603  # there is one process
-    for handler in list(_queued):
-        handler.flush()
+    global _is_exiting, _is_closed  # noqa: PLW0603  # there is one process
     _is_exiting = True
     for handler in list(_queued):
-        handler._lines, handler.queue_size = ..., 0
+        handler.flush()
+    _is_closed = True
     for output in list(_outputs.values()):
         output.wait(_EXIT_SECONDS)
 

@@ -385,7 +385,12 @@ def _last_resort(record: logging.LogRecord, error: BaseException) -> str:
     """Return a line that has the text at least, by as little code as possible."""
     try:
         template: Any = getattr(record, "msg", None)
-        fields = {"msg": any_text(template), "logging_error": type(error).__name__}
+        # Where the stack is at its limit even a call may be too much.
+        is_plain = type(template) is str and template.isascii()
+        fields = {
+            "msg": template if is_plain else any_text(template),
+            "logging_error": type(error).__name__,
+        }
         arguments: Any = getattr(record, "args", None)
         if arguments:
             fields["args"] = any_text(arguments)
