@@ -354,14 +354,14 @@ def _own_fields(record: logging.LogRecord) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     template: Any = record.msg
     try:
-        if isinstance(template, bytes | bytearray) and not record.args:
-            message = any_text(template)
-        else:
-            message = any_text(record.getMessage())
+        is_bytes = isinstance(template, bytes | bytearray) and not record.args
+        message: Any = template if is_bytes else record.getMessage()
     except Exception:  # noqa: BLE001  # the arguments do not fit, or any code ran in there
-        message = any_text(template)
+        message = template
         if record.args:
             fields["args"] = record.args
+    if not (type(message) is str and message.isascii()):
+        message = any_text(message)
     if message:
         fields["msg"] = message
     info: Any = record.exc_info

@@ -68,6 +68,7 @@ class DockerflowMiddleware:
             self._core, _request(scope, self._names), endpoint, summarises=self._summarises
         )
         exchange.connect(receive, send, self._id_header)
+        exchange.source = scope
         scope[EXCHANGE] = exchange
         scope[KEY] = exchange.extra
         exchange.enter()
@@ -105,6 +106,14 @@ class _Exchange(Exchange):
         self._receive = receive
         self._send = send
         self._id_bytes = (id_header, self.rid.encode("latin-1"))
+
+    def complete(self) -> None:
+        scope: Scope = self.source
+        if not self.route:
+            path = getattr(scope.get("route"), "path", "")  # from Starlette's router, and others'
+            self.route = path if isinstance(path, str) else ""
+        if client := scope.get("client"):
+            self.peer = client[0]
 
     async def receive(self) -> Message:
         message = await self._receive()

@@ -888,7 +888,8 @@ def test_import_is_light():
 
 def test_request_id_filter(logger):
     stream = io.StringIO()
-    handler = MozlogHandler(stream)
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(MozlogFormatter())
     logger.addHandler(handler)
 
     def log():
