@@ -116,6 +116,7 @@ class MozlogFormatter(logging.Formatter):
         {
             "args",
             "asctime",
+            "color_message",  # uvicorn's: the message again, for terminals
             "created",
             "exc_info",
             "exc_text",

@@ -97,17 +97,14 @@ def summarise(  # noqa: PLR0913 - each is another fact about the request
     if route:
         fields["route"] = route
     if peer is not None:
-        chain = [*headers.get(FORWARDED, "").split(","), peer]
-        if chain := [address.strip() for address in chain if address.strip()]:
-            fields["remoteAddressChain"] = chain
+        fields["remoteAddressChain"] = _addresses(headers.get(FORWARDED, ""), peer)
     if extra:
         for key, value in extra.items():
             name = str(key)
             fields[name + "_" if name in _RESERVED else name] = value
         fields["code"] = int(code)
     if not personal_data:
-        for name in _PERSONAL:
-            fields.pop(name, None)
+        fields = {name: value for name, value in fields.items() if name not in _PERSONAL}
     if failed:
         return logging.ERROR, _text(exception), fields
     return logging.INFO, "", fields
@@ -125,6 +122,11 @@ def redact(query: str, keys: Iterable[str] = REDACTED_KEYS) -> str:
         if separator and any(part in name for part in keys):
             parts[index] = f"{key}=[redacted]"
     return "".join(parts)
+
+
+def _addresses(forwarded: str, peer: str) -> list[str] | None:
+    chain = [address.strip() for address in [*forwarded.split(","), peer]]
+    return [address for address in chain if address] or None
 
 
 def _text(exception: BaseException | None) -> str:

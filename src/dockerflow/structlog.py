@@ -94,9 +94,7 @@ class MozlogRenderer:
     def __init__(
         self, logger_name: str | None = None, *, formatter: logging.Formatter | None = None
     ) -> None:
-        self._formatter = (
-            MozlogFormatter(logger_name=logger_name) if formatter is None else formatter
-        )
+        self._formatter = formatter or MozlogFormatter(logger_name=logger_name)
 
     def __call__(
         self, logger: WrappedLogger, method_name: str, event_dict: MutableMapping[str, Any]
