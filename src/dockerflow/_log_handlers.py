@@ -61,23 +61,27 @@ class _Output:
             if len(lines) > 1:  # a signal handler that logs, while its thread is at a line
                 return
             is_locked = self._is_shared and _lock_file(fd)
+            interruption: BaseException | None = None
             try:
                 while lines:
-                    self._write_whole(fd, lines[0])
+                    interruption = self._write_whole(fd, lines[0]) or interruption
                     lines.popleft()
             finally:
                 lines.clear()
                 if is_locked:
                     _unlock_file(fd)
+        if interruption is not None:
+            raise interruption
 
-    def _write_whole(self, fd: int, line: bytes) -> None:
+    def _write_whole(self, fd: int, line: bytes) -> BaseException | None:
+        """Write a line to its end; return what a signal handler raised meanwhile."""
         if self._is_torn:  # the disk was full in the midst of a line, for instance
             line = b"\n" + line
         if len(line) <= _PIPE_BUF:
             written = _write_some(fd, line)
             self._is_torn = False
             if written == len(line):
-                return
+                return None
             line = line[written:]
         # Unlike a loop here, this object knows what it has written when a signal handler raises.
         rest = io.BufferedWriter(io.FileIO(fd, "wb", closefd=False), len(line))
@@ -100,8 +104,7 @@ class _Output:
                     raise
                 interruption = error
         self._is_torn = False
-        if interruption is not None:
-            raise interruption
+        return interruption
 
     def wait(self, seconds: float) -> None:
         """Wait until no thread is at a line."""

@@ -304,7 +304,8 @@ def from_event(event: dict[Any, Any], base: logging.LogRecord) -> logging.LogRec
     info = fields.pop("exc_info", None)
     if info and not isinstance(info, BaseException | tuple):
         info = sys.exc_info()
-    record.exc_info = record.exc_info or info
+    # The logger may have looked for the exception in another thread than where it is.
+    record.exc_info = info or record.exc_info
     for key, attribute in (
         ("exception", "exc_text"),  # from structlog.processors.format_exc_info
         ("stack", "stack_info"),  # from structlog.processors.StackInfoRenderer
