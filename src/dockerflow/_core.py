@@ -173,7 +173,7 @@ class Core:
                 made = {**function(exchange.source), **made}
             except Exception:
                 logger.exception("summary_fields failed")
-        if any(map(callable, made.values())):
+        if made and any(map(callable, made.values())):
             made = dict(made)
             for name, value in tuple(made.items()):
                 if callable(value):

@@ -20,12 +20,8 @@ from weakref import WeakSet
 from dockerflow._log_mozlog import DEFAULT_NAME, MozlogFormatter
 from dockerflow._request_id import exchange_context, get_request_id
 
-try:
+if sys.platform != "win32":
     import fcntl
-except ImportError:  # not a POSIX system
-    _has_locks = False
-else:
-    _has_locks = True
 
 _PIPE_BUF: Final = 4096 if sys.platform == "linux" else 512
 """Up to how many bytes the system writes to a pipe at once, whoever else writes to it."""
@@ -47,7 +43,7 @@ class _Output:
     def __init__(self, mode: int) -> None:
         self._lock = threading.RLock()
         self._lines: deque[bytes] = deque()
-        self._is_shared = _has_locks and (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode))
+        self._is_shared = stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
         self._is_torn = False
 
     def write(self, fd: int, line: bytes) -> None:
@@ -121,16 +117,19 @@ def _write_some(fd: int, line: bytes) -> int:
 
 
 def _lock_file(fd: int) -> bool:
-    try:
-        fcntl.lockf(fd, fcntl.LOCK_EX)
-    except OSError:  # the system has no locks for it
-        return False
-    return True
+    if sys.platform != "win32":
+        try:
+            fcntl.lockf(fd, fcntl.LOCK_EX)
+        except OSError:  # the system has no locks for it
+            return False
+        return True
+    return False
 
 
 def _unlock_file(fd: int) -> None:
-    with suppress(OSError):
-        fcntl.lockf(fd, fcntl.LOCK_UN)
+    if sys.platform != "win32":
+        with suppress(OSError):
+            fcntl.lockf(fd, fcntl.LOCK_UN)
 
 
 # By device and inode: two file descriptors, of two handlers, may be one file.
@@ -252,10 +251,11 @@ class QueuedHandler(MozlogHandler):
         self.dropped = 0
         self._reported = 0
         self._is_stuck = False
-        self._reset()
+        self.start_anew()
         _queued.add(self)
 
-    def _reset(self) -> None:
+    def start_anew(self) -> None:
+        """Forget what waits, in a forked child: its parent writes it."""
         # A signal handler may log in the midst of anything; this kind of queue can take that.
         self._lines: SimpleQueue[str | threading.Event] = SimpleQueue()
         self._worker: threading.Thread | None = None
@@ -344,7 +344,7 @@ def _begin_child() -> None:
     # What another thread of the parent is at is the parent's.
     _outputs.clear()
     for handler in _queued:
-        handler._reset()  # noqa: SLF001  # a class of this module
+        handler.start_anew()
 
 
 def _at_exit() -> None:

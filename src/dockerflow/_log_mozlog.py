@@ -301,7 +301,7 @@ def from_event(event: dict[Any, Any], base: logging.LogRecord) -> logging.LogRec
         taken.pop(key, None)
     fields = {key: value for key, value in event.items() if key not in _EVENT_META}
     record.msg, record.args = fields.pop("event", ""), ()
-    info = fields.pop("exc_info", None)
+    info: Any = fields.pop("exc_info", None)
     if info and not isinstance(info, BaseException | tuple):
         info = sys.exc_info()
     # The logger may have looked for the exception in another thread than where it is.

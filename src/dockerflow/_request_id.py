@@ -23,9 +23,8 @@ class Served(Protocol):
     def uid(self) -> object:
         """The user's id; empty if it isn't known, or isn't to be logged."""
 
-    @property
-    def request(self) -> Request:
-        """The request, with those of its headers that are wanted."""
+    request: Request
+    """The request, with those of its headers that are wanted."""
 
 
 exchange_context: ContextVar[Served | None] = ContextVar("dockerflow_exchange", default=None)
