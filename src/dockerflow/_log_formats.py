@@ -9,24 +9,24 @@ import sys
 import time
 from typing import Any, Final
 
-from dockerflow._log_json import CONTROLS, TRUNCATED, Plain, any_text, encode, free_key
+from dockerflow._log_json import TRUNCATED, Plain, any_text, free_key
 from dockerflow._log_mozlog import MozlogFormatter, timestamp
+from dockerflow._log_text import render
 from dockerflow._request_id import exchange_context
 
 _SUMMARY: Final = "request.summary"
 
 # --- people --------------------------------------------------------------------------------------
 
-_DIM, _RESET = "\x1b[2m", "\x1b[0m"
-# By syslog's severity, from the gravest to debug.
-_COLOURS = (*["\x1b[1;31m"] * 3, "\x1b[31m", "\x1b[33m", "\x1b[36m", "\x1b[32m", _DIM)
-_is_word = re.compile(r"[^\s\"'=\\]+").fullmatch
+_WIDTH: Final = 20
+"""How wide the column of names is; few are longer."""
 
 
 class TextFormatter(MozlogFormatter):
     """Formats a record for people: the time, the level, the name logged to, message, fields.
 
-    That is one line; a traceback and a stack follow as they are. Control characters are escaped.
+    That is one line, with columns; what has lines of its own, such as a traceback, follows
+    indented. Other control characters are escaped. ``dockerflow logs`` shows mozlog alike.
 
     :param logger_name: as for :class:`MozlogFormatter`; it isn't shown.
     :param max_bytes: how long the text may be in bytes; more is cut from its middle.
@@ -46,31 +46,8 @@ class TextFormatter(MozlogFormatter):
         super().__init__(logger_name=logger_name, max_bytes=max_bytes)
         self.use_colors = use_colors
 
-    def _format(self, record: logging.LogRecord) -> str:
-        fields = self._fields(record)
-        blocks = [any_text(fields.pop(key, "")).rstrip("\n") for key in ("traceback", "stack")]
-        message = any_text(fields.pop("msg", ""))
-        if blocks[0]:
-            del fields["error"]  # the traceback's last line
-        if record.name == _SUMMARY:
-            fields = {key: value for key, value in fields.items() if value != ""}
-            request = [any_text(fields.pop(key, "")) for key in ("method", "path", "code", "t")]
-            message = " ".join([*request, "ms", message]).rstrip()
-        pairs = Plain().fields(fields)
-        now = timestamp(record)
-        clock = time.strftime("%H:%M:%S", time.localtime(now // 10**9))
-        clock = f"{clock}.{now // 10**6 % 1000:03d}"
-        level = f"{any_text(record.levelname):<8}"
-        name = f"{any_text(record.name):<20}"
-        tail = " ".join(f"{_word(key)}={_word(value)}" for key, value in pairs.items())
-        parts = [part.translate(CONTROLS) for part in (clock, level, name, f"{message:<30}", tail)]
-        if self._has_colours():
-            for index, colour in (
-                (0, _DIM), (1, _COLOURS[self._severity(record.levelno)]), (2, _DIM), (4, _DIM),
-            ):  # fmt: skip
-                parts[index] = f"{colour}{parts[index]}{_RESET}"
-        line = "  ".join(parts).rstrip()
-        return self._limit("\n".join([line, *filter(None, blocks)]))
+    def _written(self, line: dict[str, Any], *, same: bool) -> str:  # noqa: ARG002
+        return self._limit(render(line, color=self._has_colours(), width=_WIDTH))
 
     def _has_colours(self) -> bool:
         if self.use_colors is not None:
@@ -88,11 +65,6 @@ class TextFormatter(MozlogFormatter):
         return f"{data[:half].decode('utf-8', 'ignore')}{TRUNCATED}" + data[-half:].decode(
             "utf-8", "ignore"
         )
-
-
-def _word(value: Any) -> str:
-    text = value if isinstance(value, str) else encode(value)
-    return text if not isinstance(value, str) or _is_word(text) else encode(text)
 
 
 # --- Google Cloud --------------------------------------------------------------------------------

@@ -56,7 +56,8 @@ class _Output:
             lines.append(line)
             if len(lines) > 1:  # a signal handler that logs, while its thread is at a line
                 return
-            is_locked = self._is_shared and _lock_file(fd)
+            if self._is_shared:
+                _lock_file(fd)
             interruption: BaseException | None = None
             try:
                 while lines:
@@ -64,7 +65,7 @@ class _Output:
                     lines.popleft()
             finally:
                 lines.clear()
-                if is_locked:
+                if self._is_shared:
                     _unlock_file(fd)
         if interruption is not None:
             raise interruption
@@ -116,14 +117,10 @@ def _write_some(fd: int, line: bytes) -> int:
             time.sleep(_BUSY_SECONDS)
 
 
-def _lock_file(fd: int) -> bool:
+def _lock_file(fd: int) -> None:
     if sys.platform != "win32":
-        try:
+        with suppress(OSError):  # the system may have no locks for it
             fcntl.lockf(fd, fcntl.LOCK_EX)
-        except OSError:  # the system has no locks for it
-            return False
-        return True
-    return False
 
 
 def _unlock_file(fd: int) -> None:

@@ -224,9 +224,12 @@ class MozlogFormatter(logging.Formatter):
             fields[free_key("logging_error", fields)] = problem
         plain = Plain()
         line = self._plain(cast("dict[Any, Any]", out), plain, record)
+        return self._written(line, same=plain.same)
+
+    def _written(self, line: dict[str, Any], *, same: bool) -> str:
         if self.max_bytes is None:
-            return write_json(line, same=plain.same)
-        return fit(line, self.max_bytes, same=plain.same)
+            return write_json(line, same=same)
+        return fit(line, self.max_bytes, same=same)
 
     def _plain(
         self, out: dict[Any, Any], plain: Plain, record: logging.LogRecord
@@ -302,10 +305,12 @@ def from_event(event: dict[Any, Any], base: logging.LogRecord) -> logging.LogRec
     fields = {key: value for key, value in event.items() if key not in _EVENT_META}
     record.msg, record.args = fields.pop("event", ""), ()
     info: Any = fields.pop("exc_info", None)
-    if info and not isinstance(info, BaseException | tuple):
+    if isinstance(info, BaseException):
+        info = (type(info), info, info.__traceback__)
+    elif info and not isinstance(info, tuple):
         info = sys.exc_info()
     # The logger may have looked for the exception in another thread than where it is.
-    record.exc_info = info or record.exc_info
+    record.exc_info = cast("Any", info) or record.exc_info
     for key, attribute in (
         ("exception", "exc_text"),  # from structlog.processors.format_exc_info
         ("stack", "stack_info"),  # from structlog.processors.StackInfoRenderer

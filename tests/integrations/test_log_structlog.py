@@ -208,7 +208,7 @@ def test_text_for_people(stream: io.StringIO) -> None:
     configure()
     logging.getLogger().handlers[0].setFormatter(TextFormatter())
     structlog.get_logger("app").info("hello", n=1)
-    assert stream.getvalue().split()[1:] == ["INFO", "app", "hello", "n=1"]
+    assert stream.getvalue().split()[2:] == ["INFO", "app", "hello", "n=1"]
 
 
 def test_a_processor_of_ones_own(stream: io.StringIO) -> None:
