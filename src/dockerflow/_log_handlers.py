@@ -44,6 +44,7 @@ class _Output:
         self._lock = threading.RLock()
         self._lines: deque[bytes] = deque()
         self._is_shared = stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
+        self._is_writing = False
         self._is_torn = False
 
     def write(self, fd: int, line: bytes) -> None:
@@ -51,19 +52,22 @@ class _Output:
 
         :raises OSError: when that can't be done.
         """
+        interruption: BaseException | None = None
         with self._lock:
             lines = self._lines
-            lines.append(line)
-            if len(lines) > 1:  # a signal handler that logs, while its thread is at a line
+            if self._is_writing:  # a signal handler logs, while its thread is at a line
+                lines.append(line)
                 return
-            if self._is_shared:
-                _lock_file(fd)
-            interruption: BaseException | None = None
             try:
+                self._is_writing = True
+                lines.append(line)
+                if self._is_shared:
+                    interruption = _lock_file(fd)
                 while lines:
                     interruption = self._write_whole(fd, lines[0]) or interruption
                     lines.popleft()
             finally:
+                self._is_writing = False
                 lines.clear()
                 if self._is_shared:
                     _unlock_file(fd)
@@ -117,10 +121,20 @@ def _write_some(fd: int, line: bytes) -> int:
             time.sleep(_BUSY_SECONDS)
 
 
-def _lock_file(fd: int) -> None:
-    if sys.platform != "win32":
-        with suppress(OSError):  # the system may have no locks for it
+def _lock_file(fd: int) -> BaseException | None:
+    """Wait for the lock; return what a signal handler raised meanwhile."""
+    interruption: BaseException | None = None
+    while sys.platform != "win32":
+        try:
             fcntl.lockf(fd, fcntl.LOCK_EX)
+            break
+        except OSError:  # the system has no locks for it
+            break
+        except BaseException as error:
+            if interruption is not None:  # whoever asks twice can't wait
+                raise
+            interruption = error
+    return interruption
 
 
 def _unlock_file(fd: int) -> None:

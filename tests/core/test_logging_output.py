@@ -19,7 +19,7 @@ import pytest
 from dockerflow import _log_handlers
 from dockerflow.logging import MozlogHandler, QueuedHandler
 
-LINES = int(os.environ.get("LOG_LINES", "40000"))  # of all the threads of one process
+LINES = int(os.environ.get("LOG_LINES", "16000"))  # of all the threads of one process
 
 
 MANY = """
@@ -53,15 +53,21 @@ def run(code: str, *args: str, **options):
 
 
 @pytest.mark.timeout(600)
-def test_four_processes_with_eight_threads_and_one_pipe():
-    with run(MANY, str(LINES), "0") as process:
+@pytest.mark.parametrize("queue_size", [0, 1000])
+def test_four_processes_with_eight_threads_and_one_pipe(queue_size):
+    with run(MANY, str(LINES), str(queue_size)) as process:
         seen = set()
+        dropped = 0
         for line in process.stdout:
             out = json.loads(line)
             fields = out["Fields"]
-            seen.add((out["Pid"], fields["thread_"], fields["n"]))
+            if "dropped" in fields:
+                dropped += fields["dropped"]
+            else:
+                seen.add((out["Pid"], fields["thread_"], fields["n"]))
         assert process.stderr.read() == b""
-    assert len(seen) == 4 * (LINES // 8) * 8
+    assert len(seen) + dropped == 4 * (LINES // 8) * 8
+    assert (dropped == 0) or queue_size
 
 
 def test_a_slow_non_blocking_pipe():
@@ -110,6 +116,38 @@ logging.info("never")
         lines = (head + process.stdout.read()).splitlines()
         assert process.wait(20) == 3
     assert [json.loads(line)["Fields"]["msg"][:7] for line in lines] == ["y" * 7, "leaving"]
+
+
+def test_a_signal_while_another_process_writes():
+    code = """
+import logging, signal, sys
+from dockerflow.logging import configure_logging
+configure_logging("app")
+def leave(*_):
+    logging.info("leaving")
+    sys.exit(3)
+signal.signal(signal.SIGTERM, leave)
+sys.stderr.write("ready\\n"); sys.stderr.flush()
+logging.info("waiting")
+logging.info("never")
+"""
+    reader, writer = os.pipe()
+    fcntl.lockf(writer, fcntl.LOCK_EX)
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=writer, stderr=subprocess.PIPE
+    )  # fmt: skip
+    process.stderr.readline()
+    time.sleep(0.3)
+    process.send_signal(signal.SIGTERM)
+    time.sleep(0.3)
+    assert process.poll() is None
+    fcntl.lockf(writer, fcntl.LOCK_UN)
+    assert process.wait(20) == 3
+    process.stderr.close()
+    os.close(writer)
+    with os.fdopen(reader, "rb") as lines:
+        messages = [json.loads(line)["Fields"]["msg"] for line in lines]
+    assert messages == ["waiting", "leaving"]
 
 
 def test_a_full_disk_tears_one_line_only():

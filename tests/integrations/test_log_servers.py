@@ -153,3 +153,40 @@ def test_every_line_is_mozlog(server: str, tmp_path: Path) -> None:
         assert by_id[fields["rid"]]["uid"] == fields["uid"] == "u-1"
     # What went wrong is told with its traceback.
     assert any("ValueError: broken" in line["Fields"].get("traceback", "") for line in lines)
+
+
+DJANGO = """
+import logging
+from django.conf import settings
+from dockerflow.logging import logging_config
+
+def broken(request):
+    raise ValueError("broken")
+
+settings.configure(
+    DEBUG=True, ALLOWED_HOSTS=["*"], ROOT_URLCONF=__name__, LOGGING=logging_config("site")
+)
+import django
+django.setup()
+from django.test import Client
+from django.urls import path
+urlpatterns = [path("fail", broken)]
+Client(raise_request_exception=False).get("/fail")
+logging.getLogger("django.server").warning("GET /fail 500")
+logging.getLogger("app").info("hello")
+"""
+
+
+def test_django(tmp_path: Path) -> None:
+    pytest.importorskip("django")
+    (tmp_path / "site_urls.py").write_text(DJANGO)
+    done = subprocess.run(
+        [sys.executable, "site_urls.py"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    for line in lines:
+        VALIDATOR.validate(line)
+    assert [line["Type"] for line in lines] == ["django.request", "app"]
+    assert "ValueError: broken" in lines[0]["Fields"]["traceback"]
+    assert done.stderr == ""
