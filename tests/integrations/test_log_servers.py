@@ -164,7 +164,7 @@ def broken(request):
     raise ValueError("broken")
 
 settings.configure(
-    DEBUG=True, ALLOWED_HOSTS=["*"], ROOT_URLCONF=__name__, LOGGING=logging_config("site")
+    DEBUG=True, SECRET_KEY="x", ALLOWED_HOSTS=["*"], ROOT_URLCONF=__name__, LOGGING=logging_config("site")
 )
 import django
 django.setup()
