@@ -7,7 +7,7 @@ from fastapi import FastAPI
 from flask import Flask
 from starlette.applications import Starlette
 
-from dockerflow import checks
+from dockerflow import checks, logging
 from dockerflow.asgi import DockerflowMiddleware
 from dockerflow.config import Config
 from dockerflow.version import get_version, release
@@ -62,3 +62,7 @@ async def script() -> int:
 assert_type(get_version("/app"), dict[str, Any] | None)
 assert_type(release(), str | None)
 assert_type(release(root="/app"), str | None)
+
+logging.configure_logging("app", level="INFO", format="text", max_bytes=4096, queue_size=100)
+assert_type(logging.logging_config("app"), dict[str, Any])
+assert_type(logging.get_request_id(), str | None)
