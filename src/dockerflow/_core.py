@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import random
+import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from contextvars import Token
 from typing import Any, Final
 
-from dockerflow import _endpoints, _summary
+from dockerflow import _endpoints, _summary, drain
 from dockerflow._endpoints import Endpoint
 from dockerflow._http import Request, Response
 from dockerflow._request_id import (
@@ -73,7 +74,7 @@ class Core:
 
     def needs_checks(self, endpoint: Endpoint, method: str) -> bool:
         """Whether :meth:`respond` is to be given the results of the checks."""
-        return endpoint == "heartbeat" and method in _endpoints.METHODS
+        return endpoint == "heartbeat" and method in _endpoints.METHODS and not drain.is_draining()
 
     def respond(
         self,
@@ -86,6 +87,7 @@ class Core:
     ) -> Response:
         """Return the answer of an endpoint, without the body if the method is HEAD.
 
+        :param results: what the checks said; ``None`` where :meth:`needs_checks` said no.
         :param debug: whether the app's framework is in its debug mode.
         :param version: what the app's own function gave in the place of version.json: an
             object, ``None`` for nothing, or the exception that it raised.
@@ -100,11 +102,14 @@ class Core:
             response = _endpoints.version(
                 *(file.read() if version is VERSION_FILE else _dump_version(version))
             )
-        elif results is not None:
+        elif endpoint == "heartbeat":
             details = self.config.heartbeat_details
+            failed_status_code = self.config.heartbeat_failed_status_code
+            if results is None:
+                results, failed_status_code = self.registry.drained(), _endpoints.DRAINING
             response = _endpoints.heartbeat(
                 results,
-                failed_status_code=self.config.heartbeat_failed_status_code,
+                failed_status_code=failed_status_code,
                 show_details=details == "always" or (details == "debug" and debug),
             )
         else:
@@ -141,6 +146,8 @@ class Core:
             )
             if not log.isEnabledFor(level):
                 return
+            if level >= logging.ERROR:
+                _hide_from_sentry(log.name)
             # What Logger.log() does, but for the search through the stack for the caller, which
             # is always this. The text isn't a template: as an argument its percent signs stay.
             args = (message,) if message else ()
@@ -186,6 +193,15 @@ class Core:
 
 
 _BAD_REQUEST: Final = 400
+
+
+def _hide_from_sentry(name: str) -> None:
+    """Keep a logger's errors from becoming events: the exception itself is one already."""
+    sentry = sys.modules.get("sentry_sdk.integrations.logging")
+    if sentry is not None:
+        sentry.ignore_logger(name)
+
+
 _LINE: Final = Core.summarise.__code__.co_firstlineno
 
 
@@ -208,8 +224,8 @@ class Exchange:
     is_ended: bool = False
     source: Any = None
     """What ``summary_fields`` is given: a driver's scope or environ, or a framework's request."""
-    route: str = ""
-    """The template of the route that was taken, such as ``/items/{id}``."""
+    route: str | None = None
+    """The template of the URL, such as ``/users/{id}``, where the framework tells it."""
     peer: str = ""
     """The address of whoever is connected."""
     _tokens: tuple[Token[str | None], Token[Served | None]] | None = None
@@ -224,7 +240,7 @@ class Exchange:
     ) -> None:
         self.started = time.monotonic()
         self.request = request
-        self.endpoint = endpoint
+        self.endpoint: Endpoint | None = endpoint
         self.rid = choose_request_id(request.headers, core.id_headers)
         self.extra: dict[str, Any] = {}
         """The fields that the app adds to the summary."""

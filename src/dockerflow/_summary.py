@@ -47,7 +47,7 @@ class Outcome(NamedTuple):
     handled: BaseException | None = None
 
 
-def summarise(  # noqa: PLR0913 - each is another fact about the request
+def summarise(  # noqa: C901, PLR0913 - each is another fact about the request
     request: Request,
     outcome: Outcome,
     *,
@@ -56,14 +56,15 @@ def summarise(  # noqa: PLR0913 - each is another fact about the request
     extra: Mapping[str, Any],
     querystring: bool = False,
     redacted: Iterable[str] = REDACTED_KEYS,
-    route: str = "",
+    route: str | None = None,
     peer: str | None = None,
     personal_data: bool = True,
 ) -> tuple[int, str, dict[str, Any]]:
     """Return level, message and fields of the record.
 
     :param seconds: from the start of the request to its last byte.
-    :param extra: fields that the app added; they win over ours but for the real ``code``.
+    :param extra: fields that the app added; they win over ours but for the real ``code``. A
+        field that is ``None`` is left out.
     :param querystring: whether to show the query string, with the values of secrets replaced.
     :param redacted: parts of the names of keys that hold secrets.
     :param route: the template of the route that the path matched, if it is known.
@@ -94,14 +95,17 @@ def summarise(  # noqa: PLR0913 - each is another fact about the request
     }
     if querystring:
         fields["querystring"] = redact(request.query, redacted)
-    if route:
+    if route and isinstance(route, str):  # it is whatever the framework has there
         fields["route"] = route
     if peer is not None:
         fields["remoteAddressChain"] = _addresses(headers.get(FORWARDED, ""), peer)
     if extra:
         for key, value in extra.items():
             name = str(key)
-            fields[name + "_" if name in _RESERVED else name] = value
+            if value is None:
+                fields.pop(name, None)
+            else:
+                fields[name + "_" if name in _RESERVED else name] = value
         fields["code"] = int(code)
     if not personal_data:
         fields = {name: value for name, value in fields.items() if name not in _PERSONAL}

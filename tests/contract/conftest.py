@@ -41,6 +41,7 @@ class Row:
     is_asgi: bool
     requires: tuple[str, ...] = ()
     wrap: Callable[..., Any] = lambda make, **options: ASGIMiddleware(make(), **options)
+    reports: bool = False  # whether an adapter learns of an exception that the framework caught
     escapes: bool = False  # whether an exception of the app's gets through to the middleware
 
     def make(self) -> Any:
@@ -73,6 +74,12 @@ def as_wsgi_app(make: Callable[[], Any], **options: Any) -> Any:
     return app
 
 
+def flask_extension(make: Callable[[], Any], **options: Any) -> Any:
+    from apps.flask_app import build_flask
+
+    return build_flask(make, **options)
+
+
 def under_a2wsgi(make: Callable[[], Any], **options: Any) -> Any:
     import a2wsgi
 
@@ -86,6 +93,7 @@ ROWS = [
     Row("starlette-added", "starlette_app", True, ("starlette",), added, escapes=True),
     Row("fastapi-added", "fastapi_app", True, ("fastapi",), added, escapes=True),
     Row("flask", "flask_app", False, ("flask",), as_wsgi_app),
+    Row("flask-extension", "flask_app", False, ("flask",), flask_extension, reports=True),
     Row("falcon-asgi", "falcon_app", True, ("falcon",)),
     Row("falcon-wsgi", "falcon_app", False, ("falcon",), wrapped_wsgi),
     Row("django-asgi", "django_app", True, ("django",)),
