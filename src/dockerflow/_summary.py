@@ -56,7 +56,7 @@ def summarise(  # noqa: C901, PLR0913 - each is another fact about the request
     extra: Mapping[str, Any],
     querystring: bool = False,
     redacted: Iterable[str] = REDACTED_KEYS,
-    route: str | None = None,
+    route: object = None,
     peer: str | None = None,
     personal_data: bool = True,
 ) -> tuple[int, str, dict[str, Any]]:
