@@ -122,7 +122,7 @@ def install_once(seconds: float, *, only_over_a_server: bool = False) -> None:
 def _install(seconds: float) -> bool:
     if not seconds:
         return False
-    _drain.seconds = seconds
+    _drain.seconds = min(seconds, threading.TIMEOUT_MAX)
     loop = _running_loop()
     # Such as hypercorn and Sanic: what is registered at the loop is called whatever handler the
     # process has. Public ways to ask the loop for it there are none.

@@ -868,3 +868,18 @@ def test_the_end_of_the_lifespan_stops_the_background() -> None:
         assert probe.runs == runs
 
     asyncio.run(main())
+
+
+@both
+def test_times_without_end(runner: Runner) -> None:
+    """More seconds than the platform's waits take."""
+    registry = Registry()
+    registry.register(lambda: time.sleep(0.01), name="a", timeout=1e300)
+    registry.register(lambda: time.sleep(0.01), name="b", interval=1e300)
+    registry.register(lambda: time.sleep(0.01), name="c", ttl=1e300)
+    for _ in range(2):
+        assert runner(registry, Config(heartbeat_timeout=1e300)).level == 0
+    thread = registry._background._thread
+    assert thread is not None
+    assert thread.is_alive()
+    registry.close()

@@ -278,6 +278,7 @@ class RedisServer(Service):
     def mend(self) -> None:
         super().mend()
         self.call("client", "kill", "type", "normal")
+        self.call("flushall")
 
 
 class RedisCluster(RedisServer):

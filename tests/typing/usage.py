@@ -65,6 +65,19 @@ async def script() -> int:
     return results.level + registry.run().level
 
 
+@checks.observe
+def to_metrics(seen: checks.Observation) -> None:
+    assert_type(seen.duration, float)
+
+
+@registry.register(ttl=10, requires=("database",), tags="web", failures=2)
+def cache() -> None: ...
+
+
+assert_type(cache(), None)
+registry.register_partial(int, "1", name="background", interval=30, max_age=90)
+assert_type(registry.run().details["database"].messages, dict[str, str])
+
 assert_type(get_version("/app"), dict[str, Any] | None)
 assert_type(release(), str | None)
 assert_type(release(root="/app"), str | None)
@@ -86,17 +99,3 @@ assert_type(contrib.http("https://example.org"), Check)
 assert_type(contrib.http("https://example.org", client=httpx.AsyncClient()), AsyncCheck)
 assert_type(contrib.django_database(), Check)
 checks.register(contrib.database(async_engine), name="typed", timeout=1)
-
-
-@checks.observe
-def to_metrics(seen: checks.Observation) -> None:
-    assert_type(seen.duration, float)
-
-
-@registry.register(ttl=10, requires=("database",), tags="web", failures=2)
-def cache() -> None: ...
-
-
-assert_type(cache(), None)
-registry.register_partial(int, "1", name="background", interval=30, max_age=90)
-assert_type(registry.run().details["database"].messages, dict[str, str])

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import heapq
+import logging
 import threading
 import time
+from contextlib import suppress
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from dockerflow.checks._check import surroundings
 from dockerflow.checks._plan import Entry
@@ -14,6 +16,11 @@ from dockerflow.checks._workers import start_afresh_after_fork
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
+
+logger = logging.getLogger("dockerflow.checks.registry")
+
+LONG: Final = 3600.0
+"""Seconds to wait at most at a time: the platform's own limit may be below an interval."""
 
 
 class _Clock:
@@ -95,13 +102,19 @@ class Background:
                     return
                 now = time.monotonic()
                 if not self._due or self._due[0][0] > now:
-                    self._changed.wait(self._due[0][0] - now if self._due else None)
+                    # A wait takes no more than so many seconds; then it is looked anew.
+                    delay = self._due[0][0] - now if self._due else LONG
+                    self._changed.wait(min(delay, LONG))
                     continue
                 _, _, clock = heapq.heappop(self._due)
                 if self._clocks.get(clock.entry.check.name) is not clock:
                     continue  # registered anew, or moved to another event loop
                 heapq.heappush(self._due, (now + clock.interval, next(self._order), clock))
-            _tick(clock)
+            try:
+                _tick(clock)
+            except Exception:
+                with suppress(Exception):
+                    logger.exception("Check %s could not be started", clock.entry.check.name)
             del clock
 
 

@@ -17,7 +17,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dockerflow import health
-from dockerflow.checks._background import Background
+from dockerflow.checks._background import LONG, Background
 from dockerflow.checks._check import CheckFunction, Execution, Result, State, make_result
 from dockerflow.checks._observers import Observation
 from dockerflow.checks._plan import Entry, Plan
@@ -103,10 +103,11 @@ class Run:
         self._advance(plan.roots[::-1])
 
     def seconds_to_deadline(self) -> float:
-        """Return how long the first of the executions may still take."""
+        """Return how long to wait at most for the first of the executions to be late."""
         while self._deadlines[0][1] not in self.waiting:
             heappop(self._deadlines)
-        return max(0.0, self._deadlines[0][0] - time.monotonic())
+        # Python's waits take no more than so many seconds.
+        return min(max(0.0, self._deadlines[0][0] - time.monotonic()), LONG)
 
     def take(self, *, patience: float = 0.0) -> None:
         """Take what is done by now, or what is done next if that is within ``patience`` seconds."""

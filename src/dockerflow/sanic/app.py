@@ -21,6 +21,7 @@ from sanic.response import BaseHTTPResponse
 from dockerflow import _http, _summary
 from dockerflow._core import VERSION_FILE, Core, Exchange, LiveCore, summary_logger
 from dockerflow._endpoints import ENDPOINTS, Endpoint
+from dockerflow.asgi import _route_path  # pyright: ignore[reportPrivateUsage] - the package's own
 from dockerflow.checks.registry import Registry, default_registry
 from dockerflow.config import SETTINGS, Config
 from dockerflow.sanic.checks import check_redis_connected
@@ -177,8 +178,6 @@ class Dockerflow:
         )
         headers = dict(answer.headers)
         content_type = headers.pop("Content-Type", None)
-        if method != "HEAD":
-            headers.pop("Content-Length", None)
         return HTTPResponse(answer.body, answer.status, headers, content_type)
 
     async def _on_request(self, request: Request) -> HTTPResponse | None:
@@ -207,7 +206,7 @@ class Dockerflow:
             exchange = Exchange(
                 core,
                 _http.Request(request.method, path, request.query_string, headers),
-                core.paths.get(path),
+                core.paths.get(_route_path(request.scope) if request.app.asgi else path),
             )
             exchange.logger = self.summary_logger
             exchange.source = request
