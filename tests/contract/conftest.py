@@ -110,13 +110,12 @@ def sanic_extension(make: Callable[[], Any], **options: Any) -> Any:
 
 def django_middleware(make: Callable[[], Any], config: Config, registry: Registry) -> Any:
     """Django's middleware with settings and a registry of its own while a request is served."""
-    from apps import django_app
     from django.conf import settings
     from django.test import override_settings
 
     from dockerflow.django import checks
 
-    django_app.__name__  # configures Django
+    importlib.import_module("apps.django_app")  # configures Django
     middleware = "dockerflow.django.middleware.DockerflowMiddleware"
     ours = {row.variable: getattr(config, row.name) for row in Config.table()}
     first = [middleware, *settings.MIDDLEWARE]
@@ -125,7 +124,7 @@ def django_middleware(make: Callable[[], Any], config: Config, registry: Registr
     def set_up() -> Iterator[None]:
         with (
             override_settings(**ours, MIDDLEWARE=first),
-            mock.patch.object(checks, "registry", lambda: registry),
+            mock.patch.object(checks, "registry", return_value=registry),
         ):
             yield
 
