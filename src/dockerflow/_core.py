@@ -10,7 +10,7 @@ from contextlib import suppress
 from contextvars import Token
 from typing import Any, Final
 
-from dockerflow import _endpoints, _summary
+from dockerflow import _endpoints, _summary, drain
 from dockerflow._endpoints import Endpoint
 from dockerflow._http import Request, Response
 from dockerflow._request_id import DEFAULT_HEADER, choose_request_id, request_id_context
@@ -60,7 +60,7 @@ class Core:
 
     def needs_checks(self, endpoint: Endpoint, method: str) -> bool:
         """Whether :meth:`respond` is to be given the results of the checks."""
-        return endpoint == "heartbeat" and method in _endpoints.METHODS
+        return endpoint == "heartbeat" and method in _endpoints.METHODS and not drain.is_draining()
 
     def respond(
         self,
@@ -73,6 +73,7 @@ class Core:
     ) -> Response:
         """Return the answer of an endpoint, without the body if the method is HEAD.
 
+        :param results: what the checks said; ``None`` where :meth:`needs_checks` said no.
         :param debug: whether the app's framework is in its debug mode.
         :param version: what the app's own function gave in the place of version.json: an
             object, ``None`` for nothing, or the exception that it raised.
@@ -87,11 +88,14 @@ class Core:
             response = _endpoints.version(
                 *(file.read() if version is VERSION_FILE else _dump_version(version))
             )
-        elif results is not None:
+        elif endpoint == "heartbeat":
             details = self.config.heartbeat_details
+            failed_status_code = self.config.heartbeat_failed_status_code
+            if results is None:
+                results, failed_status_code = self.registry.drained(), _endpoints.DRAINING
             response = _endpoints.heartbeat(
                 results,
-                failed_status_code=self.config.heartbeat_failed_status_code,
+                failed_status_code=failed_status_code,
                 show_details=details == "always" or (details == "debug" and debug),
             )
         else:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from dockerflow import checks
+from dockerflow import checks, drain
 
 Client = Any
 MakeClient = Callable[..., Client]
@@ -288,3 +288,60 @@ def test_hung_and_raising_checks_are_contained(
     assert payload["checks"]["good"] == "ok"
     payloads.add(response.body)
     assert len(payloads) == 1  # to the byte what the other frameworks answered
+
+
+def test_options_of_checks_are_the_same_everywhere(make_client):
+    client = make_client(heartbeat_tags="web", check_ttl=60, silenced_checks="x.W1")
+    runs = []
+
+    @client.registry.register(critical=False)
+    def base():
+        return checks.Error("e", id="x.E1")
+
+    @client.registry.register(tags="web", requires="base")
+    async def skipped():
+        runs.append("skipped")
+
+    @client.registry.register(tags=("web", "other"))
+    def cached():
+        runs.append("cached")
+        return checks.Warning("w", id="x.W1")
+
+    @client.registry.register
+    def untagged():
+        runs.append("untagged")
+
+    for _ in range(2):
+        response = client.request("GET", "/__heartbeat__")
+        assert response.status == 200
+        payload = json.loads(response.body)
+        assert payload["checks"] == {"base": "error", "skipped": "info", "cached": "ok"}
+        assert list(payload["details"]["skipped"]["messages"]) == ["dockerflow.checks.I001"]
+    assert runs == ["cached"]
+    assert "cached;dur=" in response.all("server-timing")[0]
+    assert ';desc="age ' in response.all("server-timing")[0]
+    client.request("GET", "/__heartbeat__?tags=untagged&tag=untagged")
+    assert runs == ["cached"], "the URL takes no parameter"
+
+
+def test_a_check_in_the_background_is_the_same_everywhere(make_client):
+    client = make_client(check_interval=60, check_failures=2)
+    runs = []
+    client.registry.register(lambda: runs.append(1), name="check")
+    for _ in range(3):
+        assert client.request("GET", "/__heartbeat__").status == 200
+    assert runs == [1]
+    client.registry.close()
+
+
+def test_drain_is_the_same_everywhere(make_client, monkeypatch):
+    client = make_client(heartbeat_failed_status_code=500)
+    client.registry.register(lambda: None, name="check")
+    assert client.request("GET", "/__heartbeat__").status == 200
+    monkeypatch.setattr(drain, "is_draining", lambda: True)
+    response = client.request("GET", "/__heartbeat__")
+    assert response.status == 503
+    assert json.loads(response.body)["checks"] == {"drain": "error"}
+    assert client.request("HEAD", "/__heartbeat__").status == 503
+    assert client.request("GET", "/__lbheartbeat__").status == 200
+    assert client.request("GET", "/").status == 200

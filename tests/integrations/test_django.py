@@ -63,7 +63,7 @@ def django(monkeypatch):
 def summaries(caplog):
     caplog.set_level(logging.INFO, "request.summary")
 
-    class Summaries(list):
+    class Summaries:
         def __iter__(self):
             return iter([r for r in caplog.records if r.name == "request.summary"])
 

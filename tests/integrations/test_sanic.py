@@ -104,7 +104,8 @@ def test_an_exception_after_the_answer_began(app, records):
         await response.send("one")
         raise ValueError("broken")
 
-    get(app, "/half")
+    with pytest.raises(AssertionError):  # how httpx tells of an answer without an end
+        get(app, "/half")
     [record] = records()
     assert (record.levelname, record.getMessage(), record.code, record.errno) == (
         "ERROR", "broken", 200, 500,
@@ -112,11 +113,10 @@ def test_an_exception_after_the_answer_began(app, records):
 
 
 def test_a_client_that_leaves(app, records):
-    dockerflow = Dockerflow(app, registry=checks.Registry())
-    began = asyncio.Event
+    Dockerflow(app, registry=checks.Registry())
 
     async def main():
-        started = began()
+        started = asyncio.Event()
 
         @app.get("/slow")
         async def slow(request):
@@ -130,6 +130,5 @@ def test_a_client_that_leaves(app, records):
             await task
 
     asyncio.run(main())
-    assert dockerflow.registry.get_checks() == {}
     [record] = records()
     assert (record.levelname, record.code) == ("INFO", 499)

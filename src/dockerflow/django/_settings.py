@@ -1,5 +1,8 @@
 """Django's settings, read when they are used."""
 
+# Django has no types of its own.
+# pyright: basic, reportMissingTypeStubs=false
+
 from __future__ import annotations
 
 import dataclasses

@@ -1,5 +1,8 @@
 """The Django app, which checks the settings and registers the checks at start."""
 
+# Django has no types of its own.
+# pyright: basic, reportMissingTypeStubs=false
+
 from __future__ import annotations
 
 from django.apps import AppConfig

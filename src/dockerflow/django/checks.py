@@ -3,6 +3,9 @@
 Each takes ``(app_configs, **kwargs)`` and returns a list of messages, as Django's own do.
 """
 
+# Django has no types of its own.
+# pyright: basic, reportMissingTypeStubs=false
+
 from __future__ import annotations
 
 import functools

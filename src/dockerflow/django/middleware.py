@@ -1,5 +1,8 @@
 """The middleware, which belongs first in ``MIDDLEWARE``."""
 
+# Django has no types of its own.
+# pyright: basic, reportMissingTypeStubs=false
+
 from __future__ import annotations
 
 import logging
@@ -72,7 +75,8 @@ class DockerflowMiddleware:
             core = _settings.live().get()
             if view is views.heartbeat and core.needs_checks("heartbeat", request.method or ""):
                 registry = await sync_to_async(checks.registry)()
-                request._dockerflow_results = await registry.arun(core.config)  # type: ignore[attr-defined]  # noqa: SLF001 - ours
+                results = await registry.arun(core.config)
+                request.__dict__["_dockerflow_results"] = results
             response = await self._hook("process_request", request, in_thread=view is not None)
             response = response or await self.get_response(request)
             return await self._hook("process_response", request, response)

@@ -1,5 +1,8 @@
 """The endpoints as views, for the middleware and for a URLconf of one's own."""
 
+# Django has no types of its own.
+# pyright: basic, reportMissingTypeStubs=false
+
 from __future__ import annotations
 
 from typing import Any

@@ -29,8 +29,9 @@ from dockerflow import _summary
 from dockerflow._core import EXCHANGE, VERSION_FILE, Core, Exchange, LiveCore, summary_logger
 from dockerflow._endpoints import ENDPOINTS, Endpoint
 from dockerflow._http import Response as CoreResponse
+from dockerflow.checks._check import surroundings
 from dockerflow.checks.registry import Registry, default_registry
-from dockerflow.checks.runner import is_failure, surroundings
+from dockerflow.checks.runner import is_failure
 from dockerflow.config import SETTINGS, Config
 from dockerflow.flask.checks import (
     check_database_connected,
