@@ -35,6 +35,7 @@ class Row:
     wrap: Callable[..., Any] = lambda make, **options: ASGIMiddleware(make(), **options)
     reports: bool = False  # whether an adapter learns of an exception that the framework caught
     lbheartbeat: bytes = b""  # what it answers
+    needs_startup: bool = False  # whether it answers nothing before its lifespan began
     is_inside: bool = False  # whether the framework's error pages come from further out
     escapes: bool = False  # whether an exception of the app's gets through to the middleware
 
@@ -182,7 +183,15 @@ ROWS = [
     Row(
         "django-middleware-wsgi", "django_app", False, ("django",), django_middleware, reports=True
     ),
-    Row("sanic-extension", "sanic_app", True, ("sanic",), sanic_extension, reports=True),
+    Row(
+        "sanic-extension",
+        "sanic_app",
+        True,
+        ("sanic",),
+        sanic_extension,
+        reports=True,
+        needs_startup=True,
+    ),
     Row("a2wsgi", "bare", True, ("a2wsgi",), under_a2wsgi, escapes=True),
 ]
 
@@ -207,7 +216,9 @@ class Client:
         # The validator knows no other methods than HTTP's own.
         is_validated = not self.row.is_asgi and method != "BREW"
         app = validator(self.app) if is_validated else self.app
-        with testing.Client(app, host=self.host) as client:
+        client = testing.Client(app, host=self.host)
+        # Its end stops checks in the background, so only who needs a startup gets one.
+        with client if self.row.needs_startup else contextlib.nullcontext():
             response = client.request(method, path, headers, **options)
         if isinstance(response.error, AssertionError):  # what the validator complains of
             raise response.error
