@@ -227,6 +227,14 @@ class Client:
     def get(self, path: str, headers: Any = None, **options: Any) -> Response:
         return self.request("GET", path, headers, **options)
 
+    async def _asgi(self, method: str, path: str, headers: Any, mount: str) -> Response:
+        """Send a request on the loop that runs already, without a startup."""
+        client = testing.Client(self.app, host=self.host)
+        return await client._asgi(method, path, "", {"host": self.host, **headers}, b"", mount)
+
+    def _wsgi(self, method: str, path: str, headers: Any, mount: str) -> Response:
+        return self.request(method, path, headers, mount=mount)
+
 
 @pytest.fixture(params=ROWS, ids=lambda row: row.name)
 def row(request: pytest.FixtureRequest) -> Row:
