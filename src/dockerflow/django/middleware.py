@@ -230,6 +230,8 @@ def _begin(request: Any, *, is_driven: bool = False) -> Exchange:
         core = _settings.live().get()
         request._dockerflow_core = core  # noqa: SLF001
         exchange = Exchange(core, _neutral(request, core))
+        exchange.source = request
+        exchange.peer = request.META.get("REMOTE_ADDR", "")
         exchange.enter()
         # So that a middleware further in, of the ASGI or WSGI kind, knows.
         carrier.setdefault(_summary.KEY, exchange.extra)
