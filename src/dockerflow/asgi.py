@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any, ClassVar, Final
@@ -40,6 +41,8 @@ class DockerflowMiddleware:
     # What adapters take a part of only: endpoints and summaries; ids there are always.
     _has_endpoints: ClassVar[bool] = True
     _summarises: ClassVar[bool] = True
+    _logger: logging.Logger | None = None
+    """Where summaries go, if not to ``request.summary``."""
 
     # Servers take the signals before their first call, but after they have imported the app.
     _has_installed = False
@@ -72,12 +75,16 @@ class DockerflowMiddleware:
         if EXCHANGE in scope:  # another of our middlewares further out does the rest
             if self._summarises:
                 scope[EXCHANGE].summarises = True
+                if self._logger is not None:
+                    scope[EXCHANGE].logger = self._logger
             await app(scope, receive, send)
             return
 
         exchange = _Exchange(
             self._core, _request(scope, self._names), endpoint, summarises=self._summarises
         )
+        if self._logger is not None:
+            exchange.logger = self._logger
         exchange.connect(scope, receive, send, self._id_header)
         scope[EXCHANGE] = exchange
         scope[KEY] = exchange.extra

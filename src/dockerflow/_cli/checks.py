@@ -155,6 +155,10 @@ def _of(app: Any) -> _Checks:
         registry = getattr(core, "registry", None)
         if isinstance(registry, Registry):
             return _Checks(registry, getattr(core, "config", None), context)
+    cores = getattr(app, "_dockerflow", None)  # what dockerflow.fastapi.install() leaves
+    if cores is not None:
+        core = cores.get(app)
+        return _Checks(core.registry, core.config, context)
     for middleware in getattr(app, "user_middleware", ()):  # Starlette's, not built yet
         given: dict[str, Any] = getattr(middleware, "kwargs", {})
         if isinstance(given.get("registry"), Registry):
@@ -176,7 +180,28 @@ def _wrappers(app: Any) -> Iterator[Any]:
 
 def _of_django() -> _Checks:
     importlib.import_module("django").setup()
-    return _Checks(default_registry)
+    if not _uses_adapter():
+        return _Checks(default_registry)
+    from dockerflow.django import _settings, checks  # noqa: PLC0415 - they need Django set up
+
+    checks.update()
+    return _Checks(default_registry, _settings.live().get().config, checks.in_surroundings)
+
+
+def _uses_adapter() -> bool:
+    """Whether the project's heartbeat is that of ``dockerflow.django``, not of a bare driver."""
+    from django.apps import apps
+    from django.conf import settings
+    from django.utils.module_loading import import_string
+
+    if apps.is_installed("dockerflow.django"):
+        return True
+    middleware = [import_string(path) for path in settings.MIDDLEWARE]
+    module = sys.modules.get("dockerflow.django.middleware")
+    return module is not None and any(
+        isinstance(item, type) and issubclass(item, module.DockerflowMiddleware)
+        for item in middleware
+    )
 
 
 @contextmanager

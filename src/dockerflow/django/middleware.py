@@ -166,13 +166,17 @@ class DockerflowMiddleware:
         always the real one.
         """
         exchange = _begin(request)
+        config = _settings.core_of(request).config
         _, _, fields = _summary.summarise(
             exchange.request,
             _summary.Outcome(exchange.status or 200, None, handled=exchange.handled),
             seconds=time.monotonic() - exchange.started,
             rid=exchange.rid,
             extra=exchange.extra,
-            querystring=_settings.core_of(request).config.summary_log_querystring,
+            querystring=config.summary_log_querystring,
+            redacted=config.summary_redacted_keys,
+            route=exchange.route,
+            peer=exchange.peer if config.summary_log_addresses else None,
         )
         del fields["code"]
         fields["uid"] = fields.get("uid") or _user_id(request)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from starlette.applications import Starlette
 
-from dockerflow.asgi import DockerflowMiddleware
+from dockerflow._endpoints import LBHEARTBEAT
+from dockerflow.asgi import ASGIApp
 from dockerflow.checks.registry import Registry
 from dockerflow.config import Config
+from dockerflow.fastapi._settings import Cores
+from dockerflow.fastapi.middleware import Installed
 from dockerflow.fastapi.router import make_router, router
 
 __all__ = ["install", "make_router", "router"]
@@ -21,20 +24,22 @@ def install(
     that it carries the request's id too.
 
     :param app: a FastAPI or Starlette application that hasn't started yet.
-    :param config: the settings; by default those of the environment.
+    :param config: the settings; by default ``app.state.DOCKERFLOW_*``, then the environment.
     :param registry: the checks of the heartbeat; by default the process's own.
     :raises RuntimeError: when the app has started.
-    :raises ConfigError: when a setting in the environment is wrong.
+    :raises ConfigError: when a setting is wrong.
 
     .. versionadded:: 0.1.0
     """
     if app.middleware_stack is not None:
         message = "Dockerflow can't be installed after the application has started"
         raise RuntimeError(message)
-    config = Config() if config is None else config
+    cores = Cores(config, registry, lbheartbeat=LBHEARTBEAT)
+    cores.get(app)  # a wrong setting fails here
     build = app.build_middleware_stack
 
-    def build_within() -> DockerflowMiddleware:
-        return DockerflowMiddleware(build(), config=config, registry=registry)
+    def build_within() -> ASGIApp:
+        return Installed(build(), cores)
 
+    app._dockerflow = cores  # type: ignore[attr-defined]  # noqa: SLF001 - for the command line
     app.build_middleware_stack = build_within  # type: ignore[method-assign]

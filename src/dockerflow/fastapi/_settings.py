@@ -8,6 +8,7 @@ from weakref import WeakKeyDictionary
 
 from dockerflow._core import Core, LiveCore
 from dockerflow._endpoints import LBHEARTBEAT_JSON
+from dockerflow._http import Response
 from dockerflow.checks.registry import Registry
 from dockerflow.config import SETTINGS, Config
 
@@ -15,22 +16,32 @@ from dockerflow.config import SETTINGS, Config
 class Cores:
     """A core for each application that uses a router or a middleware."""
 
-    def __init__(self, config: Config | None = None, registry: Registry | None = None) -> None:
+    def __init__(
+        self,
+        config: Config | None = None,
+        registry: Registry | None = None,
+        *,
+        lbheartbeat: Response = LBHEARTBEAT_JSON,
+    ) -> None:
         self._config = config
         self._registry = registry
+        self._lbheartbeat = lbheartbeat
         self._by_app: WeakKeyDictionary[Any, LiveCore] = WeakKeyDictionary()
 
     def get(self, app: Any) -> Core:
-        """Return the core for the settings that ``app`` has now."""
+        """Return the core for the settings that ``app`` has now.
+
+        :raises ConfigError: when one of its first settings is wrong.
+        """
         live = self._by_app.get(app)
         if live is None:
             # Not the app itself: it is the key, and would keep itself alive.
-            live = self._by_app[app] = LiveCore(_reader(app.state), self._make)
+            live = self._by_app[app] = LiveCore(_reader(getattr(app, "state", None)), self._make)
         return live.get()
 
     def _make(self, settings: Any) -> Core:
         config = self._config or Config.from_settings(settings)
-        return Core(config, self._registry, lbheartbeat=LBHEARTBEAT_JSON)
+        return Core(config, self._registry, lbheartbeat=self._lbheartbeat)
 
 
 def _reader(state: Any) -> Callable[[], dict[str, Any]]:

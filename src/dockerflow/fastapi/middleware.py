@@ -3,58 +3,131 @@
 from __future__ import annotations
 
 import logging
-from typing import ClassVar
+from typing import Any, ClassVar
+from weakref import WeakKeyDictionary
 
-from dockerflow._core import EXCHANGE
-from dockerflow.asgi import ASGIApp, DockerflowMiddleware, Receive, Scope, Send
+from dockerflow._core import Core, summary_logger
+from dockerflow.asgi import (
+    ASGIApp,
+    DockerflowMiddleware,
+    Receive,
+    Scope,
+    Send,
+    _route_path,  # pyright: ignore[reportPrivateUsage] - the package's own
+    _send_response,  # pyright: ignore[reportPrivateUsage] - the package's own
+)
+from dockerflow.config import ConfigError
+from dockerflow.fastapi import views
 from dockerflow.fastapi._settings import Cores
+from dockerflow.logging import MozlogHandler
 
 __all__ = ["DockerflowMiddleware", "MozlogRequestSummaryLogger", "RequestIdMiddleware"]
 
 
-class RequestIdMiddleware(DockerflowMiddleware):
+class _Driver(DockerflowMiddleware):
+    """The driver for one application, with the settings that it has now."""
+
+    def __init__(self, app: ASGIApp, core: Core, logger: logging.Logger | None) -> None:
+        self._set_up(app, core)
+        self.core = core
+        self._logger = logger
+
+    async def _endpoint(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
+        core, app = self.core, scope.get("app")
+        endpoint = core.paths[_route_path(scope)]
+        await _send_response(send, await views.answer(core, endpoint, scope["method"], app))
+
+
+class _IdDriver(_Driver):
+    _has_endpoints: ClassVar[bool] = False
+    _summarises: ClassVar[bool] = False
+
+
+class _SummaryDriver(_Driver):
+    _has_endpoints: ClassVar[bool] = False
+
+
+class Installed:
+    """A middleware with the settings that the application of a connection has now.
+
+    :param app: the application within.
+    :param cores: where the settings come from.
+    """
+
+    _driver: ClassVar[type[_Driver]] = _Driver
+    _logger: logging.Logger | None = None
+
+    def __init__(self, app: ASGIApp, cores: Cores) -> None:
+        self.app = app
+        self._cores = cores
+        self._drivers: WeakKeyDictionary[Any, _Driver] = WeakKeyDictionary()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one connection."""
+        # Around an application, and not within it, its settings aren't known.
+        app: Any = scope.get("app", self)
+        try:
+            core = self._cores.get(app)
+        except ConfigError as error:
+            if scope["type"] != "lifespan":
+                raise
+            # The server ends, and shows the one line.
+            await receive()
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            return
+        driver = self._drivers.get(app)
+        if driver is None or driver.core is not core:
+            driver = self._drivers[app] = self._driver(self.app, core, self._logger)
+        await driver(scope, receive, send)
+
+
+class RequestIdMiddleware(Installed):
     """Give each request an id, and send it back.
 
     :param app: the application.
     :raises ConfigError: when a setting in the environment is wrong.
     """
 
-    _has_endpoints: ClassVar[bool] = False
-    _summarises: ClassVar[bool] = False
+    _driver: ClassVar[type[_Driver]] = _IdDriver
 
     def __init__(self, app: ASGIApp) -> None:
-        super().__init__(app)
-        self._cores = Cores()
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one connection, by the settings that its application has now."""
-        if "app" in scope:
-            core = self._cores.get(scope["app"])
-            if core is not self._core:
-                self._set_up(self.app, core)
-        await super().__call__(scope, receive, send)
+        super().__init__(app, Cores())
+        self._cores.get(self)
 
 
 class MozlogRequestSummaryLogger(RequestIdMiddleware):
     """Log a summary of each request.
 
     :param app: the application.
-    :param logger: where to; by default ``request.summary``.
+    :param logger: where to. By default ``request.summary``; being asked for, the summaries count
+        as on there unless a level is set, and go to stdout as mozlog where no handler is set.
     :raises ConfigError: when a setting in the environment is wrong.
     """
 
-    _summarises: ClassVar[bool] = True
+    _driver: ClassVar[type[_Driver]] = _SummaryDriver
 
     def __init__(self, app: ASGIApp, logger: logging.Logger | None = None) -> None:
-        self._logger = logger
-        inner = app if logger is None else self._with_logger(app, logger)
-        super().__init__(inner)
+        self._logger = _Unconfigured(summary_logger) if logger is None else logger
+        super().__init__(app)
 
-    @staticmethod
-    def _with_logger(app: ASGIApp, logger: logging.Logger) -> ASGIApp:
-        async def tell(scope: Scope, receive: Receive, send: Send) -> None:
-            if EXCHANGE in scope:
-                scope[EXCHANGE].logger = logger
-            await app(scope, receive, send)
 
-        return tell
+class _Unconfigured(logging.Logger):
+    """A logger that is heard before anybody has configured logging, which it leaves as it is."""
+
+    def __init__(self, logger: logging.Logger) -> None:
+        super().__init__(logger.name)
+        self._configured = logger
+
+    def isEnabledFor(self, level: int) -> bool:  # noqa: N802 - logging's name
+        logger: logging.Logger | None = self._configured
+        while logger is not None and logger is not logging.root:
+            if logger.level or logger.disabled:
+                return self._configured.isEnabledFor(level)
+            logger = logger.parent
+        return level >= logging.INFO and level > logging.root.manager.disable
+
+    def handle(self, record: logging.LogRecord) -> None:
+        if self._configured.hasHandlers():
+            self._configured.handle(record)
+        elif not self._configured.disabled and self._configured.filter(record):
+            MozlogHandler().handle(record)  # a new one, since sys.stdout may be another by now

@@ -10,7 +10,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from dockerflow._core import EXCHANGE, VERSION_FILE, Exchange
+from dockerflow import _http
+from dockerflow._core import EXCHANGE, VERSION_FILE, Core, Exchange
 from dockerflow._endpoints import Endpoint
 from dockerflow.fastapi._settings import Cores
 from dockerflow.version import get_version
@@ -47,22 +48,30 @@ async def respond(cores: Cores, endpoint: Endpoint, request: Request) -> Respons
         exchange.endpoint = endpoint
     if endpoint == "error" and not core.config.error_endpoint:
         raise HTTPException(404)
-    results = None
-    if core.needs_checks(endpoint, request.method):
-        results = await core.registry.arun(core.config)
-    content = _version(app, core.config.version_path) if endpoint == "version" else VERSION_FILE
-    debug = bool(getattr(app, "debug", False))
-    answer = core.respond(endpoint, request.method, results, debug=debug, version=content)
-    response = Response(answer.body, answer.status)
+    made = await answer(core, endpoint, request.method, app)
+    response = Response(made.body, made.status)
     response.raw_headers = [
-        (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers
+        (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in made.headers
     ]
     return response
 
 
+async def answer(core: Core, endpoint: Endpoint, method: str, app: Any) -> _http.Response:
+    """Return what ``app`` answers.
+
+    :raises RuntimeError: at ``/__error__``.
+    """
+    results = None
+    if core.needs_checks(endpoint, method):
+        results = await core.registry.arun(core.config)
+    content = _version(app, core.config.version_path) if endpoint == "version" else VERSION_FILE
+    debug = bool(getattr(app, "debug", False))
+    return core.respond(endpoint, method, results, debug=debug, version=content)
+
+
 def _version(app: Any, configured: object) -> object:
     """Return what is to be served as the version, looked up when asked for."""
-    root: Any = getattr(app.state, "APP_DIR", None) or os.environ.get("APP_DIR")
+    root: Any = getattr(getattr(app, "state", None), "APP_DIR", None) or os.environ.get("APP_DIR")
     if get_version is _get_version and (root is None or configured is not None):
         return VERSION_FILE  # cached, and found by the settings
     try:
