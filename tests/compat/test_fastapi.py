@@ -1,19 +1,257 @@
-"""What existing FastAPI apps import."""
+"""What existing FastAPI apps import, set and patch."""
 
 import inspect
+import json
+import logging
+import warnings
+from unittest import mock
 
 import pytest
 
 pytest.importorskip("fastapi")
 
+from fastapi import FastAPI
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    from fastapi.testclient import TestClient
+
+from dockerflow import checks
+from dockerflow._request_id import request_id_context
+from dockerflow.fastapi import router, views
+from dockerflow.fastapi.middleware import MozlogRequestSummaryLogger, RequestIdMiddleware
+
+
+@pytest.fixture(autouse=True)
+def _checks():
+    checks.clear_checks()
+    yield
+    checks.clear_checks()
+
+
+@pytest.fixture
+def app():
+    app = FastAPI()
+    app.include_router(router)
+    app.add_middleware(MozlogRequestSummaryLogger)
+    app.add_middleware(RequestIdMiddleware)
+
+    @app.get("/rid")
+    async def rid():
+        return request_id_context.get()
+
+    @app.get("/fail")
+    def fail():
+        raise ValueError("100% broken")
+
+    return app
+
+
+@pytest.fixture
+def client(app):
+    return TestClient(app, raise_server_exceptions=False)
+
+
+def summaries(caplog):
+    return [record for record in caplog.records if record.name == "request.summary"]
+
 
 def test_names():
-    from dockerflow.fastapi import router, views
-    from dockerflow.fastapi.middleware import MozlogRequestSummaryLogger, RequestIdMiddleware
-
     assert router.routes
-    assert callable(views.get_version)
-    assert callable(views.heartbeat)
+    for name in ("get_version", "heartbeat", "version", "lbheartbeat"):
+        assert callable(getattr(views, name))
     parameters = inspect.signature(MozlogRequestSummaryLogger).parameters
     assert list(parameters) == ["app", "logger"]
+    assert parameters["logger"].default is None
     assert list(inspect.signature(RequestIdMiddleware).parameters) == ["app"]
+
+
+def test_lbheartbeat(client):
+    response = client.get("/__lbheartbeat__")
+    assert (response.status_code, response.json()) == (200, {"status": "ok"})
+
+
+def test_a_heartbeat_without_checks(client):
+    response = client.get("/__heartbeat__")
+    assert response.status_code == 200
+    assert response.json() == {"status": "ok", "checks": {}, "details": {}}
+
+
+@pytest.mark.parametrize(("status", "code"), [(None, 500), (503, 503)])
+def test_a_heartbeat_that_fails(app, client, status, code):
+    if status:
+        app.state.DOCKERFLOW_HEARTBEAT_FAILED_STATUS_CODE = status
+
+    @checks.register
+    def failing():
+        return [checks.Error("some error", id="tests.checks.E001")]
+
+    @checks.register(name="other")
+    async def warns():
+        return [checks.Warning("some warning", id="tests.checks.W001")]
+
+    response = client.get("/__heartbeat__")
+    assert response.status_code == code
+    assert response.json() == {
+        "status": "error",
+        "checks": {"failing": "error", "other": "warning"},
+        "details": {
+            "failing": {
+                "status": "error",
+                "level": 40,
+                "messages": {"tests.checks.E001": "some error"},
+            },
+            "other": {
+                "status": "warning",
+                "level": 30,
+                "messages": {"tests.checks.W001": "some warning"},
+            },
+        },
+    }
+
+
+def test_silenced_checks(app, client):
+    app.state.DOCKERFLOW_SILENCED_CHECKS = ["x"]
+    checks.register(lambda: [checks.Error("bad", id="x")], name="bad")
+    assert client.get("/__heartbeat__").json()["status"] == "ok"
+
+
+def test_version_is_looked_up_when_asked_for(app, client):
+    with mock.patch("dockerflow.fastapi.views.get_version") as get_version:
+        get_version.return_value = {"version": "1"}
+        assert client.get("/__version__").json() == {"version": "1"}
+        get_version.assert_called_once_with("/app")
+        get_version.reset_mock()
+        app.state.APP_DIR = "/somewhere"
+        client.get("/__version__")
+        get_version.assert_called_once_with("/somewhere")
+        get_version.return_value = None
+        assert client.get("/__version__").status_code == 404
+        get_version.side_effect = ValueError("x")
+        assert client.get("/__version__").status_code == 500
+
+
+def test_version_by_the_environment(client, monkeypatch, tmp_path):
+    (tmp_path / "version.json").write_text('{"version": "2"}')
+    monkeypatch.setenv("APP_DIR", str(tmp_path))
+    response = client.get("/__version__")
+    assert (response.status_code, response.json()) == (200, {"version": "2"})
+    assert response.headers["content-type"] == "application/json"
+
+
+def test_the_fields_of_a_summary(client, caplog):
+    caplog.set_level(logging.INFO, "request.summary")
+    headers = {"user-agent": "tests/1", "accept-language": "tlh", "x-request-id": "abc"}
+    client.get("/rid?x=y", headers=headers)
+    [record] = summaries(caplog)
+    fields = {"agent": "tests/1", "code": 200, "errno": 0, "lang": "tlh", "method": "GET"}
+    fields |= {"path": "/rid", "rid": "abc"}
+    assert {name: getattr(record, name) for name in fields} == fields
+    assert isinstance(record.t, int)
+    assert record.levelno == logging.INFO
+
+
+def test_an_exception_is_an_error(client, caplog):
+    caplog.set_level(logging.INFO, "request.summary")
+    client.get("/fail")
+    [record] = summaries(caplog)
+    assert (record.levelno, record.code, record.errno) == (logging.ERROR, 500, 500)
+
+
+def test_querystring_by_setting(app, client, caplog):
+    caplog.set_level(logging.INFO, "request.summary")
+    app.state.DOCKERFLOW_SUMMARY_LOG_QUERYSTRING = True
+    client.get("/rid?x=%E5%8D%9A")
+    assert summaries(caplog)[0].querystring == "x=%E5%8D%9A"
+
+
+@pytest.mark.parametrize("header", ["X-Request-ID", "X-Cloud-Trace-Context", "x-own"])
+def test_the_headers_name(app, client, header):
+    app.state.DOCKERFLOW_REQUEST_ID_HEADER_NAME = header
+    assert client.get("/rid", headers={header: "abc"}).json() == "abc"
+    assert request_id_context.get() is None
+
+
+@pytest.mark.parametrize("order", [[0, 1], [1, 0], [1]])
+def test_the_middlewares_in_any_order(caplog, order):
+    caplog.set_level(logging.INFO, "request.summary")
+    app = FastAPI()
+    for index in order:
+        app.add_middleware([RequestIdMiddleware, MozlogRequestSummaryLogger][index])
+    TestClient(app).get("/nothing", headers={"x-request-id": "abc"})
+    [record] = summaries(caplog)
+    assert (record.rid, record.code) == ("abc", 404)
+
+
+@pytest.mark.parametrize("ids_first", [False, True])
+def test_a_logger_of_ones_own_also_for_exceptions(caplog, ids_first):
+    caplog.set_level(logging.INFO)
+    app = FastAPI()
+
+    @app.get("/fail")
+    def fail():
+        raise ValueError("broken")
+
+    classes = [(RequestIdMiddleware, {}), (MozlogRequestSummaryLogger, {"logger": OWN})]
+    for cls, options in classes if ids_first else reversed(classes):
+        app.add_middleware(cls, **options)
+    TestClient(app, raise_server_exceptions=False).get("/fail")
+    assert not summaries(caplog)
+    [record] = [record for record in caplog.records if record.name == OWN.name]
+    assert record.levelno == logging.ERROR
+
+
+OWN = logging.getLogger("compat.fastapi.own")
+
+
+@pytest.fixture
+def unconfigured(monkeypatch):
+    """Logging as it is in a process that nobody has configured."""
+    monkeypatch.setattr(logging.root, "handlers", [])
+    summary = logging.getLogger("request.summary")
+    assert (summary.level, summary.handlers, logging.root.level) == (0, [], logging.WARNING)
+    yield summary
+    assert (summary.level, summary.handlers, logging.root.level) == (0, [], logging.WARNING)
+
+
+def test_summaries_are_printed_where_nobody_configured_logging(app, client, unconfigured, capsys):
+    logging.root.handlers.clear()  # what pytest has there for the call
+    TestClient(app)  # another instance adds no other line
+    client.get("/rid", headers={"x-request-id": "abc"})
+    [line] = capsys.readouterr().out.splitlines()
+    content = json.loads(line)
+    assert (content["Type"], content["Fields"]["rid"]) == ("request.summary", "abc")
+
+
+def test_what_is_configured_counts(client, unconfigured, capsys):
+    seen = []
+    handler = logging.Handler()
+    handler.emit = seen.append
+    logging.root.handlers[:] = [handler]
+    client.get("/rid")
+    assert (len(seen), capsys.readouterr().out) == (1, "")
+    unconfigured.setLevel(logging.ERROR)
+    try:
+        client.get("/rid")
+        assert len(seen) == 1
+    finally:
+        unconfigured.setLevel(logging.NOTSET)
+    logging.disable(logging.INFO)
+    try:
+        client.get("/rid")
+        assert len(seen) == 1
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def test_the_middlewares_without_an_application_around(caplog):
+    caplog.set_level(logging.INFO, "request.summary")
+
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    wrapped = RequestIdMiddleware(MozlogRequestSummaryLogger(app))
+    assert TestClient(wrapped).get("/", headers={"x-request-id": "abc"}).status_code == 204
+    [record] = summaries(caplog)
+    assert (record.rid, record.code) == ("abc", 204)

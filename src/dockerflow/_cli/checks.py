@@ -190,13 +190,12 @@ def _of_django() -> _Checks:
 
 def _uses_adapter() -> bool:
     """Whether the project's heartbeat is that of ``dockerflow.django``, not of a bare driver."""
-    from django.apps import apps
-    from django.conf import settings
-    from django.utils.module_loading import import_string
-
-    if apps.is_installed("dockerflow.django"):
+    # By their names, as Django has no types.
+    if importlib.import_module("django.apps").apps.is_installed("dockerflow.django"):
         return True
-    middleware = [import_string(path) for path in settings.MIDDLEWARE]
+    import_string = importlib.import_module("django.utils.module_loading").import_string
+    settings = importlib.import_module("django.conf").settings
+    middleware: list[Any] = [import_string(path) for path in settings.MIDDLEWARE]
     module = sys.modules.get("dockerflow.django.middleware")
     return module is not None and any(
         isinstance(item, type) and issubclass(item, module.DockerflowMiddleware)

@@ -75,7 +75,7 @@ def get_list(name: str, default: tuple[str, ...] = ()) -> tuple[str, ...]:
     if isinstance(value, str | bytes) or not isinstance(value, Iterable):
         is_right = False
     else:
-        value = tuple(cast("Iterable[Any]", value))
+        value = tuple(value)
         is_right = all(isinstance(item, str) for item in value)
     if not is_right:
         raise ConfigError(f"{name} is {value!r}, but takes a list of dotted paths")

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from django.conf import settings
@@ -15,6 +16,8 @@ from dockerflow._core import VERSION_FILE
 from dockerflow._endpoints import Endpoint
 from dockerflow.checks.runner import CheckResults, is_failure
 from dockerflow.django import _settings, checks, signals
+
+logger = logging.getLogger("dockerflow.django")
 
 
 def version(request: HttpRequest) -> HttpResponse:
@@ -38,8 +41,10 @@ def heartbeat(request: HttpRequest) -> HttpResponse:
             results = checks.registry().run(core.config)
     if results is not None:
         signal = signals.heartbeat_failed if is_failure(results) else signals.heartbeat_passed
-        # A receiver that raises is logged by Django; it can't break the heartbeat.
-        signal.send_robust(sender=heartbeat, level=results.level)
+        try:
+            signal.send_robust(sender=heartbeat, level=results.level)
+        except Exception:  # Django can't log the failure of a receiver that is no function
+            logger.exception("A receiver of a heartbeat's signal failed")
     return respond(request, "heartbeat", results)
 
 

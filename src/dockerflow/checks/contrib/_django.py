@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from dockerflow import health
 from dockerflow.checks.contrib._common import load, named, report
-from dockerflow.checks.contrib._redis import redis
+from dockerflow.checks.contrib._redis import failure_of, redis
 from dockerflow.checks.messages import CheckMessage, Error, Info, Warning  # noqa: A004 - our own
 
 Check = Callable[[], CheckMessage | None]
@@ -224,4 +224,9 @@ def _redis(alias: str) -> CheckMessage | None:
     except misconfigured as error:
         message = Error("Redis is misconfigured.", id=health.ERROR_MISCONFIGURED_REDIS)
         return report(message, error)
+    except Exception as error:
+        failure = failure_of(error)
+        if failure is None:
+            raise
+        return report(failure, error)
     return cast("Check", redis(client))()

@@ -83,7 +83,7 @@ def _redis(client: Any) -> CheckMessage | None:
                 raise
             answer = _ask(client)
     except Exception as error:
-        message = _failure(error)
+        message = failure_of(error)
         if message is None:
             raise
         return report(message, error, secrets=_secrets(client))
@@ -101,7 +101,7 @@ async def _redis_async(client: Any) -> CheckMessage | None:
                 raise
             answer = await _ask(client)
     except Exception as error:
-        message = _failure(error)
+        message = failure_of(error)
         if message is None:
             raise
         return report(message, error, secrets=_secrets(client))
@@ -133,7 +133,7 @@ def _judge(client: Any, answer: Any) -> CheckMessage | None:
     return Error("Redis did not answer a ping.", id=health.ERROR_REDIS_PING_FAILED)
 
 
-def _failure(error: Exception) -> CheckMessage | None:
+def failure_of(error: Exception) -> CheckMessage | None:
     """Return the message for an error of Redis, and nothing for any other."""
     exc = load("redis.exceptions", "redis")
     if isinstance(error, exc.ClusterDownError):
