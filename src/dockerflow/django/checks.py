@@ -72,7 +72,7 @@ class _Registered:
     """What :func:`register` put into the registry, and for which settings."""
 
     settings: object = None
-    names: tuple[str, ...] = ()
+    checks: dict[str, Callable[[], Any]] = {}  # noqa: RUF012 - replaced, never changed
 
 
 def register() -> None:
@@ -90,15 +90,17 @@ def register() -> None:
         wanted[path if name in wanted else name] = _bind(function)
     if _settings.runs_system_checks():
         wanted["system"] = system
-    for name in _Registered.names:
-        default_registry.unregister(name)
-    _Registered.names = ()
+    known = default_registry.get_checks()
+    for name, function in _Registered.checks.items():
+        if known.get(name) is function:
+            default_registry.unregister(name)
+    _Registered.checks = {}
     for name, function in wanted.items():
         try:
             default_registry.register(function, name=name)
         except ValueError as error:
             raise ConfigError(f"DOCKERFLOW_CHECKS is {list(paths)!r}, but {error}") from error
-        _Registered.names += (name,)
+        _Registered.checks = {**_Registered.checks, name: function}
     _Registered.settings = _current_settings()
 
 
@@ -109,7 +111,7 @@ def update() -> None:
     """
     known = default_registry.get_checks()
     if _Registered.settings != _current_settings() or any(
-        name not in known for name in _Registered.names
+        name not in known for name in _Registered.checks
     ):
         register()
 
@@ -177,18 +179,24 @@ def _around_check() -> Generator[None]:
     try:
         yield
     finally:
-        # Without a request of Django's, the async ORM works in a thread that nobody cleans up.
-        if SyncToAsync.thread_sensitive_context.get(None) is None:
-            task = loop.create_task(sync_to_async(_close_connections)())
-            _closing.add(task)
-            task.add_done_callback(_closing.discard)
+        task = loop.create_task(_close_connections())
+        _closing.add(task)
+        task.add_done_callback(_closing.discard)
 
 
 _closing: set[asyncio.Task[None]] = set()
 """The event loop holds only weak references to its tasks."""
 
 
-def _close_connections() -> None:
+async def _close_connections() -> None:
+    """Close those of the thread in which the async ORM works, where nobody else does it."""
+    # Each of Django's requests has a thread of its own, which ends with the request.
+    request = SyncToAsync.thread_sensitive_context.get(None)
+    if request is None or request in SyncToAsync.context_to_thread_executor:
+        await sync_to_async(_close_idle)()
+
+
+def _close_idle() -> None:
     for connection in connections.all(initialized_only=True):
         if not connection.in_atomic_block:
             connection.close()

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Final
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
 from django.core.exceptions import BadRequest, PermissionDenied, SuspiciousOperation
+from django.core.handlers.exception import response_for_exception
 from django.core.signals import got_request_exception
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse
 from django.http.multipartparser import MultiPartParserError
@@ -64,7 +65,10 @@ class DockerflowMiddleware:
             return self._acall(request)
         exchange = _begin(request, is_driven=True)
         try:
-            response = self.process_request(request)
+            try:
+                response = self.process_request(request)
+            except Exception as error:  # noqa: BLE001 - so that the answer has the request's id
+                response = response_for_exception(request, error)
             if response is None:
                 response = self.get_response(request)
             return self.process_response(request, response)
@@ -86,7 +90,11 @@ class DockerflowMiddleware:
                 request.__dict__["_dockerflow_results"] = results
             # What the app gives to a view, such as the version, may block.
             in_thread = view not in (None, views.lbheartbeat)
-            response = await self._hook("process_request", request, in_thread=in_thread)
+            try:
+                response = await self._hook("process_request", request, in_thread=in_thread)
+            except Exception as error:  # noqa: BLE001 - so that the answer has the request's id
+                answer: Callable[..., Awaitable[Any]] = sync_to_async(response_for_exception)
+                response = await answer(request, error)
             if response is None:
                 response = await self.get_response(request)
             return await self._hook("process_response", request, response)
