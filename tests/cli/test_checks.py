@@ -157,6 +157,15 @@ APPS = {  # code, attribute
         ),
         "app",
     ),
+    "fastapi, installed": (
+        (
+            "from fastapi import FastAPI\n"
+            "from dockerflow.fastapi import install\n"
+            "app = FastAPI()\n"
+            "install(app, registry=registry, config=config)\n"
+        ),
+        "app",
+    ),
     "factory": (
         (
             "from fastapi import FastAPI\n"
@@ -247,6 +256,51 @@ def test_django(dockerflow, write):
     result = dockerflow("checks", "--django", "nosite.settings")
     assert result.code == 2
     assert "'nosite.settings' can't be loaded: ModuleNotFoundError" in result.error
+
+
+ADAPTED = {
+    "site/settings.py": (
+        "SECRET_KEY = 'x'\nDEBUG = False\n"
+        "INSTALLED_APPS = ['shop.apps.ShopConfig', {app}]\nMIDDLEWARE = [{middleware}]\n"
+        "DOCKERFLOW_CHECKS = ['shop.checks.{check}']\nSILENCED_SYSTEM_CHECKS = ['shop.E001']\n"
+    ),
+    "shop/checks.py": (
+        "from django.core.checks import Error\n"
+        "def stock(app_configs, **kwargs):\n"
+        "    return [Error('sold out', id='shop.E002')]\n"
+    ),
+    "shop/web.py": (
+        "from dockerflow.django.middleware import DockerflowMiddleware\n"
+        "class Own(DockerflowMiddleware): pass\n"
+    ),
+}
+OWN_MIDDLEWARE = "'shop.web.Own'"
+
+
+@pytest.mark.parametrize(
+    ("app", "middleware"),
+    [("'dockerflow.django'", ""), ("", OWN_MIDDLEWARE), ("'dockerflow.django'", OWN_MIDDLEWARE)],
+)
+def test_django_as_its_heartbeat_does(dockerflow, write, app, middleware):
+    for name, text in {**DJANGO, **ADAPTED}.items():
+        if "settings" in name:
+            text = text.format(app=app, middleware=middleware, check="stock")
+        write(name.replace("site/", "mysite/"), text)
+    result = dockerflow("checks", "--django", "mysite.settings", "--format", "json")
+    assert result.code == 1, result
+    content = json.loads(result.out)
+    assert content["checks"] == {"shop": "ok", "stock": "error"}
+    assert content["details"]["stock"]["messages"] == {"shop.E002": "sold out"}
+
+
+def test_django_with_a_wrong_setting(dockerflow, write):
+    for name, text in {**DJANGO, **ADAPTED}.items():
+        if "settings" in name:
+            text = text.format(app="'dockerflow.django'", middleware="", check="nothing")
+        write(name.replace("site/", "mysite/"), text)
+    result = dockerflow("checks", "--django", "mysite.settings")
+    assert result.code == 2
+    assert "DOCKERFLOW_CHECKS names 'shop.checks.nothing'" in result.error
 
 
 def test_settings_of_the_environment(dockerflow, write):

@@ -1,22 +1,27 @@
 """What only FastAPI and Starlette have: a router, state, OpenAPI, error pages."""
 
+import asyncio
 import gc
 import logging
 import warnings
 import weakref
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
 pytest.importorskip("fastapi")
 
-from fastapi import FastAPI
+from fastapi import BackgroundTasks, FastAPI, WebSocket
+from fastapi.responses import PlainTextResponse
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from fastapi.testclient import TestClient
 
 from dockerflow import checks
+from dockerflow._request_id import get_request_id
+from dockerflow.config import Config, ConfigError
 from dockerflow.fastapi import install, make_router, router, views
 from dockerflow.fastapi.middleware import MozlogRequestSummaryLogger, RequestIdMiddleware
 from dockerflow.sentry import traces_sampler
@@ -149,3 +154,163 @@ def test_the_sampler_drops_probes_only():
     assert sample({"transaction_context": {"name": "/__version__"}}) == 0
     assert sample({"asgi_scope": {"path": "/"}}) == 0.25
     assert traces_sampler(0.5)({}) == 0.5
+
+
+@pytest.mark.parametrize("name", ["installed", "ids"])
+def test_a_wrong_setting_of_the_state_fails_at_start(name):
+    app = FastAPI()
+    if name == "ids":
+        app.add_middleware(RequestIdMiddleware)
+    else:
+        install(app)
+    app.state.DOCKERFLOW_CHECK_TIMEOUT = "soon"
+    sent = []
+
+    async def receive() -> Any:
+        return {"type": "lifespan.startup"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    asyncio.run(app({"type": "lifespan", "state": {}}, receive, send))
+    [message] = sent
+    assert message["type"] == "lifespan.startup.failed"
+    assert message["message"].startswith("DOCKERFLOW_CHECK_TIMEOUT is 'soon', but takes a number")
+
+
+def test_a_wrong_setting_fails_when_installed(monkeypatch):
+    app = FastAPI()
+    app.state.DOCKERFLOW_HEARTBEAT_DETAILS = "sometimes"
+    with pytest.raises(ConfigError, match="DOCKERFLOW_HEARTBEAT_DETAILS"):
+        install(app)
+    monkeypatch.setenv("DOCKERFLOW_CHECK_TIMEOUT", "soon")
+    with pytest.raises(ConfigError, match="DOCKERFLOW_CHECK_TIMEOUT"):
+        RequestIdMiddleware(app)
+
+
+def test_installed_reads_the_state(tmp_path, monkeypatch):
+    monkeypatch.delenv("APP_DIR", raising=False)
+    app = FastAPI(debug=True)
+    install(app)
+    (tmp_path / "version.json").write_text('{"version": "1"}')
+    app.state.APP_DIR = str(tmp_path)
+    app.state.DOCKERFLOW_HEARTBEAT_DETAILS = "debug"
+    app.state.DOCKERFLOW_HEARTBEAT_FAILED_STATUS_CODE = 503
+    checks.register(lambda: checks.Error("bad", id="x"), name="bad")
+    client = TestClient(app)
+    assert client.get("/__version__").json() == {"version": "1"}
+    assert client.get("/__lbheartbeat__").content == b""
+    response = client.get("/__heartbeat__")
+    assert (response.status_code, response.json()["checks"]) == (503, {"bad": "error"})
+
+
+def test_one_middleware_around_two_apps_takes_the_settings_of_each(caplog):
+    caplog.set_level(logging.INFO, "request.summary")
+    apps = {"/one": make_app(), "/two": make_app()}
+    apps["/one"].state.DOCKERFLOW_REQUEST_ID_HEADER_NAME = "X-One"
+
+    async def dispatch(scope: Any, receive: Any, send: Any) -> None:
+        await asyncio.sleep(0.01)  # all are under way
+        await PlainTextResponse("x")(scope, receive, send)
+
+    both = MozlogRequestSummaryLogger(dispatch)
+
+    async def ask(root: str) -> list[Any]:
+        sent = []
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        async def receive() -> Any:
+            return {"type": "http.request", "body": b""}
+
+        headers = [(b"x-one", b"1"), (b"x-request-id", b"2")]
+        scope = {"type": "http", "method": "GET", "path": "/", "headers": headers}
+        await both({**scope, "query_string": b"", "app": apps[root]}, receive, send)
+        return dict(sent[0]["headers"])
+
+    async def main() -> list[Any]:
+        return await asyncio.gather(*(ask(root) for root in [*apps] * 10))
+
+    for index, headers in enumerate(asyncio.run(main())):
+        assert headers.get(b"x-request-id" if index % 2 else b"x-one") == b"12"[index % 2 :][:1]
+    assert len(records(caplog)) == 20
+
+
+@pytest.mark.parametrize("kind", ["installed", "middlewares"])
+def test_background_tasks_come_after_the_summary(caplog, kind):
+    caplog.set_level(logging.INFO)
+    app = FastAPI()
+    if kind == "installed":
+        install(app)
+    else:
+        app.add_middleware(MozlogRequestSummaryLogger)
+        app.add_middleware(RequestIdMiddleware)
+
+    def later() -> None:
+        logging.getLogger("later").info("%s", get_request_id())
+
+    @app.get("/")
+    def root(tasks: BackgroundTasks) -> str:
+        tasks.add_task(later)
+        return "x"
+
+    TestClient(app).get("/", headers={"x-request-id": "abc"})
+    names = [
+        (r.name, r.getMessage()) for r in caplog.records if r.name in ("later", "request.summary")
+    ]
+    assert names == [("request.summary", ""), ("later", "abc")]
+
+
+def test_websockets_and_lifespan_pass_through(caplog):
+    caplog.set_level(logging.INFO, "request.summary")
+    events = []
+
+    @asynccontextmanager
+    async def lifespan(app: Any) -> Any:
+        events.append("up")
+        yield
+        events.append("down")
+
+    app = FastAPI(lifespan=lifespan)
+    install(app)
+    app.add_middleware(MozlogRequestSummaryLogger)
+
+    @app.websocket("/ws")
+    async def ws(socket: WebSocket) -> None:
+        await socket.accept()
+        await socket.send_text(await socket.receive_text())
+
+    with TestClient(app) as client, client.websocket_connect("/ws") as socket:
+        socket.send_text("hello")
+        assert socket.receive_text() == "hello"
+    assert events == ["up", "down"]
+    assert not records(caplog)
+
+
+def test_an_exception_handler_of_the_apps_own(caplog):
+    caplog.set_level(logging.INFO, "request.summary")
+    app = make_app()
+    install(app)
+
+    @app.exception_handler(ValueError)
+    def handler(request: Any, error: Any) -> PlainTextResponse:
+        return PlainTextResponse("handled", 418)
+
+    response = TestClient(app).get("/fail", headers={"x-request-id": "abc"})
+    assert (response.status_code, response.headers["x-request-id"]) == (418, "abc")
+    [record] = records(caplog)
+    assert (record.levelno, record.code) == (20, 418)
+
+
+@pytest.mark.parametrize("kind", ["installed", "router"])
+def test_error_endpoint(caplog, kind):
+    app = FastAPI()
+    if kind == "installed":
+        install(app, config=Config(error_endpoint=True))
+    else:
+        app.include_router(router)
+        app.state.DOCKERFLOW_ERROR_ENDPOINT = True
+    with pytest.raises(RuntimeError, match="The __error__ endpoint was called"):
+        TestClient(app).get("/__error__")
+    assert "The __error__ endpoint was called" in caplog.text

@@ -35,7 +35,8 @@ def install(
         message = "Dockerflow can't be installed after the application has started"
         raise RuntimeError(message)
     cores = Cores(config, registry, lbheartbeat=LBHEARTBEAT)
-    cores.get(app)  # a wrong setting fails here
+    # A wrong setting fails here, and one that comes later when the application starts.
+    Cores(config, registry).get(app)
     build = app.build_middleware_stack
 
     def build_within() -> ASGIApp:
