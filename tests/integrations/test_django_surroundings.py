@@ -16,7 +16,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from services import wait_for
 from services.django_settings import add_database
 
-from asgiref.sync import sync_to_async  # isort: skip - after the settings
+import django  # isort: skip - after the settings
+from asgiref.sync import sync_to_async  # isort: skip
 from django.core.exceptions import BadRequest  # isort: skip
 from django.db import connections, transaction  # isort: skip
 from django.http import HttpResponse, StreamingHttpResponse  # isort: skip
@@ -108,8 +109,9 @@ def test_probes_by_a_pods_address_under_a_mount(is_async):
     with override_settings(**hostile, FORCE_SCRIPT_NAME="/mounted"):
         client = ServerClient(make_app(is_async), host="10.0.0.7:8000")
         for path in ("/__lbheartbeat__", "/__heartbeat__", "/__heartbeat__/"):
-            # A server that mounts leaves the prefix out of PATH_INFO; an ASGI one doesn't.
-            assert client.get(("/mounted" if is_async else "") + path).status == 200
+            # Of an ASGI mount Django 4.2 takes the root path only.
+            mount = "/mounted" if is_async else ""
+            assert client.get(path, mount=mount).status == 200
         assert client.get("/mounted/").status in (301, 400)
 
 
@@ -284,6 +286,8 @@ def test_a_wrong_setting_fails_at_start_with_one_line(setting, says):
 
 def test_a_client_that_leaves_in_mid_stream(tmp_path):
     pytest.importorskip("uvicorn")
+    if django.VERSION < (5, 0):
+        pytest.skip("this Django never learns that a client left")
     from integrations.test_servers import PATIENCE, SERVERS, Server
 
     command = [*SERVERS["uvicorn"][:-1], "apps.served_django:asgi"]
