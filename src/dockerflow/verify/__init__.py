@@ -1,4 +1,4 @@
-"""The conformance checker: does an app, a Dockerfile or an image do what Dockerflow asks?
+"""The conformance checker: tells what an app or an image lacks of what Dockerflow asks.
 
 :mod:`~dockerflow.verify.probes` and the modules below it look at a target and keep what they saw
 (:mod:`~dockerflow.verify.evidence`), :mod:`~dockerflow.verify.rules` judges it without any I/O, and

@@ -32,7 +32,8 @@ class _Command(click.Command):
             at = args.index("--")
             args, command = args[:at], tuple(args[at + 1 :])
             if not command and not ctx.resilient_parsing:
-                raise click.UsageError("There is no command after --.", ctx)
+                message = "There is no command after --."
+                raise click.UsageError(message, ctx)
             ctx.meta[TABLE] = command
         if not ctx.resilient_parsing:
             ctx.default_map = {**self._settings(ctx), **(ctx.default_map or {})}
@@ -51,7 +52,9 @@ class _Command(click.Command):
         except (OSError, ValueError) as error:
             raise click.UsageError(f"{path} can't be read: {error}", ctx) from None
         for name in TABLE.split("."):
-            content = content.get(name, {}) if isinstance(content, dict) else {}
+            content = (
+                cast("dict[str, Any]", content).get(name, {}) if isinstance(content, dict) else {}
+            )
         if not isinstance(content, dict):
             raise click.UsageError(f"{path}: [{TABLE}] is no table", ctx)
         table = cast("dict[str, Any]", content)
@@ -64,16 +67,16 @@ class _Command(click.Command):
         settings: dict[str, Any] = {}
         for key, value in table.items():
             if key == "command":
-                ok = isinstance(value, list) and bool(value)
-                if not ok or not all(isinstance(part, str) for part in cast("list[Any]", value)):
+                parts: list[Any] = value if isinstance(value, list) else []
+                if not parts or not all(isinstance(part, str) for part in parts):
                     raise click.UsageError(f"{path}: [{TABLE}] command takes a list of texts", ctx)
-                ctx.meta.setdefault(TABLE, tuple(value))
+                ctx.meta.setdefault(TABLE, tuple(parts))
                 continue
             parameter = names.get(key)
-            if parameter is None or parameter.name is None:
+            if parameter is None:
                 takes = ", ".join(sorted([*names, "command"]))
                 raise click.UsageError(f"{path}: [{TABLE}] takes no {key!r}, but {takes}", ctx)
-            settings[parameter.name] = _from_toml(value, parameter)
+            settings[str(parameter.name)] = _from_toml(value, parameter)
         return settings
 
 
@@ -85,7 +88,7 @@ def _from_toml(value: Any, parameter: click.Parameter) -> Any:
     return cast("Any", value)
 
 
-class _Seconds(click.ParamType):
+class _Seconds(click.ParamType):  # type: ignore[type-arg,unused-ignore] # pyright: ignore[reportMissingTypeArgument] - generic since click 8.4
     name = "seconds"
 
     def convert(
@@ -100,7 +103,7 @@ class _Seconds(click.ParamType):
         return seconds
 
 
-class _Pair(click.ParamType):
+class _Pair(click.ParamType):  # type: ignore[type-arg,unused-ignore] # pyright: ignore[reportMissingTypeArgument]
     name = "name=value"
 
     def convert(
@@ -114,7 +117,7 @@ class _Pair(click.ParamType):
         return name, text
 
 
-class _RuleIds(click.ParamType):
+class _RuleIds(click.ParamType):  # type: ignore[type-arg,unused-ignore] # pyright: ignore[reportMissingTypeArgument]
     name = "ids"
 
     def convert(
@@ -218,7 +221,7 @@ _IDS: Final = _RuleIds()
 )
 @click.option("--explain", metavar="ID", help="Tell about a rule, and do nothing else.")
 @click.pass_context
-def verify(ctx: click.Context, **given: Any) -> None:
+def verify(ctx: click.Context, /, **given: Any) -> None:
     """Check an app, a Dockerfile or an image against the Dockerflow specification.
 
     The app is one that runs at a URL, or a command that is started with a free port as $PORT. It
@@ -278,10 +281,11 @@ def _refuse_what_has_no_effect(targets: Targets) -> None:
             targets.version_jsons,
         )
     ):
-        raise click.UsageError(
+        message = (
             "There is nothing to look at: give a URL, --dockerfile, --image, --archive, --logs, "
             "--version-json, or a command after --."
         )
+        raise click.UsageError(message)
     for name, value, needed, has in (
         ("--env", targets.environ, "a command after --", targets.command),
         ("--break", targets.breaks, "a command after --", targets.command),
@@ -293,7 +297,8 @@ def _refuse_what_has_no_effect(targets: Targets) -> None:
         if value and not has:
             raise click.UsageError(f"{name} needs {needed}.")
     if targets.logs.count("-") > 1:
-        raise click.UsageError("--logs - can be given once.")
+        message = "--logs - can be given once."
+        raise click.UsageError(message)
 
 
 def _explain(id_: str) -> None:

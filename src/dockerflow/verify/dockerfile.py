@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from dockerfile_parse import DockerfileParser  # pyright: ignore[reportMissingTypeStubs]
+from dockerfile_parse import DockerfileParser
 
 from dockerflow.verify.evidence import CouldNotRunError, Dockerfile, Instruction
 
@@ -23,7 +23,9 @@ _ignore = re.compile(r"^\s*#\s*dockerflow\s+ignore\s*=\s*([\w,\s]+)", re.IGNOREC
 _from = re.compile(
     r"^(?:--\S+\s+)*(?P<image>\S+)(?:\s+AS\s+(?P<name>\S+))?\s*$", re.IGNORECASE
 ).match
-_pair = re.compile(r"""([A-Za-z_][\w.-]*)=((?:"(?:\\.|[^"\\])*"|'[^']*'|\\.|[^\s"'\\])*)""", re.S)
+_pair = re.compile(
+    r"""([A-Za-z_][\w.-]*)=((?:"(?:\\.|[^"\\])*"|'[^']*'|\\.|[^\s"'\\])*)""", re.DOTALL
+)
 _variable = re.compile(
     r"""\\(?P<escaped>.) | '(?P<literal>[^']*)'
       | \$\{(?P<braced>\w+)(?:(?P<operator>:?[-+])(?P<word>[^}]*))?\} | \$(?P<plain>\w+)""",
@@ -138,7 +140,8 @@ def _sources(stages: list[_Stage], chain: list[_Stage], *paths: str) -> Iterator
 
 def _stages(text: str, build_args: Mapping[str, str]) -> Iterator[_Stage]:
     lines, bodies = _without_heredocs(text)
-    parser: Any = DockerfileParser(fileobj=io.BytesIO("".join(lines).encode()), env_replace=False)
+    source: Any = io.BytesIO("".join(lines).encode())
+    parser: Any = DockerfileParser(fileobj=source, env_replace=False)
     escape = next((m[1] for m in map(_escape, lines) if m), "\\")
     globals_: dict[str, str] = {}
     stages: list[_Stage] = []
@@ -160,9 +163,7 @@ def _stages(text: str, build_args: Mapping[str, str]) -> Iterator[_Stage]:
         elif name == "ARG":
             _declare(value, variables, build_args, globals_ if stages else None, escape)
         elif name == "ENV" and stages:
-            fresh = {
-                key: expand(raw, variables, escape) for key, raw in _pairs(value)
-            }
+            fresh = {key: expand(raw, variables, escape) for key, raw in _pairs(value)}
             variables.update(fresh)
             value = " ".join(f"{key}={text}" for key, text in fresh.items())
         if stages and name not in ("FROM", "COMMENT"):

@@ -36,6 +36,8 @@ class Answer:
     body: bytes = b""
     seconds: float = 0.0
     error: str = ""
+    unreachable: bool = False
+    """Whether nothing listens there."""
 
     @property
     def said(self) -> str:
@@ -56,9 +58,7 @@ class Service:
     """An app that answers: by a URL, started by us, or in this process."""
 
     where: str
-    answers: dict[tuple[str, str], Answer] = field(
-        default_factory=dict[tuple[str, str], Answer]
-    )
+    answers: dict[tuple[str, str], Answer] = field(default_factory=dict[tuple[str, str], Answer])
     assets: list[Answer] = field(default_factory=list[Answer])
     start: str = ""
     """The shell command that starts it, when that is known."""
@@ -192,7 +192,8 @@ def parse_json(body: bytes) -> Any:
     except UnicodeDecodeError as error:
         raise ValueError(f"not UTF-8 at byte {error.start}") from None
     except RecursionError:
-        raise ValueError("nested too deeply") from None
+        message = "nested too deeply"
+        raise ValueError(message) from None
 
 
 def printable(text: str, limit: int = 300) -> str:

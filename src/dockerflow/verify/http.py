@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from html.parser import HTMLParser
-from typing import Final
+from typing import Final, Self
 from urllib.parse import urljoin, urlsplit
 
 import httpx
@@ -45,14 +45,17 @@ class Prober:
         self.timeout = timeout
         self.end = time.monotonic() + limit
         self._client = httpx.AsyncClient(
-            transport=transport, headers=HEADERS, trust_env=False, timeout=None, verify=True
+            transport=transport,
+            headers=HEADERS,
+            trust_env=False,
+            timeout=None,  # noqa: S113 - ask() has one for all of a request
         )
 
-    async def ask(self, method: str, path: str, *, timeout: float | None = None) -> Answer:
+    async def ask(self, method: str, path: str, *, at_most: float | None = None) -> Answer:
         """Make one request; never raises."""
         url = path if "://" in path else self.base + path
         started = time.monotonic()
-        seconds = min(timeout or self.timeout, self.end - started)
+        seconds = min(at_most or self.timeout, self.end - started)
         if seconds <= 0:
             return Answer(method, url, error="it was not asked, as the time for all was over")
         seen = _Seen()
@@ -63,6 +66,7 @@ class Prober:
             what = "the answer did not end" if seen.status else "there was no answer"
             seen.error = f"{what} within {seconds:.1f} s"
         except httpx.ConnectError as error:
+            seen.unreachable = True
             seen.error = f"nothing could be reached there ({printable(str(error))})"
         except httpx.RemoteProtocolError as error:
             seen.error = f"the answer is not valid HTTP ({printable(str(error))})"
@@ -76,6 +80,7 @@ class Prober:
             bytes(seen.body),
             time.monotonic() - started,
             seen.error,
+            seen.unreachable,
         )
 
     async def _ask(self, method: str, url: str, seen: _Seen) -> None:
@@ -96,8 +101,10 @@ class Prober:
             else:
                 return
 
-    async def close(self) -> None:
-        """Close what is open."""
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
         await self._client.aclose()
 
 
@@ -109,6 +116,7 @@ class _Seen:
         self.headers: dict[str, str] = {}
         self.body = bytearray()
         self.error = ""
+        self.unreachable = False
 
 
 async def look_at(prober: Prober, service: Service, static: tuple[str, ...] = ()) -> None:

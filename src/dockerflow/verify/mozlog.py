@@ -7,7 +7,7 @@ from functools import cache
 from importlib import resources
 from typing import Any, Final, NamedTuple, cast
 
-import jsonschema
+import jsonschema.exceptions
 
 from dockerflow.verify.evidence import Log, parse_json, printable
 
@@ -15,7 +15,9 @@ SUMMARY: Final = "request.summary"
 RECOMMENDED: Final = ("Type", "Logger", "Hostname", "EnvVersion", "Fields")
 # Who the user is may well be unknown, so uid is not missed here.
 RECOMMENDED_IN_SUMMARY: Final = ("agent", "errno", "lang", "method", "path")
-_ENVELOPE: Final = frozenset({"Timestamp", "EnvVersion", "Logger", "Fields", "Severity", "Hostname"})
+_ENVELOPE: Final = frozenset(
+    {"Timestamp", "EnvVersion", "Logger", "Fields", "Severity", "Hostname"}
+)
 MAX_LINES: Final = 10_000
 """How many lines are validated: more of the same say nothing new."""
 
@@ -61,8 +63,8 @@ def judge(log: Log) -> Judged:
         elif _ENVELOPE.isdisjoint(cast("dict[str, Any]", content)):
             as_json += 1
         else:
-            error = _error(cast("dict[str, Any]", content))
-            mozlog.append(Line(number, cast("dict[str, Any]", content), error))
+            values = cast("dict[str, Any]", content)
+            mozlog.append(Line(number, values, _error(values)))
     return Judged(mozlog, as_json, other)
 
 
@@ -73,14 +75,17 @@ def lacks(content: dict[str, Any]) -> list[str]:
         found.append("its EnvVersion is not 2.0")
     fields = content.get("Fields")
     if content.get("Type") == SUMMARY and isinstance(fields, dict):
-        found += [f"its Fields have no {name}" for name in RECOMMENDED_IN_SUMMARY if name not in fields]
+        found += [
+            f"its Fields have no {name}" for name in RECOMMENDED_IN_SUMMARY if name not in fields
+        ]
         if "email" in fields:
             found.append("its Fields have email, which is discouraged")
     return found
 
 
 def _error(content: dict[str, Any]) -> str:
-    error = cast("Any", jsonschema.exceptions).best_match(_validator().iter_errors(content))
+    exceptions: Any = jsonschema.exceptions
+    error = exceptions.best_match(_validator().iter_errors(content))
     if error is None:
         return ""
     place = ".".join(str(part) for part in error.absolute_path)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 import socket
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final
-
-import httpx
 
 from dockerflow.verify import dockerfile, image
 from dockerflow.verify.evidence import (
@@ -32,6 +32,8 @@ from dockerflow.verify.rules import RULES
 
 SETTLE: Final = 1.0
 """How long an app that listens elsewhere may take to listen on $PORT too, in seconds."""
+DEFAULT_WAIT: Final = 20.0
+"""How long a command may take to listen, in seconds."""
 POLL: Final = 0.05
 IN_FLIGHT: Final = 0.5
 """How long after a slow request was sent SIGTERM is, in seconds."""
@@ -73,157 +75,204 @@ def verify(
     :param say: is told what is waited for.
     """
     started_at = time.monotonic()
-    seen, report = Evidence(), Report([], fail_on=fail_on)
-
-    def collect(name: str, look: Callable[[], object]) -> None:
+    look, report = _Look(targets, say), Report([], fail_on=fail_on)
+    for name, collect in look.all():
         report.targets.append(name)
         say(name)
         try:
-            look()
+            collect()
         except CouldNotRunError as error:
             report.could_not_run.append(str(error))
-
-    for path in targets.version_jsons:
-        collect(str(path), lambda path=path: seen.versions.append(_version_file(path)))
-    for path in targets.dockerfiles:
-        collect(str(path), lambda path=path: seen.dockerfiles.append(_dockerfile(path, targets)))
-    for path in targets.archives:
-        collect(
-            str(path), lambda path=path: seen.images.append(image.read_archive(path, targets.limit))
-        )
-    for name in targets.images:
-        collect(name, lambda name=name: seen.images.append(image.read_engine(name, targets.limit)))
-    for name in targets.logs:
-        collect("stdin" if name == "-" else name, lambda name=name: seen.logs.append(_log(name)))
-    if targets.url is not None:
-        url = targets.url
-        collect(url, lambda: asyncio.run(_url(url, targets, seen, say)))
-    if targets.command:
-        collect(" ".join(targets.command), lambda: _command(targets, seen, say))
-    report.verdicts = judge(seen, selected)
+    report.verdicts = judge(look.seen, selected)
     report.seconds = time.monotonic() - started_at
     return report
 
 
-def _version_file(path: Path) -> VersionFile:
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_BODY + 1)
-    except OSError as error:
-        raise CouldNotRunError(f"{path} can't be read: {error.strerror}") from None
-    return VersionFile(str(path), content, f"cat {path}", str(path))
+class _Look:
+    """Looks at the targets one after the other, and keeps what was seen in ``seen``."""
 
+    def __init__(self, targets: Targets, say: Callable[[str], None]) -> None:
+        self.seen = Evidence()
+        self._targets = targets
+        self._say = say
+        self._end = time.monotonic()
 
-def _dockerfile(path: Path, targets: Targets) -> dockerfile.Dockerfile:
-    found = dockerfile.read(path, targets.build_args, targets.target)
-    unknown = sorted(found.ignored - set(RULES))
-    if unknown:
-        raise CouldNotRunError(f"{path} ignores {', '.join(unknown)}: there is no such rule")
-    found.reproduce = f"dockerflow verify --dockerfile {path}"
-    return found
+    def all(self) -> Iterator[tuple[str, Callable[[], None]]]:
+        """Return the name of each target, and what looks at it."""
+        targets = self._targets
+        for path in targets.version_jsons:
+            yield str(path), partial(self._version_json, path)
+        for path in targets.dockerfiles:
+            yield str(path), partial(self._dockerfile, path)
+        for path in targets.archives:
+            yield str(path), partial(self._archive, path)
+        for name in targets.images:
+            yield name, partial(self._image, name)
+        for name in targets.logs:
+            yield "stdin" if name == "-" else name, partial(self._log, name)
+        if targets.url is not None:
+            yield targets.url, partial(self._url, targets.url)
+        if targets.command:
+            yield shlex.join(targets.command), self._command
 
-
-def _log(name: str) -> Log:
-    if name == "-":
-        content = sys.stdin.buffer.read(READ_MAX + 1)
-        reproduce = ""
-    else:
-        reproduce = f"sed -n {{}}p {name}"
+    def _version_json(self, path: Path) -> None:
         try:
-            with Path(name).open("rb") as file:
-                content = file.read(READ_MAX + 1)
+            with path.open("rb") as file:
+                content = file.read(MAX_BODY + 1)
         except OSError as error:
-            raise CouldNotRunError(f"{name} can't be read: {error.strerror}") from None
-    lines = content.split(b"\n")
-    if len(content) > READ_MAX:
-        lines.pop()
-    return Log("stdin" if name == "-" else name, "file", lines, reproduce)
+            raise CouldNotRunError(f"{path} can't be read: {error.strerror}") from None
+        shown = f"cat {shlex.quote(str(path))}"
+        self.seen.versions.append(VersionFile(str(path), content, shown, str(path)))
 
+    def _dockerfile(self, path: Path) -> None:
+        found = dockerfile.read(path, self._targets.build_args, self._targets.target)
+        unknown = sorted(found.ignored - set(RULES))
+        if unknown:
+            raise CouldNotRunError(f"{path} ignores {', '.join(unknown)}: there is no such rule")
+        found.reproduce = f"dockerflow verify --dockerfile {shlex.quote(str(path))}"
+        self.seen.dockerfiles.append(found)
 
-async def _url(url: str, targets: Targets, seen: Evidence, say: Callable[[str], None]) -> None:
-    prober = Prober(url, timeout=targets.timeout, limit=targets.limit)
-    try:
-        end = time.monotonic() + (targets.wait or 0)
+    def _archive(self, path: Path) -> None:
+        self.seen.images.append(image.read_archive(path, self._targets.limit))
+
+    def _image(self, name: str) -> None:
+        self.seen.images.append(image.read_engine(name, self._targets.limit))
+
+    def _log(self, name: str) -> None:
+        where, reproduce = "stdin", ""
+        try:
+            if name == "-":
+                content = sys.stdin.buffer.read(READ_MAX + 1)
+            else:
+                where, reproduce = name, f"sed -n {{}}p {_braces(shlex.quote(name))}"
+                with Path(name).open("rb") as file:
+                    content = file.read(READ_MAX + 1)
+        except OSError as error:
+            raise CouldNotRunError(f"{where} can't be read: {error.strerror}") from None
+        lines = content.split(b"\n")
+        if len(content) > READ_MAX:
+            lines.pop()
+        self.seen.logs.append(Log(where, "file", lines, reproduce))
+
+    def _prober(self, base: str) -> Prober:
+        left = max(self._end - time.monotonic(), 1)
+        return Prober(base, timeout=self._targets.timeout, limit=left)
+
+    def _url(self, url: str) -> None:
+        self._end = time.monotonic() + (self._targets.wait or 0) + self._targets.limit
+        asyncio.run(self._ask_url(url))
+
+    async def _ask_url(self, url: str) -> None:
+        async with self._prober(url) as prober:
+            await self._until_it_answers(prober)
+            self._say(f"{url}: asking")
+            service = Service(prober.base)
+            await look_at(prober, service, self._targets.static)
+        self.seen.services.append(service)
+
+    async def _until_it_answers(self, prober: Prober) -> None:
+        end = time.monotonic() + (self._targets.wait or 0)
         while True:
             left = end - time.monotonic()
-            timeout = targets.timeout if left <= 0 else min(targets.timeout, max(left, 1))
-            first = await prober.ask("GET", LBHEARTBEAT, timeout=timeout)
-            unreachable = first.status is None and "nothing could be reached" in first.error
-            ready = first.status == httpx.codes.OK
-            if ready or time.monotonic() >= end:
-                break
-            say(f"{url}: waiting for it")
+            first = await prober.ask("GET", LBHEARTBEAT, at_most=max(left, 1.0))
+            if first.status == 200:  # noqa: PLR2004
+                return
+            if time.monotonic() >= end:
+                if first.unreachable:
+                    raise CouldNotRunError(f"{prober.base}: {first.error}")
+                return
+            self._say(f"{prober.base}: waiting for it ({first.said})")
             await asyncio.sleep(0.2)
-        if unreachable:
-            raise CouldNotRunError(f"{url}: {first.error}")
-        service = Service(prober.base)
-        say(f"{url}: asking")
-        await look_at(prober, service, targets.static)
-        seen.services.append(service)
-    finally:
-        await prober.close()
+
+    def _command(self) -> None:
+        targets, seen = self._targets, self.seen
+        self._end = time.monotonic() + targets.limit
+        if not seen.versions:
+            here = (Path("/app/version.json"), Path("version.json"))
+            for path in [path for path in here if path.is_file()][:1]:
+                self._version_json(path)
+        with started(targets.command, targets.environ) as process:
+            run = Run(process.where, process.start, process.port, grace=targets.grace)
+            host = self._until_it_listens(process, run)
+            if host is not None:
+                service = Service(process.where, start=run.start)
+                asyncio.run(self._ask_command(host, service))
+                seen.services.append(service)
+            run.processes = process.processes()
+            run.log_files = process.log_files()
+            if process.exit_code is not None:
+                raise CouldNotRunError(
+                    f"{process.where} exited with {process.exit_code} while it was being looked "
+                    f"at: {process.last_words()}"
+                )
+            self._say(f"{process.where}: waiting for it to end after SIGTERM")
+            if host is not None and targets.slow:
+                asyncio.run(_ask_and_end(process, run, host, targets.slow))
+            else:
+                _end(process, run)
+        start = _braces(process.start)
+        run.stdout = process.stdout.log(f"stdout of {process.where}", "stdout", start)
+        run.stderr = process.stderr.log(f"stderr of {process.where}", "stderr", start)
+        seen.runs.append(run)
+        for name, value in targets.breaks:
+            self._break(name, value)
+
+    async def _ask_command(self, host: str, service: Service) -> None:
+        self._say(f"{service.where}: asking")
+        async with self._prober(f"http://{host}") as prober:
+            await look_at(prober, service, self._targets.static)
+
+    def _until_it_listens(self, process: Process, run: Run) -> str | None:
+        """Return where it can be reached, as host:port; None when it listens nowhere."""
+        wait = self._targets.wait
+        end = time.monotonic() + (DEFAULT_WAIT if wait is None else wait)
+        self._say(f"{process.where}: waiting for it to listen on port {process.port}")
+        elsewhere_since: float | None = None
+        while True:
+            if process.exit_code is not None:
+                raise CouldNotRunError(
+                    f"{process.where} exited with {process.exit_code} before it listened: "
+                    f"{process.last_words()}"
+                )
+            for host in ("127.0.0.1", "::1"):
+                if _connects(host, process.port):
+                    run.listens = True
+                    return f"[{host}]:{process.port}" if ":" in host else f"{host}:{process.port}"
+            ports = process.listening()
+            now = time.monotonic()
+            elsewhere_since = (elsewhere_since or now) if ports else None
+            settled = elsewhere_since is not None and now - elsewhere_since > SETTLE
+            if now >= end or settled:
+                run.elsewhere = sorted(ports)
+                # The other rules are tried on the port that it took instead.
+                return next((f"{host}:{port}" for port, host in ports.items()), None)
+            time.sleep(POLL)
+
+    def _break(self, name: str, value: str) -> None:
+        """Start the command once more with a variable that breaks a backing service."""
+        environ = {**self._targets.environ, name: value}
+        with started(self._targets.command, environ) as process:
+            service = Service(process.where, start=process.start, broken_by=f"{name}={value}")
+            self.seen.broken.append(service)
+            run = Run(process.where, process.start, process.port)
+            try:
+                host = self._until_it_listens(process, run)
+            except CouldNotRunError:
+                service.exited = process.exit_code
+                return
+            if host is not None:
+                asyncio.run(self._ask_broken(host, service))
+
+    async def _ask_broken(self, host: str, service: Service) -> None:
+        self._say(f"{service.where}: asking with {service.broken_by}")
+        async with self._prober(f"http://{host}") as prober:
+            for path in (HEARTBEAT, LBHEARTBEAT):
+                service.answers["GET", path] = await prober.ask("GET", path)
 
 
-def _command(targets: Targets, seen: Evidence, say: Callable[[str], None]) -> None:
-    end = time.monotonic() + targets.limit
-    if not seen.versions:
-        for path in (Path("/app/version.json"), Path("version.json")):
-            if path.is_file():
-                seen.versions.append(_version_file(path))
-                break
-    with started(targets.command, targets.environ) as process:
-        run = Run(process.where, process.start, process.port, grace=targets.grace)
-        host = _wait_until_it_listens(process, run, targets, say)
-        if host is not None:
-            asyncio.run(_ask(process, run, host, targets, seen, say, end))
-        run.processes = process.processes()
-        run.log_files = process.log_files()
-        if process.exit_code is not None:
-            raise CouldNotRunError(
-                f"{process.where} exited with {process.exit_code} while it was being looked at: "
-                f"{process.last_words()}"
-            )
-        say(f"{process.where}: waiting for it to end after SIGTERM")
-        if host is not None and targets.slow:
-            asyncio.run(_ask_and_end(process, run, host, targets, targets.slow))
-        else:
-            _end(process, run)
-    run.stdout = process.stdout.log(f"stdout of {process.where}", "stdout", process.start)
-    run.stderr = process.stderr.log(f"stderr of {process.where}", "stderr", process.start)
-    for log in (run.stdout, run.stderr):
-        log.reproduce = log.reproduce.replace("{", "{{").replace("}", "}}")
-    seen.runs.append(run)
-    for name, value in targets.breaks:
-        _break(name, value, targets, seen, say, end)
-
-
-def _wait_until_it_listens(
-    process: Process, run: Run, targets: Targets, say: Callable[[str], None]
-) -> str | None:
-    """Return where it can be reached, as host:port; None when it listens nowhere."""
-    wait = 20.0 if targets.wait is None else targets.wait
-    end = time.monotonic() + wait
-    say(f"{process.where}: waiting for it to listen on port {process.port}")
-    elsewhere_since: float | None = None
-    while True:
-        code = process.exit_code
-        if code is not None:
-            raise CouldNotRunError(
-                f"{process.where} exited with {code} before it listened: {process.last_words()}"
-            )
-        for host in ("127.0.0.1", "::1"):
-            if _connects(host, process.port):
-                run.listens = True
-                return f"[{host}]:{process.port}" if ":" in host else f"{host}:{process.port}"
-        ports = process.listening()
-        now = time.monotonic()
-        elsewhere_since = (elsewhere_since or now) if ports else None
-        settled = elsewhere_since is not None and now - elsewhere_since > SETTLE
-        if now >= end or settled:
-            run.elsewhere = sorted(ports)
-            # Where it is plain which port it took instead, the other rules are tried there.
-            return next((f"{host}:{port}" for port, host in ports.items()), None)
-        time.sleep(POLL)
+def _braces(text: str) -> str:
+    """Return a text that str.format leaves as it is."""
+    return text.replace("{", "{{").replace("}", "}}")
 
 
 def _connects(host: str, port: int) -> bool:
@@ -234,27 +283,6 @@ def _connects(host: str, port: int) -> bool:
         return False
 
 
-async def _ask(
-    process: Process,
-    run: Run,
-    host: str,
-    targets: Targets,
-    seen: Evidence,
-    say: Callable[[str], None],
-    end: float,
-) -> None:
-    say(f"{process.where}: asking")
-    prober = Prober(
-        f"http://{host}", timeout=targets.timeout, limit=max(end - time.monotonic(), 1)
-    )
-    service = Service(process.where, start=run.start)
-    try:
-        await look_at(prober, service, targets.static)
-    finally:
-        await prober.close()
-    seen.services.append(service)
-
-
 def _end(process: Process, run: Run) -> None:
     run.asked_to_end = True
     sent = time.monotonic()
@@ -263,53 +291,13 @@ def _end(process: Process, run: Run) -> None:
         run.terminated = time.monotonic() - sent
 
 
-async def _ask_and_end(
-    process: Process, run: Run, host: str, targets: Targets, path: str
-) -> None:
+async def _ask_and_end(process: Process, run: Run, host: str, path: str) -> None:
     """Send SIGTERM while a request is being answered."""
-    prober = Prober(f"http://{host}", timeout=run.grace + IN_FLIGHT, limit=run.grace + IN_FLIGHT + 1)
-    try:
+    most = run.grace + 2 * IN_FLIGHT
+    async with Prober(f"http://{host}", timeout=most, limit=most) as prober:
         request = asyncio.ensure_future(prober.ask("GET", "/" + path.lstrip("/")))
         done, _ = await asyncio.wait({request}, timeout=IN_FLIGHT)
         await asyncio.to_thread(_end, process, run)
         answer = await request
-        if not done:  # else there was nothing in flight to lose
-            run.in_flight = answer
-    finally:
-        await prober.close()
-
-
-def _break(
-    name: str,
-    value: str,
-    targets: Targets,
-    seen: Evidence,
-    say: Callable[[str], None],
-    end: float,
-) -> None:
-    """Start the command once more with a variable that breaks a backing service."""
-    environ = {**targets.environ, name: value}
-    with started(targets.command, environ) as process:
-        service = Service(process.where, start=process.start, broken_by=f"{name}={value}")
-        seen.broken.append(service)
-        run = Run(process.where, process.start, process.port)
-        try:
-            host = _wait_until_it_listens(process, run, targets, say)
-        except CouldNotRunError:
-            service.exited = process.exit_code
-            return
-        if host is None:
-            return
-        say(f"{process.where}: asking with {service.broken_by}")
-        asyncio.run(_ask_broken(service, host, targets, max(end - time.monotonic(), 1)))
-
-
-async def _ask_broken(service: Service, host: str, targets: Targets, limit: float) -> None:
-    prober = Prober(f"http://{host}", timeout=targets.timeout, limit=limit)
-    try:
-        for path in (HEARTBEAT, LBHEARTBEAT):
-            service.answers["GET", path] = await prober.ask("GET", path)
-    finally:
-        await prober.close()
-
-
+    if not done:  # else there was nothing in flight to lose
+        run.in_flight = answer

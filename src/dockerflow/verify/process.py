@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import IO, Final
 
@@ -80,7 +80,7 @@ class Process:
         self._before = {child.pid for child in psutil.Process().children(recursive=True)}
         try:
             # A group of its own, so that no signal meant for it or for us reaches the other.
-            self._popen = subprocess.Popen(
+            self._popen = subprocess.Popen(  # noqa: S603 - starting it is what is asked for
                 list(command),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -183,7 +183,7 @@ class Process:
 
 
 @contextmanager
-def started(command: Sequence[str], environ: Mapping[str, str]) -> Iterator[Process]:
+def started(command: Sequence[str], environ: Mapping[str, str]) -> Generator[Process]:
     """Start a command for a while; afterwards nothing of it runs any more."""
     with _adopting():
         process = Process(command, environ)
@@ -194,7 +194,7 @@ def started(command: Sequence[str], environ: Mapping[str, str]) -> Iterator[Proc
 
 
 @contextmanager
-def _adopting() -> Iterator[None]:
+def _adopting() -> Generator[None]:
     """Make processes whose parent ends ours, so that a daemon can't get away (Linux only)."""
     if sys.platform != "linux":
         yield

@@ -55,9 +55,7 @@ class Report:
 def judge(seen: Evidence, selected: Collection[str] | None = None) -> list[Verdict]:
     """Return what each selected rule comes to; by default all."""
     return [
-        _verdict(rule, seen)
-        for rule in RULES.values()
-        if selected is None or rule.id in selected
+        _verdict(rule, seen) for rule in RULES.values() if selected is None or rule.id in selected
     ]
 
 

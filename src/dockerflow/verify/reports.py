@@ -155,13 +155,16 @@ def junit(report: Report) -> str:
         inside = ""
         if report.fails(verdict):
             message = quoteattr(_one_line("; ".join(f.message for f in verdict.findings)))
-            inside = f'<failure message={message} type="{rule.level}">{escape(_details(verdict))}</failure>'
+            details = escape(_details(verdict))
+            inside = f'<failure message={message} type="{rule.level}">{details}</failure>'
         elif verdict.status in ("not checked", "ignored"):
             inside = "<skipped/>"
         elif verdict.status == "failed":
             noted.append(f"{rule.id} {rule.level}: {rule.title}\n{_details(verdict)}")
         name = quoteattr(f"{rule.id} {rule.title}")
-        cases.append(f'<testcase name={name} classname="dockerflow.verify" time="0">{inside}</testcase>')
+        cases.append(
+            f'<testcase name={name} classname="dockerflow.verify" time="0">{inside}</testcase>'
+        )
     for reason in report.could_not_run:
         message = quoteattr(_one_line(reason))
         cases.append(
@@ -268,7 +271,9 @@ def tap(report: Report) -> str:
         elif verdict.status in ("not checked", "ignored"):
             directive = f" # SKIP {verdict.status}"
         title = _one_line(verdict.rule.title).replace("#", "")
-        lines.append(f"{'not ok' if failed else 'ok'} {number} - {verdict.rule.id} {title}{directive}")
+        lines.append(
+            f"{'not ok' if failed else 'ok'} {number} - {verdict.rule.id} {title}{directive}"
+        )
         if failed:
             # JSON's strings are YAML's, too.
             lines += ["  ---", f"  message: {json.dumps(_details(verdict))}", "  ..."]

@@ -13,7 +13,7 @@ import shlex
 from collections.abc import Callable, Iterator
 from typing import Any, Final, Literal, NamedTuple, cast
 
-from dockerflow.verify import mozlog
+from dockerflow.verify import mozlog, users
 from dockerflow.verify.evidence import (
     ENDPOINTS,
     HEARTBEAT,
@@ -41,6 +41,9 @@ _VERSION_OBJECT: Final = f"{REPOSITORY}/blob/main/docs/version_object.md"
 _MOZLOG: Final = "https://wiki.mozilla.org/Firefox/Services/Logging"
 _HTTP: Final = "https://www.rfc-editor.org/rfc/rfc9110"
 _STOP: Final = "https://docs.docker.com/reference/cli/docker/container/stop/"
+_STOP_SENTENCE: Final = (
+    "The main process inside the container will receive SIGTERM, and after a grace period, SIGKILL."
+)
 
 KEYS: Final = ("source", "version", "commit", "build")
 ID: Final = "10001"
@@ -84,7 +87,7 @@ class Rule(NamedTuple):
 RULES: Final[dict[str, Rule]] = {}
 
 
-def _rule(
+def _rule(  # noqa: PLR0913 - a rule has that many parts
     id_: str, title: str, level: Level, sentence: str, source: str, *, looks_at: str, fix: str
 ) -> Callable[[Callable[[Evidence], Verdicts]], Callable[[Evidence], Verdicts]]:
     def add(judge: Callable[[Evidence], Verdicts]) -> Callable[[Evidence], Verdicts]:
@@ -168,7 +171,7 @@ def _port(seen: Evidence) -> Verdicts:
         yield Finding(f"it got PORT={run.port}, but {found}", run.where, run.start)
     for dockerfile in seen.dockerfiles:
         start = [i for i in _start(dockerfile.instructions).values() if i is not None]
-        words = " ".join(" ".join(_words(instruction.value)) for instruction in start)
+        words = " ".join(" ".join(users.words(instruction.value)) for instruction in start)
         match = _literal_port.search(words)
         if "PORT" in words:
             yield None
@@ -264,7 +267,10 @@ def _version_values(seen: Evidence) -> Verdicts:
         bad = [
             key
             for key, is_good in (
-                ("source", re.compile(r"(?:https?|ssh|git)://.+|\S+@\S+:\S+|[\w.-]+\.\w+/.+").match),
+                (
+                    "source",
+                    re.compile(r"(?:https?|ssh|git)://.+|\S+@\S+:\S+|[\w.-]+\.\w+/.+").match,
+                ),
                 ("commit", re.compile(r"[0-9a-fA-F]{7,64}\Z").match),
                 ("build", re.compile(r"https?://.+").match),
             )
@@ -293,8 +299,10 @@ def _version_endpoint(seen: Evidence) -> Verdicts:
             is_object = isinstance(answer.json(), dict)
         except ValueError:
             is_object = False
-        yield None if is_object else _about(
-            service, answer, f"GET {VERSION}: the answer is no JSON object"
+        yield (
+            None
+            if is_object
+            else _about(service, answer, f"GET {VERSION}: the answer is no JSON object")
         )
 
 
@@ -325,12 +333,16 @@ def _version_same(seen: Evidence) -> Verdicts:
             if isinstance(content, dict):
                 keys = set(cast("dict[str, Any]", content)) | set(cast("dict[str, Any]", served))
                 differ = sorted(k for k in keys if content.get(k) != served.get(k))
-                yield _about(
-                    service,
-                    answer,
-                    f"GET {VERSION} is not what {file.where} says; "
-                    f"{printable(', '.join(differ))} differ",
-                ) if differ else None
+                yield (
+                    _about(
+                        service,
+                        answer,
+                        f"GET {VERSION} is not what {file.where} says; "
+                        f"{printable(', '.join(differ))} differ",
+                    )
+                    if differ
+                    else None
+                )
 
 
 @_rule(
@@ -345,8 +357,10 @@ def _version_same(seen: Evidence) -> Verdicts:
 def _heartbeat(seen: Evidence) -> Verdicts:
     for service, answer in _answers(seen, HEARTBEAT):
         fine = _is_200(answer) or _is_5xx(answer)
-        yield None if fine else _about(
-            service, answer, f"GET {HEARTBEAT}: {answer.said}, not HTTP 200 or 5xx"
+        yield (
+            None
+            if fine
+            else _about(service, answer, f"GET {HEARTBEAT}: {answer.said}, not HTTP 200 or 5xx")
         )
 
 
@@ -364,7 +378,9 @@ def _heartbeat_services(seen: Evidence) -> Verdicts:
     for service in seen.broken:
         answer = service.get(HEARTBEAT)
         if service.exited is not None:
-            message = f"with {service.broken_by} the app exits ({service.exited}) instead of saying so"
+            message = (
+                f"with {service.broken_by} the app exits ({service.exited}) instead of saying so"
+            )
             yield Finding(message, service.where, service.start)
         elif answer is not None:
             message = f"GET {HEARTBEAT} with {service.broken_by}: {answer.said}, not HTTP 5xx"
@@ -378,7 +394,8 @@ def _heartbeat_services(seen: Evidence) -> Verdicts:
     "Respond to `/__lbheartbeat__` with an HTTP 200.",
     _APP,
     looks_at="a running app",
-    fix="Answer GET /__lbheartbeat__ with HTTP 200 at once, before redirects, host checks and logins.",
+    fix="Answer GET /__lbheartbeat__ with HTTP 200 at once, before redirects, host checks and "
+    "logins.",
 )
 def _lbheartbeat(seen: Evidence) -> Verdicts:
     for service, answer in _answers(seen, LBHEARTBEAT):
@@ -398,7 +415,9 @@ def _lbheartbeat(seen: Evidence) -> Verdicts:
 def _lbheartbeat_alone(seen: Evidence) -> Verdicts:
     unwell = [s for s in seen.services if (a := s.get(HEARTBEAT)) is not None and _is_5xx(a)]
     for service in [*seen.broken, *unwell]:
-        because = f" with {service.broken_by}" if service.broken_by else " while the heartbeat is 5xx"
+        because = (
+            f" with {service.broken_by}" if service.broken_by else " while the heartbeat is 5xx"
+        )
         answer = service.get(LBHEARTBEAT)
         if service.exited is not None:
             yield Finding(f"the app exits{because}", service.where, service.start)
@@ -505,10 +524,11 @@ def _static(seen: Evidence) -> Verdicts:
     "DF116",
     "Ends on SIGTERM",
     "error",
-    "The main process inside the container will receive SIGTERM, and after a grace period, SIGKILL.",
+    _STOP_SENTENCE,
     _STOP,
     looks_at="a command, which has --grace seconds to end",
-    fix="Handle SIGTERM; start the app with exec, so that no shell stands between it and the signal.",
+    fix="Handle SIGTERM; start the app with exec, so that no shell stands between it and the "
+    "signal.",
 )
 def _sigterm(seen: Evidence) -> Verdicts:
     for run in seen.runs:
@@ -521,7 +541,7 @@ def _sigterm(seen: Evidence) -> Verdicts:
     "DF117",
     "Finishes requests on SIGTERM",
     "error",
-    "The main process inside the container will receive SIGTERM, and after a grace period, SIGKILL.",
+    _STOP_SENTENCE,
     _STOP,
     looks_at="a command: a request for what --slow names is being answered when SIGTERM comes",
     fix="On SIGTERM stop taking connections, finish the open requests, then end.",
@@ -549,21 +569,6 @@ def _of(image: Image, message: str, command: str) -> Finding:
     return Finding(message, image.where, f"{tool} {shlex.quote(command)}" if tool else "")
 
 
-def _words(value: str) -> list[str]:
-    """Return the words of an instruction, in either of its forms."""
-    if value.startswith("["):
-        try:
-            parts = json.loads(value)
-        except ValueError:
-            parts = None
-        if isinstance(parts, list):
-            return [str(part) for part in cast("list[object]", parts)]
-    try:
-        return shlex.split(value)
-    except ValueError:
-        return value.split()
-
-
 @_rule(
     "DF201",
     "Sources are in /app",
@@ -589,14 +594,14 @@ def _copies(dockerfile: Dockerfile) -> bool:
         if instruction.name == "WORKDIR":
             folder = posixpath.normpath(posixpath.join(folder, instruction.value))
         elif instruction.name in ("COPY", "ADD"):
-            words = _words(re.sub(r"^(?:--\S+\s+)+", "", instruction.value))
+            words = users.words(re.sub(r"^(?:--\S+\s+)+", "", instruction.value))
             sources = [posixpath.basename(word) for word in words[:-1]]
             if words and _is_app(folder, words[-1]) and sources != ["version.json"]:
                 return True
         elif instruction.name == "RUN" and any(
             words[0] in ("cp", "mv", "git", "tar", "unzip", "rsync")
             and any(_is_app(folder, word) for word in words[1:] if word.startswith(("/app", ".")))
-            for words in _commands(instruction)
+            for words in users.commands(instruction)
         ):
             return True
     return False
@@ -605,118 +610,6 @@ def _copies(dockerfile: Dockerfile) -> bool:
 def _is_app(folder: str, path: str) -> bool:
     full = posixpath.normpath(posixpath.join(folder, path))
     return full == "/app" or full.startswith("/app/")
-
-
-def _commands(instruction: Instruction) -> Iterator[list[str]]:
-    """Return the words of each command that a RUN runs, with its variables filled in."""
-    text = re.sub(r"^(?:--\S+\s+)+", "", instruction.value)
-    if text.startswith("["):
-        words = _words(text)
-        text = words[2] if words[1:2] == ["-c"] else shlex.join(words)
-    text = re.sub(
-        r"\$\{(\w+)(?::?-([^}]*))?\}|\$(\w+)",
-        lambda m: instruction.variables.get(m[1] or m[3], m[2] or m[0]),
-        f"{text}\n{instruction.body}",
-    )
-    for part in re.split(r"&&|\|\||[;|\n]|(?<!&)&(?!&)", text):
-        try:
-            words = shlex.split(part, comments=True)
-        except ValueError:
-            words = part.split()
-        while words and (words[0] in ("sudo", "exec", "{", "(", "then", "!") or "=" in words[0]):
-            words = words[1:]
-        if words:
-            yield [words[0].rpartition("/")[2], *words[1:]]
-
-
-class _Ids(NamedTuple):
-    """What a Dockerfile makes: the user's ids and its group, and the group's id."""
-
-    group: str | None
-    user: str | None
-    primary: str | None
-    user_at: Instruction | None
-    group_at: Instruction | None
-
-
-_WITH_VALUE: Final = re.compile(
-    r"^(?:-[A-Za-z]*[ugGdsckbefpKZhS]|--(?:uid|gid|groups?|ingroup|home(?:-dir)?|shell|comment|gecos|"
-    r"firstuid|lastuid|base-dir|password|skel|expiredate|inactive|key|conf))$"
-)
-
-
-def _options(words: list[str], command: str) -> tuple[dict[str, str], list[str]]:
-    """Split the arguments of useradd and its like into options and names."""
-    flags = {
-        "useradd": "rmMUNlos", "groupadd": "rfo", "adduser": "DSHq", "addgroup": "Sq",
-    }[command].replace("s", "")  # fmt: skip
-    options: dict[str, str] = {}
-    names: list[str] = []
-    rest = iter(words)
-    for word in rest:
-        name, has, value = word.partition("=")
-        if not word.startswith("-"):
-            names.append(word)
-        elif word.startswith("--"):
-            if not has and command in ("useradd", "groupadd") and name == "--group":
-                value = next(rest, "")
-            elif not has and name != "--group" and _WITH_VALUE.match(name):
-                value = next(rest, "")
-            options[name.lstrip("-")] = value
-        else:
-            letters = word[1:]
-            while letters:
-                letter, letters = letters[0], letters[1:]
-                if letter in flags:
-                    options[letter] = ""
-                else:
-                    options[letter] = letters or next(rest, "")
-                    letters = ""
-    return options, names
-
-
-def _ids(dockerfile: Dockerfile) -> _Ids:
-    found = _Ids(None, None, None, None, None)
-    for instruction in dockerfile.users:
-        if instruction.name != "RUN":
-            continue
-        text = f"{instruction.value}\n{instruction.body}"
-        if match := re.search(r"\bapp:[^:\s]*:(\d+):(\d+):", text):
-            found = found._replace(user=match[1], primary=match[2], user_at=instruction)
-        if match := re.search(r"\bapp:[^:\s]*:(\d+):(?![\d])", text):
-            found = found._replace(group=match[1], group_at=instruction)
-        for command, *words in _commands(instruction):
-            if command in ("groupadd", "addgroup"):
-                options, names = _options(words, command)
-                if names == ["app"]:
-                    given = options.get("gid") or options.get("g") or "a free GID"
-                    found = found._replace(group=given, group_at=instruction)
-            elif command in ("useradd", "adduser"):
-                options, names = _options(words, command)
-                if names[:1] != ["app"] and names[-1:] != ["app"]:
-                    continue
-                uid = options.get("uid") or options.get("u") or "a free UID"
-                group = _group_of(command, options, names)
-                found = found._replace(user=uid, user_at=instruction, primary=group or uid)
-                # Without a group of its own name, each of these makes one with the user's id.
-                if group is None and found.group is None and "N" not in options:
-                    found = found._replace(group=uid, group_at=instruction, primary="app")
-            elif command == "usermod" and words[-1:] == ["app"]:
-                options, _ = _options([w for w in words if w != "-a"], "useradd")
-                if options.get("uid") or options.get("u"):
-                    found = found._replace(user=options.get("uid") or options["u"])
-    return found
-
-
-def _group_of(command: str, options: dict[str, str], names: list[str]) -> str | None:
-    """Return the groups that useradd or adduser is told to use."""
-    keys = ("gid", "g", "groups", "G") if command == "useradd" else ("ingroup", "G", "gid")
-    groups = [part for key in keys for part in options.get(key, "").split(",") if part]
-    if command == "adduser" and len(names) > 1:
-        groups.append(names[-1])
-    if not groups:
-        return None
-    return next((group for group in groups if group in ("app", ID)), groups[0])
 
 
 @_rule(
@@ -730,7 +623,7 @@ def _group_of(command: str, options: dict[str, str], names: list[str]) -> str | 
 )
 def _group(seen: Evidence) -> Verdicts:
     for dockerfile in seen.dockerfiles:
-        ids = _ids(dockerfile)
+        ids = users.made_by(dockerfile.users)
         if ids.group is None:
             yield _in(dockerfile, "it creates no group app")
         else:
@@ -766,7 +659,7 @@ def _rows(text: str, least: int) -> Iterator[list[str]]:
 )
 def _user(seen: Evidence) -> Verdicts:
     for dockerfile in seen.dockerfiles:
-        ids = _ids(dockerfile)
+        ids = users.made_by(dockerfile.users)
         if ids.user is None:
             yield _in(dockerfile, "it creates no user app")
         elif ids.user != ID:
@@ -800,7 +693,7 @@ def _start(instructions: list[Instruction]) -> dict[str, Instruction | None]:
         cmd = found["CMD"]
         if instruction.name == "ENTRYPOINT" and cmd and cmd.stage != instruction.stage:
             found["CMD"] = None  # as a build does with what comes from the stage below
-        found[instruction.name] = instruction if _words(instruction.value) else None
+        found[instruction.name] = instruction if users.words(instruction.value) else None
     return found
 
 
@@ -873,7 +766,9 @@ def _one_process(seen: Evidence) -> Verdicts:
 
 def _at(log: Log, number: int, message: str) -> Finding:
     file = log.where if log.stream == "file" else ""
-    return Finding(f"line {number}: {message}", log.where, log.reproduce.format(number), file, number)
+    return Finding(
+        f"line {number}: {message}", log.where, log.reproduce.format(number), file, number
+    )
 
 
 @_rule(
@@ -957,8 +852,8 @@ _installs = re.compile(
     "Containers should be optimized for production use.",
     _OPTIONAL,
     looks_at="a Dockerfile",
-    fix="Copy what names the dependencies and install them before `COPY . .`; end `apt-get install` "
-    "with `&& rm -rf /var/lib/apt/lists/*`.",
+    fix="Copy what names the dependencies and install them before `COPY . .`; end "
+    "`apt-get install` with `&& rm -rf /var/lib/apt/lists/*`.",
 )
 def _production(seen: Evidence) -> Verdicts:
     for dockerfile in seen.dockerfiles:
@@ -966,7 +861,7 @@ def _production(seen: Evidence) -> Verdicts:
         whole: Instruction | None = None
         for instruction in dockerfile.instructions:
             if instruction.name in ("COPY", "ADD") and "--from=" not in instruction.value:
-                words = _words(re.sub(r"^(?:--\S+\s+)+", "", instruction.value))
+                words = users.words(re.sub(r"^(?:--\S+\s+)+", "", instruction.value))
                 if any(word in (".", "./", "/") for word in words[:-1]):
                     whole = instruction
             if instruction.name != "RUN":
@@ -981,7 +876,9 @@ def _production(seen: Evidence) -> Verdicts:
             if apt and "/var/lib/apt" not in text:
                 message = f"`{apt[0]}` leaves its package lists in the image"
                 found.append(_in(dockerfile, message, instruction))
-        yield from found or [None]
+        yield from found
+        if not found:
+            yield None
 
 
 def _installs_itself(text: str) -> bool:
@@ -1018,5 +915,7 @@ def _port_8000(seen: Evidence) -> Verdicts:
         exposed = [str(port).partition("/")[0] for port in image.config.get("ExposedPorts") or ()]
         environ = [str(pair).partition("=") for pair in image.config.get("Env") or ()]
         ports = [value for name, _, value in environ if name == "PORT"] or exposed
-        message = f"it is for port {printable(', '.join(ports), 40) or 'none that it names'}, not 8000"
+        message = (
+            f"it is for port {printable(', '.join(ports), 40) or 'none that it names'}, not 8000"
+        )
         yield None if PORT in ports else Finding(message, image.where)
