@@ -36,19 +36,22 @@ PUBLIC = {
     "dockerflow.checks": HEAVY,
     "dockerflow.config": HEAVY,
     "dockerflow.version": HEAVY,
+    "dockerflow.cli": [*HEAVY, "click", "http"],
     "dockerflow.logging": [name for name in HEAVY if name != "orjson"],
 }
 
 # From the bottom up. A module imports from the rows above its own, and from its own row.
 LAYERS = (
-    ("_http", "config", "version", "health", "_request_id"),
+    ("_http", "config", "version", "health", "_request_id", "_log_text"),
+    ("_version_write",),
     ("checks", "logging"),
     ("_endpoints", "_summary"),
     ("_core",),
     ("asgi", "wsgi"),
     ("django", "fastapi", "flask", "sanic"),
     ("testing", "verify"),
-    ("cli",),
+    ("_cli", "cli"),
+    ("__main__",),
 )
 
 

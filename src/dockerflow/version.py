@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 from pathlib import Path
 from typing import Any, Final, NoReturn, cast
 
@@ -12,6 +13,9 @@ logger = logging.getLogger("dockerflow")
 
 MAX_BYTES: Final = 1 << 20
 """The largest version.json that is served, in bytes: real ones have a few hundred."""
+
+# Where the Dockerflow specification has the file.
+_IN_APP: Final = Path("/app/version.json")
 
 
 class VersionError(ValueError):
@@ -25,9 +29,46 @@ def get_version(root: str | os.PathLike[str]) -> dict[str, Any] | None:
     :returns: the object in the file, or ``None`` when there is no file.
     :raises VersionError: when the file can't be read, is over 1 MiB, or isn't a JSON object.
     """
-    path = _resolve(Path(root))
+    path = resolve(Path(root))
     body = _load(path)
     return None if body is None else _parse(body, path)
+
+
+def release(root: Path | str | None = None) -> str | None:
+    """Return a name for what is deployed, for an error tracker such as Sentry.
+
+    It is the version, or the commit where the version tells one build from another as little as
+    the name of a branch does: ``main`` or ``latest``, without any digit. Characters that Sentry
+    refuses are replaced by ``-``, and what is over its 200 characters is cut off.
+
+    :param root: the folder that has version.json, or the file itself; by default the file that
+        the app serves, see ``Config.version_path``.
+    :returns: the name, or ``None`` when there is no file, or neither a version nor a commit in
+        it. A broken file is logged as an error, and gives ``None`` too.
+    :raises ConfigError: when ``root`` isn't given and a setting in the environment is wrong.
+
+    .. versionadded:: 0.1.0
+    """
+    if root is None:
+        from dockerflow.config import Config  # noqa: PLC0415 - not needed to serve the file
+
+        root = Config().version_path
+    try:
+        content = get_version(resolve(root)) or {}
+    except VersionError as error:
+        logger.error("%s", error)  # noqa: TRY400 - the one line says it all
+        return None
+    version, commit = (_release_name(content.get(key)) for key in ("version", "commit"))
+    return version if any(map(str.isdigit, version)) else commit or version or None
+
+
+# https://docs.sentry.io/platforms/python/configuration/releases/
+_not_in_release = re.compile(r"[\s/\\\x00-\x1f\x7f\ud800-\udfff]+").sub
+
+
+def _release_name(value: object) -> str:
+    name = _not_in_release("-", value.strip())[:200] if isinstance(value, str) else ""
+    return "" if name in (".", "..") else name
 
 
 class VersionFile:
@@ -47,7 +88,7 @@ class VersionFile:
 
         Never raises. A broken file is logged as an error, once for each change.
         """
-        path = self._find()
+        path = resolve(self._path)
         try:
             stat = path.stat()
         except (FileNotFoundError, NotADirectoryError):
@@ -64,12 +105,6 @@ class VersionFile:
             return result
         return self._result
 
-    def _find(self) -> Path:
-        if self._path is not None:
-            return _resolve(self._path)
-        in_app = Path("/app/version.json")
-        return in_app if in_app.is_file() else Path("version.json")
-
     @staticmethod
     def _check(path: Path) -> tuple[bytes | None, str | None]:
         try:
@@ -82,7 +117,11 @@ class VersionFile:
         return body, None
 
 
-def _resolve(path: Path) -> Path:
+def resolve(path: Path | str | None) -> Path:
+    """Return the file that is meant: ``path``, the one in it, or the one in ``/app`` or here."""
+    if path is None:
+        return _IN_APP if _IN_APP.is_file() else Path("version.json")
+    path = Path(path)
     return path / "version.json" if path.is_dir() else path
 
 

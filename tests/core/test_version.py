@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import Any
 import pytest
 
 from dockerflow import version
-from dockerflow.version import VersionError, VersionFile, get_version
+from dockerflow.config import ConfigError
+from dockerflow.version import VersionError, VersionFile, get_version, release
 
 GOOD = b' {"source": "https://example.com/\xc3\xa9",\n"version": "1.0"}\n\n'
 CONTENT = {"source": "https://example.com/é", "version": "1.0"}
@@ -174,7 +176,7 @@ def test_read_again_only_when_changed(
 
 def test_default_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(VersionFile, "_find", _find_below(tmp_path / "app"))
+    monkeypatch.setattr(version, "_IN_APP", tmp_path / "app" / "version.json")
     served = VersionFile()
     assert served.read() == (None, None)
     (tmp_path / "version.json").write_bytes(GOOD)
@@ -185,13 +187,41 @@ def test_default_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert served.read() == (b'{"in": "app"}', None)
 
 
-def _find_below(app: Path) -> Any:
-    """Return the method that finds the file, with another folder for /app."""
-    real = VersionFile._find
+RELEASES = {
+    "version": ({"version": "1.2.3", "commit": "abc1234"}, "1.2.3"),
+    "no version": ({"version": "", "commit": "abc1234"}, "abc1234"),
+    "version missing": ({"commit": "abc1234"}, "abc1234"),
+    "version null": ({"version": None, "commit": "abc1234"}, "abc1234"),
+    "branch": ({"version": "main", "commit": "abc1234"}, "abc1234"),
+    "branch alone": ({"version": "main", "commit": ""}, "main"),
+    "slashes": ({"version": "release/2\\x"}, "release-2-x"),
+    "line ends": ({"version": " v1\n\t2 "}, "v1-2"),
+    "surrogate": ({"version": "v1\ud800"}, "v1-"),
+    "long": ({"version": "1" * 300}, "1" * 200),
+    "dots": ({"version": "..", "commit": "."}, None),
+    "nothing": ({}, None),
+    "numbers": ({"version": 1, "commit": []}, None),
+}
 
-    def find(self: VersionFile) -> Path:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(version, "Path", lambda text: Path(text.replace("/app", str(app))))
-            return real(self)
 
-    return find
+@pytest.mark.parametrize("kind", RELEASES)
+def test_release(file: Path, kind: str) -> None:
+    content, name = RELEASES[kind]
+    file.write_text(json.dumps(content))
+    assert release(file) == release(file.parent) == release(str(file)) == name
+
+
+def test_release_finds_the_file_that_is_served(
+    file: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("DOCKERFLOW_VERSION_PATH", str(file.parent))
+    assert release() is None
+    assert not caplog.records
+    file.write_text('{"version": "1"}')
+    assert release() == "1"
+    file.write_text("{")
+    assert release() is None
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    monkeypatch.setenv("DOCKERFLOW_CHECK_TIMEOUT", "abc")
+    with pytest.raises(ConfigError, match="DOCKERFLOW_CHECK_TIMEOUT"):
+        release()

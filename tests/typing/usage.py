@@ -10,6 +10,7 @@ from starlette.applications import Starlette
 from dockerflow import checks
 from dockerflow.asgi import DockerflowMiddleware
 from dockerflow.config import Config
+from dockerflow.version import get_version, release
 from dockerflow.wsgi import DockerflowMiddleware as WSGIMiddleware
 
 
@@ -56,3 +57,8 @@ async def script() -> int:
     assert_type(results.statuses, dict[str, str])
     assert_type(results.durations, dict[str, float])
     return results.level + registry.run().level
+
+
+assert_type(get_version("/app"), dict[str, Any] | None)
+assert_type(release(), str | None)
+assert_type(release(root="/app"), str | None)

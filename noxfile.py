@@ -1,0 +1,54 @@
+"""The matrix of versions that the library is tested with: nox -s newest-3.13, nox -s oldest.
+
+Each session makes an environment of its own with uv. README's table is checked against this.
+"""
+
+import nox
+
+nox.needs_version = ">=2024.10.9"
+nox.options.default_venv_backend = "uv"
+nox.options.sessions = ["core", "newest", "oldest"]
+nox.options.error_on_missing_interpreters = False
+
+PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
+OLDEST = PYTHONS[0]
+
+# What has to be absent where the core is shown to need nothing.
+NOT_IN_CORE = ["django", "falcon", "fastapi", "flask", "orjson", "sanic", "starlette"]
+
+
+@nox.session(python=PYTHONS)
+def newest(session: nox.Session) -> None:
+    """Run every test with the newest release of everything; warnings are errors."""
+    session.install("--upgrade", "--group", "test", ".")
+    # The package has a session of its own, with what builds it.
+    session.run("pytest", "-q", "--ignore", "tests/test_packaging.py", *session.posargs)
+
+
+@nox.session(python=OLDEST)
+def oldest(session: nox.Session) -> None:
+    """Run the tests of frameworks with the oldest releases that pyproject.toml admits."""
+    session.install("--resolution", "lowest-direct", "--group", "test", ".")
+    session.run("uv", "pip", "list", external=True)
+    # What old frameworks warn of is their own business.
+    session.run(
+        "pytest", "-q", "-W", "default",
+        "tests/compat", "tests/contract", "tests/core", "tests/integrations",
+        *session.posargs,
+    )  # fmt: skip
+
+
+@nox.session(python=OLDEST)
+def core(session: nox.Session) -> None:
+    """Run the core's tests where no framework is, in the wheel as it would be published."""
+    session.install("--require-hashes", "-r", "requirements/core-test.txt")
+    wheel = session.posargs[0] if session.posargs else "."
+    session.install("--no-deps", wheel)
+    session.run(
+        "python", "-c",
+        "import importlib.util as util, sys; "
+        "found = [name for name in sys.argv[1:] if util.find_spec(name)]; "
+        "sys.exit(f'in the way: {found}' if found else 0)",
+        *NOT_IN_CORE,
+    )  # fmt: skip
+    session.run("pytest", "-q", "tests/core")

@@ -1,0 +1,223 @@
+"""Django's databases, caches and migrations.
+
+A check runs in a thread that no request ends in, so nothing of Django's closes what it opened
+there. The checks do it themselves, and leave alone what was open before them.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import Any, cast
+from uuid import uuid4
+
+from dockerflow import health
+from dockerflow.checks.contrib._common import load, named, report
+from dockerflow.checks.contrib._redis import redis
+from dockerflow.checks.messages import CheckMessage, Error, Info, Warning  # noqa: A004 - our own
+
+Check = Callable[[], CheckMessage | None]
+
+CACHE_SECONDS = 60
+"""How long a value that a check couldn't take away again stays in the cache."""
+
+
+def django_database(alias: str = "default") -> Check:
+    """Make a check that one of Django's databases answers.
+
+    :param alias: its name in the setting ``DATABASES``.
+    :returns: the check, to be registered. It gives ``dockerflow.health.E001`` when it can't
+        connect, ``E002`` when the connection is unusable, and ``E003`` when the settings are
+        wrong or don't know the alias.
+
+    .. versionadded:: 0.1.0
+    """
+    return functools.partial(_database, alias)
+
+
+def django_migrations(alias: str = "default") -> Check:
+    """Make a check that all migrations are applied to one of Django's databases.
+
+    :param alias: its name in the setting ``DATABASES``.
+    :returns: the check, to be registered. It gives ``dockerflow.health.W001`` when some aren't,
+        and ``I001`` when that can't be found out.
+
+    .. versionadded:: 0.1.0
+    """
+    return functools.partial(_migrations, alias)
+
+
+def django_cache(alias: str = "default") -> Check:
+    """Make a check that one of Django's caches returns what was put into it.
+
+    It writes a value under a key of its own, reads it and takes it away. The check keeps one
+    cache object of its own, since Django has one per thread, and so would connect anew each time.
+
+    :param alias: its name in the setting ``CACHES``.
+    :returns: the check, to be registered. It gives ``dockerflow.health.E013`` when the settings
+        are wrong or don't know the alias, ``E014`` when the cache raises, and ``E015`` when it
+        lost the value.
+
+    .. versionadded:: 0.1.0
+    """
+    return functools.partial(_cache, alias)
+
+
+def django_redis(alias: str = "default") -> Check:
+    """Make a check that the Redis behind one of Django's caches answers, by ``django-redis``.
+
+    :param alias: the cache's name in the setting ``CACHES``.
+    :returns: the check, to be registered. It gives the ids of :func:`redis`, and
+        ``dockerflow.health.E005`` without django-redis and ``E006`` when the settings are wrong.
+
+    .. versionadded:: 0.1.0
+    """
+    return functools.partial(_redis, alias)
+
+
+@contextmanager
+def closing_django_connections() -> Generator[None]:
+    """Close the database connections that are opened within, and in this thread, only."""
+    connections = load("django.db", "django").connections
+    already_open = [wrapper for wrapper in _wrappers(connections) if wrapper.connection is not None]
+    try:
+        yield
+    finally:
+        for wrapper in _wrappers(connections):
+            if wrapper.connection is not None and wrapper not in already_open:
+                _close(wrapper)
+
+
+def _wrappers(connections: Any) -> list[Any]:
+    return list(connections.all(initialized_only=True))
+
+
+def _close(wrapper: Any) -> None:
+    wrapper.close()
+    if wrapper.connection is not None:
+        # Django never closes SQLite in memory, as its data would be lost. This is one more
+        # connection to a shared one, or one that nobody else sees.
+        opened, wrapper.connection = wrapper.connection, None
+        opened.close()
+
+
+@named("database")
+def _database(alias: str) -> CheckMessage | None:
+    utils = load("django.db.utils", "django")
+    misconfigured = (
+        load("django.core.exceptions", "django").ImproperlyConfigured,
+        utils.ConnectionDoesNotExist,
+    )
+    try:
+        connections = load("django.db", "django").connections
+        with closing_django_connections():
+            wrapper = connections[alias]
+            was_open = wrapper.connection is not None
+            wrapper.ensure_connection()
+            usable = wrapper.is_usable()
+            if not usable and was_open and not wrapper.in_atomic_block:
+                # A persistent connection of this thread's from before a restart.
+                wrapper.close()
+                wrapper.ensure_connection()
+                usable = wrapper.is_usable()
+    except misconfigured as error:
+        message = Error("The database is misconfigured.", id=health.ERROR_MISCONFIGURED_DATABASE)
+        return report(message, error)
+    except utils.OperationalError as error:
+        message = Error(
+            "Could not connect to the database.", id=health.ERROR_CANNOT_CONNECT_DATABASE
+        )
+        return report(message, error, secrets=_secrets(alias))
+    except utils.Error as error:
+        return report(_unusable(), error, secrets=_secrets(alias))
+    return None if usable else _unusable()
+
+
+def _unusable() -> CheckMessage:
+    return Error("The database connection is unusable.", id=health.ERROR_UNUSABLE_DATABASE)
+
+
+def _secrets(alias: str) -> tuple[object, ...]:
+    return (load("django.conf", "django").settings.DATABASES.get(alias, {}).get("PASSWORD"),)
+
+
+@named("migrations")
+def _migrations(alias: str) -> CheckMessage | None:
+    try:
+        connections = load("django.db", "django").connections
+        make_loader = load("django.db.migrations.loader", "django").MigrationLoader
+        with closing_django_connections():
+            loader = make_loader(connections[alias], ignore_no_initial=True)
+    except Exception as error:  # noqa: BLE001 - whatever the reason is, the answer isn't known
+        message = Info("Can't check migrations.", id=health.INFO_CANT_CHECK_MIGRATIONS)
+        return report(message, error, secrets=_secrets(alias))
+    unapplied = sorted(set(loader.graph.nodes) - set(loader.applied_migrations))
+    if not unapplied:
+        return None
+    names = ", ".join(f"{app}.{name}" for app, name in unapplied)
+    return report(
+        Warning(f"{len(unapplied)} unapplied migration(s).", id=health.WARNING_UNAPPLIED_MIGRATION),
+        detail=f"not applied: {names}",
+    )
+
+
+_caches: dict[str, tuple[Any, Any]] = {}
+"""One cache object for each alias, with the settings that it was made from."""
+
+
+def _cache_of(alias: str) -> Any:
+    caches = load("django.core.cache", "django").caches
+    settings = caches.settings.get(alias)
+    if settings is None:
+        raise caches.exception_class(f"The setting CACHES has no {alias!r}.")
+    made_from, cache = _caches.get(alias, (None, None))
+    if made_from is not settings:  # the first time, and when a test has changed the settings
+        cache = caches.create_connection(alias)
+        _caches[alias] = (settings, cache)
+    return cache
+
+
+@named("cache")
+def _cache(alias: str) -> CheckMessage | None:
+    misconfigured = (
+        load("django.core.exceptions", "django").ImproperlyConfigured,
+        load("django.core.cache", "django").InvalidCacheBackendError,
+    )
+    try:
+        cache = _cache_of(alias)
+        if isinstance(cache, load("django.core.cache.backends.dummy", "django").DummyCache):
+            return None  # it is there to lose what it is given
+        key = f"dockerflow.{uuid4()}"  # one of its own, as other processes check the cache too
+        with closing_django_connections():
+            cache.set(key, key, CACHE_SECONDS)
+            value = cache.get(key)
+            cache.delete(key)
+    except misconfigured as error:
+        message = Error("The cache is misconfigured.", id=health.ERROR_MISCONFIGURED_CACHE)
+        return report(message, error)
+    except Exception as error:  # noqa: BLE001 - each backend raises what its client raises
+        return report(Error("The cache failed.", id=health.ERROR_CACHE_EXCEPTION), error)
+    if value == key:
+        return None
+    return Error("The cache lost a value.", id=health.ERROR_CACHE_LOST_VALUE)
+
+
+@named("redis")
+def _redis(alias: str) -> CheckMessage | None:
+    try:
+        get_client = load("django_redis", "redis").get_redis_connection
+    except ImportError as error:
+        message = Error("django-redis is not installed.", id=health.ERROR_MISSING_REDIS_CLIENT)
+        return report(message, error)
+    misconfigured = (
+        NotImplementedError,  # what django-redis raises for a cache that is none of its own
+        load("django.core.exceptions", "django").ImproperlyConfigured,
+        load("django.core.cache", "django").InvalidCacheBackendError,
+    )
+    try:
+        client = get_client(alias)
+    except misconfigured as error:
+        message = Error("Redis is misconfigured.", id=health.ERROR_MISCONFIGURED_REDIS)
+        return report(message, error)
+    return cast("Check", redis(client))()

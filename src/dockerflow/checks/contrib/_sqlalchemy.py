@@ -1,0 +1,303 @@
+"""Databases by SQLAlchemy 2, and migrations by Alembic."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
+from os import PathLike, fspath
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
+
+from dockerflow import health
+from dockerflow.checks.contrib._common import load, named, report
+from dockerflow.checks.messages import CheckMessage, Error, Info, Warning  # noqa: A004 - our own
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+    from sqlalchemy import Connection, Engine
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+_T = TypeVar("_T")
+
+Check = Callable[[], CheckMessage | None]
+AsyncCheck = Callable[[], Awaitable[CheckMessage | None]]
+
+
+@overload
+def database(engine: Engine) -> Check: ...
+@overload
+def database(engine: AsyncEngine) -> AsyncCheck: ...
+def database(engine: Any) -> Check | AsyncCheck:
+    """Make a check that a database answers, over a connection of the engine's own pool.
+
+    A pooled connection that turns out to be stale, as after a restart of the server, is no
+    failure: the check tries once more on a fresh one.
+
+    :param engine: the app's own engine. With an ``AsyncEngine`` the check is a coroutine
+        function, and has to run on the event loop that the app uses the engine on.
+    :returns: the check, to be registered. It gives ``dockerflow.health.E001`` when it can't
+        connect, ``E002`` when a connection can't be used, ``E011`` when the pool gave none in
+        its time, ``E008`` and ``E009`` on other errors of the driver and of SQLAlchemy.
+    :raises TypeError: when ``engine`` is no engine.
+    :raises ImportError: without SQLAlchemy.
+
+    .. versionadded:: 0.1.0
+    """
+    if _is_async(engine):
+        return functools.partial(_database_async, engine)
+    return functools.partial(_database, engine)
+
+
+@overload
+def migrations(
+    engine: Engine,
+    config: Config | ScriptDirectory | str | PathLike[str],
+    *,
+    version_table: str = ...,
+    version_table_schema: str | None = ...,
+) -> Check: ...
+@overload
+def migrations(
+    engine: AsyncEngine,
+    config: Config | ScriptDirectory | str | PathLike[str],
+    *,
+    version_table: str = ...,
+    version_table_schema: str | None = ...,
+) -> AsyncCheck: ...
+def migrations(
+    engine: Any,
+    config: Config | ScriptDirectory | str | PathLike[str],
+    *,
+    version_table: str = "alembic_version",
+    version_table_schema: str | None = None,
+) -> Check | AsyncCheck:
+    """Make a check that the database has the newest of Alembic's revisions.
+
+    The scripts are read once, when the check first runs: a container's code doesn't change.
+
+    :param engine: the app's own engine; with an ``AsyncEngine`` the check is a coroutine function.
+    :param config: Alembic's ``Config`` or ``ScriptDirectory``, or the path of ``alembic.ini`` or
+        of the folder with the scripts.
+    :param version_table: as in the ``env.py``; so is ``version_table_schema``.
+    :returns: the check, to be registered. It gives ``dockerflow.health.W001`` when the database
+        isn't at the newest revision (be it behind, or ahead after a rollback of the code), and
+        ``I001`` when that can't be found out.
+    :raises TypeError: when ``engine`` is no engine.
+    :raises ImportError: without Alembic.
+
+    .. versionadded:: 0.1.0
+    """
+    is_async = _is_async(engine)
+    load("alembic", "alembic")
+    options = {"version_table": version_table, "version_table_schema": version_table_schema}
+    heads = _Heads(config, options)
+    if is_async:
+        return functools.partial(_migrations_async, engine, heads)
+    return functools.partial(_migrations, engine, heads)
+
+
+def _is_async(engine: Any) -> bool:
+    load("sqlalchemy", "sqlalchemy")
+    if isinstance(engine, load("sqlalchemy.ext.asyncio", "sqlalchemy").AsyncEngine):
+        return True
+    if not callable(getattr(engine, "connect", None)):
+        message = f"engine takes an Engine or an AsyncEngine of SQLAlchemy, not {engine!r}"
+        raise TypeError(message)
+    return False
+
+
+class _UseError(Exception):
+    """Wraps what was raised while a connection was used, not while it was made."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(error)
+        self.error = error
+        # The driver found the connection dead, and SQLAlchemy emptied its pool of such.
+        self.stale = bool(getattr(error, "connection_invalidated", False))
+
+
+@contextmanager
+def _in_use() -> Generator[None]:
+    try:
+        yield
+    except Exception as error:
+        raise _UseError(error) from error
+
+
+def _with_connection(engine: Engine, work: Callable[[Connection], _T]) -> _T:
+    """Do ``work`` on a connection, and once more if it was one from before a restart."""
+    try:
+        with engine.connect() as connection, _in_use():
+            return work(connection)
+    except _UseError as error:
+        if not error.stale:
+            raise
+    with engine.connect() as connection, _in_use():
+        return work(connection)
+
+
+async def _with_connection_async(engine: AsyncEngine, work: Callable[[Connection], _T]) -> _T:
+    try:
+        async with engine.connect() as connection:
+            with _in_use():
+                return await connection.run_sync(work)
+    except _UseError as error:
+        if not error.stale:
+            raise
+    async with engine.connect() as connection:
+        with _in_use():
+            return await connection.run_sync(work)
+
+
+def _ping(connection: Connection) -> None:
+    connection.execute(load("sqlalchemy", "sqlalchemy").select(1))  # Oracle has it FROM DUAL
+
+
+@named("database")
+def _database(engine: Engine) -> CheckMessage | None:
+    try:
+        _with_connection(engine, _ping)
+    except Exception as error:  # noqa: BLE001 - some drivers raise what is no SQLAlchemyError
+        return _database_failure(engine, error)
+    return None
+
+
+@named("database")
+async def _database_async(engine: AsyncEngine) -> CheckMessage | None:
+    try:
+        await _with_connection_async(engine, _ping)
+    except Exception as error:  # noqa: BLE001 - as above
+        return _database_failure(engine, error)
+    return None
+
+
+def _database_failure(engine: Engine | AsyncEngine, error: Exception) -> CheckMessage:
+    exc = load("sqlalchemy.exc", "sqlalchemy")
+    cause = error.error if isinstance(error, _UseError) else error
+    if isinstance(cause, exc.TimeoutError):
+        message = Error(
+            "No connection to the database was free in the pool.",
+            id=health.ERROR_DATABASE_POOL_EXHAUSTED,
+        )
+    elif isinstance(cause, exc.SQLAlchemyError) and not isinstance(cause, exc.DBAPIError):
+        message = Error("The database can't be used.", id=health.ERROR_SQLALCHEMY_EXCEPTION)
+    elif cause is error:
+        message = Error(
+            "Could not connect to the database.", id=health.ERROR_CANNOT_CONNECT_DATABASE
+        )
+    elif getattr(cause, "connection_invalidated", False) or isinstance(
+        cause, exc.OperationalError | exc.InterfaceError | exc.InternalError
+    ):
+        message = Error("The database connection is unusable.", id=health.ERROR_UNUSABLE_DATABASE)
+    else:
+        message = Error("The database driver failed.", id=health.ERROR_DB_API_EXCEPTION)
+    return report(message, cause, secrets=_secrets(engine))
+
+
+def check_engine(engine: Engine) -> CheckMessage | None:
+    """Check like ``database(engine)``, with the ids that Flask apps' dashboards know.
+
+    :returns: nothing, or ``dockerflow.health.E008`` for an error of the driver and ``E009`` for
+        any other of SQLAlchemy's.
+    """
+    exc = load("sqlalchemy.exc", "sqlalchemy")
+    try:
+        _with_connection(engine, _ping)
+    except Exception as error:
+        cause = error.error if isinstance(error, _UseError) else error
+        if isinstance(cause, exc.DBAPIError):
+            message = Error("The database driver failed.", id=health.ERROR_DB_API_EXCEPTION)
+        elif isinstance(cause, exc.SQLAlchemyError):
+            message = Error("The database can't be used.", id=health.ERROR_SQLALCHEMY_EXCEPTION)
+        else:
+            raise
+        return report(message, cause, secrets=_secrets(engine))
+    return None
+
+
+def _secrets(engine: Any) -> tuple[object, ...]:
+    return (getattr(getattr(engine, "url", None), "password", None),)
+
+
+class _Heads:
+    """The newest revisions of the scripts, and which of them a database lacks."""
+
+    def __init__(self, config: Any, options: dict[str, str | None]) -> None:
+        self._config = config
+        self._options = options
+        self._heads: frozenset[str] | None = None
+
+    def __eq__(self, other: object) -> bool:
+        # So that registering the same check again, as after a reload, is no other check.
+        return isinstance(other, _Heads) and (
+            self._config == other._config and self._options == other._options
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def read(self) -> frozenset[str]:
+        if self._heads is None:
+            self._heads = frozenset(_scripts(self._config).get_heads())
+        return self._heads
+
+    def missing(self, connection: Connection) -> frozenset[str]:
+        context = load("alembic.migration", "alembic").MigrationContext
+        configured = context.configure(connection, opts=self._options)
+        return self.read() - frozenset(configured.get_current_heads())
+
+
+def _scripts(config: Any) -> ScriptDirectory:
+    directory = load("alembic.script", "alembic").ScriptDirectory
+    if isinstance(config, str | PathLike):
+        path = Path(fspath(cast("str | PathLike[str]", config)))
+        if not path.exists():
+            raise FileNotFoundError(path)
+        made = load("alembic.config", "alembic").Config
+        config = made() if path.is_dir() else made(str(path))
+        if path.is_dir():
+            config.set_main_option("script_location", str(path).replace("%", "%%"))
+    return cast(
+        "ScriptDirectory",
+        config if isinstance(config, directory) else directory.from_config(config),
+    )
+
+
+@named("migrations")
+def _migrations(engine: Engine, heads: _Heads) -> CheckMessage | None:
+    try:
+        heads.read()
+        missing = _with_connection(engine, heads.missing)
+    except Exception as error:  # noqa: BLE001 - whatever the reason is, the answer isn't known
+        return _unknown_migrations(engine, error)
+    return _unapplied_migrations(missing)
+
+
+@named("migrations")
+async def _migrations_async(engine: AsyncEngine, heads: _Heads) -> CheckMessage | None:
+    import asyncio
+
+    try:
+        await asyncio.to_thread(heads.read)  # reads files, and runs them
+        missing = await _with_connection_async(engine, heads.missing)
+    except Exception as error:  # noqa: BLE001 - as above
+        return _unknown_migrations(engine, error)
+    return _unapplied_migrations(missing)
+
+
+def _unapplied_migrations(missing: frozenset[str]) -> CheckMessage | None:
+    if not missing:
+        return None
+    return report(
+        Warning(
+            "The database isn't at the newest migration.", id=health.WARNING_UNAPPLIED_MIGRATION
+        ),
+        detail=f"not applied: {', '.join(sorted(missing))}",
+    )
+
+
+def _unknown_migrations(engine: Any, error: Exception) -> CheckMessage:
+    cause = error.error if isinstance(error, _UseError) else error
+    message = Info("Can't check migrations.", id=health.INFO_CANT_CHECK_MIGRATIONS)
+    return report(message, cause, secrets=_secrets(engine))

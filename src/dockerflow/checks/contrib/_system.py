@@ -1,0 +1,173 @@
+"""What the container itself has: disk, files, memory."""
+
+from __future__ import annotations
+
+import functools
+import os
+import time
+from collections.abc import Callable, Iterator
+from os import PathLike
+from pathlib import Path
+from typing import Final
+
+from dockerflow import health
+from dockerflow.checks.contrib._common import named, report
+from dockerflow.checks.messages import CheckMessage, Error, Info, Warning  # noqa: A004 - our own
+from dockerflow.config import parse_seconds
+
+Check = Callable[[], list[CheckMessage]]
+
+CGROUPS: Final = Path("/sys/fs/cgroup")
+OWN_CGROUP: Final = Path("/proc/self/cgroup")
+
+
+def disk_space(
+    path: str | PathLike[str], *, warn_percent: float = 10.0, fail_percent: float = 5.0
+) -> Check:
+    """Make a check that a file system has room, for bytes and for files.
+
+    :param path: any path on the file system.
+    :param warn_percent: the check warns when less than this is free, in percent.
+    :param fail_percent: the check fails when less than this is free, in percent.
+    :returns: the check, to be registered. It gives ``dockerflow.health.W002`` and ``E024`` when
+        there is little room, and ``E025`` when that can't be read.
+    :raises ValueError: when a percentage isn't one, or the check would fail before it warns.
+
+    .. versionadded:: 0.1.0
+    """
+    _must_rise(fail_percent=fail_percent, warn_percent=warn_percent)
+    return functools.partial(_disk_space, os.fspath(path), warn_percent, fail_percent)
+
+
+def file_age(path: str | PathLike[str], max_age: float) -> Check:
+    """Make a check that a file was written lately, such as one that a periodic job touches.
+
+    :param path: the file.
+    :param max_age: seconds since it was last written.
+    :returns: the check, to be registered. It gives ``dockerflow.health.E026`` when there is no
+        such file, ``E027`` when it is older, and ``E028`` when that can't be read.
+    :raises ValueError: when ``max_age`` isn't over 0.
+
+    .. versionadded:: 0.1.0
+    """
+    try:
+        seconds = parse_seconds(max_age)
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(f"max_age is {max_age!r}, but takes a number of seconds over 0") from None
+    return functools.partial(_file_age, os.fspath(path), seconds)
+
+
+def memory(*, warn_percent: float = 90.0, fail_percent: float = 97.0) -> Check:
+    """Make a check that the container isn't about to be killed for using too much memory.
+
+    It reads the limits of cgroup v2, of the process' own group and those around it that the
+    container can see. Files in the cache that the kernel gives up first don't count as used.
+
+    :param warn_percent: the check warns when more than this part of a limit is used, in percent.
+    :param fail_percent: the check fails when more than this is used, in percent.
+    :returns: the check, to be registered. It gives ``dockerflow.health.W003`` and ``E036`` when
+        there is little left, ``I002`` when there is no limit, and ``I003`` where there is no
+        cgroup v2 or it can't be read.
+    :raises ValueError: when a percentage isn't one, or the check would fail before it warns.
+
+    .. versionadded:: 0.1.0
+    """
+    _must_rise(warn_percent=warn_percent, fail_percent=fail_percent)
+    return functools.partial(_memory, warn_percent, fail_percent)
+
+
+def _must_rise(**percentages: float) -> None:
+    for name, value in percentages.items():
+        if not 0 <= value <= 100:  # noqa: PLR2004
+            raise ValueError(f"{name} is {value!r}, but takes a number from 0 to 100")
+    (low_name, low), (high_name, high) = percentages.items()
+    if low > high:
+        raise ValueError(f"{low_name} is {low!r}, but takes at most {high_name}, which is {high!r}")
+
+
+@named("disk_space")
+def _disk_space(path: str, warn_percent: float, fail_percent: float) -> list[CheckMessage]:
+    try:
+        disk = os.statvfs(path)
+    except OSError as error:
+        message = Error("The disk can't be read.", id=health.ERROR_CANT_CHECK_DISK)
+        return [report(message, error)]
+    messages: list[CheckMessage] = []
+    for what, free, total in (
+        ("space", disk.f_bavail, disk.f_blocks),
+        ("room for files", disk.f_favail, disk.f_files),
+    ):
+        if not total:  # some file systems don't count files
+            continue
+        percent = 100 * free / total
+        text = f"{percent:.1f} % of the disk's {what} is free."
+        if percent < fail_percent:
+            messages.append(Error(text, id=health.ERROR_NO_DISK_SPACE))
+        elif percent < warn_percent:
+            messages.append(Warning(text, id=health.WARNING_LITTLE_DISK_SPACE))
+    return [report(message, detail=f"{path}: {message.msg}") for message in messages]
+
+
+@named("file_age")
+def _file_age(path: str, max_age: float) -> list[CheckMessage]:
+    try:
+        age = time.time() - Path(path).stat().st_mtime
+    except FileNotFoundError as error:
+        return [report(Error("The file is missing.", id=health.ERROR_FILE_MISSING), error)]
+    except OSError as error:
+        return [report(Error("The file can't be read.", id=health.ERROR_CANT_CHECK_FILE), error)]
+    if age <= max_age:
+        return []
+    message = Error(
+        f"The file is {age:.0f} s old, more than {max_age:g} s.", id=health.ERROR_FILE_TOO_OLD
+    )
+    return [report(message, detail=f"{path}: {message.msg}")]
+
+
+@named("memory")
+def _memory(warn_percent: float, fail_percent: float) -> list[CheckMessage]:
+    try:
+        # The tightest of the limits around this process is the one that it is killed by.
+        used = max((_used(group) for group in _limited_groups()), default=None)
+    except (OSError, ValueError) as error:
+        message = Info("There is no cgroup v2 to read.", id=health.INFO_CANT_CHECK_MEMORY)
+        return [report(message, error)]
+    if used is None:
+        return [Info("The container's memory has no limit.", id=health.INFO_NO_MEMORY_LIMIT)]
+    text = f"{used:.1f} % of the container's memory is used."
+    if used > fail_percent:
+        return [Error(text, id=health.ERROR_NO_MEMORY)]
+    if used > warn_percent:
+        return [Warning(text, id=health.WARNING_LITTLE_MEMORY)]
+    return []
+
+
+def _limited_groups() -> Iterator[Path]:
+    """Give the folders of the cgroups with a limit that this process is in, by cgroup v2."""
+    [path] = [
+        line.removeprefix("0::")
+        for line in OWN_CGROUP.read_text(encoding="utf-8").splitlines()
+        if line.startswith("0::")
+    ]
+    if not (CGROUPS / "cgroup.controllers").exists():
+        raise FileNotFoundError(CGROUPS / "cgroup.controllers")
+    group = CGROUPS / path.lstrip("/")
+    if not group.is_dir():  # the container sees its own group as the root
+        group = CGROUPS
+    for folder in (group, *group.parents):
+        limit = folder / "memory.max"  # the root of all has none
+        if limit.exists() and limit.read_text(encoding="ascii").strip() != "max":
+            yield folder
+        if folder == CGROUPS:
+            return
+
+
+def _used(group: Path) -> float:
+    """Return how much of its limit a group uses, in percent."""
+    limit, current = (
+        int((group / name).read_text(encoding="ascii")) for name in ("memory.max", "memory.current")
+    )
+    statistics = (group / "memory.stat").read_text(encoding="ascii")
+    values = dict(line.split() for line in statistics.splitlines())
+    used = max(0, current - int(values.get("inactive_file", 0)))
+    return 100 * used / limit if limit else 100.0

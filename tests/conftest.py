@@ -1,0 +1,53 @@
+"""The servers that tests of any folder can use; see services/."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import services
+
+
+@pytest.fixture(scope="session")
+def postgres_for_all() -> Iterator[services.Postgres]:
+    server = services.Postgres()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def redis_for_all() -> Iterator[services.RedisServer]:
+    server = services.RedisServer()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def cluster_for_all() -> Iterator[services.RedisCluster]:
+    server = services.RedisCluster()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def postgres(postgres_for_all: services.Postgres) -> services.Postgres:
+    """PostgreSQL, running and without connections, whatever the test before did to it."""
+    postgres_for_all.mend()
+    return postgres_for_all
+
+
+@pytest.fixture
+def redis_server(redis_for_all: services.RedisServer) -> services.RedisServer:
+    """Redis, running and without connections."""
+    redis_for_all.mend()
+    return redis_for_all
+
+
+@pytest.fixture
+def redis_cluster(cluster_for_all: services.RedisCluster) -> services.RedisCluster:
+    """A Redis cluster, running and without connections."""
+    cluster_for_all.mend()
+    return cluster_for_all

@@ -1,0 +1,345 @@
+"""What happens in production to a server that a check asks, and what the heartbeat then says.
+
+docs/fault-matrix.md is what these tests saw; run as a script, this file writes it anew.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("sqlalchemy")
+pytest.importorskip("redis")
+
+import services
+
+from dockerflow import health
+from dockerflow.asgi import DockerflowMiddleware
+from dockerflow.checks import Registry, contrib
+from dockerflow.config import Config
+
+PAGE = Path(__file__).parents[2] / "docs" / "fault-matrix.md"
+WRITE = "DOCKERFLOW_WRITE_FAULT_MATRIX"
+TIMEOUT = 1.5  # seconds, for servers that never answer
+NAMES = {
+    value: name for name, value in vars(health).items() if name.isupper() and isinstance(value, str)
+}
+
+
+@contextlib.contextmanager
+def stopped(server):
+    server.stop()
+    yield
+    server.start()
+
+
+@contextlib.contextmanager
+def killed(server):
+    server.kill()
+    yield
+    server.start()
+
+
+@contextlib.contextmanager
+def paused(server):
+    server.pause()
+    yield
+    server.resume()
+
+
+@contextlib.contextmanager
+def restarted(server):
+    server.restart()
+    yield
+
+
+@contextlib.contextmanager
+def out_of_connections(server):
+    if isinstance(server, services.Postgres):
+        server.close_connections()
+        with server.full():
+            yield
+        return
+    with server.client() as admin:
+        admin.execute_command("config", "set", "maxclients", 1)
+        server_connections = admin.execute_command("client", "kill", "type", "normal")
+        assert server_connections
+        yield
+        admin.execute_command("config", "set", "maxclients", 1000)
+
+
+@contextlib.contextmanager
+def wrong_password(server):
+    if isinstance(server, services.Postgres):
+        server.execute("ALTER ROLE app PASSWORD 'another'")
+        server.close_connections()
+        yield
+        server.execute(f"ALTER ROLE app PASSWORD '{server.password}'")
+        return
+    with server.client() as admin:
+        admin.execute_command("config", "set", "requirepass", "another")
+        admin.execute_command("auth", "another")
+        admin.execute_command("client", "kill", "type", "normal")
+        yield
+        admin.execute_command("config", "set", "requirepass", "")
+
+
+@contextlib.contextmanager
+def read_only(server):
+    if isinstance(server, services.Postgres):
+        server.execute("ALTER SYSTEM SET default_transaction_read_only = on")
+        server.execute("SELECT pg_reload_conf()")
+        yield
+        with server.connect() as admin:
+            admin.execute("SET default_transaction_read_only = off")
+            admin.execute("ALTER SYSTEM RESET default_transaction_read_only")
+            admin.execute("SELECT pg_reload_conf()")
+        return
+    server.call("replicaof", "127.0.0.1", services.free_port())
+    yield
+    server.call("replicaof", "no", "one")
+
+
+FAULTS = {
+    "healthy": lambda _: contextlib.nullcontext(),
+    "restarted": restarted,
+    "stopped": stopped,
+    "killed": killed,
+    "paused": paused,
+    "out of connections": out_of_connections,
+    "wrong password": wrong_password,
+    "read-only": read_only,
+}
+
+
+@contextlib.asynccontextmanager
+async def sqlalchemy_sync(server):
+    import sqlalchemy
+
+    engine = sqlalchemy.create_engine(server.url())
+    yield contrib.database(engine)
+    engine.dispose()
+
+
+def sqlalchemy_async(driver):
+    @contextlib.asynccontextmanager
+    async def make(server):
+        from sqlalchemy.ext.asyncio import create_async_engine
+
+        engine = create_async_engine(server.url(driver))
+        yield contrib.database(engine)
+        await engine.dispose()
+
+    return make
+
+
+@contextlib.asynccontextmanager
+async def django_database(server):
+    from services.django_settings import add_database
+
+    yield contrib.django_database(add_database("postgres", server))
+
+
+def once():
+    """No retries, as those of newer redis-py take up to 5 s and the older have none."""
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
+
+    return Retry(NoBackoff(), 0)
+
+
+def once_async():
+    from redis.asyncio.retry import Retry
+    from redis.backoff import NoBackoff
+
+    return Retry(NoBackoff(), 0)
+
+
+@contextlib.asynccontextmanager
+async def redis_sync(server):
+    import redis
+
+    with redis.Redis(host="127.0.0.1", port=server.port, retry=once()) as client:
+        yield contrib.redis(client)
+
+
+@contextlib.asynccontextmanager
+async def redis_async(server):
+    import redis.asyncio
+
+    options = {"host": "127.0.0.1", "port": server.port, "retry": once_async()}
+    async with redis.asyncio.Redis(**options) as client:
+        yield contrib.redis(client)
+
+
+@contextlib.asynccontextmanager
+async def cluster_sync(server):
+    import redis
+
+    client = redis.RedisCluster(host="127.0.0.1", port=server.port, retry=once())
+    yield contrib.redis(client)
+    client.close()
+
+
+@contextlib.asynccontextmanager
+async def cluster_async(server):
+    import redis.asyncio
+
+    client = redis.asyncio.RedisCluster(host="127.0.0.1", port=server.port, retry=once_async())
+    yield contrib.redis(client)
+    await client.aclose()
+
+
+CHECKS = {
+    "`database`, psycopg": ("postgres", sqlalchemy_sync),
+    "`database`, psycopg async": ("postgres", sqlalchemy_async("postgresql+psycopg")),
+    "`database`, asyncpg": ("postgres", sqlalchemy_async("postgresql+asyncpg")),
+    "`django_database`, psycopg": ("postgres", django_database),
+    "`redis`": ("redis_server", redis_sync),
+    "`redis`, asyncio": ("redis_server", redis_async),
+    "`redis`, cluster": ("redis_cluster", cluster_sync),
+    "`redis`, asyncio cluster": ("redis_cluster", cluster_async),
+}
+ROWS = [
+    (check, fault)
+    for check in CHECKS
+    for fault in FAULTS
+    # A cluster's nodes have the same faults; these are about its client.
+    if "cluster" not in check or fault in {"healthy", "restarted", "stopped", "paused"}
+]
+
+
+async def heartbeat(app):
+    sent = []
+
+    async def receive():
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {
+        "type": "http", "method": "GET", "path": "/__heartbeat__", "query_string": b"",
+        "headers": [], "client": ("192.0.2.1", 1), "root_path": "",
+    }  # fmt: skip
+    started = time.monotonic()
+    await app(scope, receive, send)
+    seconds = time.monotonic() - started
+    payload = json.loads(sent[1]["body"])
+    messages = [m for detail in payload["details"].values() for m in detail["messages"]]
+    return sent[0]["status"], messages, seconds, sent[1]["body"].decode()
+
+
+def time_class(messages, seconds):
+    if health.ERROR_CHECK_TIMED_OUT in messages:
+        return "the check's time limit"
+    return "under 1 s" if seconds < 1 else "under 5 s"
+
+
+async def observe(server, check, fault):
+    """Return what the heartbeat says under this fault: status, ids and kind of time."""
+    _, make = CHECKS[check]
+    async with make(server) as function:
+        registry = Registry()
+        registry.register(function, name="it", timeout=TIMEOUT if fault == "paused" else 10)
+        app = DockerflowMiddleware(None, config=Config(heartbeat_timeout=20), registry=registry)
+        status, _, _, body = await heartbeat(app)
+        assert status == 200, body
+        with FAULTS[fault](server):
+            status, messages, seconds, body = await heartbeat(app)
+            for secret in ("127.0.0.1", str(server.port), "password", "p@ss", "Errno", "refused"):
+                assert secret not in body
+        end = time.monotonic() + services.PATIENCE
+        while (again := await heartbeat(app))[0] != 200:
+            # Only what hung needs a moment, until the hung one is over.
+            assert fault == "paused", again
+            assert time.monotonic() < end, again
+            await asyncio.sleep(0.1)
+    return status, messages, time_class(messages, seconds)
+
+
+def make_row(check, fault, status, messages, kind):
+    ids = ", ".join(f"`{id_}`" for id_ in messages) or "none"
+    return f"| {check} | {fault} | {status} | {ids} | {kind} |"
+
+
+@pytest.fixture(scope="module")
+def rows():
+    """The rows of the page; with the variable set, they are written from what was seen."""
+    written = {}
+    yield written
+    if os.environ.get(WRITE):
+        lines = [written.get(row) or known_row(*row) for row in ROWS]
+        before, begin, _ = PAGE.read_text(encoding="utf-8").partition("|---|---|---|---|---|\n")
+        PAGE.write_text(before + begin + "\n".join(filter(None, lines)) + "\n", encoding="utf-8")
+
+
+def known_row(check, fault):
+    start = f"| {check} | {fault} |"
+    lines = PAGE.read_text(encoding="utf-8").splitlines()
+    return next((line for line in lines if line.startswith(start)), None)
+
+
+@pytest.mark.parametrize(
+    ("check", "fault"), ROWS, ids=[f"{c}-{f}".replace("`", "") for c, f in ROWS]
+)
+def test_fault(request, rows, check, fault):
+    server = request.getfixturevalue(CHECKS[check][0])
+    status, messages, kind = asyncio.run(observe(server, check, fault))
+    if fault in {"healthy", "restarted", "read-only"}:
+        assert (status, messages) == (200, [])
+    else:
+        assert status == 500
+        assert len(messages) == 1
+    row = rows[check, fault] = make_row(check, fault, status, messages, kind)
+    if not os.environ.get(WRITE):
+        # The time depends on the machine; status and ids don't.
+        known = known_row(check, fault)
+        assert known is not None, f"write {PAGE.name} anew: python {__file__}"
+        assert known.split(" | ")[:4] == row.split(" | ")[:4]
+
+
+def test_page_has_no_other_rows():
+    lines = PAGE.read_text(encoding="utf-8").splitlines()
+    found = [tuple(line[2:].split(" | ")[:2]) for line in lines if re.match(r"\| `", line)]
+    assert found == ROWS
+
+
+@pytest.mark.parametrize("check", ["`database`, psycopg", "`django_database`, psycopg", "`redis`"])
+def test_paused_server_holds_one_thread(request, check):
+    server = request.getfixturevalue(CHECKS[check][0])
+
+    def threads():
+        return sum(thread.name == "dockerflow-check" for thread in threading.enumerate())
+
+    async def main():
+        async with CHECKS[check][1](server) as function:
+            registry = Registry()
+            registry.register(function, name="it", timeout=0.2)
+            app = DockerflowMiddleware(None, config=Config(), registry=registry)
+            assert (await heartbeat(app))[0] == 200
+            before = threads()
+            server.pause()
+            for _ in range(5):
+                status, messages, _, _ = await heartbeat(app)
+                assert (status, list(messages)) == (500, [health.ERROR_CHECK_TIMED_OUT])
+            assert threads() <= max(before, 1)
+            server.resume()
+            end = time.monotonic() + services.PATIENCE
+            while (await heartbeat(app))[0] != 200:
+                assert time.monotonic() < end
+                await asyncio.sleep(0.05)
+
+    asyncio.run(main())
+
+
+if __name__ == "__main__":
+    os.environ[WRITE] = "1"
+    sys.exit(pytest.main([__file__, "-q", "-k", "test_fault"]))

@@ -1,0 +1,288 @@
+"""PostgreSQL and Redis servers of the tests' own, on free ports, to be broken as in production.
+
+Any test folder can use the fixtures ``postgres``, ``redis_server`` and ``redis_cluster``, which
+are in tests/conftest.py: started once, and mended before each test that asks for them.
+"""
+
+import contextlib
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PATIENCE = 30.0  # for what should take no time at all, on a busy machine
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def find(*names: str) -> list[str]:
+    """The paths of these programs. Skips the test without them, but fails it in the CI."""
+    folders = [str(path) for path in sorted(Path("/usr/lib/postgresql").glob("*/bin"))]
+    path = os.pathsep.join([os.environ.get("PATH", ""), *reversed(folders)])
+    found = [shutil.which(name, path=path) for name in names]
+    if None not in found:
+        return found
+    reason = f"needs {' and '.join(names)}"
+    if os.environ.get("CI"):
+        pytest.fail(f"{reason}, which the CI has to have")
+    pytest.skip(reason)
+
+
+def wait_for(condition: Callable[[], Any], what: str) -> Any:
+    end = time.monotonic() + PATIENCE
+    while not (result := condition()):
+        assert time.monotonic() < end, f"waited in vain: {what}"
+        time.sleep(0.02)
+    return result
+
+
+def _children(pid: int) -> list[int]:
+    with contextlib.suppress(OSError):
+        text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+        return [int(child) for child in text.split()]
+    return []
+
+
+class Service:
+    """A server process in a folder of its own, which is its own user's if root runs the tests."""
+
+    user: str | None = None
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.folder = Path(tempfile.mkdtemp(prefix="dockerflow-"))
+        self.process: subprocess.Popen[bytes] | None = None
+        self.paused = False
+        self.options: dict[str, Any] = {}
+        if self.user and os.geteuid() == 0:
+            account = pwd.getpwnam(self.user)
+            os.chown(self.folder, account.pw_uid, account.pw_gid)
+            self.options = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+
+    def command(self) -> list[str]:
+        raise NotImplementedError
+
+    def answers(self) -> bool:
+        raise NotImplementedError
+
+    def start(self) -> None:
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                self.command(), cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                start_new_session=True, **self.options,
+            )  # fmt: skip
+        process = self.process
+
+        def is_up() -> bool:
+            log = self.folder / "log"
+            assert process.poll() is None, log.read_text(encoding="utf-8", errors="replace")
+            return self.answers()
+
+        wait_for(is_up, f"start of {self.command()}")
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        self.resume()
+        if self.process is None:
+            return
+        children = _children(self.process.pid)
+        self.process.send_signal(how)
+        self.process.wait(PATIENCE)
+        self.process = None
+        for child in children:  # these notice that their parent was killed
+            wait_for(lambda child=child: not Path(f"/proc/{child}").exists(), "end of a child")
+
+    def kill(self) -> None:
+        self.stop(signal.SIGKILL)
+
+    def restart(self) -> None:
+        self.stop()
+        self.start()
+
+    def pause(self) -> None:
+        """Let it still accept connections, as the kernel does that, but never answer."""
+        self.paused = True
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        if self.paused:
+            self._signal(signal.SIGCONT)
+            self.paused = False
+
+    def _signal(self, number: signal.Signals) -> None:
+        assert self.process is not None
+        for pid in (self.process.pid, *_children(self.process.pid)):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def mend(self) -> None:
+        self.resume()
+        if self.process is None:
+            self.start()
+
+    def close(self) -> None:
+        self.stop(signal.SIGKILL)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Postgres(Service):
+    """PostgreSQL with the superuser ``admin`` and the user ``app``, who has a database ``app``."""
+
+    user = "postgres"
+    password = "p@ss/word-of-app"
+    max_connections = 13  # three of them for superusers
+
+    def __init__(self) -> None:
+        initdb, self.program = find("initdb", "postgres")
+        super().__init__()
+        self.data = self.folder / "data"
+        secret = self.folder / "secret"
+        secret.write_text(self.password, encoding="ascii")
+        secret.chmod(0o644)
+        subprocess.run(
+            [initdb, "--pgdata", self.data, "--username", "admin", "--auth", "scram-sha-256",
+             "--pwfile", secret, "--no-sync", "--encoding", "UTF8", "--locale", "C"],
+            cwd=self.folder, stdin=subprocess.DEVNULL, check=True, capture_output=True, **self.options,
+        )  # fmt: skip
+        self.start()
+        self.execute(f"CREATE ROLE app LOGIN PASSWORD '{self.password}'")
+        self.execute("CREATE DATABASE app OWNER app")
+
+    def command(self) -> list[str]:
+        settings = {
+            "port": self.port, "listen_addresses": "127.0.0.1", "unix_socket_directories": "",
+            "fsync": "off", "max_connections": self.max_connections, "shared_buffers": "16MB",
+            "superuser_reserved_connections": 3, "autovacuum": "off", "max_wal_senders": 0,
+        }  # fmt: skip
+        return [
+            self.program, "-D", str(self.data),
+            *(part for key, value in settings.items() for part in ("-c", f"{key}={value}")),
+        ]  # fmt: skip
+
+    def connect(self, user: str = "admin", dbname: str = "postgres") -> Any:
+        import psycopg
+
+        return psycopg.connect(
+            host="127.0.0.1", port=self.port, user=user, password=self.password, dbname=dbname,
+            autocommit=True, connect_timeout=10,
+        )  # fmt: skip
+
+    def execute(self, statement: str) -> Any:
+        with self.connect() as connection:
+            cursor = connection.execute(statement)
+            return cursor.fetchall() if cursor.description else None
+
+    def answers(self) -> bool:
+        import psycopg
+
+        try:
+            self.execute("SELECT 1")
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def url(self, driver: str = "postgresql+psycopg", password: str | None = None) -> Any:
+        """The URL of the user's database for SQLAlchemy."""
+        from sqlalchemy import URL
+
+        return URL.create(
+            driver, "app", password or self.password, "127.0.0.1", self.port, database="app"
+        )
+
+    def connections(self) -> int:
+        """How many connections the user has open."""
+        [(count,)] = self.execute("SELECT count(*) FROM pg_stat_activity WHERE usename = 'app'")
+        return count
+
+    def close_connections(self) -> None:
+        self.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'app'")
+        wait_for(lambda: self.connections() == 0, "end of the user's connections")
+
+    @contextlib.contextmanager
+    def full(self) -> Iterator[None]:
+        """All of the connections that the user could have are taken."""
+        with contextlib.ExitStack() as stack:
+            for _ in range(self.max_connections - 3 - self.connections()):
+                stack.enter_context(self.connect("app", "app"))
+            yield
+
+    def mend(self) -> None:
+        super().mend()
+        self.close_connections()
+
+
+class RedisServer(Service):
+    """Redis, without a password."""
+
+    cluster = False
+
+    def __init__(self) -> None:
+        [self.program] = find("redis-server")
+        super().__init__()
+        self.start()
+
+    def command(self) -> list[str]:
+        settings = {"port": self.port, "bind": "127.0.0.1", "save": "", "appendonly": "no",
+                    "dir": str(self.folder), "cluster-enabled": "yes" if self.cluster else "no",
+                    **({"cluster-port": free_port()} if self.cluster else {})}  # fmt: skip
+        return [
+            self.program,
+            *(part for key, value in settings.items() for part in (f"--{key}", str(value))),
+        ]
+
+    def client(self, **options: Any) -> Any:
+        import redis
+
+        return redis.Redis(
+            host="127.0.0.1", port=self.port, decode_responses=True, socket_timeout=10, **options
+        )
+
+    def call(self, *command: Any, **options: Any) -> Any:
+        with self.client(**options) as client:
+            # Redis' own answer, as the client would make a dict of some.
+            client.response_callbacks.clear()
+            return client.execute_command(*command)
+
+    def answers(self) -> bool:
+        import redis
+        from redis.backoff import NoBackoff
+        from redis.retry import Retry
+
+        try:
+            self.call("ping", retry=Retry(NoBackoff(), 0))
+        except redis.ConnectionError:
+            return False
+        return True
+
+    def connections(self) -> int:
+        """How many connections there are but the one that asks."""
+        return len(self.call("client", "list").splitlines()) - 1
+
+    def mend(self) -> None:
+        super().mend()
+        self.call("client", "kill", "type", "normal")
+
+
+class RedisCluster(RedisServer):
+    """A cluster of one node, which has all of the slots."""
+
+    cluster = True
+
+    def start(self) -> None:
+        super().start()
+        if "cluster_slots_assigned:0" in self.call("cluster", "info"):
+            self.call("cluster", "addslotsrange", 0, 16383)
+        # After a start it takes part again only after two seconds.
+        wait_for(lambda: "cluster_state:ok" in self.call("cluster", "info"), "the cluster")

@@ -1,0 +1,27 @@
+"""Lets the tests of this process, whichever of them set Django up, use servers of their own."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("django")
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from apps import django_app  # noqa: F401 - configures the settings, unless that is done
+from django.db import connections
+from django.db.utils import ConnectionHandler
+
+
+def add_database(alias, postgres=None, **settings):
+    if postgres is not None:
+        settings = {
+            "ENGINE": "django.db.backends.postgresql", "NAME": "app", "USER": "app",
+            "PASSWORD": postgres.password, "HOST": "127.0.0.1", "PORT": postgres.port, **settings,
+        }  # fmt: skip
+    handler = ConnectionHandler({"default": {}, alias: settings})
+    connections.settings[alias] = handler.settings[alias]
+    if hasattr(connections._connections, alias):
+        connections[alias].close()
+        del connections[alias]
+    return alias
