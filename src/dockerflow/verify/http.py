@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Generator
 from html.parser import HTMLParser
 from typing import Final, Self
 from urllib.parse import urljoin, urlsplit
@@ -119,24 +120,40 @@ class _Seen:
         self.unreachable = False
 
 
-async def look_at(prober: Prober, service: Service, static: tuple[str, ...] = ()) -> None:
-    """Ask for all that the rules on a running app judge."""
+def questions(
+    service: Service, base: str, static: tuple[str, ...] = ()
+) -> Generator[tuple[str, str], Answer]:
+    """Yield each request to make, as method and path or URL, and be sent its answer.
+
+    So it serves whoever asks over the network, and whoever asks in this process.
+    """
     for path in ENDPOINTS:
-        answer = await prober.ask("GET", path)
+        answer = yield "GET", path
         service.answers["GET", path] = answer
         if answer.error:
             continue  # what doesn't answer one method needn't be waited for by another
         for method in ("HEAD", "POST"):
-            service.answers[method, path] = await prober.ask(method, path)
+            service.answers[method, path] = yield method, path
     if all(service.answers["GET", path].status is None for path in ENDPOINTS):
         return
-    wanted = [urljoin(prober.base + "/", path.lstrip("/")) for path in static]
+    wanted = [urljoin(base + "/", path.lstrip("/")) for path in static]
     if not wanted:
-        page = await prober.ask("GET", "/")
+        page = yield "GET", "/"
         if page.status == 200 and "html" in page.headers.get("content-type", ""):  # noqa: PLR2004
             wanted = assets(page)
     for url in wanted[:MAX_ASSETS]:
-        service.assets.append(await prober.ask("GET", url))
+        service.assets.append((yield "GET", url))
+
+
+async def look_at(prober: Prober, service: Service, static: tuple[str, ...] = ()) -> None:
+    """Ask for all that the rules on a running app judge."""
+    asking = questions(service, prober.base, static)
+    try:
+        question = next(asking)
+        while True:
+            question = asking.send(await prober.ask(*question))
+    except StopIteration:
+        return
 
 
 def assets(page: Answer) -> list[str]:

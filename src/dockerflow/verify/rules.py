@@ -319,30 +319,28 @@ def _version_endpoint(seen: Evidence) -> Verdicts:
 def _version_same(seen: Evidence) -> Verdicts:
     files = [*seen.versions, *(image.version for image in seen.images)]
     for service, answer in _answers(seen, VERSION):
-        try:
-            served = answer.json() if _is_200(answer) else None
-        except ValueError:
-            served = None
-        if not isinstance(served, dict):
-            continue
+        served = _object(answer.body) if _is_200(answer) else None
         for file in files:
-            try:
-                content = None if file.content is None else parse_json(file.content)
-            except ValueError:
+            content = None if file.content is None else _object(file.content)
+            if served is None or content is None:
                 continue
-            if isinstance(content, dict):
-                keys = set(cast("dict[str, Any]", content)) | set(cast("dict[str, Any]", served))
-                differ = sorted(k for k in keys if content.get(k) != served.get(k))
-                yield (
-                    _about(
-                        service,
-                        answer,
-                        f"GET {VERSION} is not what {file.where} says; "
-                        f"{printable(', '.join(differ))} differ",
-                    )
-                    if differ
-                    else None
-                )
+            differ = [
+                key for key in sorted({*content, *served}) if content.get(key) != served.get(key)
+            ]
+            message = (
+                f"GET {VERSION} is not what {file.where} says; "
+                f"{printable(', '.join(differ))} differ"
+            )
+            yield _about(service, answer, message) if differ else None
+
+
+def _object(body: bytes) -> dict[str, Any] | None:
+    """Return the JSON object that this is, if it is one."""
+    try:
+        content = parse_json(body)
+    except ValueError:
+        return None
+    return cast("dict[str, Any]", content) if isinstance(content, dict) else None
 
 
 @_rule(
