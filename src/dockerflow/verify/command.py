@@ -67,7 +67,9 @@ class _Command(click.Command):
         settings: dict[str, Any] = {}
         for key, value in table.items():
             if key == "command":
-                parts: list[Any] = list(value) if isinstance(value, list) else []
+                parts: list[Any] = []
+                if isinstance(value, list):
+                    parts = value
                 if not parts or not all(isinstance(part, str) for part in parts):
                     raise click.UsageError(f"{path}: [{TABLE}] command takes a list of texts", ctx)
                 ctx.meta.setdefault(TABLE, tuple(parts))

@@ -40,7 +40,7 @@ class DockerflowApp:
         self.app = app
         self.client = Client(app)
 
-    def verify(
+    def verify(  # noqa: PLR0913 - what a test may want to say
         self,
         *,
         version_json: str | os.PathLike[str] | None = None,
