@@ -56,6 +56,7 @@ def sound_files() -> dict[str, Any]:
 class Images:
     """Makes saved images as docker save and as an OCI layout has them."""
 
+    make_tar = staticmethod(make_tar)
     sound_files = staticmethod(sound_files)
 
     def __init__(self, folder: Path) -> None:

@@ -80,7 +80,7 @@ DOCKERFILES: list[tuple[str, str, str]] = [
     ("DF204", 'CMD ["app.py"]', ""),
     ("DF204", 'ENTRYPOINT ["python"]', ""),
     ("DF204", 'ENTRYPOINT ["python"]', "ENTRYPOINT []"),
-    ("DF204", "USER app\nENTRYPOINT", "CMD x\nFROM 1\nUSER app\nENTRYPOINT"),
+    ("DF204", 'ENTRYPOINT ["python"]\nCMD ["app.py"]', 'CMD ["x"]\nFROM 1\nENTRYPOINT ["y"]'),
     ("DF205", "USER app", ""),
     ("DF205", "USER app", "USER root"),
     ("DF205", "USER app", "USER app\nUSER root"),
