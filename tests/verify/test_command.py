@@ -257,5 +257,12 @@ def test_as_the_installed_command():
 def test_help(run):
     result = run("--help")
     assert result.exit_code == 0
-    for option in ("--dockerfile", "--image", "--archive", "--logs", "--version-json", "-- COMMAND"):
+    for option in (
+        "--dockerfile",
+        "--image",
+        "--archive",
+        "--logs",
+        "--version-json",
+        "-- COMMAND",
+    ):
         assert option in result.stdout

@@ -140,7 +140,9 @@ def test_the_same_user(user):
     assert statuses(f"FROM a\nUSER {user}", "DF205") == {"DF205": "passed"}
 
 
-@pytest.mark.parametrize("comment", ["# dockerflow ignore=DF205", "#dockerflow ignore = df204,DF205 the platform does"])
+@pytest.mark.parametrize(
+    "comment", ["# dockerflow ignore=DF205", "#dockerflow ignore = df204,DF205 the platform does"]
+)
 def test_ignored_inside(comment):
     text = f"FROM a\n{comment}\nUSER root\n"
     assert statuses(text, "DF205", "DF202") == {"DF205": "ignored", "DF202": "failed"}

@@ -249,7 +249,10 @@ def test_sigterm_to_the_verifier_ends_what_it_started():
         [sys.executable, "-c", code, "--", *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )  # fmt: skip
     end = time.monotonic() + 30
-    while not any(line[0] == sys.executable and line[-1] == marker and "-c" == line[1] and "sleep" in line[2] for line in left(marker)):
+    while not any(
+        line[0] == sys.executable and line[-1] == marker and line[1] == "-c" and "sleep" in line[2]
+        for line in left(marker)
+    ):
         assert time.monotonic() < end
         time.sleep(0.05)
     process.terminate()

@@ -125,9 +125,10 @@ def test_no_engine_has_it(tmp_path, monkeypatch):
     assert "docker: Cannot connect to the daemon" in report.could_not_run[0]
     assert "podman did not save it within" in report.could_not_run[0]
     monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
-    assert "docker is not installed; podman is not installed" in verify(
-        Targets(images=("app:1",))
-    ).could_not_run[0]
+    assert (
+        "docker is not installed; podman is not installed"
+        in verify(Targets(images=("app:1",))).could_not_run[0]
+    )
     assert "no name of an image" in verify(Targets(images=("--help",))).could_not_run[0]
 
 

@@ -146,9 +146,7 @@ def failed(report: Report) -> set[str]:
 @cache
 def sound_app() -> Report:
     return verify(
-        Targets(
-            command=APP, version_jsons=(VERSION,), breaks=(("DATABASE", "down"),), slow="/slow"
-        )
+        Targets(command=APP, version_jsons=(VERSION,), breaks=(("DATABASE", "down"),), slow="/slow")
     )
 
 

@@ -69,7 +69,7 @@ class _Command(click.Command):
             if key == "command":
                 parts: list[Any] = []
                 if isinstance(value, list):
-                    parts = value
+                    parts = value  # pyright: ignore[reportUnknownVariableType] - TOML's
                 if not parts or not all(isinstance(part, str) for part in parts):
                     raise click.UsageError(f"{path}: [{TABLE}] command takes a list of texts", ctx)
                 ctx.meta.setdefault(TABLE, tuple(parts))

@@ -56,9 +56,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)
-        log(
-            "request.summary", agent="", errno=0, lang="", method=self.command, path=self.path, t=1
-        )
+        log("request.summary", agent="", errno=0, lang="", method=self.command, path=self.path, t=1)
 
     def do_GET(self) -> None:
         if self.path == "/__version__":
@@ -107,7 +105,7 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self.answer(405, b"")
 
-    def log_message(self, format: str, *args: object) -> None:
+    def log_message(self, *args: object) -> None:
         pass
 
 
@@ -119,7 +117,7 @@ class Server(ThreadingHTTPServer):
 port = 0 if MUTANT == "any-port" else int(os.environ["PORT"])
 server = Server(("127.0.0.1", port), Handler)
 if MUTANT == "log-file":
-    FILE = open(os.environ["LOG_FILE"], "a")
+    FILE = open(os.environ["LOG_FILE"], "a")  # noqa: SIM115 - for as long as it runs
 if MUTANT == "two-processes":
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
 if MUTANT == "dies-without-database" and not database_is_up():
