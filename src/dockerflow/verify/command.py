@@ -268,7 +268,8 @@ def verify(ctx: click.Context, /, **given: Any) -> None:
         result = reports.text(report, width=max(out.width, 60), color=color)
     else:
         result = reports.FORMATS[given["format_"]](report)
-    click.echo(result, nl=False)
+    encoding = sys.stdout.encoding or "utf-8"
+    click.echo(result.encode(encoding, "replace").decode(encoding), nl=False)
     ctx.exit(report.exit_code)
 
 

@@ -62,13 +62,15 @@ class Prober:
         seen = _Seen()
         try:
             async with asyncio.timeout(seconds):
-                await self._ask(method, url, seen)
+                # A little less for the connection, so that it is known what did not come.
+                await self._ask(method, url, seen, httpx.Timeout(None, connect=0.9 * seconds))
         except TimeoutError:
             what = "the answer did not end" if seen.status else "there was no answer"
             seen.error = f"{what} within {seconds:.1f} s"
-        except httpx.ConnectError as error:
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             seen.unreachable = True
-            seen.error = f"nothing could be reached there ({printable(str(error))})"
+            why = printable(str(error)) or f"no connection within {seconds:.1f} s"
+            seen.error = f"nothing could be reached there ({why})"
         except httpx.RemoteProtocolError as error:
             seen.error = f"the answer is not valid HTTP ({printable(str(error))})"
         except Exception as error:  # noqa: BLE001 - an app in this process may raise anything
@@ -84,10 +86,10 @@ class Prober:
             seen.unreachable,
         )
 
-    async def _ask(self, method: str, url: str, seen: _Seen) -> None:
+    async def _ask(self, method: str, url: str, seen: _Seen, times: httpx.Timeout) -> None:
         for attempt in range(CONNECT_RETRIES + 1):
             try:
-                async with self._client.stream(method, url) as response:
+                async with self._client.stream(method, url, timeout=times) as response:
                     seen.status = response.status_code
                     seen.headers = {k.lower(): v for k, v in response.headers.items()}
                     async for chunk in response.aiter_raw():

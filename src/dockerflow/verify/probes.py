@@ -34,6 +34,7 @@ SETTLE: Final = 1.0
 """How long an app that listens elsewhere may take to listen on $PORT too, in seconds."""
 DEFAULT_WAIT: Final = 20.0
 """How long a command may take to listen, in seconds."""
+LOOK: Final = 0.3
 POLL: Final = 0.05
 IN_FLIGHT: Final = 0.5
 """How long after a slow request was sent SIGTERM is, in seconds."""
@@ -228,6 +229,8 @@ class _Look:
         end = time.monotonic() + (DEFAULT_WAIT if wait is None else wait)
         self._say(f"{process.where}: waiting for it to listen on port {process.port}")
         elsewhere_since: float | None = None
+        ports: dict[int, str] = {}
+        looked = 0.0
         while True:
             if process.exit_code is not None:
                 raise CouldNotRunError(
@@ -238,8 +241,9 @@ class _Look:
                 if _connects(host, process.port):
                     run.listens = True
                     return f"[{host}]:{process.port}" if ":" in host else f"{host}:{process.port}"
-            ports = process.listening()
             now = time.monotonic()
+            if now - looked > LOOK:  # it takes more time than all the rest
+                ports, looked = process.listening(), now
             elsewhere_since = (elsewhere_since or now) if ports else None
             settled = elsewhere_since is not None and now - elsewhere_since > SETTLE
             if now >= end or settled:

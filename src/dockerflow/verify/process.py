@@ -170,7 +170,8 @@ class Process:
         end = time.monotonic() + KILL_SECONDS
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self._popen.pid, signal.SIGKILL)
-        self._popen.wait()
+        with suppress(subprocess.TimeoutExpired):
+            self._popen.wait(KILL_SECONDS)
         # Who forks without end is stopped first, so that nothing new comes while all are killed.
         while time.monotonic() < end and (left := self.tree()):
             for action in (psutil.Process.suspend, psutil.Process.kill):
@@ -184,7 +185,10 @@ class Process:
 
 @contextmanager
 def started(command: Sequence[str], environ: Mapping[str, str]) -> Generator[Process]:
-    """Start a command for a while; afterwards nothing of it runs any more."""
+    """Start a command for a while; afterwards nothing of it runs any more.
+
+    Whatever other child this process gets meanwhile is taken for one of the command's.
+    """
     with _adopting():
         process = Process(command, environ)
         try:

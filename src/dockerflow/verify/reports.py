@@ -43,36 +43,38 @@ def text(report: Report, *, width: int = 100, color: bool = False) -> str:
     table.add_column("title", overflow="fold")
     for verdict in report.verdicts:
         mark, name, style = _MARKS[_state(verdict)]
-        about = verdict.rule.title
-        if verdict.status == "not checked":
-            about += f" (looks at: {verdict.rule.looks_at})"
-        dim = "dim" if verdict.status == "not checked" else ""
-        table.add_row(Text(mark, style), Text(name, style), Text(verdict.rule.id), Text(about, dim))
+        title = Text(verdict.rule.title, "dim" if verdict.status == "not checked" else "")
+        table.add_row(Text(mark, style), Text(name, style), Text(verdict.rule.id), title)
+
+    def say(*parts: str | tuple[str, str]) -> None:
+        # Not wrapped: a terminal does that, and lines that are searched or copied stay whole.
+        console.print(Text.assemble(*parts), soft_wrap=True)
+
     if report.targets:
-        console.print(Text("Dockerflow: " + ", ".join(map(_one_line, report.targets)), "bold"))
-        console.print()
+        say(("Dockerflow: " + ", ".join(map(_one_line, report.targets)), "bold"))
+        say("")
     console.print(table)
     for verdict in report.verdicts:
         if verdict.status != "failed":
             continue
         _, name, style = _MARKS[_state(verdict)]
         rule = verdict.rule
-        console.print()
-        console.print(Text.assemble((f"{rule.id} {name}: ", style), (rule.title, "bold")))
+        say("")
+        say((f"{rule.id} {name}: ", style), (rule.title, "bold"))
         for finding in verdict.findings:
-            console.print(Text(f"  {_place(finding)}: {_one_line(finding.message)}"))
+            say(f"  {_place(finding)}: {_one_line(finding.message)}")
             if finding.reproduce:
-                console.print(
-                    Text(f"    reproduce with: {_one_line(finding.reproduce)}"), soft_wrap=True
-                )
-        console.print(Text(f"  asked: {rule.sentence}"))
-        console.print(Text(f"  fix: {rule.fix}"))
-        console.print(Text(f"  more: dockerflow verify --explain {rule.id}", "dim"))
+                say(f"    reproduce with: {_one_line(finding.reproduce)}")
+        say(f"  asked: {rule.sentence}")
+        say(f"  fix: {rule.fix}")
+        say((f"  more: dockerflow verify --explain {rule.id}", "dim"))
     for reason in report.could_not_run:
-        console.print()
-        console.print(Text.assemble(("could not run: ", "bold red"), _one_line(reason)))
-    console.print()
-    console.print(Text(_summary(report), "bold"))
+        say("")
+        say(("could not run: ", "bold red"), _one_line(reason))
+    say("")
+    if report.count("not checked"):
+        say(("Not checked had nothing to look at; --explain ID says what that would be.", "dim"))
+    say((_summary(report), "bold"))
     return "".join(line.rstrip() + "\n" for line in out.getvalue().splitlines())
 
 
