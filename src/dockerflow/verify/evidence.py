@@ -103,7 +103,7 @@ class Run:
     """What a request got that was being worked on when SIGTERM came."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Log:
     """Lines that an app wrote: ``stream`` is stdout, stderr or file."""
 

@@ -30,13 +30,7 @@ def _state(verdict: Verdict) -> str:
     return verdict.rule.level if verdict.status == "failed" else verdict.status
 
 
-def text(report: Report, *, width: int = 100, color: bool = False) -> str:
-    """Return a table for people, and below it each finding with its fix."""
-    out = io.StringIO()
-    console = Console(
-        file=out, width=width, force_terminal=color, no_color=not color, highlight=False,
-        legacy_windows=False, emoji=False, markup=False,
-    )  # fmt: skip
+def _table(report: Report) -> Table:
     table = Table(box=None, pad_edge=False, show_header=False)
     for name in ("mark", "state", "id"):
         table.add_column(name, no_wrap=True)
@@ -45,6 +39,16 @@ def text(report: Report, *, width: int = 100, color: bool = False) -> str:
         mark, name, style = _MARKS[_state(verdict)]
         title = Text(verdict.rule.title, "dim" if verdict.status == "not checked" else "")
         table.add_row(Text(mark, style), Text(name, style), Text(verdict.rule.id), title)
+    return table
+
+
+def text(report: Report, *, width: int = 100, color: bool = False) -> str:
+    """Return a table for people, and below it each finding with its fix."""
+    out = io.StringIO()
+    console = Console(
+        file=out, width=width, force_terminal=color, no_color=not color, highlight=False,
+        legacy_windows=False, emoji=False, markup=False,
+    )  # fmt: skip
 
     def say(*parts: str | tuple[str, str]) -> None:
         # Not wrapped: a terminal does that, and lines that are searched or copied stay whole.
@@ -53,7 +57,7 @@ def text(report: Report, *, width: int = 100, color: bool = False) -> str:
     if report.targets:
         say(("Dockerflow: " + ", ".join(map(_one_line, report.targets)), "bold"))
         say("")
-    console.print(table)
+    console.print(_table(report))
     for verdict in report.verdicts:
         if verdict.status != "failed":
             continue
