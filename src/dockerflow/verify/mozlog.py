@@ -56,10 +56,10 @@ def judge(log: Log) -> Judged:
             continue
         try:
             content = parse_json(text) if text.startswith(b"{") else None
-        except ValueError as error:
+        except ValueError as reason:
             # Readers skip what isn't JSON; but this one was meant to be mozlog.
             if b'"Timestamp"' in text or b'"EnvVersion"' in text:
-                mozlog.append(Line(number, None, f"it is not JSON: {printable(str(error))}"))
+                mozlog.append(Line(number, None, f"it is not JSON: {printable(str(reason))}"))
             else:
                 other += 1
             continue
@@ -104,8 +104,9 @@ def _shape(value: Any, name: str = "") -> Any:
         items = cast("dict[str, Any]", value).items()
         return tuple((key, _shape(item, key)) for key, item in items)
     if isinstance(value, list):
-        return (list, *{_shape(item) for item in cast("list[Any]", value)})
-    return type(value)
+        items_: list[Any] = value  # pyright: ignore[reportUnknownVariableType] - of JSON
+        return (list, *{_shape(item) for item in items_})
+    return (type(value),)
 
 
 def _error(content: dict[str, Any]) -> str:
