@@ -22,12 +22,19 @@ DOCKERFILE = str(SUBJECTS / "Dockerfile")
 APP = [sys.executable, str(SUBJECTS / "app.py")]
 
 
+def runner() -> CliRunner:
+    try:
+        return CliRunner(mix_stderr=False)  # until click 8.1
+    except TypeError:
+        return CliRunner()
+
+
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def run(*args: str, **options) -> Result:
-        result = CliRunner().invoke(verify, list(args), prog_name="dockerflow verify", **options)
+        result = runner().invoke(verify, list(args), prog_name="dockerflow verify", **options)
         assert result.exception is None or isinstance(result.exception, SystemExit), result.output
         return result
 
