@@ -60,6 +60,8 @@ def test_ways_to_make_the_user(commands):
         "FROM a AS users\nRUN useradd -u 10001 app\nFROM scratch\n"
         "COPY --from=users /etc/passwd /etc/group /etc/",
         "FROM a\nRUN <<EOF\ngroupadd -g 10001 app\nuseradd -u 10001 -g app app\nEOF\n",
+        "FROM a\nCOPY <<E /etc/passwd\napp:x:10001:10001::/app:/bin/sh\nE\n"
+        "COPY <<E /etc/group\napp:x:10001:\nE\n",
         "FROM a\nRUN groupadd -g 10001 app \\\n\n # why\n && useradd -u 10001 -g app app\n",
         "# escape=`\nFROM a\nRUN groupadd -g 10001 app `\n && useradd -u 10001 -g app app\n",
         'FROM a\nRUN ["useradd", "-u", "10001", "app"]',

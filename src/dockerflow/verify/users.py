@@ -95,8 +95,9 @@ def made_by(instructions: Iterable[Instruction]) -> Ids:
     """Return what the RUNs among the instructions make."""
     ids = Ids()
     for instruction in instructions:
-        if instruction.name == "RUN":
+        if instruction.name in {"RUN", "COPY", "ADD"}:
             ids = _written(ids, instruction)
+        if instruction.name == "RUN":
             for command, *rest in commands(instruction):
                 if command in _FLAGS:
                     ids = _made(ids, command, *_options(rest, command), instruction)
