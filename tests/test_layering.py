@@ -35,6 +35,8 @@ PUBLIC = {
     "dockerflow.wsgi": HEAVY,
     "dockerflow.checks": HEAVY,
     "dockerflow.config": HEAVY,
+    "dockerflow.drain": HEAVY,
+    "dockerflow.heartbeat_file": HEAVY,
     "dockerflow.version": HEAVY,
     "dockerflow.cli": [*HEAVY, "click", "http"],
     "dockerflow.logging": [name for name in HEAVY if name != "orjson"],
@@ -42,14 +44,15 @@ PUBLIC = {
 
 # From the bottom up. A module imports from the rows above its own, and from its own row.
 LAYERS = (
-    ("_http", "config", "version", "health", "_request_id", "_log_text"),
+    ("_http", "config", "version", "health", "heartbeat_file", "_request_id", "_log_text"),
     ("_version_write",),
     ("checks", "logging"),
     ("_endpoints", "_summary"),
+    ("drain",),
     ("_core",),
     ("asgi", "wsgi"),
     ("django", "fastapi", "flask", "sanic"),
-    ("testing", "verify"),
+    ("sentry", "testing", "verify"),
     ("_cli", "cli"),
     ("__main__",),
 )

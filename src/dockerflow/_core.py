@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from contextvars import Token
 from typing import Any, Final
 
-from dockerflow import _endpoints, _summary
+from dockerflow import _endpoints, _summary, drain
 from dockerflow._endpoints import Endpoint
 from dockerflow._http import Request, Response
 from dockerflow._request_id import DEFAULT_HEADER, choose_request_id, request_id_context
@@ -59,7 +60,7 @@ class Core:
 
     def needs_checks(self, endpoint: Endpoint, method: str) -> bool:
         """Whether :meth:`respond` is to be given the results of the checks."""
-        return endpoint == "heartbeat" and method in _endpoints.METHODS
+        return endpoint == "heartbeat" and method in _endpoints.METHODS and not drain.is_draining()
 
     def respond(
         self,
@@ -72,6 +73,7 @@ class Core:
     ) -> Response:
         """Return the answer of an endpoint, without the body if the method is HEAD.
 
+        :param results: what the checks said; ``None`` where :meth:`needs_checks` said no.
         :param debug: whether the app's framework is in its debug mode.
         :param version: what the app's own function gave in the place of version.json: an
             object, ``None`` for nothing, or the exception that it raised.
@@ -86,11 +88,14 @@ class Core:
             response = _endpoints.version(
                 *(file.read() if version is VERSION_FILE else _dump_version(version))
             )
-        elif results is not None:
+        elif endpoint == "heartbeat":
             details = self.config.heartbeat_details
+            failed_status_code = self.config.heartbeat_failed_status_code
+            if results is None:
+                results, failed_status_code = self.registry.drained(), _endpoints.DRAINING
             response = _endpoints.heartbeat(
                 results,
-                failed_status_code=self.config.heartbeat_failed_status_code,
+                failed_status_code=failed_status_code,
                 show_details=details == "always" or (details == "debug" and debug),
             )
         else:
@@ -119,6 +124,8 @@ class Core:
             )
             if not log.isEnabledFor(level):
                 return
+            if level >= logging.ERROR:
+                _hide_from_sentry(log.name)
             # What Logger.log() does, but for the search through the stack for the caller, which
             # is always this. The text isn't a template: as an argument its percent signs stay.
             args = (message,) if message else ()
@@ -130,6 +137,13 @@ class Core:
         except Exception:
             with suppress(Exception):
                 logger.exception("The summary of a request could not be logged")
+
+
+def _hide_from_sentry(name: str) -> None:
+    """Keep a logger's errors from becoming events: the exception itself is one already."""
+    sentry = sys.modules.get("sentry_sdk.integrations.logging")
+    if sentry is not None:
+        sentry.ignore_logger(name)
 
 
 _LINE: Final = Core.summarise.__code__.co_firstlineno
@@ -152,6 +166,8 @@ class Exchange:
     """What the framework caught and turned into an answer; it counts if that is a 5xx."""
     logger: logging.Logger = summary_logger
     is_ended: bool = False
+    route: str | None = None
+    """The template of the URL, such as ``/users/{id}``, where the framework tells it."""
     _token: Token[str | None] | None = None
 
     def __init__(
@@ -164,7 +180,7 @@ class Exchange:
     ) -> None:
         self.started = time.monotonic()
         self.request = request
-        self.endpoint = endpoint
+        self.endpoint: Endpoint | None = endpoint
         self.rid = choose_request_id(request.headers, core.id_headers)
         self.extra: dict[str, Any] = {}
         """The fields that the app adds to the summary."""

@@ -15,6 +15,9 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = ("version", "heartbeat", "lbheartbeat")
 ERROR_MESSAGE: Final = "The __error__ endpoint was called"
 METHODS: Final = ("GET", "HEAD")
 
+DRAINING: Final = 503
+"""Status code of the heartbeat of a process that is about to end."""
+
 MAX_TIMING_BYTES: Final = 4096
 """How long a Server-Timing header may be: servers and proxies refuse headers over 8 KiB or so."""
 
@@ -81,12 +84,14 @@ def heartbeat(results: CheckResults, *, failed_status_code: int, show_details: b
         payload["checks"] = results.statuses
         payload["details"] = results.details
         if results.durations:
-            headers = (("Server-Timing", server_timing(results.durations)),)
+            headers = (("Server-Timing", server_timing(results.durations, results.ages)),)
     return _response(status, dump(payload), headers=headers)
 
 
-def server_timing(durations: dict[str, float]) -> str:
+def server_timing(durations: dict[str, float], ages: dict[str, float] | None = None) -> str:
     """Return a Server-Timing value: durations in milliseconds, as many as fit.
+
+    A result that an earlier heartbeat or the background gave has its age in seconds as well.
 
     https://www.w3.org/TR/server-timing/#the-server-timing-header-field
     """
@@ -95,6 +100,8 @@ def server_timing(durations: dict[str, float]) -> str:
     for name, seconds in durations.items():
         token = re.sub(r"[^!#$%&'*+\-.^_`|~0-9A-Za-z]", "_", name) or "_"
         metric = f"{token};dur={seconds * 1000:.1f}"
+        if ages and name in ages:
+            metric += f';desc="age {ages[name]:.1f} s"'
         length += len(metric) + 2
         if length > MAX_TIMING_BYTES:
             break

@@ -54,7 +54,8 @@ def summarise(  # noqa: PLR0913 - each is another fact about the request
     """Return level, message and fields of the record.
 
     :param seconds: from the start of the request to its last byte.
-    :param extra: fields that the app added; they win over ours but for the real ``code``.
+    :param extra: fields that the app added; they win over ours but for the real ``code``. A
+        field that is ``None`` is left out.
     :param querystring: whether to show the query string, with the values of secrets replaced.
     """
     exception = outcome.exception
@@ -84,7 +85,10 @@ def summarise(  # noqa: PLR0913 - each is another fact about the request
     if extra:
         for key, value in extra.items():
             name = str(key)
-            fields[name + "_" if name in _RESERVED else name] = value
+            if value is None:
+                fields.pop(name, None)
+            else:
+                fields[name + "_" if name in _RESERVED else name] = value
         fields["code"] = int(code)
     if failed:
         return logging.ERROR, _text(exception), fields

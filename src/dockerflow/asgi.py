@@ -11,6 +11,7 @@ from dockerflow._http import Request, Response
 from dockerflow._summary import KEY, SERVER_ERROR
 from dockerflow.checks.registry import Registry
 from dockerflow.config import Config
+from dockerflow.drain import install_once
 
 __all__ = ["DockerflowMiddleware"]
 
@@ -40,6 +41,9 @@ class DockerflowMiddleware:
     _has_endpoints: ClassVar[bool] = True
     _summarises: ClassVar[bool] = True
 
+    # Servers take the signals before their first call, but after they have imported the app.
+    _has_installed = False
+
     def __init__(
         self, app: ASGIApp, *, config: Config | None = None, registry: Registry | None = None
     ) -> None:
@@ -53,8 +57,15 @@ class DockerflowMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one connection."""
+        if not self._has_installed:
+            self._has_installed = True
+            install_once(self._core.config.drain_seconds)
         if scope["type"] != "http":
-            await self.app(scope, receive, send)
+            try:
+                await self.app(scope, receive, send)
+            finally:
+                if scope["type"] == "lifespan":  # the app has ended
+                    self._core.registry.close()
             return
         endpoint = self._core.paths.get(_route_path(scope)) if self._has_endpoints else None
         app = self.app if endpoint is None else self._endpoint
@@ -67,7 +78,7 @@ class DockerflowMiddleware:
         exchange = _Exchange(
             self._core, _request(scope, self._names), endpoint, summarises=self._summarises
         )
-        exchange.connect(receive, send, self._id_header)
+        exchange.connect(scope, receive, send, self._id_header)
         scope[EXCHANGE] = exchange
         scope[KEY] = exchange.extra
         exchange.enter()
@@ -100,8 +111,9 @@ class _Exchange(Exchange):
 
     send_failed = False
 
-    def connect(self, receive: Receive, send: Send, id_header: bytes) -> None:
+    def connect(self, scope: Scope, receive: Receive, send: Send, id_header: bytes) -> None:
         """Take the channels to the server, and the name of the header that sends the id back."""
+        self._scope = scope
         self._receive = receive
         self._send = send
         self._id_bytes = (id_header, self.rid.encode("latin-1"))
@@ -126,6 +138,8 @@ class _Exchange(Exchange):
             else:
                 headers.append(self._id_bytes)
             self.status = message["status"]
+            # FastAPI and Starlette put the route that they chose here.
+            self.route = getattr(self._scope.get("route"), "path", None)
         try:
             await self._send(message)
         except OSError:  # how a server tells that the client left (ASGI's HTTP spec, 2.4)

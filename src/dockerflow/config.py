@@ -36,6 +36,25 @@ def parse_seconds(value: Any) -> float:
     return seconds
 
 
+def _parse_optional_seconds(value: Any) -> float | None:
+    return None if value is None else parse_seconds(value)
+
+
+def _parse_delay(value: Any) -> float:
+    """Return a number of seconds that may be 0."""
+    return 0.0 if not isinstance(value, bool) and value in (0, "0") else parse_seconds(value)
+
+
+def parse_count(value: Any) -> int:
+    """Return a whole number over 0; raise ValueError or TypeError if it is something else."""
+    if isinstance(value, bool | float):
+        raise TypeError
+    count = int(value)
+    if count < 1:
+        raise ValueError
+    return count
+
+
 def _parse_server_error(value: Any) -> int:
     if isinstance(value, bool | float):
         raise TypeError
@@ -51,7 +70,8 @@ _BOOLEANS = {
 }
 
 
-def _parse_bool(value: Any) -> bool:
+def parse_bool(value: Any) -> bool:
+    """Return a boolean, also one of the texts for it; else raise ValueError or TypeError."""
     if isinstance(value, str):
         try:
             return _BOOLEANS[value.strip().lower()]
@@ -68,7 +88,7 @@ def _parse_details(value: Any) -> str:
     return str(value)
 
 
-def _parse_list(value: Any) -> tuple[str, ...]:
+def parse_list(value: Any) -> tuple[str, ...]:
     """Split a text at its commas; take any other iterable of texts as it is."""
     if isinstance(value, bytes):
         raise TypeError
@@ -83,7 +103,7 @@ _is_token = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
 
 
 def _parse_header_names(value: Any) -> tuple[str, ...]:
-    names = _parse_list(value)
+    names = parse_list(value)
     if not names or not all(map(_is_token, names)):
         raise ValueError
     return names
@@ -107,8 +127,28 @@ def _parse_prefix(value: Any) -> str:
     return prefix
 
 
-_BOOL = _Kind("true or false (also 1/0, yes/no, on/off)", _parse_bool)
+_BOOL = _Kind("true or false (also 1/0, yes/no, on/off)", parse_bool)
 _SECONDS = _Kind("a number of seconds over 0", parse_seconds)
+_OPTIONAL_SECONDS = _Kind("a number of seconds over 0", _parse_optional_seconds)
+_COUNT = _Kind("a whole number over 0", parse_count)
+
+
+def conflict(
+    ttl: float | None, interval: float | None, max_age: float | None, prefix: str = ""
+) -> str | None:
+    """Say what is wrong between these options of a check, all in seconds, if anything is."""
+    if ttl is not None and interval is not None:
+        return (
+            f"{prefix}ttl is {ttl:g} and {prefix}interval is {interval:g}, but a check takes one "
+            "of them: in the background its last result is kept anyway"
+        )
+    for name, value in (("ttl", ttl), ("interval", interval)):
+        if value is not None and max_age is not None and value > max_age:
+            return (
+                f"{prefix}{name} is {value:g}, but takes at most {prefix}max_age, "
+                f"which is {max_age:g}"
+            )
+    return None
 
 
 def _setting(default: object, kind: _Kind, description: str) -> Any:
@@ -160,6 +200,43 @@ class Config:
     check_timeout: float = _setting(
         5.0, _SECONDS, "How long a check without a timeout of its own may take, in seconds."
     )
+    check_critical: bool = _setting(
+        True, _BOOL, "Whether an error of a check fails the heartbeat, if the check doesn't say."
+    )
+    check_ttl: float | None = _setting(
+        None,
+        _OPTIONAL_SECONDS,
+        "How long a check's result is used again, in seconds. By default not at all.",
+    )
+    check_max_age: float | None = _setting(
+        None,
+        _OPTIONAL_SECONDS,
+        "How old a result that still counts as healthy may be, in seconds. By default that follows "
+        "from `interval`, `failures` and `timeout`.",
+    )
+    check_interval: float | None = _setting(
+        None,
+        _OPTIONAL_SECONDS,
+        "Seconds between two runs of a check in the background. By default checks run when the "
+        "heartbeat asks.",
+    )
+    check_failures: int = _setting(
+        1, _COUNT, "How many failures in a row make a healthy check a failed one."
+    )
+    check_recoveries: int = _setting(
+        1, _COUNT, "How many successes in a row make a failed check a healthy one."
+    )
+    heartbeat_tags: Collection[str] = _setting(
+        (),
+        _Kind("tags, separated by commas in the environment", parse_list),
+        "The heartbeat runs the checks that have one of these tags. By default it runs all.",
+    )
+    drain_seconds: float = _setting(
+        0.0,
+        _Kind("a number of seconds, or 0 for off", _parse_delay),
+        "How long the heartbeat is 503 after SIGTERM before the server gets the signal, in "
+        "seconds. 0 leaves the signal alone.",
+    )
     heartbeat_details: Literal["always", "debug", "never"] = _setting(
         "always",
         _Kind("always, debug or never", _parse_details),
@@ -167,7 +244,7 @@ class Config:
     )
     silenced_checks: Collection[str] = _setting(
         (),
-        _Kind("check ids, separated by commas in the environment", _parse_list),
+        _Kind("check ids, separated by commas in the environment", parse_list),
         "Ids of check messages to leave out.",
     )
     request_id_header_name: Collection[str] = _setting(
@@ -204,6 +281,9 @@ class Config:
                 value = os.environ.get(source) or setting.metadata["default"]
             # A frozen dataclass has no other way.
             object.__setattr__(self, name, _parse(kind, value, source))
+        problem = conflict(self.check_ttl, self.check_interval, self.check_max_age, "check_")
+        if problem is not None:
+            raise ConfigError(problem)
 
     @classmethod
     def from_settings(

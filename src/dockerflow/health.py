@@ -7,6 +7,9 @@ INFO_CHECK_SKIPPED: Final = "dockerflow.checks.I001"
 ERROR_CHECK_RAISED: Final = "dockerflow.checks.E001"
 ERROR_CHECK_TIMED_OUT: Final = "dockerflow.checks.E002"
 ERROR_CHECK_BAD_RESULT: Final = "dockerflow.checks.E003"
+ERROR_CHECK_STALE: Final = "dockerflow.checks.E004"
+ERROR_CHECK_MISCONFIGURED: Final = "dockerflow.checks.E005"
+ERROR_DRAINING: Final = "dockerflow.checks.E006"
 
 # Those that dashboards of existing apps know.
 INFO_CANT_CHECK_MIGRATIONS: Final = "dockerflow.health.I001"

@@ -14,6 +14,7 @@ from dockerflow._request_id import request_id_context
 from dockerflow._summary import KEY
 from dockerflow.checks.registry import Registry
 from dockerflow.config import Config
+from dockerflow.drain import install_once
 
 if TYPE_CHECKING:
     from _typeshed import OptExcInfo
@@ -51,9 +52,15 @@ class DockerflowMiddleware:
         self._wanted = [
             ("HTTP_" + name.upper().replace("-", "_"), name) for name in core.wanted_headers
         ]
+        # A gunicorn worker has set its handlers by now, unless the app is loaded before it is.
+        install_once(core.config.drain_seconds, only_over_a_server=True)
+        self._has_installed = False
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request."""
+        if not self._has_installed:
+            self._has_installed = True
+            install_once(self._core.config.drain_seconds)
         endpoint = self._core.paths.get(_decode(environ.get("PATH_INFO", "")))
         app = self.app if endpoint is None else self._endpoint
         if EXCHANGE in environ:  # another of our middlewares further out does the rest

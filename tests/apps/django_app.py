@@ -62,3 +62,10 @@ def make_asgi() -> Any:
 
 def make_wsgi() -> Any:
     return get_wsgi_application()
+
+
+ADAPTED = ["dockerflow.django.middleware.DockerflowMiddleware", *settings.MIDDLEWARE]
+"""``MIDDLEWARE`` with Dockerflow by the adapter: for ``override_settings`` around both makers.
+
+The adapter takes its settings from Django's, and its checks from the default registry.
+"""

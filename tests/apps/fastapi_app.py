@@ -6,6 +6,8 @@ from fastapi import FastAPI
 from fastapi.responses import PlainTextResponse, StreamingResponse
 
 from apps import BROKEN, CHUNKS
+from dockerflow.checks import Registry
+from dockerflow.config import Config
 
 
 def make_asgi() -> FastAPI:
@@ -30,4 +32,13 @@ def make_asgi() -> FastAPI:
 
         return StreamingResponse(chunks())
 
+    return app
+
+
+def make_adapted(config: Config | None = None, registry: Registry | None = None) -> FastAPI:
+    """Make it with Dockerflow by the adapter."""
+    from dockerflow.fastapi import install
+
+    app = make_asgi()
+    install(app, config=config, registry=registry)
     return app

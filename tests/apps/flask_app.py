@@ -1,10 +1,13 @@
 """Flask."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from flask import Flask, Response
 
 from apps import BROKEN, CHUNKS
+from dockerflow.checks import Registry
+from dockerflow.config import Config
+from dockerflow.flask import Dockerflow
 
 
 def make_wsgi() -> Flask:
@@ -29,4 +32,16 @@ def make_wsgi() -> Flask:
 
         return Response(chunks())
 
+    return app
+
+
+def make_with_dockerflow(config: Config, registry: Registry) -> Flask:
+    return build_flask(make_wsgi, config=config, registry=registry)
+
+
+def build_flask(make_app: Callable[[], Flask], *, config: Config, registry: Registry) -> Flask:
+    """Make the app with the extension around it, and its settings in ``app.config``."""
+    app = make_app()
+    app.config.update({row.variable: getattr(config, row.name) for row in Config.table()})
+    Dockerflow(app, registry=registry)
     return app

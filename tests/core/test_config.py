@@ -22,6 +22,14 @@ CASES: list[tuple[str, Any, Any, Any, str, Any]] = [
     ("heartbeat_failed_status_code", 500, 503, 503, "599", 599),
     ("heartbeat_timeout", 10.0, 2, 2.0, "2.5", 2.5),
     ("check_timeout", 5.0, 0.25, 0.25, "7", 7.0),
+    ("check_critical", True, False, False, "off", False),
+    ("check_ttl", None, 2, 2.0, "2.5", 2.5),
+    ("check_max_age", None, 2, 2.0, "2.5", 2.5),
+    ("check_interval", None, 2, 2.0, "2.5", 2.5),
+    ("check_failures", 1, 2, 2, "3", 3),
+    ("check_recoveries", 1, 2, 2, "3", 3),
+    ("heartbeat_tags", (), ["a", "b"], ("a", "b"), " a , b,,", ("a", "b")),
+    ("drain_seconds", 0.0, 2, 2.0, "0", 0.0),
     ("heartbeat_details", "always", "never", "never", "debug", "debug"),
     ("silenced_checks", (), ["a", "b"], ("a", "b"), " a , b,,", ("a", "b")),
     ("request_id_header_name", ("X-Request-ID",), "X-A", ("X-A",), "X-A, X-B", ("X-A", "X-B")),
@@ -38,6 +46,18 @@ WRONG: list[tuple[str, Any]] = [
         for name in ("heartbeat_timeout", "check_timeout")
         for value in ("0", "-1", "abc", "nan", "inf", 0, -1, float("nan"), float("inf"), None, True)
     ),
+    *(
+        (name, value)
+        for name in ("check_ttl", "check_max_age", "check_interval")
+        for value in ("0", "-1", "abc", "nan", "inf", 0, -1, float("nan"), True)
+    ),
+    *(
+        (name, value)
+        for name in ("check_failures", "check_recoveries")
+        for value in ("0", "-1", "abc", "1.5", 0, -1, 1.5, float("nan"), None, True)
+    ),
+    *(("drain_seconds", value) for value in ("-1", "abc", "nan", "inf", -1, None, True, False)),
+    ("heartbeat_tags", 5),
     ("heartbeat_timeout", 10**400),
     *(("heartbeat_failed_status_code", value) for value in ("200", "600", "x", "1e2", 200, 503.0)),
     ("heartbeat_details", "sometimes"),
@@ -182,3 +202,16 @@ def _refusal(**arguments: Any) -> str:
     except ConfigError as error:
         return str(error)
     return ""
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ({"check_ttl": 5, "check_max_age": 4}, "check_ttl is 5, but takes at most check_max_age"),
+        ({"check_interval": 5, "check_max_age": 4}, "check_interval is 5, but takes at most"),
+        ({"check_ttl": 5, "check_interval": 4}, "check_ttl is 5 and check_interval is 4"),
+    ],
+)
+def test_settings_that_exclude_each_other(values: dict[str, float], text: str) -> None:
+    with pytest.raises(ConfigError, match=text):
+        Config(**values)  # type: ignore[arg-type]

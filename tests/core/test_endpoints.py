@@ -102,6 +102,10 @@ def test_server_timing() -> None:
     assert _endpoints.server_timing({"a": 0.0123, "b c,é": 1.5}) == "a;dur=12.3, b_c__;dur=1500.0"
     assert _endpoints.server_timing({"": 0.0}) == "_;dur=0.0"
     assert _endpoints.server_timing({}) == ""
+    assert (
+        _endpoints.server_timing({"a": 0.1, "b": 0.1}, {"b": 12.34})
+        == 'a;dur=100.0, b;dur=100.0;desc="age 12.3 s"'
+    )
 
 
 @given(st.dictionaries(st.text(), st.floats(0, 1e6), max_size=30))

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -37,6 +38,7 @@ SERVERS = {
     "uvicorn": ["uvicorn", "--host", "127.0.0.1", "--port", "{port}", "apps.served:asgi"],
     "gunicorn-sync": [*GUNICORN, "sync", "apps.served:wsgi"],
     "gunicorn-gthread": [*GUNICORN, "gthread", "--threads", "4", "apps.served:wsgi"],
+    "gunicorn-preload": [*GUNICORN, "sync", "--preload", "apps.served:wsgi"],
     "gunicorn-uvicorn": [*GUNICORN, "{worker}", "apps.served:asgi"],
 }
 
@@ -204,3 +206,59 @@ def test_a_hung_check_does_not_hold_up_the_end(start: Callable[..., Server]) -> 
     server.process.terminate()
     server.process.wait(PATIENCE)
     assert time.monotonic() - asked < 2  # one second, and some for a busy machine
+
+
+DRAIN_SECONDS = 2.0
+
+
+def test_drain_under_load(start: Callable[..., Server]) -> None:
+    """After SIGTERM only the heartbeat changes, until load balancers have had their time."""
+    server = start(DOCKERFLOW_DRAIN_SECONDS=str(DRAIN_SECONDS))
+    stop = threading.Event()
+    answers: list[tuple[str, Any]] = []
+
+    def load(path: str) -> None:
+        while not stop.is_set():
+            try:
+                answers.append((path, server.request("GET", path)[0].status))
+            except OSError as error:
+                answers.append((path, error))
+
+    paths = ("/", "/__lbheartbeat__", "/stream", "/")
+    threads = [threading.Thread(target=load, args=(path,)) for path in paths]
+    for thread in threads:
+        thread.start()
+    try:
+        assert server.request("GET", "/__heartbeat__")[0].status == 200
+        asked = time.monotonic()
+        server.process.terminate()
+        server.wait_for(lambda: server.request("GET", "/__heartbeat__")[0].status == 503)
+        response, body = server.request("GET", "/__heartbeat__")
+        before = len(answers)
+        while time.monotonic() < asked + DRAIN_SECONDS * 2 / 3:
+            time.sleep(0.01)
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert set(answers) == {(path, 200) for path in paths}
+    assert len(answers) > before
+    assert (response.status, json.loads(body)["checks"]) == (503, {"drain": "error"})
+    assert server.process.wait(PATIENCE) in (0, -signal.SIGTERM)
+    assert time.monotonic() - asked > DRAIN_SECONDS * 0.9
+
+
+def test_a_second_sigterm_ends_the_drain(start: Callable[..., Server]) -> None:
+    server = start(DOCKERFLOW_DRAIN_SECONDS="60")
+    server.process.terminate()
+    server.wait_for(lambda: server.request("GET", "/__heartbeat__")[0].status == 503)
+    os.killpg(server.process.pid, signal.SIGTERM)  # as gunicorn passes on the first one only
+    server.process.wait(PATIENCE)
+
+
+def test_without_the_setting_sigterm_is_the_servers_own(start: Callable[..., Server]) -> None:
+    server = start()
+    asked = time.monotonic()
+    server.process.terminate()
+    server.process.wait(PATIENCE)
+    assert time.monotonic() - asked < 2

@@ -231,11 +231,16 @@ class RedisServer(Service):
     def __init__(self) -> None:
         [self.program] = find("redis-server")
         super().__init__()
+        self.data = self.folder / "data"
         self.start()
+
+    def start(self) -> None:
+        self.data.mkdir(exist_ok=True)
+        super().start()
 
     def command(self) -> list[str]:
         settings = {"port": self.port, "bind": "127.0.0.1", "save": "", "appendonly": "no",
-                    "dir": str(self.folder), "cluster-enabled": "yes" if self.cluster else "no",
+                    "dir": str(self.data), "cluster-enabled": "yes" if self.cluster else "no",
                     **({"cluster-port": free_port()} if self.cluster else {})}  # fmt: skip
         return [
             self.program,
@@ -273,6 +278,7 @@ class RedisServer(Service):
     def mend(self) -> None:
         super().mend()
         self.call("client", "kill", "type", "normal")
+        self.call("flushall")
 
 
 class RedisCluster(RedisServer):

@@ -8,9 +8,12 @@ import pytest
 pytest.importorskip("django")
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import django
 from apps import django_app  # noqa: F401 - configures the settings, unless that is done
 from django.db import connections
 from django.db.utils import ConnectionHandler
+
+django.setup()
 
 
 def add_database(alias, postgres=None, **settings):

@@ -1,14 +1,20 @@
 """How an application uses the library: only type checkers read this, nothing runs it."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, assert_type
 
+import httpx
+import redis
+import redis.asyncio
 from fastapi import FastAPI
 from flask import Flask
+from sqlalchemy import create_engine
+from sqlalchemy.ext.asyncio import create_async_engine
 from starlette.applications import Starlette
 
 from dockerflow import checks
 from dockerflow.asgi import DockerflowMiddleware
+from dockerflow.checks import contrib
 from dockerflow.config import Config
 from dockerflow.version import get_version, release
 from dockerflow.wsgi import DockerflowMiddleware as WSGIMiddleware
@@ -59,6 +65,33 @@ async def script() -> int:
     return results.level + registry.run().level
 
 
+@checks.observe
+def to_metrics(seen: checks.Observation) -> None:
+    assert_type(seen.duration, float)
+
+
+@registry.register(ttl=10, requires=("database",), tags="web", failures=2)
+def cache() -> None: ...
+
+
+assert_type(cache(), None)
+registry.register_partial(int, "1", name="background", interval=30, max_age=90)
+assert_type(registry.run().details["database"].messages, dict[str, str])
+
 assert_type(get_version("/app"), dict[str, Any] | None)
 assert_type(release(), str | None)
 assert_type(release(root="/app"), str | None)
+Check = Callable[[], checks.CheckMessage | None]
+AsyncCheck = Callable[[], Awaitable[checks.CheckMessage | None]]
+
+engine, async_engine = create_engine("sqlite://"), create_async_engine("sqlite+aiosqlite://")
+assert_type(contrib.database(engine), Check)
+assert_type(contrib.database(async_engine), AsyncCheck)
+assert_type(contrib.migrations(engine, "alembic.ini"), Check)
+assert_type(contrib.migrations(async_engine, "alembic.ini"), AsyncCheck)
+assert_type(contrib.redis(redis.Redis()), Check)
+assert_type(contrib.redis(redis.asyncio.Redis()), AsyncCheck)
+assert_type(contrib.http("https://example.org"), Check)
+assert_type(contrib.http("https://example.org", client=httpx.AsyncClient()), AsyncCheck)
+assert_type(contrib.django_database(), Check)
+checks.register(contrib.database(async_engine), name="typed", timeout=1)

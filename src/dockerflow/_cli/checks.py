@@ -229,7 +229,8 @@ def _as_table(results: CheckResults, exceptions: dict[str, str]) -> str:
     lines: list[str] = []
     for name, status in results.statuses.items():
         lines.append(f"{name:<{width}}  {status:<8}  {results.durations[name]:.3f} s")
-        for id_, message in results.details.get(name, {}).get("messages", {}).items():
+        detail = results.details.get(name)
+        for id_, message in detail.messages.items() if detail else ():
             lines.append(f"    {id_}: {message}")
             if message in exceptions:
                 lines.append(f"    {exceptions[message]}")

@@ -1,5 +1,7 @@
 """Health checks: register them with a decorator, run them with or without a web app."""
 
+from dockerflow.checks._observers import Observation
+from dockerflow.checks._options import CheckOptions
 from dockerflow.checks.messages import (
     CRITICAL,
     DEBUG,
@@ -20,12 +22,14 @@ from dockerflow.checks.registry import (
     clear_checks,
     default_registry,
     get_checks,
+    observe,
     register,
     register_partial,
     run_checks,
     run_checks_async,
 )
-from dockerflow.checks.runner import CheckResults
+from dockerflow.checks.runner import CheckDetail, CheckResults
+from dockerflow.heartbeat_file import HeartbeatFile
 
 __all__ = [
     "CRITICAL",
@@ -34,18 +38,23 @@ __all__ = [
     "INFO",
     "STATUSES",
     "WARNING",
+    "CheckDetail",
     "CheckMessage",
+    "CheckOptions",
     "CheckResults",
     "Critical",
     "Debug",
     "Error",
+    "HeartbeatFile",
     "Info",
+    "Observation",
     "Registry",
     "Warning",
     "clear_checks",
     "default_registry",
     "get_checks",
     "level_to_text",
+    "observe",
     "register",
     "register_partial",
     "run_checks",

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -19,12 +20,41 @@ MAX_THREADS: Final = 64
 IDLE_SECONDS: Final = 30.0
 
 
+class _Forkable(Protocol):
+    def start_afresh(self) -> None: ...
+
+
+_forkables: weakref.WeakSet[_Forkable] = weakref.WeakSet()
+
+
+def start_afresh_after_fork(forkable: _Forkable) -> None:
+    """Have a forked child forget, by ``start_afresh()``, the threads that only its parent has.
+
+    Locks are forgotten too: another thread of the parent's may have held one.
+    """
+    _forkables.add(forkable)
+
+
+def _start_all_afresh() -> None:
+    for forkable in list(_forkables):
+        forkable.start_afresh()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_start_all_afresh)
+
+
 class ThreadPool:
     """At most ``max_threads`` daemon threads, started when needed and ended when idle."""
 
     def __init__(self, max_threads: int = MAX_THREADS, idle_seconds: float = IDLE_SECONDS) -> None:
         self.max_threads = max_threads
         self.idle_seconds = idle_seconds
+        self.start_afresh()
+        start_afresh_after_fork(self)
+
+    def start_afresh(self) -> None:
+        """Forget all jobs and threads."""
         self._jobs: deque[Callable[[], None]] = deque()
         self._changed = threading.Condition()
         self._threads = 0
@@ -66,6 +96,11 @@ class LoopThread:
     """An event loop in a daemon thread, for async checks where no loop of the app's own runs."""
 
     def __init__(self) -> None:
+        self.start_afresh()
+        start_afresh_after_fork(self)
+
+    def start_afresh(self) -> None:
+        """Forget the loop and its thread."""
         self._lock = threading.Lock()
         self._loop: AbstractEventLoop | None = None
 
@@ -84,13 +119,3 @@ class LoopThread:
 
 thread_pool = ThreadPool()
 loop_thread = LoopThread()
-
-
-def _start_afresh() -> None:
-    """Forget, in a forked child, the threads that exist only in its parent."""
-    thread_pool.__init__()  # type: ignore[misc]  # the same object, as others hold it
-    loop_thread.__init__()  # type: ignore[misc]
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_start_afresh)

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import functools
+import logging
+import weakref
 from collections.abc import Callable, Collection, Iterable
 from types import FunctionType
-from typing import Any, TypeVar, cast, overload
+from typing import Any, TypeVar, Unpack, cast, overload
 
-from dockerflow.checks import runner
-from dockerflow.checks.runner import Check, CheckFunction, CheckResults
-from dockerflow.config import Config, parse_seconds
+from dockerflow.checks import _plan, runner
+from dockerflow.checks._background import Background
+from dockerflow.checks._check import Check, CheckFunction
+from dockerflow.checks._observers import Observer, Observers
+from dockerflow.checks._options import CheckOptions, parse
+from dockerflow.checks._plan import Plan
+from dockerflow.checks.runner import CheckResults
+from dockerflow.config import Config, ConfigError
+
+logger = logging.getLogger(__name__)
 
 _F = TypeVar("_F", bound=CheckFunction)
+_O = TypeVar("_O", bound=Observer)
 
 
 class Registry:
@@ -22,49 +32,51 @@ class Registry:
 
     def __init__(self) -> None:
         self._checks: dict[str, Check] = {}
+        self._plan: tuple[Config, Plan] | None = None
+        self._observers = Observers()
+        self._background = Background()
+        # Its thread ends with the registry.
+        weakref.finalize(self, self._background.stop).atexit = False
+
+    @overload
+    def register(self, func: _F, name: str | None = ..., **options: Unpack[CheckOptions]) -> _F: ...
 
     @overload
     def register(
-        self,
-        func: _F,
-        name: str | None = ...,
-        *,
-        timeout: float | None = ...,
-        critical: bool = ...,
-    ) -> _F: ...
-
-    @overload
-    def register(
-        self,
-        func: None = ...,
-        name: str | None = ...,
-        *,
-        timeout: float | None = ...,
-        critical: bool = ...,
+        self, func: None = ..., name: str | None = ..., **options: Unpack[CheckOptions]
     ) -> Callable[[_F], _F]: ...
 
     def register(
-        self,
-        func: _F | None = None,
-        name: str | None = None,
-        *,
-        timeout: float | None = None,
-        critical: bool = True,
+        self, func: _F | None = None, name: str | None = None, **options: Unpack[CheckOptions]
     ) -> _F | Callable[[_F], _F]:
         """Register a check, as a decorator (with or without arguments) or by a call.
 
         A check is a function without arguments, sync or async. It returns nothing, one message
         or several (see :mod:`dockerflow.checks.messages`); raising is a failure.
 
+        Options are by name. What isn't given is as the ``Config`` has it, in the field in
+        brackets.
+
         :param func: the check.
         :param name: what the heartbeat calls it; by default the function's name.
-        :param timeout: how long it may take, in seconds; by default ``Config.check_timeout``.
-        :param critical: whether an error of it fails the heartbeat.
+        :param timeout: how long it may take, in seconds (``check_timeout``).
+        :param critical: whether an error of it fails the heartbeat (``check_critical``).
+        :param ttl: for how many seconds its result is used again (``check_ttl``).
+        :param interval: seconds between its runs in the background, which begin with the first
+            heartbeat (``check_interval``).
+        :param max_age: how old a healthy result may be, in seconds (``check_max_age``). By
+            default ``(failures + 1) * interval + timeout`` for a check with an ``interval``.
+        :param requires: names of checks that must pass first, else this one is skipped.
+        :param failures: how many failures in a row make it fail (``check_failures``).
+        :param recoveries: how many successes in a row make it pass again
+            (``check_recoveries``).
+        :param tags: texts by which ``heartbeat_tags`` chooses what the heartbeat runs.
+        :param silenced: ids of its messages to leave out, besides ``silenced_checks``.
         :returns: ``func`` itself, or the decorator.
-        :raises TypeError: when ``func`` can't be called.
-        :raises ValueError: when another check has the name, or the timeout isn't over 0.
+        :raises TypeError: when ``func`` can't be called, or there is no such option.
+        :raises ValueError: when another check has the name, or an option has a wrong value.
         """
-        limit = None if timeout is None else _to_seconds(timeout)
+        parsed = parse(options)
 
         def add(func: _F) -> _F:
             _must_be_callable(func)
@@ -76,21 +88,26 @@ class Registry:
                     "give this one a name of its own, or each app a Registry"
                 )
                 raise ValueError(message)
-            self._checks[key] = Check(key, func, timeout=limit, critical=critical)
+            self._checks[key] = Check(key, func, parsed, self._observers)
+            self._plan = None
             return func
 
         return add if func is None else add(func)
 
     def register_partial(
-        self, func: Callable[..., Any], *args: Any, name: str | None = None
+        self,
+        func: Callable[..., Any],
+        *args: Any,
+        name: str | None = None,
+        **options: Unpack[CheckOptions],
     ) -> CheckFunction:
         """Register ``func`` to be called with ``args``, as ``name`` or by the function's name.
 
+        It takes the options of :meth:`register`, and fails in the same ways.
+
         :returns: the check that was registered.
-        :raises TypeError: when ``func`` can't be called.
-        :raises ValueError: when another check has the name.
         """
-        return self.register(functools.partial(func, *args), name=name)
+        return self.register(functools.partial(func, *args), name=name, **options)
 
     def get_checks(self) -> dict[str, CheckFunction]:
         """Return the registered functions by name."""
@@ -99,6 +116,42 @@ class Registry:
     def clear_checks(self) -> None:
         """Forget every check. Those that run now are not stopped."""
         self._checks.clear()
+        self._plan = None
+        self.close()
+
+    def observe(self, func: _O) -> _O:
+        """Have ``func`` called with each :class:`Observation`; also a decorator.
+
+        There is one for each execution of a check, once however many heartbeats share it, and
+        one for each heartbeat. ``func`` is called in a thread of its own. What it raises is
+        logged; if it is so slow that 1000 observations wait, further ones are dropped.
+
+        :returns: ``func`` itself.
+        :raises TypeError: when ``func`` can't be called.
+        """
+        if not callable(func):
+            raise TypeError(f"an observer is a function with one argument, not {func!r}")
+        self._observers.add(func)
+        return func
+
+    def validate(self, config: Config | None = None) -> None:
+        """Check what can only be known once all checks are registered.
+
+        The heartbeat reports the same as errors of the checks concerned.
+
+        :raises ConfigError: when a check requires one that isn't there, or itself by way of
+            others, or its options and those of ``config`` exclude each other.
+        """
+        plan = self._make_plan(config or Config())
+        problems = [
+            f"Check {e.check.name} can't run: {e.problem}" for e in plan.entries if e.problem
+        ]
+        if problems:
+            raise ConfigError("; ".join(problems))
+
+    def close(self) -> None:
+        """Stop running checks in the background. The next run starts them again."""
+        self._background.stop()
 
     def run(self, config: Config | None = None) -> CheckResults:
         """Run all checks at the same time and return what they said. Blocks; never raises.
@@ -106,35 +159,41 @@ class Registry:
         :param config: has the time limits and the silenced ids; by default that of the
             environment.
         """
-        config = config or Config()
-        started = self._prepare(config)
-        runner.wait(started)
-        return runner.collect(started, config.silenced_checks)
+        run = runner.Run(self._make_plan(config or Config()), self._background)
+        runner.wait(run)
+        results, observation = runner.collect(run)
+        self._observers.tell(observation)
+        self._observers.flush()
+        return results
 
     async def arun(self, config: Config | None = None) -> CheckResults:
         """Run all checks like :meth:`run`, async ones on the running event loop."""
         import asyncio
 
-        config = config or Config()
-        started = self._prepare(config, asyncio.get_running_loop())
-        await runner.await_all(started)
-        return runner.collect(started, config.silenced_checks)
+        plan = self._make_plan(config or Config())
+        run = runner.Run(plan, self._background, asyncio.get_running_loop())
+        await runner.await_all(run)
+        results, observation = runner.collect(run)
+        self._observers.tell(observation)
+        await self._observers.aflush()
+        return results
 
-    def _prepare(self, config: Config, loop: Any = None) -> list[runner.Started]:
-        return runner.prepare(
-            tuple(self._checks.values()),
-            check_timeout=config.check_timeout,
-            heartbeat_timeout=config.heartbeat_timeout,
-            loop=loop,
-        )
+    def drained(self) -> CheckResults:
+        """Return, without running a check, the results of a process that is about to end."""
+        results, observation = runner.draining()
+        self._observers.tell(observation)
+        return results
 
-
-def _to_seconds(timeout: object) -> float:
-    try:
-        return parse_seconds(timeout)
-    except (TypeError, ValueError, OverflowError):
-        message = f"timeout is {timeout!r}, but takes a number of seconds over 0"
-        raise ValueError(message) from None
+    def _make_plan(self, config: Config) -> Plan:
+        # Read once: another thread may register a check meanwhile.
+        known = self._plan
+        if known is not None and (known[0] is config or known[0] == config):
+            return known[1]
+        plan = _plan.make(dict(self._checks), config)
+        self._plan = config, plan
+        for tag in plan.unknown_tags:
+            logger.warning("No check has the tag %r, which the heartbeat is to run", tag)
+        return plan
 
 
 def _must_be_callable(func: object) -> None:
@@ -174,6 +233,7 @@ register = default_registry.register
 register_partial = default_registry.register_partial
 get_checks = default_registry.get_checks
 clear_checks = default_registry.clear_checks
+observe = default_registry.observe
 
 
 def _registry_of(checks: Iterable[tuple[str, CheckFunction]]) -> Registry:

@@ -1,4 +1,4 @@
-"""Run checks at the same time, each for a limited time: prepare, then run or arun, then collect.
+"""Run checks: prepare, then wait or await, then collect.
 
 A check has at most one execution under way, however many heartbeats ask for it: they join it.
 So concurrent heartbeats share one run, and a check that hangs is not started again while it
@@ -7,30 +7,59 @@ still does.
 
 from __future__ import annotations
 
-import contextvars
 import logging
-import os
-import sys
-import threading
 import time
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+from functools import partial
+from heapq import heappop, heappush
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dockerflow import health
-from dockerflow.checks._workers import loop_thread, thread_pool
-from dockerflow.checks.messages import DEBUG, ERROR, WARNING, CheckMessage, Error, level_to_text
+from dockerflow.checks._background import LONG, Background
+from dockerflow.checks._check import CheckFunction, Execution, Result, State, make_result
+from dockerflow.checks._observers import Observation
+from dockerflow.checks._plan import Entry, Plan
+from dockerflow.checks.messages import (
+    ERROR,
+    WARNING,
+    CheckMessage,
+    Error,
+    Info,
+    level_to_text,
+)
 
 if TYPE_CHECKING:
-    from asyncio import AbstractEventLoop, Task
-    from concurrent.futures import Future
+    from asyncio import AbstractEventLoop
+
+__all__ = ["CheckDetail", "CheckFunction", "CheckResults", "is_failure"]
 
 logger = logging.getLogger("dockerflow.checks.registry")
 
-MAX_MESSAGES: Final = 1000
-"""How many messages one check may return: a generator may have no end."""
 
-CheckFunction = Callable[[], Any]
+class CheckDetail(dict[str, Any]):
+    """What one check said: JSON as it stands, and its values as attributes too."""
+
+    __slots__ = ()
+
+    @property
+    def status(self) -> str:
+        """The name of the level."""
+        status: str = self["status"]
+        return status
+
+    @property
+    def level(self) -> int:
+        """The highest level of the messages."""
+        level: int = self["level"]
+        return level
+
+    @property
+    def messages(self) -> dict[str, str]:
+        """The texts by the messages' ids."""
+        messages: dict[str, str] = self["messages"]
+        return messages
 
 
 class CheckResults(NamedTuple):
@@ -39,349 +68,246 @@ class CheckResults(NamedTuple):
     ``statuses`` and ``details`` are what the heartbeat shows: the status of each check by its
     name, and for each check that had a message above level 0 its status, level and messages.
     ``level`` is the highest level of all, where a non-critical check counts as a warning at
-    most. ``durations`` has the seconds that each check took, by its name.
+    most. ``durations`` has the seconds that each check took, by its name, and ``ages`` the
+    seconds since then, of those whose result is an earlier one.
     """
 
     statuses: dict[str, str]
-    details: dict[str, dict[str, Any]]
+    details: dict[str, CheckDetail]
     level: int
     durations: dict[str, float]
+    ages: dict[str, float] = {}  # noqa: RUF012 - nothing changes it
 
 
-class Outcome(NamedTuple):
-    """How an execution ended: with a value, or with an exception."""
+class Run:
+    """One heartbeat under way: what is known, and what it waits for.
 
-    value: object
-    exception: BaseException | None
-
-
-class Execution:
-    """One run of one check, which any number of heartbeats may wait for."""
-
-    __slots__ = (
-        "_lock",
-        "finished",
-        "future",
-        "loop",
-        "pid",
-        "reported",
-        "started",
-        "task",
-        "timed_out",
-    )
-
-    def __init__(self) -> None:
-        from concurrent.futures import Future  # noqa: PLC0415 - only needed once a check runs
-
-        self.future: Future[Outcome] = Future()
-        self.started = time.monotonic()
-        self.finished = 0.0
-        self.pid = os.getpid()
-        self.loop: AbstractEventLoop | None = None
-        self.task: Task[None] | None = None
-        self.reported = False
-        self.timed_out = False
-        self._lock = threading.Lock()
-
-    @property
-    def is_pending(self) -> bool:
-        """Whether it still runs. One that a fork or a closed event loop cut off doesn't."""
-        if self.future.done() or self.pid != os.getpid():
-            return False
-        return self.loop is None or not self.loop.is_closed()
-
-    def end(self, value: object, exception: BaseException | None = None) -> None:
-        """Take the outcome and wake whoever waits for it."""
-        self.finished = time.monotonic()
-        self.future.set_result(Outcome(value, exception))
-
-    def first_report(self) -> bool:
-        """Return true once: messages are logged by one of the heartbeats that share this."""
-        with self._lock:
-            first, self.reported = not self.reported, True
-            return first
-
-
-class Check:
-    """A registered function and how to run it.
-
-    ``timeout`` is in seconds, ``None`` for the configured default. A check that isn't
-    ``critical`` never fails the heartbeat.
+    :param loop: the event loop that runs here; ``None`` when none does.
     """
 
-    __slots__ = ("_execution", "_lock", "critical", "function", "is_async", "name", "timeout")
-
     def __init__(
-        self,
-        name: str,
-        function: CheckFunction,
-        *,
-        timeout: float | None = None,
-        critical: bool = True,
+        self, plan: Plan, background: Background, loop: AbstractEventLoop | None = None
     ) -> None:
-        self.name = name
-        self.function = function
-        self.timeout = timeout
-        self.critical = critical
-        self.is_async = _is_async(function)
-        self._lock = threading.Lock()
-        self._execution: Execution | None = None
+        self.plan = plan
+        self.began = time.monotonic()
+        self.end = self.began + plan.heartbeat_timeout
+        self.known: dict[int, Result] = {}
+        self.done: SimpleQueue[int] = SimpleQueue()
+        self.wake: Callable[[], object] | None = None
+        self.waiting: dict[int, tuple[Execution, float]] = {}
+        self._background = background
+        self._loop = loop
+        self._missing = [len(entry.requirements) for entry in plan.entries]
+        self._failed: set[str] = set()
+        self._deadlines: list[tuple[float, int]] = []
+        self._advance(plan.roots[::-1])
 
-    def start(self, loop: AbstractEventLoop | None, timeout: float) -> Execution:
-        """Return the execution that is under way, or start one.
+    def seconds_to_deadline(self) -> float:
+        """Return how long to wait at most for the first of the executions to be late."""
+        while self._deadlines[0][1] not in self.waiting:
+            heappop(self._deadlines)
+        # Python's waits take no more than so many seconds.
+        return min(max(0.0, self._deadlines[0][0] - time.monotonic()), LONG)
 
-        :param loop: the event loop that runs here; ``None`` when none does.
-        :param timeout: seconds after which an async check is cancelled.
-        """
-        # In the lock only what can't wait: where the check runs is decided after it.
-        with self._lock:
-            execution = self._execution
-            if execution is not None and execution.is_pending:
-                return execution
-            execution = Execution()
-            if self.is_async:
-                execution.loop = loop or loop_thread.get()
-            # Last: where no thread could be had, the next heartbeat must not join this one.
-            self._execution = execution
-        context = contextvars.copy_context()
-        if execution.loop is None:
-            thread_pool.submit(lambda: context.run(_call, self.function, execution))
-        elif execution.loop is loop:
-            context.run(_start_task, self.function, execution, timeout)
-        else:
-            execution.loop.call_soon_threadsafe(
-                _start_task, self.function, execution, timeout, context=context
-            )
-        return execution
+    def take(self, *, patience: float = 0.0) -> None:
+        """Take what is done by now, or what is done next if that is within ``patience`` seconds."""
+        with suppress(Empty):
+            self._take(self.done.get(timeout=patience) if patience else self.done.get_nowait())
+            while True:
+                self._take(self.done.get_nowait())
+        now = time.monotonic()
+        while self.waiting and self._deadlines[0][0] <= now:
+            _, index = heappop(self._deadlines)
+            if index in self.waiting:
+                execution, deadline = self.waiting.pop(index)
+                self._settle(index, self._late(index, execution, deadline))
+
+    def _take(self, index: int) -> None:
+        waited = self.waiting.pop(index, None)
+        if waited is not None:
+            self._settle(index, self._view(index, waited[0]))
+
+    def _settle(self, index: int, result: Result) -> None:
+        ready: list[int] = []
+        self._know(index, result, ready)
+        self._advance(ready)
+
+    def _know(self, index: int, result: Result, ready: list[int]) -> None:
+        self.known[index] = result
+        entry = self.plan.entries[index]
+        if result.is_failure:
+            self._failed.add(entry.check.name)
+        for dependent in entry.dependents:
+            self._missing[dependent] -= 1
+            if self._missing[dependent] == 0:
+                ready.append(dependent)
+
+    def _advance(self, ready: list[int]) -> None:
+        while ready:
+            index = ready.pop()
+            result = self._begin(index, self.plan.entries[index])
+            if result is not None:
+                self._know(index, result, ready)
+
+    def _hindrance(self, entry: Entry) -> CheckMessage | None:
+        """Say why a check isn't to be run, if anything is in its way."""
+        check = entry.check
+        if entry.problem is not None:
+            text = f"Check {check.name} can't run: {entry.problem}"
+            return Error(text, id=health.ERROR_CHECK_MISCONFIGURED)
+        for requirement in entry.requirements:
+            name = requirement.check.name
+            if name in self._failed:
+                self._failed.add(check.name)
+                check.forget()
+                text = f"Check {check.name} was skipped, as {name}, which it requires, did not pass"
+                return Info(text, id=health.INFO_CHECK_SKIPPED)
+        return None
+
+    def _begin(self, index: int, entry: Entry) -> Result | None:
+        """Return the result if it is known already, else begin to wait for it."""
+        if (hindrance := self._hindrance(entry)) is not None:
+            return self._say(entry, hindrance)
+        check, settings, requirements, _, _ = entry
+        now = time.monotonic()
+        fresh_from = self.began
+        if settings.interval is not None:
+            is_new = self._background.ensure(entry, settings.interval, self._loop)
+            result = self._last(entry, now)
+            # A clock that has only just started gets the time for a first result.
+            if result is not None and not is_new:
+                return result
+        elif settings.ttl is not None:
+            ttl = settings.ttl if settings.max_age is None else min(settings.ttl, settings.max_age)
+            fresh_from = min(fresh_from, now - ttl)
+        limit = min(settings.timeout, self.end - self.began if not requirements else self.end - now)
+        if limit <= 0:
+            text = f"Check {check.name} did not start: the time for all checks was over before"
+            return self._say(entry, Error(text, id=health.ERROR_CHECK_TIMED_OUT))
+        execution = check.start(settings, limit, fresh_from, self._loop)
+        if execution.result is not None:
+            return self._view(index, execution)
+        deadline = min(execution.started + execution.limit, self.end)
+        if deadline <= now:
+            return self._late(index, execution, deadline)
+        self.waiting[index] = execution, deadline
+        heappush(self._deadlines, (deadline, index))
+        execution.call_when_done(partial(self._notify, index))
+        return None
+
+    def _say(self, entry: Entry, message: CheckMessage) -> Result:
+        """Return, and log, what the engine itself has to say in the place of a check."""
+        result = make_result([message], entry.settings)
+        if result.messages:
+            with suppress(Exception):  # logging can't break the heartbeat
+                logger.log(message.level, "%s: %s", message.id, message.msg)
+        return result
+
+    def _notify(self, index: int) -> None:
+        self.done.put(index)
+        if self.wake is not None:
+            self.wake()
+
+    def _last(self, entry: Entry, now: float) -> Result | None:
+        """Return the last result of a check in the background, or say that it hangs."""
+        execution = entry.check.execution
+        if execution is not None and execution.is_pending and execution.is_late(now):
+            execution.note_late(now)
+        return entry.check.view(entry.settings)
+
+    def _view(self, index: int, execution: Execution) -> Result:
+        entry = self.plan.entries[index]
+        # Without a state when a heartbeat for which a requirement failed has had it forgotten.
+        result = entry.check.view(entry.settings) or execution.result
+        assert result is not None  # noqa: S101 - it has ended
+        return result
+
+    def _late(self, index: int, execution: Execution, deadline: float) -> Result:
+        """Return what to show of an execution that has no result at this heartbeat's deadline."""
+        check, settings = execution.check, self.plan.entries[index].settings
+        if execution.is_late(now := time.monotonic()):
+            execution.note_late(now)
+            return check.view(settings) or execution.timed_out_result(execution.limit)
+        # It may yet end in time for others, so this is no result of the check's own.
+        result = execution.timed_out_result(deadline - execution.started)
+        state = State.after(check.state, result, settings.failures, settings.recoveries)
+        return check.view(settings, state) or result
 
 
-def _is_async(function: CheckFunction) -> bool:
-    import functools  # noqa: PLC0415
-    import inspect  # noqa: PLC0415 - inspect is slow to import, and only needed to register
-
-    while isinstance(function, functools.partial):
-        function = function.func
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
-        getattr(function, "__call__", None)  # noqa: B004 - the method itself is asked for
-    )
+def wait(run: Run) -> None:
+    """Wait until every check has a result, or has had its time."""
+    while run.waiting:
+        run.take(patience=run.seconds_to_deadline())
 
 
-def _call(function: CheckFunction, execution: Execution) -> None:
-    """Run a sync check to its end, in a thread of the pool."""
-    try:
-        value = function()
-        if isinstance(value, Awaitable):  # such as a lambda around an async function
-            import asyncio
-
-            value = asyncio.run(_resolve(cast("Awaitable[object]", value)))
-        # Here, since an iterable may do the work of the check, and may hang.
-        messages = _to_messages(value)
-    except BaseException as error:  # noqa: BLE001 - sys.exit() in a check must not end a worker
-        execution.end(None, error)
-    else:
-        execution.end(messages)
-
-
-async def _resolve(value: Awaitable[object]) -> object:
-    return await value
-
-
-def _start_task(function: CheckFunction, execution: Execution, timeout: float) -> None:
-    """Start an async check as a task of the running event loop, cancelled after ``timeout``."""
+async def await_all(run: Run) -> None:
+    """Wait like :func:`wait`, without blocking the event loop."""
+    if not run.waiting:
+        return
     import asyncio
 
     loop = asyncio.get_running_loop()
-    # The execution keeps the task alive: the event loop holds only a weak reference to it.
-    execution.task = task = loop.create_task(_acall(function, execution))
+    woken = asyncio.Event()
+    is_called = False
 
-    def time_out() -> None:
-        execution.timed_out = True
-        task.cancel()
+    def wake() -> None:
+        nonlocal is_called
+        if not is_called:  # one call is enough for all that is done until it comes
+            is_called = True
+            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                loop.call_soon_threadsafe(woken.set)
 
-    timer = loop.call_later(timeout, time_out)
-
-    def clean_up(_: object) -> None:
-        timer.cancel()
-        execution.task = None
-        if not execution.future.done():  # cancelled before its first step
-            execution.end(None, asyncio.CancelledError())
-
-    task.add_done_callback(clean_up)
-
-
-async def _acall(function: Callable[[], Coroutine[Any, Any, Any]], execution: Execution) -> None:
-    try:
-        messages = _to_messages(await function())
-    except (KeyboardInterrupt, SystemExit) as error:
-        execution.end(None, error)
-        if threading.current_thread() is threading.main_thread():
-            raise  # meant for the process, as when somebody pressed Ctrl-C
-    except BaseException as error:  # noqa: BLE001 - contained, and reported by the heartbeat
-        execution.end(None, error)
-    else:
-        execution.end(messages)
+    run.wake = wake
+    while True:
+        run.take()  # also what was done before there was somebody to wake
+        if not run.waiting:
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(run.seconds_to_deadline()):
+                await woken.wait()
+        woken.clear()
+        is_called = False
 
 
-class Started(NamedTuple):
-    """A check with the execution that a heartbeat waits for, until ``deadline``."""
-
-    check: Check
-    execution: Execution
-    deadline: float
-    timeout: float
-
-
-def prepare(
-    checks: Iterable[Check],
-    *,
-    check_timeout: float,
-    heartbeat_timeout: float,
-    loop: AbstractEventLoop | None = None,
-) -> list[Started]:
-    """Start every check that isn't running yet, and say until when each may take."""
-    end = time.monotonic() + heartbeat_timeout
-    started: list[Started] = []
-    for check in checks:
-        timeout = check_timeout if check.timeout is None else check.timeout
-        timeout = min(timeout, heartbeat_timeout)
-        execution = check.start(loop, timeout)
-        started.append(Started(check, execution, min(execution.started + timeout, end), timeout))
-    return started
-
-
-def wait(started: Iterable[Started]) -> None:
-    """Wait until each execution is over or its deadline has passed."""
-    from concurrent.futures import wait as wait_for  # noqa: PLC0415
-
-    for _, execution, deadline, _ in sorted(started, key=_by_deadline):
-        if not execution.future.done():
-            wait_for((execution.future,), timeout=max(0, deadline - time.monotonic()))
-
-
-async def await_all(started: Iterable[Started]) -> None:
-    """Wait like :func:`wait`, without blocking the event loop."""
-    import asyncio
-
-    for _, execution, deadline, _ in sorted(started, key=_by_deadline):
-        if not execution.future.done():
-            # Neither the time limit nor a cancelled heartbeat cancels the execution, which
-            # other heartbeats may be waiting for.
-            future = asyncio.wrap_future(execution.future)
-            await asyncio.wait((future,), timeout=max(0, deadline - time.monotonic()))
-
-
-def _by_deadline(started: Started) -> float:
-    return started.deadline
-
-
-def collect(started: Iterable[Started], silenced: Collection[str] = ()) -> CheckResults:
-    """Turn what the executions gave by now into results, and log each message once."""
+def collect(run: Run) -> tuple[CheckResults, Observation]:
+    """Turn what is known into results, and what observers are told of them."""
     statuses: dict[str, str] = {}
-    details: dict[str, dict[str, Any]] = {}
+    details: dict[str, CheckDetail] = {}
     durations: dict[str, float] = {}
+    ages: dict[str, float] = {}
+    everything: list[CheckMessage] = []
     overall = 0
-    for check, execution, deadline, timeout in started:
-        messages, exception, duration = _read(check, execution, deadline, timeout)
-        messages = [message for message in messages if message.id not in silenced]
-        level = max((message.level for message in messages), default=0)
+    now = time.monotonic()
+    for index, entry in enumerate(run.plan.entries):
+        name = entry.check.name
+        messages, level, duration, finished = run.known[index]
         status = level_to_text(level)
-        statuses[check.name] = status
-        durations[check.name] = duration
+        statuses[name] = status
+        durations[name] = duration
+        if finished < run.began:
+            ages[name] = now - finished
         if level > 0:
-            details[check.name] = {
-                "status": status,
-                "level": level,
-                "messages": _by_id(messages, check.name),
-            }
-        overall = max(overall, level if check.critical else min(level, WARNING))
-        # A check that hangs is logged by every heartbeat that it fails.
-        if messages and (not execution.future.done() or execution.first_report()):
-            for message in messages:
-                with suppress(Exception):  # logging can't break the heartbeat
-                    logger.log(
-                        message.level,
-                        "%s: %s",
-                        message.id or check.name,
-                        message.msg,
-                        exc_info=exception,
-                    )
-    return CheckResults(statuses, details, overall, durations)
+            details[name] = CheckDetail(status=status, level=level, messages=_by_id(messages, name))
+        everything += messages
+        overall = max(overall, level if entry.settings.critical else min(level, WARNING))
+    results = CheckResults(statuses, details, overall, durations, ages)
+    return results, _observation(results, now - run.began, tuple(everything))
 
 
-def _read(
-    check: Check, execution: Execution, deadline: float, timeout: float
-) -> tuple[list[CheckMessage], BaseException | None, float]:
-    """Return the messages of an execution, the exception behind them, and its seconds."""
-    late = not execution.future.done() or execution.finished > deadline
-    if late or execution.timed_out:
-        message = Error(
-            f"Check {check.name} did not finish within {timeout:g} s",
-            id=health.ERROR_CHECK_TIMED_OUT,
-        )
-        return (
-            [message],
-            None,
-            max(0.0, min(execution.finished or time.monotonic(), deadline) - execution.started),
-        )
-    duration = execution.finished - execution.started
-    value, exception = execution.future.result()
-    if exception is not None:
-        message = Error(
-            f"Check {check.name} raised {type(exception).__name__}", id=health.ERROR_CHECK_RAISED
-        )
-        return [message], exception, duration
-    if isinstance(value, list):
-        return cast("list[CheckMessage]", value), None, duration
-    message = Error(f"Check {check.name} returned {value}", id=health.ERROR_CHECK_BAD_RESULT)
-    return [message], None, duration
+def _observation(
+    results: CheckResults, duration: float, messages: tuple[CheckMessage, ...]
+) -> Observation:
+    status = level_to_text(results.level)
+    return Observation("heartbeat", "heartbeat", status, results.level, duration, messages)
 
 
-def _to_messages(value: object) -> list[CheckMessage] | str:
-    """Return what a check returned as a list of messages, or say what it returned instead."""
-    if value is None:
-        return []
-    if _is_message(value):
-        return [_normalise(value)]
-    kind = type(value).__name__
-    if isinstance(value, str | bytes | dict) or not isinstance(value, Iterable):
-        return f"{kind}, which is no check message"
-    messages: list[CheckMessage] = []
-    for item in cast("Iterable[object]", value):
-        if len(messages) >= MAX_MESSAGES:
-            return f"{kind} with more than {MAX_MESSAGES} messages"
-        if not _is_message(item):
-            return f"{kind} with {type(item).__name__} in it, which is no check message"
-        messages.append(_normalise(item))
-    return messages
-
-
-def _is_message(value: Any) -> bool:
-    # By its shape, since Django's own messages are as good.
-    level = getattr(value, "level", None)
-    return isinstance(level, int) and hasattr(value, "msg") and hasattr(value, "id")
-
-
-def _normalise(message: Any) -> CheckMessage:
-    """Return ``message`` with texts that any JSON parser and any log takes."""
-    return CheckMessage(
-        _text(message.msg),
-        level=_to_level(int(message.level)),
-        hint=message.hint if hasattr(message, "hint") else None,
-        id=None if message.id is None else _text(message.id),
-    )
-
-
-def _to_level(level: int) -> int:
-    """Return a level that the results show, and that log and JSON can write out."""
-    return DEBUG if level < 0 else min(level, sys.maxsize)
-
-
-def _text(value: object) -> str:
-    try:
-        text = str(value)
-    except Exception:  # noqa: BLE001 - whatever a foreign __str__ raises
-        text = f"<{type(value).__name__} without a text>"
-    return text.encode("utf-8", "backslashreplace").decode()  # lone surrogates are no JSON
+def draining() -> tuple[CheckResults, Observation]:
+    """Return the results of a process that is about to end, for which no check runs."""
+    message = Error("The process is about to end and drains", id=health.ERROR_DRAINING)
+    status = level_to_text(ERROR)
+    detail = CheckDetail(status=status, level=ERROR, messages=_by_id([message], "drain"))
+    results = CheckResults({"drain": status}, {"drain": detail}, ERROR, {}, {})
+    return results, _observation(results, 0.0, (message,))
 
 
 def _by_id(messages: Iterable[CheckMessage], name: str) -> dict[str, str]:

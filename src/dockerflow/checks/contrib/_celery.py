@@ -44,13 +44,11 @@ def celery(app: Any, *, timeout: float = 2.0, min_workers: int = 1) -> Check:
 
 @named("celery")
 def _celery(app: Any, timeout: float, min_workers: int) -> CheckMessage | None:
-    errors = load("kombu.exceptions", "celery")
     try:
-        with app.connection_or_acquire() as connection:
-            # Without this, Celery would wait for the broker for as long as that takes.
-            connection.ensure_connection(max_retries=1, interval_start=0, timeout=timeout)
-            replies = app.control.ping(connection=connection, timeout=timeout, limit=min_workers)
-    except (errors.OperationalError, OSError) as error:
+        replies = _ping(app, timeout, min_workers)
+    except Exception as error:
+        if not _is_of_broker(app, error):
+            raise
         message = Error(
             "Could not connect to the broker.", id=health.ERROR_CANNOT_CONNECT_CELERY_BROKER
         )
@@ -61,3 +59,17 @@ def _celery(app: Any, timeout: float, min_workers: int) -> CheckMessage | None:
         f"{len(replies)} of {min_workers} workers answered.", id=health.ERROR_NO_CELERY_WORKERS
     )
     return report(message, detail=f"those who answered: {replies}")
+
+
+def _ping(app: Any, timeout: float, min_workers: int) -> Any:
+    with app.connection_or_acquire() as connection:
+        # Without this, Celery would wait for the broker for as long as that takes.
+        connection.ensure_connection(max_retries=1, interval_start=0, timeout=timeout)
+        return app.control.ping(connection=connection, timeout=timeout, limit=min_workers)
+
+
+def _is_of_broker(app: Any, error: Exception) -> bool:
+    # What kombu raises, and what it lets through of the transport's own library.
+    kombu_error = load("kombu.exceptions", "celery").OperationalError
+    of_transport = app.connection_for_write().connection_errors  # it isn't opened for that
+    return isinstance(error, (kombu_error, OSError, *of_transport))

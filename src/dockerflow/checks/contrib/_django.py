@@ -148,7 +148,7 @@ def _migrations(alias: str) -> CheckMessage | None:
         connections = load("django.db", "django").connections
         make_loader = load("django.db.migrations.loader", "django").MigrationLoader
         with closing_django_connections():
-            loader = make_loader(connections[alias], ignore_no_initial=True)
+            loader = make_loader(connections[alias])
     except Exception as error:  # noqa: BLE001 - whatever the reason is, the answer isn't known
         message = Info("Can't check migrations.", id=health.INFO_CANT_CHECK_MIGRATIONS)
         return report(message, error, secrets=_secrets(alias))

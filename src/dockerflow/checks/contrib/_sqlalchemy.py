@@ -103,7 +103,10 @@ def _is_async(engine: Any) -> bool:
     if isinstance(engine, load("sqlalchemy.ext.asyncio", "sqlalchemy").AsyncEngine):
         return True
     if not callable(getattr(engine, "connect", None)):
-        message = f"engine takes an Engine or an AsyncEngine of SQLAlchemy, not {engine!r}"
+        message = (
+            "engine takes an Engine or an AsyncEngine of SQLAlchemy, "
+            f"not {type(engine).__name__}"  # a URL may have a password in it
+        )
         raise TypeError(message)
     return False
 

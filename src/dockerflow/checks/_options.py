@@ -1,0 +1,118 @@
+"""What can be said about a check when it is registered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, NamedTuple, TypedDict
+
+from dockerflow.config import Config, conflict, parse_bool, parse_count, parse_list, parse_seconds
+
+
+class CheckOptions(TypedDict, total=False):
+    """The options of :meth:`Registry.register`, all of them optional.
+
+    ``None`` is as good as leaving one out: then the ``Config`` decides.
+    """
+
+    timeout: float | None
+    critical: bool | None
+    ttl: float | None
+    max_age: float | None
+    requires: str | Collection[str] | None
+    interval: float | None
+    failures: int | None
+    recoveries: int | None
+    tags: str | Collection[str] | None
+    silenced: str | Collection[str] | None
+
+
+class Settings(NamedTuple):
+    """The options that hold for one check under one ``Config``. Times are in seconds."""
+
+    timeout: float
+    critical: bool
+    ttl: float | None
+    max_age: float | None
+    interval: float | None
+    failures: int
+    recoveries: int
+    silenced: frozenset[str]
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    # A check's name may have a comma in it, so a text is one name.
+    return parse_list((value,) if isinstance(value, str) else value)
+
+
+def _strictly(kind: type | tuple[type, ...], parse: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Take no text for a number: that is for the environment."""
+
+    def parse_strictly(value: Any) -> Any:
+        if not isinstance(value, kind):
+            raise TypeError
+        return parse(value)
+
+    return parse_strictly
+
+
+_SECONDS = ("a number of seconds over 0", _strictly((int, float), parse_seconds))
+_COUNT = ("a whole number over 0", _strictly(int, parse_count))
+_NAMES = ("one text or several", _names)
+_TAKES: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
+    "timeout": _SECONDS,
+    "critical": ("True or False", _strictly(bool, parse_bool)),
+    "ttl": _SECONDS,
+    "max_age": _SECONDS,
+    "requires": _NAMES,
+    "interval": _SECONDS,
+    "failures": _COUNT,
+    "recoveries": _COUNT,
+    "tags": _NAMES,
+    "silenced": _NAMES,
+}
+
+
+def parse(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those options that were given, checked.
+
+    :raises TypeError: when there is no such option.
+    :raises ValueError: when a value isn't one that the option takes.
+    """
+    parsed: dict[str, Any] = {}
+    for name, value in options.items():
+        if name not in _TAKES:
+            raise TypeError(f"a check has no option {name!r}; there are: {', '.join(_TAKES)}")
+        if value is None:
+            continue
+        takes, parse_one = _TAKES[name]
+        try:
+            parsed[name] = parse_one(value)
+        except (TypeError, ValueError, OverflowError):
+            raise ValueError(f"{name} is {value!r}, but takes {takes}") from None
+    problem = conflict(parsed.get("ttl"), parsed.get("interval"), parsed.get("max_age"))
+    if problem is not None:
+        raise ValueError(problem)
+    return parsed
+
+
+def settle(options: Mapping[str, Any], config: Config) -> Settings:
+    """Return what holds for a check with ``options`` under ``config``."""
+    timeout: float = options.get("timeout", config.check_timeout)
+    failures: int = options.get("failures", config.check_failures)
+    # One of both excludes the other, so what the check itself says decides.
+    ttl = options.get("ttl", None if "interval" in options else config.check_ttl)
+    interval = options.get("interval", None if "ttl" in options else config.check_interval)
+    max_age = options.get("max_age", config.check_max_age)
+    if max_age is None and interval is not None:
+        # All failures that are to be borne may come, and then one more result be on its way.
+        max_age = (failures + 1) * interval + timeout
+    return Settings(
+        timeout=timeout,
+        critical=options.get("critical", config.check_critical),
+        ttl=ttl,
+        max_age=max_age,
+        interval=interval,
+        failures=failures,
+        recoveries=options.get("recoveries", config.check_recoveries),
+        silenced=frozenset((*options.get("silenced", ()), *config.silenced_checks)),
+    )

@@ -1,0 +1,26 @@
+"""The Django app, which checks the settings and registers the checks at start."""
+
+# Django has no types of its own.
+# pyright: basic, reportMissingTypeStubs=false
+
+from __future__ import annotations
+
+from django.apps import AppConfig
+
+
+class DockerFlowAppConfig(AppConfig):
+    """Makes a wrong setting fail at start."""
+
+    name = "dockerflow.django"
+    label = "dockerflow"
+    verbose_name = "Dockerflow"
+
+    def ready(self) -> None:
+        """Read the settings and register the checks that they name.
+
+        :raises ConfigError: when a setting is wrong.
+        """
+        from dockerflow.django import _settings, checks  # noqa: PLC0415 - they need the settings
+
+        _settings.live()
+        checks.register()

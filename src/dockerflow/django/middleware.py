@@ -1,0 +1,301 @@
+"""The middleware, which belongs first in ``MIDDLEWARE``."""
+
+# Django has no types of its own.
+# pyright: basic, reportMissingTypeStubs=false
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any, ClassVar
+
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
+from django.core.signals import got_request_exception
+from django.http import FileResponse, HttpRequest, HttpResponse
+from django.utils.functional import LazyObject, empty
+
+from dockerflow import _summary
+from dockerflow._core import EXCHANGE, Core, Exchange
+from dockerflow._http import Request
+from dockerflow.django import _settings, checks, views
+
+logger = logging.getLogger("dockerflow.django")
+
+
+class DockerflowMiddleware:
+    """Serve Dockerflow's endpoints before anything else, and summarise requests.
+
+    One class for WSGI and ASGI. Subclasses may override ``process_request``,
+    ``process_response``, ``process_exception`` and ``_build_extra_meta``; under ASGI an
+    overridden one runs in Django's thread for sync code, as it may use the database.
+
+    :param get_response: the rest of Django.
+    :raises ConfigError: when a setting is wrong.
+
+    .. versionadded:: 0.1.0
+    """
+
+    sync_capable = True
+    async_capable = True
+
+    viewpatterns: ClassVar[list[tuple[re.Pattern[str], Callable[[HttpRequest], Any]]]] = [
+        (re.compile(r"/__version__/?\Z"), views.version),
+        (re.compile(r"/__heartbeat__/?\Z"), views.heartbeat),
+        (re.compile(r"/__lbheartbeat__/?\Z"), views.lbheartbeat),
+    ]
+
+    def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
+        self.get_response = get_response
+        self.async_mode = iscoroutinefunction(get_response)
+        if self.async_mode:
+            markcoroutinefunction(self)
+        _settings.make(_settings.read())  # a wrong setting fails here
+
+    def __call__(self, request: HttpRequest) -> Any:
+        """Answer a request; a coroutine does under ASGI."""
+        if self.async_mode:
+            return self._acall(request)
+        exchange = _begin(request, is_driven=True)
+        try:
+            response = self.process_request(request) or self.get_response(request)
+            return self.process_response(request, response)
+        except BaseException as error:
+            _end(exchange, error)
+            raise
+        finally:
+            exchange.leave()
+
+    async def _acall(self, request: HttpRequest) -> Any:
+        exchange = _begin(request, is_driven=True)
+        try:
+            view = self._find_view(request)
+            core = _settings.live().get()
+            if view is views.heartbeat and core.needs_checks("heartbeat", request.method or ""):
+                registry = await sync_to_async(checks.registry)()
+                results = await registry.arun(core.config)
+                request.__dict__["_dockerflow_results"] = results
+            response = await self._hook("process_request", request, in_thread=view is not None)
+            response = response or await self.get_response(request)
+            return await self._hook("process_response", request, response)
+        except BaseException as error:
+            _end(exchange, error)
+            raise
+        finally:
+            exchange.leave()
+
+    async def _hook(self, name: str, *args: Any, in_thread: bool = False) -> Any:
+        """Call a hook: in a thread if it isn't ours, since it may block."""
+        ours = all(
+            getattr(type(self), hook) is getattr(DockerflowMiddleware, hook)
+            for hook in (name, "_build_extra_meta")
+        )
+        hook = getattr(self, name)
+        if ours and not in_thread:
+            return hook(*args)
+        call: Callable[..., Awaitable[Any]] = sync_to_async(hook, thread_sensitive=True)
+        return await call(*args)
+
+    def _find_view(self, request: HttpRequest) -> Callable[[HttpRequest], Any] | None:
+        config = _settings.live().get().config
+        path, prefix = request.path_info, config.path_prefix
+        if not path.startswith(prefix):
+            return None
+        path = path[len(prefix) :]
+        for pattern, view in self.viewpatterns:
+            if pattern.match(path):
+                return view
+        if config.error_endpoint and path in {"/__error__", "/__error__/"}:
+            return views.error
+        return None
+
+    def process_request(self, request: HttpRequest) -> HttpResponse | None:
+        """Begin a request; return the answer if the path is one of ours."""
+        exchange = _begin(request)
+        view = self._find_view(request)
+        if view is None:
+            return None
+        paths = _settings.live().get().paths
+        exchange.endpoint = paths.get(request.path_info)
+        answer: HttpResponse = view(request)
+        return answer
+
+    def process_response(self, request: HttpRequest, response: Any) -> Any:
+        """Send the id back, and log the summary, or see to it that the last byte does."""
+        exchange = _begin(request)
+        exchange.status = response.status_code
+        name, rid = exchange.id_header
+        if name not in response:
+            response[name] = rid
+        uid = _user_id(request)
+        if uid:
+            exchange.extra.setdefault("uid", uid)
+        _note_route(exchange, request)
+        self._add_overridden_meta(exchange, request)
+        if _is_outer(request):
+            return response
+        if getattr(response, "streaming", False):
+            _watch(exchange, response)
+        else:
+            exchange.finished = time.monotonic()
+            exchange.end()
+        if not _is_driven(request):
+            exchange.leave()
+        return response
+
+    def process_exception(self, request: HttpRequest, exception: BaseException) -> None:
+        """Remember what a view raised; it is an ERROR if the answer is a 5xx."""
+        _begin(request).handled = exception
+
+    def _build_extra_meta(self, request: HttpRequest) -> dict[str, Any]:
+        """Return the fields of the summary; subclasses add to them."""
+        exchange = _begin(request)
+        fields = _fields(exchange, _settings.live().get())
+        uid = _user_id(request)
+        return {**fields, "uid": uid} if uid else fields
+
+    def _add_overridden_meta(self, exchange: Exchange, request: HttpRequest) -> None:
+        if type(self)._build_extra_meta is DockerflowMiddleware._build_extra_meta:  # noqa: SLF001 - our own
+            return
+        try:
+            ours = DockerflowMiddleware._build_extra_meta(self, request)
+            for key, value in self._build_extra_meta(request).items():
+                # The time goes on until the last byte.
+                if key != "t" and (key not in ours or ours[key] != value):
+                    exchange.extra[key] = value
+        except Exception:
+            logger.exception("The fields of a summary could not be made")
+
+
+def _fields(exchange: Exchange, core: Core) -> dict[str, Any]:
+    _, _, fields = _summary.summarise(
+        exchange.request,
+        _summary.Outcome(exchange.status or 200, None),
+        seconds=time.monotonic() - exchange.started,
+        rid=exchange.rid,
+        extra=exchange.extra,
+        querystring=core.config.summary_log_querystring,
+    )
+    fields.pop("code", None)
+    return fields
+
+
+def _is_outer(request: HttpRequest) -> bool:
+    """Whether a driver further out has the exchange, and summarises."""
+    return bool(getattr(request, "_dockerflow_is_outer", False))
+
+
+def _is_driven(request: HttpRequest) -> bool:
+    return bool(getattr(request, "_dockerflow_is_driven", False))
+
+
+def _begin(request: Any, *, is_driven: bool = False) -> Exchange:
+    """Return the request's exchange, made when first asked for."""
+    exchange: Exchange | None = getattr(request, "_dockerflow_exchange", None)
+    if exchange is not None:
+        return exchange
+    carrier = getattr(request, "scope", None) or request.META
+    outer: Exchange | None = carrier.get(EXCHANGE)
+    if outer is None:
+        core = _settings.live().get()
+        exchange = Exchange(core, _neutral(request, core))
+        exchange.enter()
+        # So that a middleware further in, of the ASGI or WSGI kind, knows.
+        carrier.setdefault(_summary.KEY, exchange.extra)
+    else:
+        exchange = outer
+    request._dockerflow_exchange = exchange  # noqa: SLF001 - these are ours
+    request._dockerflow_is_outer = outer is not None  # noqa: SLF001
+    request._dockerflow_is_driven = is_driven  # noqa: SLF001
+    if not hasattr(request, "_id"):
+        request._id = exchange.rid  # noqa: SLF001
+    request._start_timestamp = time.time()  # noqa: SLF001
+    return exchange
+
+
+def _neutral(request: HttpRequest, core: Core) -> Request:
+    headers: dict[str, str] = {}
+    for name in core.wanted_headers:
+        value = request.META.get("HTTP_" + name.upper().replace("-", "_"))
+        if value is not None:
+            headers[name] = value
+    query = request.META.get("QUERY_STRING", "")
+    return Request(request.method or "", request.path, query, headers)
+
+
+def _end(exchange: Exchange, error: BaseException | None) -> None:
+    exchange.end(error)
+
+
+def _user_id(request: HttpRequest) -> str:
+    """Return who the user is if the app has loaded them; never load them for this."""
+    try:
+        user: Any = request.__dict__.get("user")
+        # A lazy object knows by this whether it was looked up; asking it otherwise would.
+        if user is None or (
+            isinstance(user, LazyObject) and user.__dict__.get("_wrapped", empty) is empty
+        ):
+            return ""
+        return str(user.get_username()) if user.is_authenticated else ""
+    except Exception:
+        logger.exception("The user of a request could not be told")
+        return ""
+
+
+def _note_route(exchange: Exchange, request: HttpRequest) -> None:
+    match = request.resolver_match
+    if match is not None:
+        exchange.route = match.route
+
+
+def _watch(exchange: Exchange, response: Any) -> None:
+    """Log the summary when the last byte of a streamed answer went out."""
+
+    def close() -> None:
+        if not exchange.finished:
+            if isinstance(response, FileResponse):
+                exchange.finished = time.monotonic()  # the server reads the file itself
+            else:
+                exchange.client_gone = True
+        exchange.end()
+
+    response._resource_closers.append(close)  # noqa: SLF001 - Django calls them when it closes
+    if isinstance(response, FileResponse):
+        return
+    content = response.streaming_content
+    wrap: Any = _astream if response.is_async else _stream
+    response.streaming_content = wrap(exchange, content)
+
+
+def _stream(exchange: Exchange, content: Iterator[bytes]) -> Iterator[bytes]:
+    try:
+        yield from content
+    except GeneratorExit:
+        raise
+    except BaseException as error:
+        exchange.end(error)
+        raise
+    exchange.finished = time.monotonic()
+
+
+async def _astream(exchange: Exchange, content: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    try:
+        async for chunk in content:
+            yield chunk
+    except BaseException as error:
+        exchange.end(error)
+        raise
+    exchange.finished = time.monotonic()
+    exchange.end()
+
+
+def _remember(request: Any = None, **_: object) -> None:
+    """Note the exception that Django turned into a 500, wherever it came from."""
+    exchange: Exchange | None = getattr(request, "_dockerflow_exchange", None)
+    if exchange is not None:
+        exchange.handled = sys.exc_info()[1] or exchange.handled
+
+
+got_request_exception.connect(_remember, dispatch_uid="dockerflow")

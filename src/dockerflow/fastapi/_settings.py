@@ -1,0 +1,37 @@
+"""The settings of an application: ``app.state.DOCKERFLOW_*``, read when they are used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from dockerflow._core import Core, LiveCore
+from dockerflow._endpoints import LBHEARTBEAT_JSON
+from dockerflow.checks.registry import Registry
+from dockerflow.config import SETTINGS, Config
+
+
+class Cores:
+    """A core for each application that uses a router or a middleware."""
+
+    def __init__(self, config: Config | None = None, registry: Registry | None = None) -> None:
+        self._config = config
+        self._registry = registry
+        self._by_app: WeakKeyDictionary[Any, LiveCore] = WeakKeyDictionary()
+
+    def get(self, app: Any) -> Core:
+        """Return the core for the settings that ``app`` has now."""
+        live = self._by_app.get(app)
+        if live is None:
+            # Not the app itself: it is the key, and would keep itself alive.
+            live = self._by_app[app] = LiveCore(_reader(app.state), self._make)
+        return live.get()
+
+    def _make(self, settings: Any) -> Core:
+        config = self._config or Config.from_settings(settings)
+        return Core(config, self._registry, lbheartbeat=LBHEARTBEAT_JSON)
+
+
+def _reader(state: Any) -> Callable[[], dict[str, Any]]:
+    return lambda: {name: getattr(state, name) for name in SETTINGS if hasattr(state, name)}

@@ -1,0 +1,60 @@
+"""The endpoints as a router."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from dockerflow._endpoints import ENDPOINTS, Endpoint
+from dockerflow.checks.registry import Registry
+from dockerflow.config import Config
+from dockerflow.fastapi import views
+from dockerflow.fastapi._settings import Cores
+
+# Starlette takes an empty list for all methods there are; which one may be asked is the core's say.
+_ALL: list[str] = []
+
+
+def make_router(
+    *,
+    registry: Registry | None = None,
+    config: Config | None = None,
+    include_in_schema: bool = True,
+) -> APIRouter:
+    """Make a router with the endpoints of one application.
+
+    :param registry: the checks of the heartbeat; by default the process's own.
+    :param config: the settings; by default ``app.state.DOCKERFLOW_*``, then the environment.
+        ``path_prefix`` doesn't count here: ``include_router`` has its own ``prefix``.
+    :param include_in_schema: whether the endpoints are in the OpenAPI schema.
+
+    .. versionadded:: 0.1.0
+    """
+    made = APIRouter(tags=["Dockerflow"], include_in_schema=include_in_schema)
+    cores = views._cores if config is None and registry is None else Cores(config, registry)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - the package's own
+    for endpoint in ENDPOINTS:
+        view = _view(cores, endpoint)
+        path = f"/__{endpoint}__"
+        made.add_api_route(path, view, methods=["GET"], response_class=Response, name=endpoint)
+        made.add_route(path, view, methods=_ALL, include_in_schema=False)
+        made.add_route(path + "/", view, methods=_ALL, include_in_schema=False)
+    view = _view(cores, "error")
+    for path in ("/__error__", "/__error__/"):
+        made.add_route(path, view, methods=_ALL, include_in_schema=False)
+    return made
+
+
+def _view(cores: Cores, endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
+    async def view(request: Request) -> Response:
+        return await views.respond(cores, endpoint, request)
+
+    # FastAPI resolves the annotations, which are texts here, in the function's module.
+    view.__name__ = endpoint
+    return view
+
+
+router = make_router()
+"""The endpoints with the default registry; for one of its own see :func:`make_router`."""

@@ -1,0 +1,71 @@
+"""What the router's endpoints answer."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from dockerflow._core import EXCHANGE, VERSION_FILE, Exchange
+from dockerflow._endpoints import Endpoint
+from dockerflow.fastapi._settings import Cores
+from dockerflow.version import get_version
+
+__all__ = ["get_version", "heartbeat", "lbheartbeat", "version"]
+
+logger = logging.getLogger("dockerflow.fastapi.views")
+
+_cores = Cores()
+_get_version = get_version
+
+
+async def version(request: Request) -> Response:
+    """Answer ``/__version__``."""
+    return await respond(_cores, "version", request)
+
+
+async def heartbeat(request: Request) -> Response:
+    """Answer ``/__heartbeat__``."""
+    return await respond(_cores, "heartbeat", request)
+
+
+async def lbheartbeat(request: Request) -> Response:
+    """Answer ``/__lbheartbeat__``."""
+    return await respond(_cores, "lbheartbeat", request)
+
+
+async def respond(cores: Cores, endpoint: Endpoint, request: Request) -> Response:
+    """Return the core's answer as Starlette's."""
+    app = request.scope["app"]
+    core = cores.get(app)
+    exchange: Exchange | None = request.scope.get(EXCHANGE)
+    if exchange is not None:
+        exchange.endpoint = endpoint
+    if endpoint == "error" and not core.config.error_endpoint:
+        raise HTTPException(404)
+    results = None
+    if core.needs_checks(endpoint, request.method):
+        results = await core.registry.arun(core.config)
+    content = _version(app, core.config.version_path) if endpoint == "version" else VERSION_FILE
+    debug = bool(getattr(app, "debug", False))
+    answer = core.respond(endpoint, request.method, results, debug=debug, version=content)
+    response = Response(answer.body, answer.status)
+    response.raw_headers = [
+        (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers
+    ]
+    return response
+
+
+def _version(app: Any, configured: object) -> object:
+    """Return what is to be served as the version, looked up when asked for."""
+    root: Any = getattr(app.state, "APP_DIR", None) or os.environ.get("APP_DIR")
+    if get_version is _get_version and (root is None or configured is not None):
+        return VERSION_FILE  # cached, and found by the settings
+    try:
+        return get_version(root or "/app")
+    except Exception as error:  # noqa: BLE001 - the answer says so
+        return error

@@ -1,0 +1,428 @@
+"""The Flask extension: endpoints, request ids and summaries around an app."""
+
+from __future__ import annotations
+
+import logging
+import time
+import warnings
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+
+from flask import (
+    Blueprint,
+    Flask,
+    Response,
+    abort,
+    current_app,
+    g,
+    got_request_exception,
+    has_request_context,
+    request,
+)
+from werkzeug.wsgi import ClosingIterator
+
+from dockerflow import _summary
+from dockerflow._core import EXCHANGE, VERSION_FILE, Core, Exchange, LiveCore, summary_logger
+from dockerflow._endpoints import ENDPOINTS, Endpoint
+from dockerflow._http import Response as CoreResponse
+from dockerflow.checks._check import surroundings
+from dockerflow.checks.registry import Registry, default_registry
+from dockerflow.checks.runner import is_failure
+from dockerflow.config import SETTINGS, Config
+from dockerflow.flask.checks import (
+    check_database_connected,
+    check_migrations_applied,
+    check_redis_connected,
+)
+from dockerflow.flask.signals import heartbeat_failed, heartbeat_passed
+from dockerflow.wsgi import DockerflowMiddleware, send_response
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+logger = logging.getLogger("dockerflow.flask")
+
+VersionCallback = Callable[[str], Any]
+_V = TypeVar("_V", bound=VersionCallback)
+
+_SITE: Final = "dockerflow.site"
+_OWN: Final = "dockerflow.flask.own"
+
+
+class Dockerflow:
+    """Dockerflow's endpoints, request ids and summaries for one Flask app, or for several.
+
+    :param app: the app; without one, call :meth:`init_app` later.
+    :param db: Flask-SQLAlchemy's extension: registers ``check_database_connected``.
+    :param redis: a client of redis-py: registers ``check_redis_connected``.
+    :param migrate: Flask-Migrate's extension: registers ``check_migrations_applied``.
+    :param silenced_checks: ids of check messages to leave out.
+    :param version_path: the folder of version.json, or the file; by default the parent of the
+        app's root path.
+    :param registry: the checks of the heartbeat; by default the process's own.
+    :raises ConfigError: when a ``DOCKERFLOW_*`` setting of the app is wrong.
+
+    Subclasses may override :meth:`summary_extra` and :meth:`user_id`.
+
+    .. versionadded:: 0.1.0
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917 - the arguments that apps pass by position
+        self,
+        app: Flask | None = None,
+        db: Any = None,
+        redis: Any = None,
+        migrate: Any = None,
+        silenced_checks: Iterable[str] | None = None,
+        version_path: str | Path | None = None,
+        *,
+        registry: Registry | None = None,
+    ) -> None:
+        self.registry = default_registry if registry is None else registry
+        self.silenced_checks = list(silenced_checks or ())
+        self.summary_logger = summary_logger
+        self.given_version_path = version_path
+        self._default_version_path: str | None = None
+        self.get_version: VersionCallback | None = None
+        for check, obj in (
+            (check_database_connected, db),
+            (check_redis_connected, redis),
+            (check_migrations_applied, migrate),
+        ):
+            if obj is not None:
+                self._register_for(check, obj)
+        if app is not None:
+            self.init_app(app)
+
+    def init_app(self, app: Flask) -> None:
+        """Put Dockerflow around an app, which must not have served a request yet.
+
+        :raises ConfigError: when a ``DOCKERFLOW_*`` setting of the app is wrong.
+        """
+        self._default_version_path = _default_version_path(app)
+        site = _Site(self, app)
+        app.extensions["dockerflow"] = self
+        app.extensions[_SITE] = site
+        app.register_blueprint(site.make_blueprint())
+        # First to begin and last to end: so the id is there for every other hook, and the
+        # response is the one that goes out.
+        app.before_request_funcs.setdefault(None, []).insert(0, site.before_request)
+        app.after_request_funcs.setdefault(None, []).insert(0, site.after_request)
+        app.teardown_request_funcs.setdefault(None, []).insert(0, site.teardown_request)
+        got_request_exception.connect(site.got_request_exception, app)
+        app.wsgi_app = site  # type: ignore[method-assign]
+
+    @property
+    def version_path(self) -> str | None:
+        """Where version.json is looked for: what was given, else the parent of the app's root."""
+        given = self.given_version_path
+        return self._default_version_path if given is None else str(given)
+
+    @version_path.setter
+    def version_path(self, path: str | Path | None) -> None:
+        self.given_version_path = path
+
+    def version_callback(self, func: _V) -> _V:
+        """Take ``func`` to give the content of ``/__version__``, as a decorator.
+
+        It is called with the version path, within the app's context, and returns an object for
+        JSON, or ``None`` when there is no version.
+        """
+        self.get_version = func
+        return func
+
+    def user_id(self) -> str | None:
+        """Return the id of Flask-Login's user, and ``None`` when nobody is logged in."""
+        if not has_request_context() or not hasattr(current_app, "login_manager"):
+            return None
+        # Only where the app uses it; and it has no types.
+        user: Any = import_module("flask_login").current_user
+        is_authenticated = getattr(user, "is_authenticated", False)
+        if callable(is_authenticated):
+            is_authenticated = is_authenticated()
+        return user.get_id() if is_authenticated else None
+
+    def summary_extra(self) -> dict[str, Any]:
+        """Return the fields of the request's summary, as they are known by now.
+
+        What a subclass adds, changes or leaves out is so in the summary. Only ``code`` is
+        always the real one.
+        """
+        exchange = _current_exchange(self)
+        _, _, fields = _summary.summarise(
+            exchange.request,
+            _summary.Outcome(exchange.status or 200, None, handled=exchange.handled),
+            seconds=time.monotonic() - exchange.started,
+            rid=exchange.rid,
+            extra=exchange.extra,
+        )
+        del fields["code"]
+        if not fields["uid"]:
+            try:
+                fields["uid"] = self.user_id() or ""
+            except Exception:
+                logger.exception("The id of the user could not be read")
+        return fields
+
+    @property
+    def checks(self) -> OrderedDict[str, Callable[[], Any]]:
+        """The registered checks by name. Deprecated: use ``dockerflow.checks.get_checks()``."""
+        _deprecated("Dockerflow.checks", "dockerflow.checks.get_checks()")
+        return OrderedDict(self.registry.get_checks())
+
+    def check(self, func: Callable[..., Any] | None = None, name: str | None = None) -> Any:
+        """Register a check. Deprecated: use ``dockerflow.checks.register``."""
+        _deprecated("Dockerflow.check", "dockerflow.checks.register")
+        return self.registry.register(func, name)
+
+    def init_check(self, check: Callable[..., Any], obj: Any) -> None:
+        """Register a check of ``obj``. Deprecated: use ``dockerflow.checks.register_partial``."""
+        _deprecated("Dockerflow.init_check", "dockerflow.checks.register_partial")
+        self._register_for(check, obj)
+
+    def _register_for(self, check: Callable[..., Any], obj: Any) -> None:
+        self.registry.register(_CheckOf(check, obj), check.__name__)
+
+
+@dataclass(eq=True, frozen=True)
+class _CheckOf:
+    """A check of an extension or client; the same as one of another object.
+
+    An app's factory makes new ones each time, and its last ones are those to check.
+    """
+
+    check: Callable[..., Any]
+    obj: Any = field(compare=False)
+
+    @property
+    def __name__(self) -> str:
+        return self.check.__name__
+
+    def __call__(self) -> Any:
+        return self.check(self.obj)
+
+
+class _Site(DockerflowMiddleware):
+    """One app with its settings: the WSGI driver around it, and the hooks inside."""
+
+    def __init__(self, extension: Dockerflow, app: Flask) -> None:
+        self.extension = extension
+        self.flask = app
+        self._live = LiveCore(self._read_settings, self._make_core)
+        self._set_up(app.wsgi_app, self._live.get())
+
+    def core(self) -> Core:
+        """Return the core for the app's settings as they are now."""
+        core = self._live.get()
+        if core is not self._core:
+            self._set_up(self.app, core)
+        return core
+
+    def _read_settings(self) -> dict[str, Any]:
+        config, extension = self.flask.config, self.extension
+        settings: dict[str, Any] = {name: config[name] for name in SETTINGS if name in config}
+        # Not settings of the app, but what may change as they may.
+        settings["version_path"] = extension.given_version_path
+        settings["silenced_checks"] = tuple(extension.silenced_checks)
+        return settings
+
+    def _make_core(self, settings: Mapping[str, Any]) -> Core:
+        given = {name: settings[name] for name in ("version_path", "silenced_checks")}
+        config = Config.from_settings(
+            settings,
+            defaults={"version_path": _default_version_path(self.flask)},
+            **{name: value for name, value in given.items() if value},
+        )
+        return Core(config, self.extension.registry)
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer one request."""
+        self.core()
+        return super().__call__(environ, start_response)
+
+    def _endpoint(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        core = self._core
+        endpoint = self._endpoint_of(environ)
+        if endpoint is None or endpoint == "error":
+            # It raises within the app, so that its error handling shows what it does.
+            return self.app(environ, start_response)
+        exchange: Exchange = environ[EXCHANGE]
+        exchange.logger = self.extension.summary_logger
+        if endpoint == "lbheartbeat":
+            response = core.respond(endpoint, environ["REQUEST_METHOD"], None)
+        else:
+            context = self.flask.request_context(environ)
+            # A session may be loaded from the very service that a check is to report.
+            name = "_session" if hasattr(context, "_session") else "session"
+            setattr(context, name, self.flask.session_interface.make_null_session(self.flask))
+            with context:
+                response = self.respond(endpoint, environ["REQUEST_METHOD"])
+        exchange.finished = time.monotonic()
+        return send_response(response, start_response)
+
+    def _endpoint_of(self, environ: WSGIEnvironment) -> Endpoint | None:
+        return self._core.paths.get(environ.get("PATH_INFO", ""))
+
+    def respond(self, endpoint: Endpoint, method: str) -> CoreResponse:
+        """Return the answer of an endpoint, within the app's context."""
+        core = self._core
+        results = None
+        version: object = VERSION_FILE
+        if core.needs_checks(endpoint, method):
+            token = surroundings.set(self.flask.app_context)
+            try:
+                results = core.registry.run(core.config)
+            finally:
+                surroundings.reset(token)
+            signal = heartbeat_failed if is_failure(results) else heartbeat_passed
+            try:
+                signal.send(self.extension, level=results.level)
+            except Exception:
+                logger.exception("A receiver of a heartbeat's signal failed")
+        elif endpoint == "version" and (callback := self.extension.get_version):
+            try:
+                version = callback(str(core.config.version_path))
+            except Exception as error:  # noqa: BLE001 - the core logs and answers it
+                version = error
+        return core.respond(endpoint, method, results, debug=self.flask.debug, version=version)
+
+    def make_blueprint(self) -> Blueprint:
+        """Make the routes, for ``url_for`` and for apps whose ``wsgi_app`` was replaced."""
+        blueprint = Blueprint("dockerflow", __name__, url_prefix=self._core.config.path_prefix)
+        endpoints: tuple[Endpoint, ...] = (*ENDPOINTS, "error")
+        for endpoint in endpoints:
+            blueprint.add_url_rule(
+                f"/__{endpoint}__",
+                endpoint,
+                self._make_view(endpoint),
+                strict_slashes=False,
+                merge_slashes=False,
+            )
+        return blueprint
+
+    def _make_view(self, endpoint: Endpoint) -> Callable[[], Response]:
+        def view() -> Response:
+            core = self.core()
+            if endpoint not in core.paths.values():
+                abort(404)
+            response = self.respond(endpoint, request.method)
+            return Response(response.body, response.status, list(response.headers))
+
+        return view
+
+    def exchange(self) -> Exchange:
+        """Return what is known of this request; that of the driver, or of our hooks alone."""
+        environ = request.environ
+        exchange: Exchange | None = environ.get(EXCHANGE)
+        if exchange is None:
+            exchange = environ[EXCHANGE] = Exchange(self._core, self._request(environ))
+            environ[_OWN] = exchange
+        exchange.logger = self.extension.summary_logger
+        return exchange
+
+    def before_request(self) -> None:
+        """Set the request's id, where the app looks for it."""
+        try:
+            if EXCHANGE not in request.environ:
+                self.core()
+            exchange = self.exchange()
+            if request.environ.get(_OWN) is exchange:
+                exchange.enter()
+            # A g that came from outside of the request may have the id of the one before.
+            if g.get("request_id") is None or g.get("request_id") == g.get("_request_id"):
+                g.request_id = exchange.rid
+            g._request_id = exchange.rid  # noqa: SLF001 - the name that apps know
+            g._start_timestamp = time.time()  # noqa: SLF001
+        except Exception:
+            logger.exception("The request's id could not be set")
+
+    def after_request(self, response: Response) -> Response:
+        """Take what the summary is to say while the request's context is there."""
+        try:
+            exchange = self.exchange()
+            # Another hook may have failed, and this be the answer to that.
+            exchange.finished = time.monotonic() if _is_whole(response) else 0.0
+            self._collect(exchange)
+            if request.environ.get(_OWN) is exchange:
+                exchange.status = response.status_code
+                name, value = exchange.id_header
+                response.headers.setdefault(name, value)
+                if exchange.finished:
+                    exchange.end()
+                else:
+                    response.call_on_close(exchange.end)
+        except Exception:
+            logger.exception("The summary of a request could not be completed")
+        return response
+
+    def got_request_exception(self, _: Flask, exception: BaseException, **__: Any) -> None:
+        """Take what no error handler of the app's own caught."""
+        try:
+            exchange = self.exchange()
+            exchange.handled = exception
+            self._collect(exchange)
+            if request.environ.get(_OWN) is exchange and self._propagates():
+                exchange.end(exception)
+        except Exception:
+            logger.exception("The summary of a request could not be completed")
+
+    def teardown_request(self, _: BaseException | None) -> None:
+        """Undo what :meth:`before_request` did."""
+        exchange = request.environ.get(_OWN)
+        if exchange is not None:
+            exchange.leave()
+
+    def _propagates(self) -> bool:
+        propagates = cast("bool | None", self.flask.config["PROPAGATE_EXCEPTIONS"])
+        return self.flask.testing or self.flask.debug if propagates is None else propagates
+
+    def _collect(self, exchange: Exchange) -> None:
+        """Take the fields of ``summary_extra()``; those of the core's that it lacks are left out.
+
+        Values that are the core's own aren't kept: they may not be final.
+        """
+        extension = self.extension
+        own = Dockerflow.summary_extra(extension)
+        uid = own["uid"]
+        given = own
+        if type(extension).summary_extra is not Dockerflow.summary_extra or (
+            "summary_extra" in vars(extension)
+        ):
+            given = extension.summary_extra()
+        changed = {key: value for key, value in given.items() if own.get(key, _UNSET) != value}
+        changed.pop("t", None)
+        exchange.extra.update(changed, **dict.fromkeys(own.keys() - given.keys()))
+        if uid and "uid" in given:
+            exchange.extra.setdefault("uid", uid)
+
+
+_UNSET: Final = object()
+
+
+def _current_exchange(extension: Dockerflow) -> Exchange:
+    site: _Site | None = current_app.extensions.get(_SITE)
+    if site is None or site.extension is not extension:
+        message = "This app has no Dockerflow of this extension: call init_app(app)"
+        raise RuntimeError(message)
+    return site.exchange()
+
+
+def _is_whole(response: Response) -> bool:
+    """Whether the whole body is known; so is that of an error page, which looks streamed."""
+    return not response.is_streamed or (
+        isinstance(response.response, ClosingIterator)
+        and not response.direct_passthrough
+        and "Content-Length" in response.headers
+    )
+
+
+def _default_version_path(app: Flask) -> str:
+    return str(Path(app.root_path).parent)
+
+
+def _deprecated(name: str, instead: str) -> None:
+    warnings.warn(f"{name} is deprecated: use {instead}", DeprecationWarning, stacklevel=3)

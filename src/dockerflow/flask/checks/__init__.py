@@ -1,0 +1,80 @@
+"""Checks of what Flask's extensions connect to, and the messages of checks."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from dockerflow import health
+from dockerflow.checks.contrib import migrations, redis
+from dockerflow.checks.contrib._sqlalchemy import check_engine
+from dockerflow.checks.messages import (
+    CRITICAL,
+    DEBUG,
+    ERROR,
+    INFO,
+    STATUSES,
+    WARNING,
+    CheckMessage,
+    Critical,
+    Debug,
+    Error,
+    Info,
+    Warning,  # noqa: A004 - the name that Django's checks use too
+    level_to_text,
+)
+
+__all__ = [
+    "CRITICAL",
+    "DEBUG",
+    "ERROR",
+    "INFO",
+    "STATUSES",
+    "WARNING",
+    "CheckMessage",
+    "Critical",
+    "Debug",
+    "Error",
+    "Info",
+    "Warning",
+    "check_database_connected",
+    "check_migrations_applied",
+    "check_redis_connected",
+    "level_to_text",
+]
+
+
+def check_database_connected(db: Any) -> list[CheckMessage]:
+    """Check that the database answers. Needs the app's context.
+
+    :param db: Flask-SQLAlchemy's extension.
+    :returns: nothing, or what :func:`dockerflow.checks.contrib.database` says.
+    """
+    return _listed(check_engine(db.engine))
+
+
+def check_migrations_applied(migrate: Any) -> list[CheckMessage]:
+    """Check that the database has the newest migration. Needs the app's context.
+
+    :param migrate: Flask-Migrate's extension.
+    :returns: nothing, or what :func:`dockerflow.checks.contrib.migrations` says.
+    """
+    try:
+        engine: Any = migrate.db.engine
+        check = cast("Any", migrations)(engine, migrate.get_config())
+    except Exception as error:  # noqa: BLE001 - whatever Alembic's set-up raises
+        message = f"Can't check migrations: {type(error).__name__}"
+        return [Info(message, id=health.INFO_CANT_CHECK_MIGRATIONS)]
+    return _listed(check())
+
+
+def check_redis_connected(client: Any) -> list[CheckMessage]:
+    """Check that Redis answers.
+
+    :param client: a client of redis-py.
+    :returns: nothing, or what :func:`dockerflow.checks.contrib.redis` says.
+    """
+    return _listed(cast("Any", redis(client))())
+
+
+def _listed(message: CheckMessage | None) -> list[CheckMessage]:
+    return [] if message is None else [message]

@@ -1,0 +1,299 @@
+"""The Sanic extension: endpoints, request ids and summaries around an app."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import warnings
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from functools import partial
+from inspect import isawaitable
+from pathlib import Path
+from typing import Any, Final, TypeVar, cast
+
+from sanic import HTTPResponse, Request, Sanic
+from sanic.constants import HTTP_METHODS
+from sanic.http import Stage
+from sanic.response import BaseHTTPResponse
+
+from dockerflow import _http, _summary
+from dockerflow._core import VERSION_FILE, Core, Exchange, LiveCore, summary_logger
+from dockerflow._endpoints import ENDPOINTS, Endpoint
+from dockerflow.asgi import _route_path  # pyright: ignore[reportPrivateUsage] - the package's own
+from dockerflow.checks.registry import Registry, default_registry
+from dockerflow.config import SETTINGS, Config
+from dockerflow.sanic.checks import check_redis_connected
+
+logger = logging.getLogger("dockerflow.sanic")
+
+_V = TypeVar("_V", bound=Callable[[str], Any])
+_EXCHANGE: Final = "_dockerflow_exchange"
+_FIRST: Final = 1_000_000
+_HERE: Final = "."
+
+
+class Dockerflow:
+    """Dockerflow's endpoints, request ids and summaries for a Sanic app.
+
+    :param app: the app; without one, call :meth:`init_app` later.
+    :param redis: a client of ``redis.asyncio``: registers ``check_redis_connected``.
+    :param silenced_checks: ids of check messages to leave out.
+    :param version_path: the folder of version.json, or the file.
+    :param registry: the checks of the heartbeat; by default the process's own.
+    :raises ConfigError: when a ``DOCKERFLOW_*`` setting of the app is wrong.
+
+    Subclasses may override :meth:`summary_extra`.
+
+    .. versionadded:: 0.1.0
+    """
+
+    def __init__(
+        self,
+        app: Sanic[Any, Any] | None = None,
+        redis: Any = None,
+        silenced_checks: Iterable[str] | None = None,
+        version_path: str | Path = _HERE,
+        *,
+        registry: Registry | None = None,
+    ) -> None:
+        self.registry = default_registry if registry is None else registry
+        self.silenced_checks = list(silenced_checks or ())
+        self.version_path = version_path
+        self.summary_logger = summary_logger
+        self.get_version: Callable[[str], Any] | None = None
+        if redis is not None:
+            self._register_for(check_redis_connected, redis)
+        if app is not None:
+            self.init_app(app)
+
+    def init_app(self, app: Sanic[Any, Any]) -> None:
+        """Put Dockerflow around an app, before it starts.
+
+        :raises ConfigError: when a ``DOCKERFLOW_*`` setting of the app is wrong.
+        """
+        live = LiveCore(partial(self._read_settings, app), self._make_core)
+        app.ctx.dockerflow = self
+        app.ctx.dockerflow_live = live
+        config = live.get().config
+        endpoints: tuple[Endpoint, ...] = ENDPOINTS
+        if config.error_endpoint:
+            endpoints = (*endpoints, "error")
+        for endpoint in endpoints:
+            app.add_route(
+                partial(self._respond, endpoint),
+                f"{config.path_prefix}/__{endpoint}__",
+                methods=HTTP_METHODS,
+                name=f"dockerflow_{endpoint}",
+                ignore_body=True,
+            )
+        # Before every other middleware, so that no session or database is in a probe's way.
+        register_middleware: Any = cast("Any", app).register_middleware  # its types are partial
+        register_middleware(self._on_request, "request", priority=_FIRST)
+        register_middleware(self._on_response, "response", priority=_FIRST)
+        app.add_signal(self._on_exception, "http.lifecycle.exception")
+        app.add_signal(self._on_end, "http.lifecycle.response")
+
+    def version_callback(self, func: _V) -> _V:
+        """Take ``func``, sync or async, to give the content of ``/__version__``, as a decorator.
+
+        It is called with the version path and returns an object for JSON, or ``None`` when
+        there is no version.
+        """
+        self.get_version = func
+        return func
+
+    def summary_extra(self, request: Request | None = None) -> dict[str, Any]:
+        """Return the fields of the request's summary, as they are known by now.
+
+        What a subclass adds, changes or leaves out is so in the summary. Only ``code`` is
+        always the real one.
+
+        :param request: by default the one that is being served.
+        """
+        exchange = self._exchange(Request.get_current() if request is None else request)
+        _, _, fields = _summary.summarise(
+            exchange.request,
+            _summary.Outcome(exchange.status or 200, None, handled=exchange.handled),
+            seconds=time.monotonic() - exchange.started,
+            rid=exchange.rid,
+            extra=exchange.extra,
+        )
+        del fields["code"]
+        return fields
+
+    @property
+    def checks(self) -> OrderedDict[str, Callable[[], Any]]:
+        """The registered checks by name. Deprecated: use ``dockerflow.checks.get_checks()``."""
+        _deprecated("Dockerflow.checks", "dockerflow.checks.get_checks()")
+        return OrderedDict(self.registry.get_checks())
+
+    def check(self, func: Callable[..., Any] | None = None, name: str | None = None) -> Any:
+        """Register a check. Deprecated: use ``dockerflow.checks.register``."""
+        _deprecated("Dockerflow.check", "dockerflow.checks.register")
+        return self.registry.register(func, name)
+
+    def init_check(self, check: Callable[..., Any], obj: Any) -> None:
+        """Register a check of ``obj``. Deprecated: use ``dockerflow.checks.register_partial``."""
+        _deprecated("Dockerflow.init_check", "dockerflow.checks.register_partial")
+        self._register_for(check, obj)
+
+    def _register_for(self, check: Callable[..., Any], obj: Any) -> None:
+        self.registry.register(_CheckOf(check, obj), check.__name__)
+
+    def _read_settings(self, app: Sanic[Any, Any]) -> dict[str, Any]:
+        settings: dict[str, Any] = {n: app.config[n] for n in SETTINGS if n in app.config}
+        # Not settings of the app, but what may change as they may.
+        settings["version_path"] = self.version_path
+        settings["silenced_checks"] = tuple(self.silenced_checks)
+        return settings
+
+    def _make_core(self, settings: Mapping[str, Any]) -> Core:
+        path, silenced = settings["version_path"], settings["silenced_checks"]
+        given: dict[str, Any] = {}
+        if path != _HERE:
+            given["version_path"] = path
+        if silenced:
+            given["silenced_checks"] = silenced
+        config = Config.from_settings(settings, defaults={"version_path": _HERE}, **given)
+        return Core(config, self.registry)
+
+    async def _respond(self, endpoint: Endpoint, request: Request) -> HTTPResponse:
+        """Answer one of Dockerflow's own paths."""
+        core, method = _core_of(request), request.method
+        results = None
+        version: object = VERSION_FILE
+        if core.needs_checks(endpoint, method):
+            results = await core.registry.arun(core.config)
+        elif endpoint == "version" and self.get_version is not None:
+            try:
+                version = self.get_version(str(core.config.version_path))
+                if isawaitable(version):
+                    version = await version
+            except Exception as error:  # noqa: BLE001 - the core logs and answers it
+                version = error
+        answer = core.respond(
+            endpoint, method, results, debug=bool(request.app.debug), version=version
+        )
+        headers = dict(answer.headers)
+        content_type = headers.pop("Content-Type", None)
+        return HTTPResponse(answer.body, answer.status, headers, content_type)
+
+    async def _on_request(self, request: Request) -> HTTPResponse | None:
+        try:
+            exchange = self._exchange(request)
+            endpoint: Endpoint | None = exchange.endpoint
+        except Exception:
+            logger.exception("The request's id could not be set")
+            return None
+        # The route of /__error__ raises where the app's error handling shows it.
+        if endpoint is None or endpoint == "error":
+            return None
+        return await self._respond(endpoint, request)
+
+    def _exchange(self, request: Request) -> Exchange:
+        """Return what is known of this request; begin it if it is new."""
+        exchange: Exchange | None = getattr(request.ctx, _EXCHANGE, None)
+        if exchange is None:
+            core = _core_of(request)
+            headers: dict[str, str] = {
+                name: request.headers[name]
+                for name in core.wanted_headers
+                if name in request.headers
+            }
+            path = request.path
+            exchange = Exchange(
+                core,
+                _http.Request(request.method, path, request.query_string, headers),
+                core.paths.get(_route_path(request.scope) if request.app.asgi else path),
+            )
+            exchange.logger = self.summary_logger
+            setattr(request.ctx, _EXCHANGE, exchange)
+            request.ctx.id = exchange.rid
+            request.ctx.start_timestamp = time.time()
+            exchange.enter()
+            task = asyncio.current_task()
+            if task is not None and request.scheme not in {"ws", "wss"}:
+                task.add_done_callback(partial(_abandon, exchange))
+        return exchange
+
+    async def _on_response(self, request: Request, response: BaseHTTPResponse) -> None:
+        try:
+            exchange = self._exchange(request)
+            exchange.status = response.status
+            name, value = exchange.id_header
+            headers = cast("MutableMapping[str, str]", response.headers)
+            headers.setdefault(name, value)
+        except Exception:
+            logger.exception("The request's id could not be sent back")
+
+    async def _on_exception(self, request: Request, exception: BaseException) -> None:
+        try:
+            exchange = self._exchange(request)
+            exchange.handled = exception
+            if request.stream is not None and request.stream.stage is not Stage.HANDLER:
+                # The answer went out in part already: Sanic can't give another.
+                self._end(exchange, request, exception)
+        except Exception:
+            logger.exception("The summary of a request could not be completed")
+
+    async def _on_end(self, request: Request, response: HTTPResponse) -> None:
+        try:
+            exchange = self._exchange(request)
+            exchange.status = response.status
+            self._end(exchange, request)
+        except Exception:
+            logger.exception("The summary of a request could not be completed")
+
+    def _end(
+        self, exchange: Exchange, request: Request, exception: BaseException | None = None
+    ) -> None:
+        if type(self).summary_extra is not Dockerflow.summary_extra:
+            own = Dockerflow.summary_extra(self, request)
+            given = self.summary_extra(request)
+            changed = {key: value for key, value in given.items() if own.get(key, _UNSET) != value}
+            changed.pop("t", None)
+            exchange.extra.update(changed, **dict.fromkeys(own.keys() - given.keys()))
+        exchange.end(exception)
+        exchange.leave()
+
+
+_UNSET: Final = object()
+
+
+class _CheckOf:
+    """A check of an extension or client; the same as one of another object.
+
+    An app's factory makes new ones each time, and its last ones are those to check.
+    """
+
+    def __init__(self, check: Callable[..., Any], obj: Any) -> None:
+        self.check = check
+        self.obj = obj
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _CheckOf) and self.check == other.check
+
+    def __hash__(self) -> int:
+        return hash(self.check)
+
+    async def __call__(self) -> Any:
+        value = self.check(self.obj)
+        return await value if isawaitable(value) else value
+
+
+def _core_of(request: Request) -> Core:
+    live: LiveCore = request.app.ctx.dockerflow_live
+    return live.get()
+
+
+def _abandon(exchange: Exchange, _: asyncio.Task[Any]) -> None:
+    """Summarise a request whose task was cancelled, as when its client left."""
+    if not exchange.is_ended:
+        exchange.client_gone = True
+        exchange.end()
+
+
+def _deprecated(name: str, instead: str) -> None:
+    warnings.warn(f"{name} is deprecated: use {instead}", DeprecationWarning, stacklevel=3)

@@ -1,0 +1,42 @@
+"""Keep probes out of Sentry's traces. Imports nothing of Sentry's SDK."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from dockerflow import _endpoints
+
+SamplingContext = Mapping[str, Any]
+Sampler = Callable[[Any], float | bool | None]
+
+
+def traces_sampler(rest: Sampler | float, *, path_prefix: str = "") -> Sampler:
+    """Make a ``traces_sampler`` for ``sentry_sdk.init`` that drops Dockerflow's own paths.
+
+    :param rest: what decides about all others: a sampler, or a rate from 0 to 1.
+    :param path_prefix: as the setting of the same name.
+    :returns: the sampler; it works for WSGI, ASGI and each framework's integration.
+
+    .. versionadded:: 0.1.0
+    """
+    ours = _endpoints.paths(path_prefix, error_endpoint=True)
+
+    def sample(context: SamplingContext) -> float | bool | None:
+        if _path(context) in ours:
+            return 0.0
+        return rest(context) if callable(rest) else rest
+
+    return sample
+
+
+def _path(context: SamplingContext) -> str:
+    scope: Any = context.get("asgi_scope")
+    if scope:
+        path, root = str(scope.get("path", "")), str(scope.get("root_path", "")).rstrip("/")
+        return path[len(root) :] if root and path.startswith(root + "/") else path
+    environ: Any = context.get("wsgi_environ")
+    if environ:
+        return str(environ.get("PATH_INFO", ""))
+    transaction: Any = context.get("transaction_context") or {}
+    return str(transaction.get("name", ""))

@@ -1,0 +1,180 @@
+"""The core's names that apps made for the incumbent rely on."""
+
+import asyncio
+import json
+import logging
+import logging.config
+from contextvars import ContextVar
+
+import pytest
+
+from dockerflow import checks, health
+from dockerflow.checks import messages, registry
+from dockerflow.logging import (
+    JsonLogFormatter,
+    MozlogFormatter,
+    MozlogHandler,
+    RequestIdLogFilter,
+    SafeJSONEncoder,
+    get_or_generate_request_id,
+    request_id_context,
+    safer_format_traceback,
+)
+from dockerflow.version import get_version
+
+
+@pytest.fixture(autouse=True)
+def clean():
+    checks.clear_checks()
+    yield
+    checks.clear_checks()
+
+
+def test_register():
+    @checks.register
+    def bare(): ...
+
+    @checks.register()
+    def called(): ...
+
+    @checks.register(name="named")
+    def other(): ...
+
+    def of(obj): ...
+
+    checks.register_partial(of, 1)
+    checks.register_partial(of, 2, name="second")
+    known = checks.get_checks()
+    assert list(known) == ["bare", "called", "named", "of", "second"]
+    assert known["bare"] is bare
+    checks.clear_checks()
+    assert checks.get_checks() == {}
+
+
+def test_run_checks():
+    def bad():
+        return [checks.Error("oh", id="x.E001"), checks.Info("hm", id="x.I001")]
+
+    pairs = [("bad", bad), ("good", list)]
+    for results in (checks.run_checks(pairs), asyncio.run(checks.run_checks_async(pairs))):
+        assert results.statuses == {"bad": "error", "good": "ok"}
+        assert results.level == checks.ERROR
+        assert results.details["bad"] == {
+            "status": "error", "level": 40, "messages": {"x.E001": "oh", "x.I001": "hm"},
+        }  # fmt: skip
+    assert checks.run_checks(pairs, ["x.E001"]).level == checks.INFO
+    assert checks.run_checks(dict(pairs).items(), silenced_check_ids=["x.E001"]).level == 20
+
+
+def test_messages_are_logged(caplog):
+    caplog.set_level(logging.DEBUG)
+    checks.run_checks([("bad", lambda: checks.Warning("oh", id="x.W001"))])
+    assert ("dockerflow.checks.registry", logging.WARNING, "x.W001: oh") in caplog.record_tuples
+
+
+def test_levels_and_messages():
+    assert (checks.DEBUG, checks.INFO, checks.WARNING, checks.ERROR, checks.CRITICAL) == (
+        10, 20, 30, 40, 50,
+    )  # fmt: skip
+    assert checks.level_to_text(checks.CRITICAL) == checks.STATUSES[50] == "critical"
+    assert checks.level_to_text(11) == "unknown"
+    message = checks.CheckMessage("m", level=40, hint="h", obj="o", id="i")
+    assert message == checks.CheckMessage("m", 40, "h", "o", "i")
+    assert message != checks.CheckMessage("m", 40, "h", "o", "j")
+    assert str(message) == "o: (i) m\n\tHINT: h"
+    assert repr(message) == "<CheckMessage: level=40, msg='m', hint='h', obj='o', id='i'>"
+    assert message.is_serious()
+    assert not message.is_serious(level=checks.CRITICAL)
+    levels = [
+        cls("m").level
+        for cls in (checks.Debug, checks.Info, checks.Warning, checks.Error, checks.Critical)
+    ]
+    assert levels == [10, 20, 30, 40, 50]
+    assert messages.Error is checks.Error
+    assert registry.register == checks.register
+
+
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [
+        ("INFO_CANT_CHECK_MIGRATIONS", "I001"), ("WARNING_UNAPPLIED_MIGRATION", "W001"),
+        ("ERROR_CANNOT_CONNECT_DATABASE", "E001"), ("ERROR_UNUSABLE_DATABASE", "E002"),
+        ("ERROR_MISCONFIGURED_DATABASE", "E003"), ("ERROR_CANNOT_CONNECT_REDIS", "E004"),
+        ("ERROR_MISSING_REDIS_CLIENT", "E005"), ("ERROR_MISCONFIGURED_REDIS", "E006"),
+        ("ERROR_REDIS_PING_FAILED", "E007"), ("ERROR_DB_API_EXCEPTION", "E008"),
+        ("ERROR_SQLALCHEMY_EXCEPTION", "E009"), ("ERROR_REDIS_EXCEPTION", "E010"),
+    ],
+)  # fmt: skip
+def test_ids(name, number):
+    assert getattr(health, name) == f"dockerflow.health.{number}"
+
+
+def test_version(tmp_path):
+    assert get_version(str(tmp_path)) is None
+    (tmp_path / "version.json").write_text('{"version": "1"}')
+    assert get_version(str(tmp_path)) == {"version": "1"}
+
+
+def test_formatter():
+    record = logging.makeLogRecord({"name": "x", "levelno": 40, "msg": "hi", "extra": 1})
+    formatter = MozlogFormatter(logger_name="app")
+    converted = formatter.convert_record(record)
+    assert (converted["Logger"], converted["Type"], converted["Severity"]) == ("app", "x", 3)
+    assert converted["Fields"]["msg"] == "hi"
+    assert json.loads(formatter.format(record))["EnvVersion"] == formatter.LOGGING_FORMAT_VERSION
+    assert formatter.SYSLOG_LEVEL_MAP[logging.ERROR] == 3
+    assert formatter.DEFAULT_SYSLOG_LEVEL == 7
+    assert "msg" in formatter.EXCLUDED_LOGRECORD_ATTRS
+    assert formatter.is_value_jsonlike('{"a": 1}')
+
+    class Named(MozlogFormatter):
+        logger_name = "mine"
+
+        def convert_record(self, record):
+            return {**super().convert_record(record), "Type": "other"}
+
+    assert json.loads(Named().format(record))["Type"] == "other"
+
+
+def test_deprecated_formatter():
+    with pytest.warns(DeprecationWarning, match="MozlogFormatter"):
+        JsonLogFormatter()
+
+
+def test_handler_and_filter():
+    logging.config.dictConfig(
+        {
+            "version": 1,
+            "disable_existing_loggers": False,
+            "filters": {"rid": {"()": "dockerflow.logging.RequestIdLogFilter"}},
+            "handlers": {
+                "mozlog": {
+                    "()": "dockerflow.logging.MozlogHandler", "name": "app", "filters": ["rid"],
+                }
+            },
+            "loggers": {"compat.handler": {"handlers": ["mozlog"]}},
+        }
+    )  # fmt: skip
+    [handler] = logging.getLogger("compat.handler").handlers
+    assert isinstance(handler, MozlogHandler)
+    record = logging.makeLogRecord({"name": "x"})
+    token = request_id_context.set("abc")
+    try:
+        assert RequestIdLogFilter().filter(record)
+    finally:
+        request_id_context.reset(token)
+    assert record.rid == "abc"
+    logging.getLogger("compat.handler").handlers.clear()
+
+
+def test_helpers():
+    assert isinstance(request_id_context, ContextVar)
+    assert get_or_generate_request_id({"x-request-id": "abc"}) == "abc"
+    assert get_or_generate_request_id({"X-Other": "abc"}, header_name="x-other") == "abc"
+    assert get_or_generate_request_id({})
+    assert json.loads(json.dumps({"a": object()}, cls=SafeJSONEncoder))["a"]
+    try:
+        raise ValueError("broken")
+    except ValueError as error:
+        text = safer_format_traceback(type(error), error, error.__traceback__)
+    assert "broken" in text

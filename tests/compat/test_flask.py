@@ -1,0 +1,342 @@
+"""What apps made for the incumbent's Flask extension rely on, by name."""
+
+import json
+import logging
+from collections import OrderedDict
+from types import SimpleNamespace
+from unittest import mock
+
+import pytest
+
+flask = pytest.importorskip("flask")
+
+from dockerflow import checks, health  # noqa: E402 - after the skip
+from dockerflow.flask import Dockerflow  # noqa: E402 - after the skip
+from dockerflow.flask import checks as flask_checks  # noqa: E402 - after the skip
+from dockerflow.flask.checks import messages  # noqa: E402 - after the skip
+from dockerflow.flask.signals import heartbeat_failed, heartbeat_passed  # noqa: E402 - after the skip
+
+
+@pytest.fixture(autouse=True)
+def clean():
+    checks.clear_checks()
+    yield
+    checks.clear_checks()
+
+
+@pytest.fixture
+def app(tmp_path):
+    app = flask.Flask("compat", root_path=str(tmp_path / "app"))
+
+    @app.get("/")
+    def index():
+        return "hello"
+
+    @app.get("/fail")
+    def fail():
+        raise ValueError("broken")
+
+    return app
+
+
+@pytest.fixture
+def dockerflow(app):
+    return Dockerflow(app)
+
+
+@pytest.fixture
+def records(caplog):
+    caplog.set_level(logging.DEBUG)
+    return lambda: [record for record in caplog.records if record.name == "request.summary"]
+
+
+def test_extension(app):
+    dockerflow = Dockerflow()
+    dockerflow.init_app(app)
+    assert app.extensions["dockerflow"] is dockerflow
+    with app.test_request_context():
+        for name in ("version", "heartbeat", "lbheartbeat"):
+            assert flask.url_for(f"dockerflow.{name}") == f"/__{name}__"
+
+
+def test_positional_arguments(app, tmp_path):
+    client = SimpleNamespace(ping=lambda: True)
+    db = SimpleNamespace()
+    migrate = SimpleNamespace()
+    dockerflow = Dockerflow(app, db, client, migrate, ["x.E001"], str(tmp_path))
+    assert dockerflow.silenced_checks == ["x.E001"]
+    assert dockerflow.version_path == str(tmp_path)
+    assert list(checks.get_checks()) == [
+        "check_database_connected",
+        "check_redis_connected",
+        "check_migrations_applied",
+    ]
+
+
+def test_version_is_in_the_parent_of_the_root_path(app, dockerflow, tmp_path):
+    assert dockerflow.version_path == str(tmp_path)
+    client = app.test_client()
+    assert client.get("/__version__").status_code == 404
+    (tmp_path / "version.json").write_text('{"version": "1"}')
+    assert client.get("/__version__").json == {"version": "1"}
+
+
+def test_version_path_may_be_set_later(app, dockerflow, tmp_path):
+    folder = tmp_path / "other"
+    folder.mkdir()
+    (folder / "version.json").write_text('{"version": "2"}')
+    dockerflow.version_path = str(folder)
+    assert app.test_client().get("/__version__").json == {"version": "2"}
+
+
+def test_version_callback(app, dockerflow, tmp_path):
+    called = []
+
+    @dockerflow.version_callback
+    def version(root):
+        called.append((root, flask.current_app.name))
+        return {"version": "mine"}
+
+    response = app.test_client().get("/__version__")
+    assert (response.status_code, response.json) == (200, {"version": "mine"})
+    assert called == [(str(tmp_path), "compat")]
+    dockerflow.version_callback(lambda root: None)
+    assert app.test_client().get("/__version__").status_code == 404
+
+
+def test_lbheartbeat_is_empty(app, dockerflow):
+    response = app.test_client().get("/__lbheartbeat__")
+    assert (response.status_code, response.data) == (200, b"")
+
+
+def test_heartbeat_payload_and_signals(app, dockerflow):
+    heard = []
+
+    def passed(sender, level):
+        heard.append(("passed", sender, level))
+
+    def failed(sender, level):
+        heard.append(("failed", sender, level))
+
+    heartbeat_passed.connect(passed)
+    heartbeat_failed.connect(failed)
+    checks.register(lambda: None, name="fine")
+    assert app.test_client().get("/__heartbeat__").json["status"] == "ok"
+
+    @checks.register
+    def bad():
+        return [checks.Error("oh", id="tests.E001")]
+
+    response = app.test_client().get("/__heartbeat__")
+    assert response.status_code == 500
+    assert json.loads(response.data) == {
+        "status": "error",
+        "checks": {"fine": "ok", "bad": "error"},
+        "details": {"bad": {"status": "error", "level": 40, "messages": {"tests.E001": "oh"}}},
+    }
+    assert heard == [("passed", dockerflow, 0), ("failed", dockerflow, 40)]
+    dockerflow.silenced_checks.append("tests.E001")
+    assert app.test_client().get("/__heartbeat__").status_code == 200
+
+
+def test_failed_status_code_is_read_when_used(app, dockerflow):
+    checks.register(lambda: checks.Critical("oh", id="x"), name="bad")
+    assert app.test_client().get("/__heartbeat__").status_code == 500
+    app.config["DOCKERFLOW_HEARTBEAT_FAILED_STATUS_CODE"] = 503
+    assert app.test_client().get("/__heartbeat__").status_code == 503
+
+
+def test_summary_of_a_client_that_does_not_close(app, dockerflow, records):
+    app.test_client().get(
+        "/?a=b", headers={"User-Agent": "tests", "Accept-Language": "de", "X-Request-ID": "r1"}
+    )
+    [record] = records()
+    assert record.levelno == logging.INFO
+    expected = {"agent": "tests", "lang": "de", "method": "GET", "path": "/", "rid": "r1"}
+    expected |= {"errno": 0, "code": 200, "uid": ""}
+    assert {key: getattr(record, key) for key in expected} == expected
+    assert isinstance(record.t, int)
+    assert not hasattr(record, "querystring")
+
+
+def test_summary_by_hand(app, dockerflow, records):
+    with app.test_request_context("/"):
+        assert app.preprocess_request() is None
+        assert flask.g.request_id == flask.g._request_id
+        assert flask.g._start_timestamp > 0
+        response = app.process_response(flask.Response("x"))
+        assert response.headers["X-Request-ID"] == flask.g.request_id
+        [record] = records()
+        assert record.rid == flask.g.request_id
+
+
+def test_summary_of_an_exception(app, dockerflow, records):
+    assert app.test_client().get("/fail").status_code == 500
+    [record] = records()
+    assert (record.levelname, record.getMessage(), record.errno) == ("ERROR", "broken", 500)
+
+
+def test_summary_of_a_propagated_exception_by_hand(app, dockerflow, records):
+    app.testing = True
+    with app.test_request_context("/fail"), pytest.raises(ValueError):  # noqa: PT012 - as Flask itself does
+        try:
+            app.full_dispatch_request()
+        except ValueError as error:
+            app.handle_exception(error)
+    [record] = records()
+    assert (record.levelname, record.getMessage()) == ("ERROR", "broken")
+
+
+def test_request_id_of_the_app(app, dockerflow):
+    @app.before_request
+    def own():
+        flask.g.request_id = "mine"
+
+    with app.test_request_context("/"):
+        app.preprocess_request()
+        assert flask.g.request_id == "mine"
+
+
+def test_request_id_is_new_for_each_request_in_one_app_context(app, dockerflow):
+    @app.get("/id")
+    def id_():
+        return flask.g.request_id
+
+    with app.app_context():
+        ids = {app.test_client().get("/id").text for _ in range(2)}
+    assert len(ids) == 2
+
+
+def test_summary_extra_by_hand(app, dockerflow):
+    with app.test_request_context("/x", headers={"User-Agent": "a", "Accept-Language": "b"}):
+        extra = dockerflow.summary_extra()
+    wanted = {"agent": "a", "lang": "b", "method": "GET", "path": "/x", "errno": 0, "uid": ""}
+    assert {key: extra[key] for key in wanted} == wanted
+    assert {"rid", "t"} <= extra.keys()
+
+
+def test_summary_extra_of_a_subclass(app, records):
+    class Mine(Dockerflow):
+        def summary_extra(self):
+            extra = super().summary_extra()
+            extra["tenant"] = "t1"
+            extra["errno"] = 17
+            del extra["agent"]
+            return extra
+
+    Mine(app)
+    app.test_client().get("/")
+    [record] = records()
+    assert (record.tenant, record.errno, record.code) == ("t1", 17, 200)
+    assert not hasattr(record, "agent")
+    assert record.path == "/"
+
+
+def test_summary_logger_may_be_another(app, dockerflow, caplog):
+    caplog.set_level(logging.INFO)
+    dockerflow.summary_logger = logging.getLogger("another")
+    app.test_client().get("/")
+    assert [record.name for record in caplog.records] == ["another"]
+
+
+def test_user_id(app, dockerflow, records):
+    flask_login = pytest.importorskip("flask_login")
+    app.secret_key = "of no use"
+    manager = flask_login.LoginManager(app)
+
+    class User(flask_login.UserMixin):
+        id = "100"
+
+    manager.user_loader(lambda _: User())
+
+    @app.get("/login")
+    def login():
+        flask_login.login_user(User())
+        return ""
+
+    with app.test_request_context("/"):
+        assert not dockerflow.user_id()
+        flask_login.login_user(User())
+        assert dockerflow.user_id() == "100"
+        assert dockerflow.summary_extra()["uid"] == "100"
+    app.test_client().get("/login")
+    assert records()[-1].uid == "100"
+    app.test_client().get("/")
+    assert records()[-1].uid == ""
+
+
+def test_user_id_of_a_broken_loader(app, dockerflow, records):
+    flask_login = pytest.importorskip("flask_login")
+    app.secret_key = "of no use"
+    manager = flask_login.LoginManager(app)
+
+    @manager.request_loader
+    def load(request):
+        raise RuntimeError("no database")
+
+    assert app.test_client().get("/").status_code == 200
+    assert records()[-1].uid == ""
+
+
+def test_deprecated_names(app, dockerflow):
+    with pytest.warns(DeprecationWarning, match=r"checks\.register"):
+
+        @dockerflow.check
+        def one():
+            return None
+
+    with pytest.warns(DeprecationWarning, match="register"):
+
+        @dockerflow.check(name="two")
+        def other():
+            return None
+
+    def of(obj):
+        return [checks.Warning(obj, id="w")]
+
+    with pytest.warns(DeprecationWarning, match="register_partial"):
+        dockerflow.init_check(of, "thing")
+    with pytest.warns(DeprecationWarning, match="get_checks"):
+        known = dockerflow.checks
+    assert isinstance(known, OrderedDict)
+    assert list(known) == ["one", "two", "of"]
+    assert known["of"]()[0].msg == "thing"
+
+
+def test_a_factory_may_run_twice(app):
+    for ping in (False, True):
+        Dockerflow(flask.Flask("f"), redis=SimpleNamespace(ping=lambda ping=ping: ping))
+    assert checks.get_checks()["check_redis_connected"]() == []
+
+
+def test_database_check():
+    sqlalchemy = pytest.importorskip("sqlalchemy")
+    db = mock.Mock(engine=sqlalchemy.create_engine("sqlite://"))
+    assert flask_checks.check_database_connected(db) == []
+    for error, id_ in (
+        (sqlalchemy.exc.DBAPIError("", "", Exception("x")), health.ERROR_DB_API_EXCEPTION),
+        (sqlalchemy.exc.SQLAlchemyError("x"), health.ERROR_SQLALCHEMY_EXCEPTION),
+    ):
+        db = mock.Mock()
+        db.engine.connect.side_effect = error
+        assert [message.id for message in flask_checks.check_database_connected(db)] == [id_]
+
+
+def test_redis_check():
+    redis = pytest.importorskip("redis")
+    client = mock.Mock()
+    client.ping.return_value = True
+    assert flask_checks.check_redis_connected(client) == []
+    client.ping.return_value = False
+    assert flask_checks.check_redis_connected(client)[0].id == health.ERROR_REDIS_PING_FAILED
+    for error, id_ in (
+        (redis.ConnectionError("x"), health.ERROR_CANNOT_CONNECT_REDIS),
+        (redis.RedisError("x"), health.ERROR_REDIS_EXCEPTION),
+    ):
+        client.ping.side_effect = error
+        assert flask_checks.check_redis_connected(client)[0].id == id_
+
+
+def test_messages():
+    assert messages.Error is flask_checks.Error is checks.Error
+    assert flask_checks.level_to_text(50) == "critical"

@@ -1,0 +1,174 @@
+"""What apps made for the incumbent's Sanic extension rely on, by name."""
+
+import itertools
+import logging
+from types import SimpleNamespace
+
+import pytest
+
+sanic = pytest.importorskip("sanic")
+pytest.importorskip("sanic_testing")
+
+from dockerflow import checks, health  # noqa: E402 - after the skip
+from dockerflow.sanic import Dockerflow  # noqa: E402 - after the skip
+from dockerflow.sanic.checks import check_redis_connected  # noqa: E402 - after the skip
+
+numbers = itertools.count()
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning:sanic", "ignore::ResourceWarning"
+)
+
+
+@pytest.fixture(autouse=True)
+def clean():
+    checks.clear_checks()
+    yield
+    checks.clear_checks()
+
+
+@pytest.fixture
+def app():
+    app = sanic.Sanic(f"compat{next(numbers)}", configure_logging=False)
+
+    @app.get("/")
+    async def index(request):
+        return sanic.text(request.ctx.id)
+
+    @app.get("/fail")
+    async def fail(request):
+        raise ValueError("broken")
+
+    @app.get("/stream")
+    async def stream(request):
+        response = await request.respond(content_type="text/plain")
+        await response.send("one")
+        await response.send("two")
+        await response.eof()
+
+    return app
+
+
+@pytest.fixture(params=["asgi", "server"])
+def get(request, app):
+    def get(path, method="GET", **kwargs):
+        if request.param == "server":
+            return getattr(app.test_client, method.lower())(path, **kwargs)[1]
+        import asyncio
+
+        async def ask():
+            return (await getattr(app.asgi_client, method.lower())(path, **kwargs))[1]
+
+        return asyncio.run(ask())
+
+    return get
+
+
+@pytest.fixture
+def records(caplog):
+    caplog.set_level(logging.DEBUG)
+    return lambda: [record for record in caplog.records if record.name == "request.summary"]
+
+
+def test_endpoints(app, get, tmp_path):
+    Dockerflow(app, version_path=str(tmp_path))
+    assert get("/__version__").status == 404
+    (tmp_path / "version.json").write_text('{"version": "1"}')
+    assert get("/__version__").json == {"version": "1"}
+    response = get("/__lbheartbeat__")
+    assert (response.status, response.body) == (200, b"")
+    assert get("/__heartbeat__/").json == {"status": "ok", "checks": {}, "details": {}}
+    assert get("/__heartbeat__", "HEAD").status == 200
+    assert get("/__heartbeat__", "POST", content="x").status == 405
+
+
+def test_failing_check(app, get):
+    Dockerflow(app)
+    app.config["DOCKERFLOW_HEARTBEAT_FAILED_STATUS_CODE"] = 503
+
+    @checks.register
+    async def bad():
+        return checks.Error("oh", id="tests.E001")
+
+    response = get("/__heartbeat__")
+    assert (response.status, response.json["checks"]) == (503, {"bad": "error"})
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_version_callback(app, get, is_async):
+    dockerflow = Dockerflow(app)
+
+    async def later(path):
+        return {"version": path}
+
+    dockerflow.version_callback(later if is_async else lambda path: {"version": path})
+    assert get("/__version__").json == {"version": "."}
+
+
+def test_summary(app, get, records):
+    Dockerflow(app)
+    response = get("/", headers={"X-Request-ID": "r1", "User-Agent": "tests"})
+    assert (response.text, response.headers["X-Request-ID"]) == ("r1", "r1")
+    [record] = records()
+    assert (record.rid, record.agent, record.code, record.path) == ("r1", "tests", 200, "/")
+
+
+def test_summaries_of_errors(app, get, records):
+    Dockerflow(app)
+    assert get("/fail").status == 500
+    assert get("/missing").status == 404
+    failed, missing = records()
+    assert (failed.levelname, failed.getMessage(), failed.errno) == ("ERROR", "broken", 500)
+    assert (missing.levelname, missing.code, missing.errno) == ("INFO", 404, 0)
+
+
+def test_summary_of_a_stream(app, get, records):
+    Dockerflow(app)
+    response = get("/stream")
+    assert (response.text, "X-Request-ID" in response.headers) == ("onetwo", True)
+    [record] = records()
+    assert record.code == 200
+
+
+def test_summary_extra_of_a_subclass(app, get, records):
+    class Mine(Dockerflow):
+        def summary_extra(self, request=None):
+            return {**super().summary_extra(request), "tenant": "t1"}
+
+    Mine(app)
+    get("/")
+    assert records()[0].tenant == "t1"
+
+
+def test_own_paths_come_before_the_middlewares(app, get):
+    Dockerflow(app)
+
+    @app.on_request
+    async def refuse(request):
+        return sanic.text("no", 403)
+
+    assert get("/").status == 403
+    assert get("/__lbheartbeat__").status == 200
+
+
+def test_redis_check(app, get):
+    async def ping():
+        return False
+
+    Dockerflow(app, redis=SimpleNamespace(ping=ping))
+    response = get("/__heartbeat__")
+    assert response.json["checks"] == {"check_redis_connected": "error"}
+    messages = response.json["details"]["check_redis_connected"]["messages"]
+    assert list(messages) == [health.ERROR_REDIS_PING_FAILED]
+    assert callable(check_redis_connected)
+
+
+def test_deprecated_names(app):
+    dockerflow = Dockerflow()
+    dockerflow.init_app(app)
+    with pytest.warns(DeprecationWarning, match=r"checks\.register"):
+        dockerflow.check(lambda: None, name="one")
+    with pytest.warns(DeprecationWarning, match="register_partial"):
+        dockerflow.init_check(check_redis_connected, None)
+    with pytest.warns(DeprecationWarning, match="get_checks"):
+        assert list(dockerflow.checks) == ["one", "check_redis_connected"]

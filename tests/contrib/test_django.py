@@ -1,0 +1,244 @@
+import subprocess
+import sys
+import threading
+
+import pytest
+
+pytest.importorskip("django")
+
+from services.django_settings import add_database
+
+from dockerflow import health
+from dockerflow.checks import Registry, contrib
+from dockerflow.checks.contrib._django import closing_django_connections
+
+from django.db import connections, transaction  # isort: skip - after the settings
+from django.test import override_settings  # isort: skip
+
+
+@pytest.fixture(params=["file", "memory", "shared memory"])
+def sqlite(request, tmp_path):
+    name = {
+        "file": str(tmp_path / "db"),
+        "memory": ":memory:",
+        "shared memory": "file:of_this_test?mode=memory&cache=shared",
+    }[request.param]
+    alias = add_database("sqlite", ENGINE="django.db.backends.sqlite3", NAME=name)
+    yield alias
+    wrapper = connections[alias]
+    if wrapper.connection is not None:
+        wrapper.connection.close()
+        wrapper.connection = None
+
+
+def in_thread(function):
+    result = []
+    thread = threading.Thread(target=lambda: result.append(function()))
+    thread.start()
+    thread.join()
+    return result[0]
+
+
+def test_closes_what_it_opens(sqlite):
+    def check():
+        assert contrib.django_database(sqlite)() is None
+        return connections[sqlite].connection
+
+    assert in_thread(check) is None
+    assert contrib.django_database(sqlite)() is None
+    assert connections[sqlite].connection is None
+
+
+def test_leaves_open_what_was_open(sqlite):
+    connections[sqlite].ensure_connection()
+    opened = connections[sqlite].connection
+    assert contrib.django_database(sqlite)() is None
+    assert connections[sqlite].connection is opened
+    with transaction.atomic(using=sqlite):
+        assert contrib.django_database(sqlite)() is None
+        connections[sqlite].cursor().execute("SELECT 1")
+    assert connections[sqlite].connection is opened
+
+
+def test_data_in_shared_memory_outlives_the_check():
+    alias = add_database(
+        "shared", ENGINE="django.db.backends.sqlite3", NAME="file:shared?mode=memory&cache=shared"
+    )
+    connections[alias].cursor().execute("CREATE TABLE kept (number)")
+    assert in_thread(contrib.django_database(alias)) is None
+    connections[alias].cursor().execute("SELECT * FROM kept")
+    connections[alias].connection.close()
+    connections[alias].connection = None
+
+
+@pytest.mark.parametrize("max_age", [0, 600, None])
+def test_no_connection_is_left_behind(postgres, max_age):
+    alias = add_database("postgres", postgres, CONN_MAX_AGE=max_age)
+    registry = Registry()
+    for number in range(5):
+        registry.register(contrib.django_database(alias), name=str(number))
+    for _ in range(5):
+        assert set(registry.run().statuses.values()) == {"ok"}
+    assert postgres.connections() == 0
+
+
+def test_persistent_connection_from_before_a_restart(postgres):
+    alias = add_database("postgres", postgres, CONN_MAX_AGE=None)
+    connections[alias].ensure_connection()
+    opened = connections[alias].connection
+    postgres.restart()
+    assert contrib.django_database(alias)() is None
+    assert connections[alias].connection not in (None, opened)
+    connections[alias].close()
+
+
+def test_atomic_block_on_a_lost_connection(postgres):
+    alias = add_database("postgres", postgres)
+
+    def lose():
+        with transaction.atomic(using=alias):
+            connections[alias].cursor().execute("SELECT 1")
+            postgres.restart()
+            assert contrib.django_database(alias)().id == health.ERROR_UNUSABLE_DATABASE
+            assert connections[alias].connection is not None
+
+    import django.db
+
+    with pytest.raises(django.db.Error):
+        lose()
+    connections[alias].close()
+
+
+def test_misconfigured():
+    for alias in ("no-such", add_database("dummy", ENGINE="django.db.backends.dummy")):
+        message = contrib.django_database(alias)()
+        assert message.id == health.ERROR_MISCONFIGURED_DATABASE
+        assert contrib.django_migrations(alias)().id == health.INFO_CANT_CHECK_MIGRATIONS
+
+
+def test_closing_connections_of_other_checks(sqlite):
+    def check():
+        with closing_django_connections():
+            connections[sqlite].cursor().execute("SELECT 1")
+        return connections[sqlite].connection
+
+    assert in_thread(check) is None
+
+
+class BrokenCache:
+    def __init__(self, *_):
+        pass
+
+    def set(self, *_):
+        raise OSError("secret.example.org")
+
+
+class ForgetfulCache(BrokenCache):
+    def set(self, *_):
+        pass
+
+    def get(self, _):
+        pass
+
+    delete = get
+
+
+LOCMEM = "django.core.cache.backends.locmem.LocMemCache"
+
+
+@pytest.mark.parametrize(
+    ("backend", "id_"),
+    [
+        (LOCMEM, None),
+        ("django.core.cache.backends.dummy.DummyCache", None),
+        (f"{__name__}.BrokenCache", "E014"),
+        (f"{__name__}.ForgetfulCache", "E015"),
+        ("no.such.Cache", "E013"),
+    ],
+)
+def test_cache(monkeypatch, backend, id_):
+    monkeypatch.setitem(sys.modules, __name__, sys.modules.get(__name__, sys.modules["pytest"]))
+    monkeypatch.setattr(sys.modules[__name__], "BrokenCache", BrokenCache, raising=False)
+    monkeypatch.setattr(sys.modules[__name__], "ForgetfulCache", ForgetfulCache, raising=False)
+    with override_settings(CACHES={"default": {"BACKEND": backend}}):
+        message = contrib.django_cache()()
+        assert (message and message.id) == (id_ and f"dockerflow.health.{id_}")
+        assert "secret" not in (message.msg if message else "")
+        assert contrib.django_cache("other")().id == health.ERROR_MISCONFIGURED_CACHE
+
+
+@pytest.mark.parametrize(
+    "backend", ["django.core.cache.backends.redis.RedisCache", "django_redis.cache.RedisCache"]
+)
+def test_redis_cache(redis_server, backend):
+    location = f"redis://127.0.0.1:{redis_server.port}/0"
+    with override_settings(CACHES={"default": {"BACKEND": backend, "LOCATION": location}}):
+        registry = Registry()
+        registry.register(contrib.django_cache())
+        for _ in range(5):
+            assert registry.run().statuses == {"cache": "ok"}
+        assert redis_server.connections() == 1
+        assert redis_server.call("dbsize") == 0
+        redis_server.stop()
+        assert registry.run().details["cache"]["messages"].keys() == {health.ERROR_CACHE_EXCEPTION}
+        redis_server.start()
+        assert registry.run().statuses == {"cache": "ok"}
+
+
+def test_django_redis(redis_server):
+    pytest.importorskip("django_redis")
+    location = f"redis://127.0.0.1:{redis_server.port}/1"
+    caches = {
+        "default": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": location},
+        "other": {"BACKEND": LOCMEM},
+    }
+    with override_settings(CACHES=caches):
+        registry = Registry()
+        registry.register(contrib.django_redis())
+        for _ in range(5):
+            assert registry.run().statuses == {"redis": "ok"}
+        assert redis_server.connections() == 1
+        assert contrib.django_redis("other")().id == health.ERROR_MISCONFIGURED_REDIS
+        assert contrib.django_redis("none")().id == health.ERROR_MISCONFIGURED_REDIS
+
+
+def test_without_django_redis(monkeypatch):
+    monkeypatch.setitem(sys.modules, "django_redis", None)
+    assert contrib.django_redis()().id == health.ERROR_MISSING_REDIS_CLIENT
+
+
+MIGRATIONS = """
+import django
+from django.conf import settings
+from django.core.management import call_command
+
+settings.configure(
+    DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": "db"}},
+    INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes"],
+)
+django.setup()
+from django.db import connection
+from dockerflow.checks import contrib
+
+check = contrib.django_migrations()
+message = check()
+assert message.id == "dockerflow.health.W001", message
+assert message.msg.endswith("unapplied migration(s)."), message
+assert connection.connection is None
+call_command("migrate", verbosity=0)
+connection.close()
+assert check() is None
+call_command("migrate", "auth", "0011", verbosity=0)
+assert check().msg == "1 unapplied migration(s)."
+"""
+
+
+def test_migrations(tmp_path):
+    result = subprocess.run(
+        [sys.executable, "-c", MIGRATIONS],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert result.returncode == 0, result.stderr

@@ -1,0 +1,156 @@
+"""What all factories have in common."""
+
+import functools
+import inspect
+import logging
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dockerflow import health
+from dockerflow.checks import Registry, contrib
+from dockerflow.checks.contrib._common import load, report
+from dockerflow.checks.messages import Error
+
+PAGE = Path(__file__).parents[2] / "docs" / "ready-made-checks.md"
+CLIENTS = ["sqlalchemy", "alembic", "redis", "django", "httpx", "celery", "kombu", "boto3", "botocore", "asyncio"]  # fmt: skip
+
+
+def test_importing_loads_no_client():
+    code = (
+        "import sys; from dockerflow.checks import contrib; contrib.redis; "
+        "from dockerflow.checks.contrib import database; print(*sys.modules)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert not {name.partition(".")[0] for name in result.stdout.split()} & set(CLIENTS)
+
+
+def test_a_missing_library_names_the_extra():
+    with pytest.raises(ImportError, match=r"dockerflow-middleware\[redis\]"):
+        load("no_such_library.at_all", "redis")
+
+
+def make_all():
+    """Every check, each made twice from the same arguments, as a module that is reloaded does."""
+    sqlalchemy = pytest.importorskip("sqlalchemy")
+    engine, other = sqlalchemy.create_engine("sqlite://"), sqlalchemy.create_engine("sqlite://")
+    return {
+        "database": [lambda: contrib.database(engine), lambda: contrib.database(other)],
+        "migrations": [
+            lambda: contrib.migrations(engine, "scripts"),
+            lambda: contrib.migrations(engine, "others"),
+        ],
+        "http": [lambda: contrib.http("http://a.test"), lambda: contrib.http("http://b.test")],
+        "tcp": [lambda: contrib.tcp("a.test", 1), lambda: contrib.tcp("a.test", 2)],
+        "disk_space": [lambda: contrib.disk_space("/"), lambda: contrib.disk_space("/tmp")],
+        "file_age": [lambda: contrib.file_age("a", 1), lambda: contrib.file_age("b", 1)],
+        "memory": [contrib.memory, lambda: contrib.memory(warn_percent=50)],
+    }
+
+
+@pytest.mark.parametrize(
+    "name", ["database", "migrations", "http", "tcp", "disk_space", "file_age", "memory"]
+)
+def test_registered_under_its_name_and_told_apart(name):
+    make, make_other = make_all()[name]
+    registry = Registry()
+    registry.register(make())
+    registry.register(make())
+    assert list(registry.get_checks()) == [name]
+    with pytest.raises(ValueError, match="another check"):
+        registry.register(make_other())
+
+
+def test_async_clients_give_coroutine_functions():
+    asyncio_engine = pytest.importorskip("sqlalchemy.ext.asyncio")
+    redis = pytest.importorskip("redis.asyncio")
+    sync_redis = pytest.importorskip("redis")
+    httpx = pytest.importorskip("httpx")
+    engine = asyncio_engine.create_async_engine("sqlite+aiosqlite://")
+    checks = [
+        contrib.database(engine),
+        contrib.migrations(engine, "scripts"),
+        contrib.redis(redis.Redis()),
+        contrib.http("http://a.test", client=httpx.AsyncClient()),
+    ]
+    assert [inspect.iscoroutinefunction(check) for check in checks] == [True] * 4
+    registry = Registry()
+    for check in checks:
+        registry.register(check)
+    assert list(registry.get_checks()) == ["database", "migrations", "redis", "http"]
+    assert not inspect.iscoroutinefunction(contrib.redis(sync_redis.Redis()))
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: contrib.database("postgresql://u:secret@db/x"), "Engine"),
+        (lambda: contrib.redis("redis://u:secret@db/x"), "redis"),
+        (lambda: contrib.http("db.test/x:secret"), "url takes"),
+        (lambda: contrib.http("ftp://u:secret@db.test"), "url takes"),
+        (lambda: contrib.http("http://a.test", client=object()), "client takes"),
+        (lambda: contrib.http("http://a.test", expected=42), "expected is 42"),
+        (lambda: contrib.http("http://a.test", timeout=-1), "timeout is -1"),
+        (lambda: contrib.tcp("a.test", 70_000), "port is 70000"),
+        (lambda: contrib.disk_space("/", warn_percent=1), "fail_percent is 5.0"),
+        (lambda: contrib.memory(fail_percent=101), "fail_percent is 101"),
+        (lambda: contrib.file_age("/", 0), "max_age is 0"),
+        (lambda: contrib.celery(object()), "app takes"),
+        (lambda: contrib.s3(object(), "bucket"), "client takes"),
+    ],
+)
+def test_wrong_arguments(make, says):
+    with pytest.raises((TypeError, ValueError), match=re.escape(says)) as caught:
+        make()
+    assert "secret" not in str(caught.value)
+
+
+def test_secrets_are_not_logged(caplog):
+    error = OSError("no login for p%40ss%2Fword or p@ss/word at db")
+    report(Error("Oh.", id="x"), error, secrets=["p@ss/word", None, ""])
+    assert "no login for *** or *** at db" in caplog.text
+    assert "ss/word" not in caplog.text
+    assert "ss%2Fword" not in caplog.text
+
+
+def test_an_error_is_logged_with_its_traceback(caplog):
+    report(Error("Oh.", id="x"), OSError("what the driver says"))
+    [record] = caplog.records
+    assert (record.name, record.levelno) == ("dockerflow.checks.contrib", logging.ERROR)
+    assert record.exc_info
+    assert "what the driver says" in record.getMessage()
+
+
+def test_every_id_is_in_the_documentation():
+    documented = re.findall(
+        r"^\| `(dockerflow\.[a-z]+\.[EWI]\d+)` \| `(\w+)` \|",
+        PAGE.read_text(encoding="utf-8"),
+        re.MULTILINE,
+    )
+    ids = [
+        (value, name)
+        for name, value in vars(health).items()
+        if isinstance(value, str) and value.startswith("dockerflow.health.")
+    ]
+    assert len({value for value, _ in ids}) == len(ids)
+    mine = {value for value, _ in documented}
+    assert set(documented) <= set(ids)
+    used = "".join(
+        path.read_text(encoding="utf-8") for path in Path(contrib.__file__).parent.glob("*.py")
+    )
+    assert mine == {value for value, name in ids if f"health.{name}" in used}
+
+
+def test_all_is_what_there_is():
+    assert contrib.__all__ == sorted(contrib.__all__)
+    assert all(callable(getattr(contrib, name)) for name in contrib.__all__)
+    assert all(f"`{name}(" in PAGE.read_text(encoding="utf-8") for name in contrib.__all__)
+
+
+def test_partials_are_what_is_registered():
+    assert isinstance(contrib.tcp("a.test", 1), functools.partial)

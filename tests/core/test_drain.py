@@ -1,0 +1,153 @@
+"""Drain without a server; with real ones see tests/integrations/test_servers.py."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import textwrap
+import threading
+from typing import Any
+
+import pytest
+
+from dockerflow import drain
+from dockerflow._core import Core
+from dockerflow.checks import Observation, Registry
+from dockerflow.config import Config, ConfigError
+
+
+@pytest.fixture
+def state(monkeypatch: pytest.MonkeyPatch) -> Any:
+    fresh = drain._Drain()
+    monkeypatch.setattr(drain, "_drain", fresh)
+    return fresh
+
+
+@pytest.mark.usefixtures("state")
+@pytest.mark.parametrize("failed_status_code", [500, 599])
+def test_drain(failed_status_code: int) -> None:
+    registry = Registry()
+    seen: list[Observation] = []
+    registry.observe(seen.append)
+    registry.register(lambda: pytest.fail("no check is run"), name="check")
+    core = Core(Config(heartbeat_failed_status_code=failed_status_code), registry)
+    assert not drain.is_draining()
+    assert core.needs_checks("heartbeat", "GET")
+    drain.drain()
+    assert drain.is_draining()
+    assert not core.needs_checks("heartbeat", "GET")
+    response = core.respond("heartbeat", "GET", None)
+    assert response.status == 503
+    assert json.loads(response.body) == {
+        "status": "error",
+        "checks": {"drain": "error"},
+        "details": {
+            "drain": {
+                "status": "error",
+                "level": 40,
+                "messages": {"dockerflow.checks.E006": "The process is about to end and drains"},
+            }
+        },
+    }
+    assert core.respond("heartbeat", "HEAD", None).status == 503
+    assert core.respond("lbheartbeat", "GET", None).status == 200
+    assert core.respond("heartbeat", "POST", None).status == 405
+    registry._observers.flush()
+    assert {(o.kind, o.status) for o in seen} == {("heartbeat", "error")}
+    hidden = Core(Config(heartbeat_details="never"), registry).respond("heartbeat", "GET", None)
+    assert json.loads(hidden.body) == {"status": "error"}
+
+
+@pytest.mark.usefixtures("state")
+def test_outside_of_the_main_thread_it_says_how(caplog: pytest.LogCaptureFixture) -> None:
+    for _ in range(2):
+        thread = threading.Thread(target=drain.install_once, args=(5,))
+        thread.start()
+        thread.join()
+    (message,) = caplog.messages
+    assert "drain_seconds has no effect" in message
+    assert "dockerflow.drain.install()" in message
+
+
+@pytest.mark.usefixtures("state")
+def test_wrong_seconds() -> None:
+    for seconds in (-1, "abc", True, float("nan")):
+        with pytest.raises(ConfigError, match="drain_seconds is "):
+            drain.install(seconds)  # type: ignore[arg-type]
+    assert not drain.install(0)
+
+
+def run(source: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(source)],
+        capture_output=True, text=True, timeout=30, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return done.stdout
+
+
+HANDLERS = """
+import asyncio, os, signal, threading, time
+from dockerflow import drain
+got = []
+"""
+
+
+def test_the_servers_handler_gets_the_signal_later() -> None:
+    run(f"""{HANDLERS}
+signal.signal(signal.SIGTERM, lambda *args: got.append(args[0]))
+assert drain.install(0.3) and drain.install(0.3)
+started = time.monotonic()
+os.kill(os.getpid(), signal.SIGTERM)
+assert drain.is_draining() and not got
+while not got:
+    time.sleep(0.01)
+assert got == [signal.SIGTERM] and time.monotonic() - started > 0.25
+""")
+
+
+def test_a_second_signal_ends_the_wait() -> None:
+    run(f"""{HANDLERS}
+signal.signal(signal.SIGTERM, lambda *args: got.append(args[0]))
+assert drain.install(60)
+for _ in range(2):
+    os.kill(os.getpid(), signal.SIGTERM)
+assert got == [signal.SIGTERM]
+""")
+
+
+def test_a_handler_at_the_event_loop() -> None:
+    """As hypercorn's and Sanic's, by the middleware, at the lifespan's start."""
+    run(f"""{HANDLERS}
+from dockerflow.asgi import DockerflowMiddleware
+from dockerflow.config import Config
+
+async def main():
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    async def app(scope, receive, send): ...
+    app = DockerflowMiddleware(app, config=Config(drain_seconds=0.3))
+    await app({{"type": "lifespan"}}, None, None)
+    started = time.monotonic()
+    os.kill(os.getpid(), signal.SIGTERM)
+    await asyncio.sleep(0.05)
+    assert drain.is_draining() and not stop.is_set()
+    await stop.wait()
+    assert time.monotonic() - started > 0.25
+asyncio.run(main())
+""")
+
+
+def test_without_a_handler_the_process_ends_later() -> None:
+    source = f"""{HANDLERS}
+assert drain.install(0.3)
+os.kill(os.getpid(), signal.SIGTERM)
+print("drains", flush=True)
+time.sleep(20)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", source], capture_output=True, text=True, timeout=15, check=False
+    )
+    assert (done.returncode, done.stdout) == (-15, "drains\n")

@@ -1,0 +1,312 @@
+"""What only Django has: settings, hooks, signals, checks of its own, users."""
+
+import asyncio
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("django")
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import apps.django_app  # noqa: F401, I001  # configures Django
+from django.core.exceptions import PermissionDenied
+from django.http import FileResponse, Http404, HttpResponse, StreamingHttpResponse
+from django.test import AsyncClient, Client, RequestFactory, override_settings
+from django.utils.functional import SimpleLazyObject
+
+from dockerflow import checks
+from dockerflow._request_id import request_id_context
+from dockerflow.config import ConfigError
+from dockerflow.django import checks as django_checks
+from dockerflow.django import signals
+from dockerflow.django.middleware import DockerflowMiddleware
+
+MIDDLEWARE = [
+    "dockerflow.django.middleware.DockerflowMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "django.middleware.common.CommonMiddleware",
+]
+HERE = "django_checks_of_a_test"
+
+
+class Module:
+    """Checks that DOCKERFLOW_CHECKS names."""
+
+    @staticmethod
+    def good(app_configs: Any, **kwargs: Any) -> list[Any]:
+        return []
+
+    @staticmethod
+    def bad(app_configs: Any, **kwargs: Any) -> list[Any]:
+        return [checks.Error("it is bad", id="test.E001")]
+
+    @staticmethod
+    async def later(app_configs: Any, **kwargs: Any) -> list[Any]:
+        return [checks.Warning("soon", id="test.W001")]
+
+
+@pytest.fixture(autouse=True)
+def django(monkeypatch):
+    monkeypatch.setitem(sys.modules, HERE, Module)
+    checks.clear_checks()
+    with override_settings(MIDDLEWARE=MIDDLEWARE, DOCKERFLOW_CHECKS=[]):
+        yield
+    checks.clear_checks()
+    django_checks._Registered.paths = None
+
+
+@pytest.fixture
+def summaries(caplog):
+    caplog.set_level(logging.INFO, "request.summary")
+
+    class Summaries:
+        def __iter__(self):
+            return iter([r for r in caplog.records if r.name == "request.summary"])
+
+    return Summaries()
+
+
+def get(path: str, is_async: bool, **headers: str) -> Any:
+    if is_async:
+        return asyncio.run(AsyncClient(raise_request_exception=False).get(path, headers=headers))
+    return Client(raise_request_exception=False).get(path, headers=headers)
+
+
+both = pytest.mark.parametrize("is_async", [False, True], ids=["wsgi", "asgi"])
+
+
+@both
+def test_probes_pass_host_checks_and_redirects(is_async, summaries):
+    with override_settings(ALLOWED_HOSTS=["example.com"], SECURE_SSL_REDIRECT=True):
+        for path in ("/__lbheartbeat__", "/__heartbeat__", "/__heartbeat__/"):
+            assert get(path, is_async, host="10.0.0.7:8000").status_code == 200
+        assert get("/", is_async, host="10.0.0.7:8000").status_code in (301, 400)
+    assert len(list(summaries)) == 4
+
+
+@both
+def test_details_only_with_debug(is_async):
+    with override_settings(DOCKERFLOW_CHECKS=[f"{HERE}.bad", f"{HERE}.later"]):
+        response = get("/__heartbeat__", is_async)
+        assert (response.status_code, response.json()) == (500, {"status": "error"})
+        with override_settings(DEBUG=True, DOCKERFLOW_HEARTBEAT_FAILED_STATUS_CODE=503):
+            response = get("/__heartbeat__", is_async)
+            assert response.status_code == 503
+            assert response.json()["checks"] == {"bad": "error", "later": "warning"}
+        with override_settings(SILENCED_SYSTEM_CHECKS=["test.E001"]):
+            assert get("/__heartbeat__", is_async).json() == {"status": "warning"}
+    with override_settings(DOCKERFLOW_CHECKS=[f"{HERE}.good"]):
+        assert get("/__heartbeat__", is_async).json() == {"status": "ok"}
+
+
+@both
+def test_signals_have_the_level(is_async):
+    seen: list[tuple[str, int]] = []
+
+    def passed(sender: Any, level: int, **kwargs: Any) -> None:
+        seen.append(("passed", level))
+
+    def failed(sender: Any, level: int, **kwargs: Any) -> None:
+        seen.append(("failed", level))
+
+    signals.heartbeat_passed.connect(passed)
+    signals.heartbeat_failed.connect(failed)
+    get("/__heartbeat__", is_async)
+    with override_settings(DOCKERFLOW_CHECKS=[f"{HERE}.bad"]):
+        get("/__heartbeat__", is_async)
+    assert seen == [("passed", 0), ("failed", 40)]
+
+
+@both
+def test_a_real_500_is_an_error_with_the_exceptions_text(is_async, summaries):
+    response = get("/fail", is_async, **{"x-request-id": "abc"})
+    [record] = summaries
+    assert (record.levelno, record.getMessage(), record.code) == (40, "100% broken", 500)
+    assert response["X-Request-ID"] == record.rid == "abc"
+    assert request_id_context.get() is None
+
+
+@pytest.mark.parametrize("raised", [Http404("no"), PermissionDenied("no")])
+def test_a_4xx_is_no_error(raised, summaries):
+    middleware = DockerflowMiddleware(lambda request: HttpResponse())
+    request = RequestFactory().get("/")
+    middleware.process_request(request)
+    middleware.process_exception(request, raised)
+    middleware.process_response(request, HttpResponse(status=404))
+    [record] = summaries
+    assert (record.levelno, record.errno, record.code) == (20, 0, 404)
+
+
+@both
+def test_streams_are_summarised_once_at_their_end(is_async, summaries):
+    async def run_async() -> bytes:
+        response = await AsyncClient().get("/stream")
+        return b"".join([part async for part in response.streaming_content])
+
+    if is_async:
+        body = asyncio.run(run_async())
+    else:
+        response = Client().get("/stream")
+        assert not list(summaries)
+        body = b"".join(response.streaming_content)
+        response.close()
+    assert body == b"one two three"
+    [record] = summaries
+    assert (record.path, record.code) == ("/stream", 200)
+
+
+def test_a_file_is_summarised_when_closed(tmp_path, summaries):
+    (tmp_path / "file").write_bytes(b"content")
+    middleware = DockerflowMiddleware(lambda request: FileResponse((tmp_path / "file").open("rb")))
+    response = middleware(RequestFactory().get("/"))
+    assert response.file_to_stream is not None  # the server's own way stays open
+    assert not list(summaries)
+    assert b"".join(response.streaming_content) == b"content"
+    response.close()
+    [record] = summaries
+    assert record.code == 200
+
+
+def test_a_stream_that_fails_is_an_error(summaries):
+    def broken():
+        yield b"one"
+        raise ValueError("100% broken")
+
+    middleware = DockerflowMiddleware(lambda request: StreamingHttpResponse(broken()))
+    response = middleware(RequestFactory().get("/"))
+    with pytest.raises(ValueError, match="broken"):
+        list(response.streaming_content)
+    response.close()
+    [record] = summaries
+    assert (record.levelno, record.getMessage()) == (40, "100% broken")
+
+
+class User:
+    is_authenticated = True
+
+    def get_username(self) -> str:
+        return "jane"
+
+
+def test_the_user_is_never_loaded(summaries):
+    def load() -> User:
+        raise AssertionError("the user was loaded")
+
+    def view(request: Any) -> HttpResponse:
+        request.user = SimpleLazyObject(load)
+        return HttpResponse()
+
+    DockerflowMiddleware(view)(RequestFactory().get("/"))
+    [record] = summaries
+    assert record.uid == ""
+
+
+@pytest.mark.parametrize("is_lazy", [False, True])
+def test_a_user_that_was_loaded_is_in_the_summary(is_lazy, summaries):
+    def view(request: Any) -> HttpResponse:
+        request.user = SimpleLazyObject(User) if is_lazy else User()
+        return HttpResponse(request.user.get_username())
+
+    DockerflowMiddleware(view)(RequestFactory().get("/"))
+    [record] = summaries
+    assert record.uid == "jane"
+
+
+@both
+def test_overridden_hooks_are_called(is_async, summaries):
+    called: list[str] = []
+
+    class Own(DockerflowMiddleware):
+        def process_request(self, request):
+            called.append("request")
+            return super().process_request(request)
+
+        def process_response(self, request, response):
+            called.append("response")
+            return super().process_response(request, response)
+
+        def _build_extra_meta(self, request):
+            return {**super()._build_extra_meta(request), "team": "blue"}
+
+    async def aview(request: Any) -> HttpResponse:
+        return HttpResponse()
+
+    request = RequestFactory().get("/")
+    if is_async:
+        asyncio.run(Own(aview)(request))
+    else:
+        Own(lambda request: HttpResponse())(request)
+    assert called == ["request", "response"]
+    [record] = summaries
+    assert record.team == "blue"
+
+
+def test_a_cancelled_request_has_one_summary_and_propagates(summaries):
+    async def view(request: Any) -> HttpResponse:
+        await asyncio.sleep(60)
+        return HttpResponse()
+
+    async def run() -> None:
+        task = asyncio.ensure_future(DockerflowMiddleware(view)(RequestFactory().get("/")))
+        await asyncio.sleep(0.05)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(run())
+    [record] = summaries
+    assert (record.code, record.levelno) == (499, 20)
+
+
+@pytest.mark.parametrize("name", ["DOCKERFLOW_CHECK_TIMEOUT", "DOCKERFLOW_HEARTBEAT_DETAILS"])
+def test_a_wrong_setting_fails_at_construction(name):
+    with override_settings(**{name: "abc"}), pytest.raises(ConfigError, match=name):
+        DockerflowMiddleware(lambda request: HttpResponse())
+
+
+@pytest.mark.parametrize("value", ["a.b", ["no.such.module"], [3]])
+def test_a_wrong_list_of_checks_fails_at_start(value):
+    with override_settings(DOCKERFLOW_CHECKS=value), pytest.raises(ConfigError, match="CHECKS"):
+        django_checks.register()
+
+
+@both
+def test_version_by_the_apps_own_function(is_async, monkeypatch):
+    roots: list[Any] = []
+
+    def own(root: Any) -> dict[str, str]:
+        roots.append(root)
+        return {"version": "1"}
+
+    monkeypatch.setattr(Module, "own", staticmethod(own), raising=False)
+    with override_settings(DOCKERFLOW_VERSION_CALLBACK=f"{HERE}.own", BASE_DIR="/srv"):
+        response = get("/__version__", is_async)
+    assert (json.loads(response.content), roots) == ({"version": "1"}, ["/srv"])
+
+
+def test_version_from_base_dir(tmp_path):
+    (tmp_path / "version.json").write_text('{"version": "2"}')
+    with override_settings(BASE_DIR=tmp_path):
+        assert Client().get("/__version__").content == b'{"version": "2"}'
+
+
+def test_request_attributes_that_apps_read():
+    request = RequestFactory().get("/", headers={"x-request-id": "abc"})
+    middleware = DockerflowMiddleware(lambda request: HttpResponse())
+    assert middleware.process_request(request) is None
+    assert request._id == request_id_context.get() == "abc"
+    assert isinstance(request._start_timestamp, float)
+    assert middleware._build_extra_meta(request)["path"] == "/"
+    middleware.process_response(request, HttpResponse())
+    assert request_id_context.get() is None
+
+
+def test_a_setting_brings_the_system_checks_back():
+    with override_settings(DOCKERFLOW_SYSTEM_CHECKS=True, DEBUG=True):
+        assert "system" in get("/__heartbeat__", False).json()["checks"]
+    with override_settings(DEBUG=True):
+        assert "system" not in get("/__heartbeat__", False).json()["checks"]

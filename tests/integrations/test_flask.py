@@ -1,0 +1,344 @@
+"""What only Flask has."""
+
+import gc
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+flask = pytest.importorskip("flask")
+
+from werkzeug.middleware.dispatcher import DispatcherMiddleware  # noqa: E402 - after the skip
+
+from dockerflow import checks  # noqa: E402
+from dockerflow.config import ConfigError  # noqa: E402
+from dockerflow.flask import Dockerflow  # noqa: E402
+
+
+def make_app(name="served", registry=None, **settings):
+    app = flask.Flask(name)
+    app.config.update(settings)
+
+    @app.get("/")
+    def index():
+        return name
+
+    @app.get("/fail")
+    def fail():
+        raise ValueError("broken")
+
+    @app.get("/stream")
+    def stream():
+        def events():
+            yield "data: 1\n\n"
+            yield "data: 2\n\n"
+
+        return flask.Response(events(), mimetype="text/event-stream")
+
+    dockerflow = Dockerflow(app, registry=registry or checks.Registry())
+    return app, dockerflow
+
+
+@pytest.fixture
+def records(caplog):
+    caplog.set_level(logging.DEBUG)
+    return lambda: [record for record in caplog.records if record.name == "request.summary"]
+
+
+def test_two_apps_with_registries_of_their_own():
+    (one, first), (two, second) = make_app("one"), make_app("two")
+    first.registry.register(lambda: None, name="a")
+    second.registry.register(lambda: checks.Error("x"), name="b")
+    assert one.test_client().get("/__heartbeat__").json["checks"] == {"a": "ok"}
+    assert two.test_client().get("/__heartbeat__").json["checks"] == {"b": "error"}
+
+
+def test_one_extension_for_several_apps(tmp_path):
+    dockerflow = Dockerflow(registry=checks.Registry())
+    for name in ("one", "two"):
+        app = flask.Flask(name, root_path=str(tmp_path / name / "app"))
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "version.json").write_text(f'{{"version": "{name}"}}')
+        dockerflow.init_app(app)
+        assert app.test_client().get("/__version__").json == {"version": name}
+
+
+@pytest.mark.parametrize("mounted_first", [True, False])
+def test_an_app_in_another(records, mounted_first):
+    outer, _ = make_app("outer")
+    inner, of_inner = make_app("inner")
+    of_inner.registry.register(lambda: None, name="inner")
+    if mounted_first:
+        outer = flask.Flask("outer")
+        outer.wsgi_app = DispatcherMiddleware(outer.wsgi_app, {"/in": inner})
+        Dockerflow(outer, registry=checks.Registry())
+    else:
+        outer.wsgi_app = DispatcherMiddleware(outer.wsgi_app, {"/in": inner})
+    client = outer.test_client()
+    assert client.get("/in/").text == "inner"
+    assert client.get("/in/__heartbeat__").json["checks"] == {"inner": "ok"}
+    assert client.get("/__heartbeat__").json["checks"] == {}
+    assert [record.path for record in records()] == ["/in/", "/in/__heartbeat__", "/__heartbeat__"]
+
+
+def test_a_prefix():
+    app, _ = make_app(DOCKERFLOW_PATH_PREFIX="/ops")
+    assert app.test_client().get("/ops/__lbheartbeat__").status_code == 200
+    assert app.test_client().get("/__lbheartbeat__").status_code == 404
+    with app.test_request_context():
+        assert flask.url_for("dockerflow.heartbeat") == "/ops/__heartbeat__"
+
+
+def test_a_wrong_setting_fails_at_the_start():
+    with pytest.raises(ConfigError, match="DOCKERFLOW_CHECK_TIMEOUT is 'soon'"):
+        make_app(DOCKERFLOW_CHECK_TIMEOUT="soon")
+
+
+def test_a_stream_is_summarised_at_its_end(records):
+    app, _ = make_app()
+    response = app.test_client().get("/stream")
+    assert records() == []
+    assert response.text == "data: 1\n\ndata: 2\n\n"
+    response.close()
+    [record] = records()
+    assert record.code == 200
+
+
+@pytest.mark.parametrize("testing", [True, False])
+def test_an_exception(records, testing):
+    app, _ = make_app(TESTING=testing)
+    client = app.test_client()
+    if testing:
+        with pytest.raises(ValueError, match="broken"):
+            client.get("/fail")
+    else:
+        response = client.get("/fail", headers={"X-Request-ID": "abc"})
+        assert (response.status_code, response.headers["X-Request-ID"]) == (500, "abc")
+    [record] = records()
+    assert (record.levelname, record.getMessage(), record.code) == ("ERROR", "broken", 500)
+
+
+def test_an_exception_that_the_app_handles(records):
+    app, _ = make_app()
+    app.errorhandler(ValueError)(lambda error: ("sorry", 400))
+    assert app.test_client().get("/fail").text == "sorry"
+    [record] = records()
+    assert (record.levelname, record.code, record.errno) == ("INFO", 400, 0)
+
+
+def test_a_missing_page_is_summarised_at_once(records):
+    app, _ = make_app()
+    app.test_client().get("/missing")
+    [record] = records()
+    assert (record.levelname, record.code) == ("INFO", 404)
+
+
+def test_the_apps_hooks_do_not_run_for_probes():
+    app, _ = make_app()
+
+    @app.before_request
+    def refuse():
+        flask.abort(403)
+
+    client = app.test_client()
+    assert client.get("/").status_code == 403
+    assert client.get("/__lbheartbeat__").status_code == 200
+    assert client.get("/__heartbeat__").status_code == 200
+
+
+def test_no_session_is_opened_for_probes():
+    from flask.sessions import SecureCookieSessionInterface
+
+    class Broken(SecureCookieSessionInterface):
+        def open_session(self, app, request):
+            raise ConnectionError("Redis is down")
+
+    app, dockerflow = make_app()
+    app.session_interface = Broken()
+    dockerflow.version_callback(lambda root: {"url": flask.request.path})
+    assert app.test_client().get("/__heartbeat__").status_code == 200
+    assert app.test_client().get("/__version__").json == {"url": "/__version__"}
+
+
+def test_a_failing_extension_breaks_no_request(records, caplog):
+    class Broken(Dockerflow):
+        def summary_extra(self):
+            raise RuntimeError("no fields")
+
+    app = flask.Flask("broken")
+    app.add_url_rule("/", view_func=lambda: "fine")
+    Broken(app)
+    assert app.test_client().get("/").text == "fine"
+    assert len(records()) == 1
+    assert "no fields" in caplog.text
+
+
+def test_static_files_and_head(tmp_path, records):
+    (tmp_path / "static").mkdir()
+    (tmp_path / "static" / "a.txt").write_text("content")
+    app = flask.Flask("static", root_path=str(tmp_path))
+    Dockerflow(app)
+    response = app.test_client().get("/static/a.txt")
+    assert response.data == b"content"
+    response.close()
+    head = app.test_client().head("/static/a.txt")
+    head.close()
+    assert head.headers["Content-Length"] == "7"
+    assert [record.method for record in records()] == ["GET", "HEAD"]
+
+
+def test_async_views(records):
+    pytest.importorskip("asgiref")
+    from dockerflow.logging import get_request_id
+
+    app, _ = make_app()
+
+    @app.get("/async")
+    async def view():
+        return get_request_id()
+
+    assert app.test_client().get("/async", headers={"X-Request-ID": "abc"}).text == "abc"
+    assert len(records()) == 1
+
+
+def test_hooks_work_without_the_driver(records):
+    app, _ = make_app()
+    app.wsgi_app = flask.Flask.wsgi_app.__get__(app)
+    client = app.test_client()
+    response = client.get("/", headers={"X-Request-ID": "abc"})
+    assert response.headers["X-Request-ID"] == "abc"
+    response = client.get("/stream")
+    assert response.data
+    response.close()
+    assert client.get("/__heartbeat__").status_code == 200
+    assert client.get("/fail").status_code == 500
+    assert [record.path for record in records()] == ["/", "/stream", "/__heartbeat__", "/fail"]
+
+
+def test_sessions_of_checks_are_given_back(tmp_path):
+    sqlalchemy = pytest.importorskip("sqlalchemy")
+    flask_sqlalchemy = pytest.importorskip("flask_sqlalchemy")
+    app = flask.Flask("db")
+    app.config["SQLALCHEMY_DATABASE_URI"] = f"sqlite:///{tmp_path}/db.sqlite"
+    db = flask_sqlalchemy.SQLAlchemy(app)
+    registry = checks.Registry()
+    Dockerflow(app, db=db, registry=registry)
+    together = threading.Barrier(3, timeout=10)
+    sessions = set()
+
+    def query():
+        session = db.session()
+        sessions.add(id(session))
+        together.wait()
+        session.execute(sqlalchemy.text("select 1"))
+        together.wait()
+
+    for name in "abc":
+        registry.register(lambda: query(), name=name)
+    for _ in range(3):
+        response = app.test_client().get("/__heartbeat__")
+        assert response.status_code == 200, response.json
+    assert len(sessions) >= 3  # each check has one of its own
+    with app.app_context():
+        assert db.engine.pool.checkedout() == 0
+        db.engine.dispose()
+    gc.collect()
+
+
+def test_sentry_has_one_event_for_an_exception():
+    code = """
+import flask, sentry_sdk
+from sentry_sdk.transport import Transport
+from dockerflow import checks
+from dockerflow.flask import Dockerflow
+
+events = []
+class Sink(Transport):
+    def capture_envelope(self, envelope):
+        events.extend(e for e in [envelope.get_event()] if e)
+
+sentry_sdk.init(dsn="https://key@sentry.invalid/1", transport=Sink())
+app = flask.Flask("x")
+Dockerflow(app)
+
+@app.get("/fail")
+def fail():
+    raise ValueError("broken")
+
+@checks.register
+def bad():
+    raise KeyError("bad")
+
+app.test_client().get("/fail")
+print([e["exception"]["values"][-1]["type"] for e in events])
+events.clear()
+app.test_client().get("/__heartbeat__")
+print([e["exception"]["values"][-1]["type"] for e in events])
+"""
+    pytest.importorskip("sentry_sdk")
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert result.stdout.splitlines() == ["['ValueError']", "['KeyError']"], result.stderr
+
+
+def test_gevent_workers(tmp_path):
+    pytest.importorskip("gevent")
+    pytest.importorskip("gunicorn")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    (tmp_path / "served_flask.py").write_text(
+        "import flask, time\n"
+        "from dockerflow import checks\n"
+        "from dockerflow.flask import Dockerflow\n"
+        "app = flask.Flask('served')\n"
+        "Dockerflow(app)\n"
+        "@checks.register\n"
+        "def sync(): time.sleep(0.01)\n"
+        "@checks.register\n"
+        "async def later(): pass\n"
+    )
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "gunicorn",
+            "-k",
+            "gevent",
+            "-b",
+            f"127.0.0.1:{port}",
+            "served_flask:app",
+        ],
+        cwd=tmp_path,
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([str(tmp_path), str(Path(checks.__file__).parents[2])]),
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    try:
+        deadline = time.monotonic() + 40
+        while True:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/__heartbeat__") as response:
+                    body = response.read()
+                break
+            except OSError:
+                assert process.poll() is None, process.stdout.read()
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+        assert b'"sync":"ok"' in body
+        assert b'"later":"ok"' in body
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=30)
