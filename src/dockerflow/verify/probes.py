@@ -199,7 +199,7 @@ class _Look:
                 service = Service(process.where, start=run.start)
                 asyncio.run(self._ask_command(host, service))
                 seen.services.append(service)
-            run.processes = process.processes()
+            run.processes = _lasting(process)
             run.log_files = process.log_files()
             if process.exit_code is not None:
                 raise CouldNotRunError(
@@ -285,6 +285,17 @@ def _connects(host: str, port: int) -> bool:
             return True
     except OSError:
         return False
+
+
+def _lasting(process: Process) -> list[str]:
+    """Return the processes that stay: one that only answers a request is soon gone."""
+    fewest = process.processes()
+    for _ in range(10):
+        if len(fewest) == 1:
+            break
+        time.sleep(POLL)
+        fewest = min(fewest, process.processes(), key=len)
+    return fewest
 
 
 def _end(process: Process, run: Run) -> None:
