@@ -37,7 +37,9 @@ async def async_lines() -> AsyncIterator[bytes]:
 Answer = tuple[int, list[tuple[str, str]], Any]
 
 
-def respond(method: str, path: str, headers: dict[str, str], body: bytes) -> Answer:
+def respond(  # noqa: PLR0911, PLR0912 - one for each route
+    method: str, path: str, headers: dict[str, str], body: bytes
+) -> Answer:
     plain = [("Content-Type", "text/plain")]
     match path:
         case "/form":

@@ -35,6 +35,7 @@ class Row:
     wrap: Callable[..., Any] = lambda make, **options: ASGIMiddleware(make(), **options)
     reports: bool = False  # whether an adapter learns of an exception that the framework caught
     lbheartbeat: bytes = b""  # what it answers
+    needs_startup: bool = False  # whether it answers nothing before its lifespan began
     is_inside: bool = False  # whether the framework's error pages come from further out
     escapes: bool = False  # whether an exception of the app's gets through to the middleware
 
@@ -110,13 +111,12 @@ def sanic_extension(make: Callable[[], Any], **options: Any) -> Any:
 
 def django_middleware(make: Callable[[], Any], config: Config, registry: Registry) -> Any:
     """Django's middleware with settings and a registry of its own while a request is served."""
-    from apps import django_app
     from django.conf import settings
     from django.test import override_settings
 
     from dockerflow.django import checks
 
-    django_app.__name__  # configures Django
+    importlib.import_module("apps.django_app")  # configures Django
     middleware = "dockerflow.django.middleware.DockerflowMiddleware"
     ours = {row.variable: getattr(config, row.name) for row in Config.table()}
     first = [middleware, *settings.MIDDLEWARE]
@@ -125,7 +125,7 @@ def django_middleware(make: Callable[[], Any], config: Config, registry: Registr
     def set_up() -> Iterator[None]:
         with (
             override_settings(**ours, MIDDLEWARE=first),
-            mock.patch.object(checks, "registry", lambda: registry),
+            mock.patch.object(checks, "registry", return_value=registry),
         ):
             yield
 
@@ -183,7 +183,15 @@ ROWS = [
     Row(
         "django-middleware-wsgi", "django_app", False, ("django",), django_middleware, reports=True
     ),
-    Row("sanic-extension", "sanic_app", True, ("sanic",), sanic_extension, reports=True),
+    Row(
+        "sanic-extension",
+        "sanic_app",
+        True,
+        ("sanic",),
+        sanic_extension,
+        reports=True,
+        needs_startup=True,
+    ),
     Row("a2wsgi", "bare", True, ("a2wsgi",), under_a2wsgi, escapes=True),
 ]
 
@@ -208,7 +216,9 @@ class Client:
         # The validator knows no other methods than HTTP's own.
         is_validated = not self.row.is_asgi and method != "BREW"
         app = validator(self.app) if is_validated else self.app
-        with testing.Client(app, host=self.host) as client:
+        client = testing.Client(app, host=self.host)
+        # Its end stops checks in the background, so only who needs a startup gets one.
+        with client if self.row.needs_startup else contextlib.nullcontext():
             response = client.request(method, path, headers, **options)
         if isinstance(response.error, AssertionError):  # what the validator complains of
             raise response.error
@@ -216,6 +226,14 @@ class Client:
 
     def get(self, path: str, headers: Any = None, **options: Any) -> Response:
         return self.request("GET", path, headers, **options)
+
+    async def _asgi(self, method: str, path: str, headers: Any, mount: str) -> Response:
+        """Send a request on the loop that runs already, without a startup."""
+        client = testing.Client(self.app, host=self.host)
+        return await client._asgi(method, path, "", {"host": self.host, **headers}, b"", mount)
+
+    def _wsgi(self, method: str, path: str, headers: Any, mount: str) -> Response:
+        return self.request(method, path, headers, mount=mount)
 
 
 @pytest.fixture(params=ROWS, ids=lambda row: row.name)

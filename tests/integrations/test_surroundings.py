@@ -181,14 +181,24 @@ DJANGO_WSGI = DJANGO + "from django.core.wsgi import get_wsgi_application as get
 DJANGO_ASGI = DJANGO + "from django.core.asgi import get_asgi_application as get\napp = get()\n"
 
 
-@pytest.mark.parametrize(
-    "app", [FASTAPI, DJANGO_WSGI, DJANGO_ASGI], ids=["fastapi", "django-wsgi", "django-asgi"]
-)
+@pytest.mark.parametrize("app", [FASTAPI, DJANGO_WSGI], ids=["fastapi", "django-wsgi"])
 def test_sentry_has_one_event_for_an_exception_and_none_for_probes(app: str) -> None:
     pytest.importorskip("sentry_sdk")
     if app is not FASTAPI:
         pytest.importorskip("django")
     assert run(SENTRY + app + ASKING) == ["[('event', 'ValueError'), ('transaction',)]"]
+
+
+def test_sentry_has_no_more_events_than_without_the_library() -> None:
+    # Under ASGI it makes two of Django's exceptions by itself.
+    pytest.importorskip("sentry_sdk")
+    pytest.importorskip("django")
+    plain = DJANGO_ASGI.replace('"dockerflow.django.middleware.DockerflowMiddleware"', "")
+    assert plain != DJANGO_ASGI
+    alone = ASKING.replace(
+        '"/__heartbeat__", "/__lbheartbeat__", "/__version__", "/fail"', '"/fail",'
+    )
+    assert run(SENTRY + DJANGO_ASGI + ASKING) == run(SENTRY + plain + alone)
 
 
 CONNECTIONS = """

@@ -209,6 +209,8 @@ class Dockerflow:
                 core.paths.get(_route_path(request.scope) if request.app.asgi else path),
             )
             exchange.logger = self.summary_logger
+            exchange.source = request
+            exchange.peer = request.ip or ""
             setattr(request.ctx, _EXCHANGE, exchange)
             request.ctx.id = exchange.rid
             request.ctx.start_timestamp = time.time()
@@ -222,6 +224,7 @@ class Dockerflow:
         try:
             exchange = self._exchange(request)
             exchange.status = response.status
+            exchange.route = request.uri_template
             name, value = exchange.id_header
             headers = cast("MutableMapping[str, str]", response.headers)
             headers.setdefault(name, value)
