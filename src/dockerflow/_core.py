@@ -140,7 +140,7 @@ class Core:
                 extra=self._extra(exchange),
                 querystring=config.summary_log_querystring,
                 redacted=config.summary_redacted_keys,
-                route=exchange.route,
+                route=exchange.route if config.summary_log_route else None,
                 peer=exchange.peer if config.summary_log_addresses else None,
                 personal_data=config.summary_personal_data,
             )

@@ -296,6 +296,12 @@ class Config:
         "Keys of the query string whose values are replaced: those with one of these in their "
         "names, in any case.",
     )
+    summary_log_route: bool = _setting(
+        False,
+        _BOOL,
+        "Whether request.summary has `route`: the template that the path matched, such as "
+        "`/items/{id}`, where the framework tells.",
+    )
     summary_log_addresses: bool = _setting(
         False,
         _BOOL,

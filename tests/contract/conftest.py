@@ -5,7 +5,7 @@ import importlib
 import inspect
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -227,8 +227,17 @@ class Client:
     def get(self, path: str, headers: Any = None, **options: Any) -> Response:
         return self.request("GET", path, headers, **options)
 
+    @contextlib.asynccontextmanager
+    async def started(self) -> AsyncIterator[None]:
+        """Have the application started on the loop that runs already, where it needs that."""
+        lifespan = testing._Lifespan(self.app)
+        if self.row.needs_startup:
+            await lifespan.start()
+        yield
+        await lifespan.stop()
+
     async def _asgi(self, method: str, path: str, headers: Any, mount: str) -> Response:
-        """Send a request on the loop that runs already, without a startup."""
+        """Send a request on the loop that runs already."""
         client = testing.Client(self.app, host=self.host)
         return await client._asgi(method, path, "", {"host": self.host, **headers}, b"", mount)
 

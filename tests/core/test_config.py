@@ -36,6 +36,7 @@ CASES: list[tuple[str, Any, Any, Any, str, Any]] = [
     ("request_id_header_name", ("X-Request-ID",), "X-A", ("X-A",), "X-A, X-B", ("X-A", "X-B")),
     ("summary_log_querystring", False, True, True, "1", True),
     ("summary_redacted_keys", REDACTED_KEYS, ["Pin"], ("pin",), "pin, Otp", ("pin", "otp")),
+    ("summary_log_route", False, True, True, "1", True),
     ("summary_log_addresses", False, True, True, "1", True),
     ("summary_personal_data", True, False, False, "off", False),
     ("summary_sample_rate", 1.0, 0, 0.0, "0.25", 0.25),

@@ -170,6 +170,14 @@ def served(
     asyncio.run(DockerflowMiddleware(app, config=config)(scope, nothing, nothing))
 
 
+def test_the_route_is_there_by_setting_only(summaries: list[logging.LogRecord]) -> None:
+    served(Config())
+    served(Config(summary_log_route=True))
+    first, second = (record.__dict__ for record in summaries)
+    assert "route" not in first
+    assert second["route"] == "/{name}"
+
+
 def test_fields_from_functions(
     summaries: list[logging.LogRecord], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -177,7 +185,7 @@ def test_fields_from_functions(
     served(config, scope={"tenant": "t"})
     served(config)  # the function fails
     first, second = (record.__dict__ for record in summaries)
-    assert (first["tenant"], first["late"], first["route"]) == ("t", "now", "/{name}")
+    assert (first["tenant"], first["late"]) == ("t", "now")
     assert second["late"] == "now"
     assert "tenant" not in second
     assert "broken" not in first

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from dockerflow.asgi import DockerflowMiddleware
+from dockerflow.config import Config
 
 
 def ask(app: Any, path: str) -> None:
@@ -39,7 +40,7 @@ def test_fastapi(caplog: pytest.LogCaptureFixture) -> None:
     app.include_router(router)
     with caplog.at_level(logging.INFO, "request.summary"):
         for path in ("/items/7", "/shop/carts/7", "/nowhere"):
-            ask(DockerflowMiddleware(app), path)
+            ask(DockerflowMiddleware(app, config=Config(summary_log_route=True)), path)
     summaries = [r.__dict__ for r in caplog.records if r.name == "request.summary"]
     assert [(s["code"], s.get("route")) for s in summaries] == [
         (200, "/items/{number}"),
