@@ -13,7 +13,7 @@ import functools
 import inspect
 import logging
 from collections.abc import Callable, Generator, Iterable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from asgiref.sync import SyncToAsync, sync_to_async
@@ -199,4 +199,5 @@ async def _close_connections() -> None:
 def _close_idle() -> None:
     for connection in connections.all(initialized_only=True):
         if not connection.in_atomic_block:
-            connection.close()
+            with suppress(Exception):  # it is lost anyway
+                connection.close()
