@@ -9,15 +9,13 @@ import pytest
 sanic = pytest.importorskip("sanic")
 pytest.importorskip("sanic_testing")
 
+from sanic_testing.testing import SanicTestClient  # noqa: E402 - after the skip
+
 from dockerflow import checks, health  # noqa: E402 - after the skip
 from dockerflow.sanic import Dockerflow  # noqa: E402 - after the skip
 from dockerflow.sanic.checks import check_redis_connected  # noqa: E402 - after the skip
 
 numbers = itertools.count()
-
-pytestmark = pytest.mark.filterwarnings(
-    "ignore::DeprecationWarning:sanic", "ignore::ResourceWarning"
-)
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +48,12 @@ def app():
 
 
 @pytest.fixture(params=["asgi", "server"])
-def get(request, app):
+def get(request, app, monkeypatch):
+    # As sanic-testing has it, Sanic warns of the listener's second argument.
+    monkeypatch.setattr(
+        SanicTestClient, "_run_request", lambda self, app: self._do_request(app, None)
+    )
+
     def get(path, method="GET", **kwargs):
         if request.param == "server":
             return getattr(app.test_client, method.lower())(path, **kwargs)[1]
@@ -138,6 +141,33 @@ def test_summary_extra_of_a_subclass(app, get, records):
     Mine(app)
     get("/")
     assert records()[0].tenant == "t1"
+
+
+def test_summary_extra_of_a_subclass_as_flasks(app, get, records):
+    class Mine(Dockerflow):
+        def summary_extra(self):
+            extra = super().summary_extra()
+            extra["tenant"] = "t1"
+            extra["errno"] = 17
+            del extra["agent"]
+            return extra
+
+    Mine(app)
+    get("/", headers={"Accept-Language": "de"})
+    [record] = records()
+    assert (record.tenant, record.errno, record.code, record.lang) == ("t1", 17, 200, "de")
+    assert not hasattr(record, "agent")
+
+
+def test_a_failing_summary_extra_loses_no_summary(app, get, records, caplog):
+    class Mine(Dockerflow):
+        def summary_extra(self):
+            raise RuntimeError("no fields")
+
+    Mine(app)
+    assert get("/").status == 200
+    assert [record.code for record in records()] == [200]
+    assert "no fields" in caplog.text
 
 
 def test_own_paths_come_before_the_middlewares(app, get):

@@ -101,6 +101,7 @@ class Dockerflow:
         app.add_signal(self._on_exception, "http.lifecycle.exception")
         app.add_signal(self._on_end, "http.lifecycle.response")
         app.register_listener(self._in_main_process, "main_process_ready")
+        app.register_listener(self._before_start, "before_server_start")
         app.register_listener(self._at_start, "after_server_start")
         app.register_listener(self._at_stop, "after_server_stop")
 
@@ -168,8 +169,13 @@ class Dockerflow:
         config = Config.from_settings(settings, defaults={"version_path": _HERE}, **given)
         return Core(config, self.registry)
 
+    def _before_start(self, app: Sanic[Any, Any]) -> None:
+        """Fail when a setting that was made after init_app() is wrong."""
+        self._make_core(self._read_settings(app))
+
     def _in_main_process(self, app: Sanic[Any, Any]) -> None:
         """Drain for all of the processes that serve, of which Sanic's manager is the parent."""
+        self._before_start(app)
         seconds = _live(app).get().config.drain_seconds
         drain.install_in_parent(seconds, partial(_tell_workers, app))
 
