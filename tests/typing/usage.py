@@ -95,4 +95,3 @@ assert_type(contrib.http("https://example.org"), Check)
 assert_type(contrib.http("https://example.org", client=httpx.AsyncClient()), AsyncCheck)
 assert_type(contrib.django_database(), Check)
 checks.register(contrib.database(async_engine), name="typed", timeout=1)
-
