@@ -37,7 +37,7 @@ _FORGET: Final = "_dockerflow_forget"
 _FIRST: Final = 1_000_000
 _HERE: Final = "."
 # What tells a worker to drain: processes that don't know of it ignore it.
-_DRAIN: Final = getattr(signal, "SIGURG", None)
+_DRAIN: Final[Any] = getattr(signal, "SIGURG", None)
 
 
 class Dockerflow:
@@ -349,8 +349,9 @@ def _tell_workers(app: Sanic[Any, Any]) -> None:
     for worker in app.manager.transient.values():
         if worker.name.startswith(WorkerProcess.SERVER_LABEL):
             for process in filter(WorkerProcess.is_alive, worker.processes):
+                pid: Any = process.pid  # it has no type
                 with suppress(ProcessLookupError):
-                    os.kill(process.pid, _DRAIN)
+                    os.kill(pid, _DRAIN)
 
 
 def _nothing() -> None: ...
