@@ -54,7 +54,9 @@ def ids(migrate: Any) -> list[str]:
     return [message.id for message in check_migrations_applied(migrate)]
 
 
-@pytest.mark.filterwarnings("ignore:'get_engine' is deprecated:DeprecationWarning")  # Flask-Migrate's
+@pytest.mark.filterwarnings(
+    "ignore:'get_engine' is deprecated:DeprecationWarning"
+)  # Flask-Migrate's
 def test_migrations(migrated: Any) -> None:
     import flask_migrate
 

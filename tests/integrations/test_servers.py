@@ -45,6 +45,7 @@ SERVERS = {
         *GUNICORN, "gthread", "--threads", "4", "--preload", "--config", HOOK, "apps.served:wsgi",
     ],
     "gunicorn-gevent": [*GUNICORN, "gevent", "apps.served:wsgi"],
+    "gunicorn-flask": [*GUNICORN, "gthread", "--threads", "4", "apps.served_flask:app"],
     "gunicorn-uvicorn": [*GUNICORN, "{worker}", "apps.served:asgi"],
     "sanic": SANIC,
     "sanic-single": [*SANIC, "--single-process"],
@@ -123,8 +124,9 @@ class Server:
 def command(request: pytest.FixtureRequest) -> list[str]:
     parts = SERVERS[request.param]
     pytest.importorskip(parts[0])
-    if request.param.startswith("sanic"):
-        pytest.importorskip("sanic")
+    for framework in ("flask", "sanic"):
+        if framework in request.param:
+            pytest.importorskip(framework)
     if "gevent" in parts:
         pytest.importorskip("gevent")
     worker = None

@@ -349,9 +349,8 @@ def _tell_workers(app: Sanic[Any, Any]) -> None:
     for worker in app.manager.transient.values():
         if worker.name.startswith(WorkerProcess.SERVER_LABEL):
             for process in filter(WorkerProcess.is_alive, worker.processes):
-                pid: Any = process.pid  # it has no type
                 with suppress(ProcessLookupError):
-                    os.kill(pid, _DRAIN)
+                    os.kill(cast("Any", process).pid, _DRAIN)  # its types are partial
 
 
 def _nothing() -> None: ...

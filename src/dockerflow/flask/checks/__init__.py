@@ -80,11 +80,11 @@ def _scripts_of(migrate: Any) -> Any:
 
     They are read once: a container's code doesn't change.
     """
-    known: dict[str, Any] = vars(migrate)
+    known: dict[str, Any] = cast("Any", vars(migrate))
     if _SCRIPTS not in known:
-        from alembic.script import ScriptDirectory
+        from alembic.script import ScriptDirectory  # noqa: PLC0415 - only those who use it have it
 
-        scripts = ScriptDirectory.from_config(migrate.get_config())
+        scripts: Any = ScriptDirectory.from_config(migrate.get_config())
         scripts.get_heads()
         known[_SCRIPTS] = scripts
     return known[_SCRIPTS]
