@@ -46,7 +46,12 @@ PUBLIC = {
 LAYERS = (
     ("_http", "config", "version", "health", "heartbeat_file", "_request_id", "_log_text"),
     ("_version_write",),
+    ("_log_json",),
+    ("_log_mozlog",),
+    ("_log_formats", "_log_handlers"),
+    ("_log_config",),
     ("checks", "logging"),
+    ("structlog",),
     ("_endpoints", "_summary"),
     ("drain",),
     ("_core",),

@@ -47,7 +47,9 @@ def test_wheel_has_the_package_and_nothing_else(wheel):
     assert {"dockerflow/py.typed", "dockerflow/asgi.py", "dockerflow/checks/runner.py"} <= {*names}
     assert prefix + "licenses/LICENSE" in names
     assert all(name.startswith(("dockerflow/", prefix)) for name in names)
-    assert all(name.endswith((".py", "/py.typed")) or name.startswith(prefix) for name in names)
+    data = {"dockerflow/py.typed", "dockerflow/mozlog.schema.json"}
+    assert data <= {*names}
+    assert all(name.endswith(".py") or name in data or name.startswith(prefix) for name in names)
 
 
 def test_metadata(wheel):

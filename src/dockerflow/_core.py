@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -13,7 +14,13 @@ from typing import Any, Final
 from dockerflow import _endpoints, _summary, drain
 from dockerflow._endpoints import Endpoint
 from dockerflow._http import Request, Response
-from dockerflow._request_id import DEFAULT_HEADER, choose_request_id, request_id_context
+from dockerflow._request_id import (
+    DEFAULT_HEADER,
+    Served,
+    choose_request_id,
+    exchange_context,
+    request_id_context,
+)
 from dockerflow.checks.registry import Registry, default_registry
 from dockerflow.checks.runner import CheckResults
 from dockerflow.config import Config, ConfigError
@@ -55,7 +62,14 @@ class Core:
             (name for name in config.request_id_header_name if name.lower() != "traceparent"),
             DEFAULT_HEADER,
         )
-        self.wanted_headers = frozenset((*_summary.HEADERS, *self.id_headers))
+        self.wanted_headers = frozenset(
+            (
+                *_summary.HEADERS,
+                *_summary.TRACE_HEADERS,
+                *self.id_headers,
+                *((_summary.FORWARDED,) if config.summary_log_addresses else ()),
+            )
+        )
         self._version_file = VersionFile(config.version_path)
 
     def needs_checks(self, endpoint: Endpoint, method: str) -> bool:
@@ -110,7 +124,11 @@ class Core:
         log = exchange.logger
         if exception is None and exchange.handled is None and not log.isEnabledFor(logging.INFO):
             return
+        if self._is_left_out(exchange, exception):
+            return
+        config = self.config
         try:
+            exchange.complete()
             finished = exchange.finished or time.monotonic()
             level, message, fields = _summary.summarise(
                 exchange.request,
@@ -119,8 +137,12 @@ class Core:
                 ),
                 seconds=finished - exchange.started,
                 rid=exchange.rid,
-                extra=exchange.extra,
-                querystring=self.config.summary_log_querystring,
+                extra=self._extra(exchange),
+                querystring=config.summary_log_querystring,
+                redacted=config.summary_redacted_keys,
+                route=exchange.route if config.summary_log_route else None,
+                peer=exchange.peer if config.summary_log_addresses else None,
+                personal_data=config.summary_personal_data,
             )
             if not log.isEnabledFor(level):
                 return
@@ -137,6 +159,40 @@ class Core:
         except Exception:
             with suppress(Exception):
                 logger.exception("The summary of a request could not be logged")
+
+    def _is_left_out(self, exchange: Exchange, exception: BaseException | None) -> bool:
+        """Whether the request succeeded and isn't in the sample."""
+        rate = self.config.summary_sample_rate
+        return (
+            rate < 1
+            and exception is None
+            and exchange.status is not None
+            and exchange.status < _BAD_REQUEST
+            and random.random() >= rate  # noqa: S311  # no secret
+        )
+
+    def _extra(self, exchange: Exchange) -> Mapping[str, Any]:
+        """Return the fields that the app adds: what it said, and what its functions say now."""
+        made = exchange.extra
+        function = self.config.summary_fields
+        if callable(function):
+            try:
+                made = {**function(exchange.source), **made}
+            except Exception:
+                logger.exception("summary_fields failed")
+        if made and any(map(callable, made.values())):
+            made = dict(made)
+            for name, value in tuple(made.items()):
+                if callable(value):
+                    try:
+                        made[name] = value()
+                    except Exception:
+                        del made[name]
+                        logger.exception("The field %s of a summary failed", name)
+        return made
+
+
+_BAD_REQUEST: Final = 400
 
 
 def _hide_from_sentry(name: str) -> None:
@@ -166,9 +222,13 @@ class Exchange:
     """What the framework caught and turned into an answer; it counts if that is a 5xx."""
     logger: logging.Logger = summary_logger
     is_ended: bool = False
+    source: Any = None
+    """What ``summary_fields`` is given: a driver's scope or environ, or a framework's request."""
     route: str | None = None
     """The template of the URL, such as ``/users/{id}``, where the framework tells it."""
-    _token: Token[str | None] | None = None
+    peer: str = ""
+    """The address of whoever is connected."""
+    _tokens: tuple[Token[str | None], Token[Served | None]] | None = None
 
     def __init__(
         self,
@@ -192,19 +252,29 @@ class Exchange:
         """The header that sends the id back: its name and value."""
         return self._core.response_header, self.rid
 
+    @property
+    def uid(self) -> object:
+        """The user's id, for the lines that are logged during the request."""
+        return self.extra.get("uid") if self._core.config.summary_personal_data else None
+
+    def complete(self) -> None:
+        """Fill in what is known only at the end; drivers override it."""
+
     def enter(self) -> None:
-        """Make this the request that is served here: its id is in the context variable."""
-        self._token = request_id_context.set(self.rid)
+        """Make this the request that is served here: it is in the context variables."""
+        self._tokens = request_id_context.set(self.rid), exchange_context.set(self)
 
     def leave(self) -> None:
         """Undo :meth:`enter`."""
-        token, self._token = self._token, None
-        if token is None:
+        tokens, self._tokens = self._tokens, None
+        if tokens is None:
             return
         try:
-            request_id_context.reset(token)
+            request_id_context.reset(tokens[0])
+            exchange_context.reset(tokens[1])
         except ValueError:  # ended in another context, as when it is garbage collected
             request_id_context.set(None)
+            exchange_context.set(None)
 
     def end(self, exception: BaseException | None = None) -> None:
         """Log the summary, once, however often the end is told.

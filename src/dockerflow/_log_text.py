@@ -56,11 +56,12 @@ def fields_of(line: Mapping[str, Any]) -> dict[str, Any]:
     return dict(cast("dict[str, Any]", fields)) if isinstance(fields, dict) else {}
 
 
-def render(line: Mapping[str, Any], *, color: bool = False) -> str:
+def render(line: Mapping[str, Any], *, color: bool = False, width: int = 0) -> str:
     """Return the line as text: time (UTC), level, type, message, fields; then long texts, indented.
 
     :param line: a line of mozlog, read from JSON; nothing in it need be as it should.
     :param color: whether to colour it for a terminal.
+    :param width: how wide the column of types is at least.
     """
     severity = severity_of(line)
     fields = fields_of(line)
@@ -83,7 +84,7 @@ def render(line: Mapping[str, Any], *, color: bool = False) -> str:
     head = _paint(_time(line.get("Timestamp")), _DIM, color=color)
     level = _paint(f"{SEVERITIES[severity]:<8}", _COLORS[severity], color=color)
     tail = _paint(" ".join(pairs), _DIM, color=color) if pairs else ""
-    text = " ".join(part for part in (head, level, kind, first, tail) if part)
+    text = " ".join(part for part in (head, level, kind.ljust(width), first, tail) if part)
     for block in blocks:
         text += "".join(f"\n    {row}" for row in block.strip("\n").splitlines())
     return text

@@ -6,11 +6,29 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
+from typing import Protocol
+
+from dockerflow._http import Request
 
 DEFAULT_HEADER = "X-Request-ID"
 
 request_id_context: ContextVar[str | None] = ContextVar("request_id", default=None)
 """The id of the request that is being served here; ``None`` outside of one."""
+
+
+class Served(Protocol):
+    """What lines that are logged during a request want to know of it."""
+
+    @property
+    def uid(self) -> object:
+        """The user's id; empty if it isn't known, or isn't to be logged."""
+
+    request: Request
+    """The request, with those of its headers that are wanted."""
+
+
+exchange_context: ContextVar[Served | None] = ContextVar("dockerflow_exchange", default=None)
+"""The request that is being served here; ``None`` outside of one."""
 
 # Visible ASCII without spaces can go into a header, a log line and a shell without quoting.
 _valid = re.compile(r"[\x21-\x7e]{1,128}").fullmatch

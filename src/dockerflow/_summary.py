@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 from urllib.parse import unquote_plus
 
 from dockerflow._http import Request
+from dockerflow.config import REDACTED_KEYS
 
 KEY: Final = "dockerflow.summary"
 """Where an ASGI scope or a WSGI environ holds the fields that the app adds to the summary."""
@@ -24,9 +25,13 @@ SERVER_ERROR: Final = 500
 # What logging itself calls these; it refuses them as names of extra fields.
 _RESERVED: Final = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime"}
 
-_SECRET: Final = re.compile(
-    "pass|pwd|secret|token|key|auth|code|credential|session|signature|sig|jwt", re.IGNORECASE
-)
+TRACE_HEADERS: Final = ("traceparent", "x-cloud-trace-context")
+"""The headers that lines logged during a request may refer to."""
+
+FORWARDED: Final = "x-forwarded-for"
+"""The header with the addresses that the request came by."""
+
+_PERSONAL: Final = ("uid", "email", "remoteAddressChain")
 
 
 class Outcome(NamedTuple):
@@ -42,7 +47,7 @@ class Outcome(NamedTuple):
     handled: BaseException | None = None
 
 
-def summarise(  # noqa: PLR0913 - each is another fact about the request
+def summarise(  # noqa: C901, PLR0913 - each is another fact about the request
     request: Request,
     outcome: Outcome,
     *,
@@ -50,6 +55,10 @@ def summarise(  # noqa: PLR0913 - each is another fact about the request
     rid: str,
     extra: Mapping[str, Any],
     querystring: bool = False,
+    redacted: Iterable[str] = REDACTED_KEYS,
+    route: object = None,
+    peer: str | None = None,
+    personal_data: bool = True,
 ) -> tuple[int, str, dict[str, Any]]:
     """Return level, message and fields of the record.
 
@@ -57,6 +66,10 @@ def summarise(  # noqa: PLR0913 - each is another fact about the request
     :param extra: fields that the app added; they win over ours but for the real ``code``. A
         field that is ``None`` is left out.
     :param querystring: whether to show the query string, with the values of secrets replaced.
+    :param redacted: parts of the names of keys that hold secrets.
+    :param route: the template of the route that the path matched, if it is known.
+    :param peer: the address of whoever is connected, if addresses are to be shown.
+    :param personal_data: whether to show the user's id and addresses.
     """
     exception = outcome.exception
     # Cancellation (asyncio's, trio's, a closed generator) is no error of the app.
@@ -81,7 +94,11 @@ def summarise(  # noqa: PLR0913 - each is another fact about the request
         "uid": "",
     }
     if querystring:
-        fields["querystring"] = redact(request.query)
+        fields["querystring"] = redact(request.query, redacted)
+    if route and isinstance(route, str):  # it is whatever the framework has there
+        fields["route"] = route
+    if peer is not None:
+        fields["remoteAddressChain"] = _addresses(headers.get(FORWARDED, ""), peer)
     if extra:
         for key, value in extra.items():
             name = str(key)
@@ -90,19 +107,30 @@ def summarise(  # noqa: PLR0913 - each is another fact about the request
             else:
                 fields[name + "_" if name in _RESERVED else name] = value
         fields["code"] = int(code)
+    if not personal_data:
+        fields = {name: value for name, value in fields.items() if name not in _PERSONAL}
     if failed:
         return logging.ERROR, _text(exception), fields
     return logging.INFO, "", fields
 
 
-def redact(query: str) -> str:
-    """Return a query string with the values of keys that sound like secrets replaced."""
+def redact(query: str, keys: Iterable[str] = REDACTED_KEYS) -> str:
+    """Return a query string with the values of keys that sound like secrets replaced.
+
+    :param keys: parts of such keys, in lower case.
+    """
     parts = re.split("([&;])", query)
     for index, part in enumerate(parts):
         key, separator, _ = part.partition("=")
-        if separator and _SECRET.search(unquote_plus(key)):
+        name = unquote_plus(key).lower()
+        if separator and any(part in name for part in keys):
             parts[index] = f"{key}=[redacted]"
     return "".join(parts)
+
+
+def _addresses(forwarded: str, peer: str) -> list[str] | None:
+    chain = [address.strip() for address in [*forwarded.split(","), peer]]
+    return [address for address in chain if address] or None
 
 
 def _text(exception: BaseException | None) -> str:

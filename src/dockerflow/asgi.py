@@ -113,10 +113,14 @@ class _Exchange(Exchange):
 
     def connect(self, scope: Scope, receive: Receive, send: Send, id_header: bytes) -> None:
         """Take the channels to the server, and the name of the header that sends the id back."""
-        self._scope = scope
+        self.source = scope
         self._receive = receive
         self._send = send
         self._id_bytes = (id_header, self.rid.encode("latin-1"))
+
+    def complete(self) -> None:
+        if client := self.source.get("client"):
+            self.peer = client[0]
 
     async def receive(self) -> Message:
         message = await self._receive()
@@ -139,7 +143,7 @@ class _Exchange(Exchange):
                 headers.append(self._id_bytes)
             self.status = message["status"]
             # FastAPI and Starlette put the route that they chose here.
-            self.route = getattr(self._scope.get("route"), "path", None)
+            self.route = getattr(self.source.get("route"), "path", None)
         try:
             await self._send(message)
         except OSError:  # how a server tells that the client left (ASGI's HTTP spec, 2.4)

@@ -14,6 +14,12 @@ from dockerflow._request_id import DEFAULT_HEADER
 
 PREFIX: Final = "DOCKERFLOW_"
 
+REDACTED_KEYS: Final = (
+    "pass", "pwd", "secret", "token", "key", "auth", "code", "credential", "session",
+    "signature", "sig", "jwt",
+)  # fmt: skip
+"""Parts of the names of keys whose values are secrets."""
+
 
 class ConfigError(ValueError):
     """A setting has a value that it can't take. The text names setting, value and what it takes."""
@@ -125,6 +131,32 @@ def _parse_prefix(value: Any) -> str:
     if prefix and not re.fullmatch(r"/[^\s?#]*", prefix):
         raise ValueError
     return prefix
+
+
+def _parse_keys(value: Any) -> tuple[str, ...]:
+    return tuple(item.lower() for item in parse_list(value))
+
+
+def _parse_share(value: Any) -> float:
+    if isinstance(value, bool):
+        raise TypeError
+    share = float(value)
+    if not 0 <= share <= 1:
+        raise ValueError
+    return share
+
+
+def _parse_function(value: Any) -> Any:
+    if isinstance(value, str):
+        from pkgutil import resolve_name  # noqa: PLC0415  # it loads what few need
+
+        try:
+            value = resolve_name(value)
+        except (ImportError, AttributeError):
+            raise ValueError from None
+    if value is not None and not callable(value):
+        raise TypeError
+    return value
 
 
 _BOOL = _Kind("true or false (also 1/0, yes/no, on/off)", parse_bool)
@@ -257,6 +289,41 @@ class Config:
         False,
         _BOOL,
         "Whether request.summary has the query string, with the values of secrets replaced.",
+    )
+    summary_redacted_keys: Collection[str] = _setting(
+        REDACTED_KEYS,
+        _Kind("parts of keys, separated by commas in the environment", _parse_keys),
+        "Keys of the query string whose values are replaced: those with one of these in their "
+        "names, in any case.",
+    )
+    summary_log_route: bool = _setting(
+        False,
+        _BOOL,
+        "Whether request.summary has `route`: the template that the path matched, such as "
+        "`/items/{id}`, where the framework tells.",
+    )
+    summary_log_addresses: bool = _setting(
+        False,
+        _BOOL,
+        "Whether request.summary has `remoteAddressChain`: the addresses in `X-Forwarded-For`, "
+        "and that of whoever was connected.",
+    )
+    summary_personal_data: bool = _setting(
+        True,
+        _BOOL,
+        "Whether logs may have the user's id, email and addresses. If not, they have none of "
+        "them, whatever else is set.",
+    )
+    summary_sample_rate: float = _setting(
+        1.0,
+        _Kind("a number from 0 to 1", _parse_share),
+        "Which share of the requests that succeed, with a status below 400, is summarised.",
+    )
+    summary_fields: Callable[[Any], Mapping[str, Any]] | str | None = _setting(
+        None,
+        _Kind("a function, or where to import it from as `package.module:name`", _parse_function),
+        "A function that gives further fields of request.summary. It takes the ASGI scope, the "
+        "WSGI environ or the framework's request.",
     )
     summary_log_probes: bool = _setting(
         True, _BOOL, "Whether requests to Dockerflow's own paths are summarised."

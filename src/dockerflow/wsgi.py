@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from dockerflow._core import EXCHANGE, Core, Exchange
 from dockerflow._http import Request, Response
-from dockerflow._request_id import request_id_context
 from dockerflow._summary import KEY
 from dockerflow.checks.registry import Registry
 from dockerflow.config import Config
@@ -71,7 +70,7 @@ class DockerflowMiddleware:
         environ[EXCHANGE] = exchange
         environ[KEY] = exchange.extra
         try:
-            with _serving(exchange.rid):
+            with _serving(exchange):
                 body = app(environ, exchange.start_response)
         except BaseException as error:
             exchange.end(error)
@@ -140,7 +139,12 @@ class _Exchange(Exchange):
         """Log the summary, once, and leave the environ as it came."""
         self._environ.pop(EXCHANGE, None)
         self._environ.pop(KEY, None)
-        super().end(exception)
+        with _serving(self):  # its line is one of the request's
+            super().end(exception)
+
+    def complete(self) -> None:
+        self.source = self._environ
+        self.peer = self._environ.get("REMOTE_ADDR", "")
 
 
 class _Body:
@@ -161,7 +165,7 @@ class _Body:
         exchange = self._exchange
         # Set for this one step only: a server may take turns between the bodies of several
         # requests in one thread, and may go on in another one.
-        token = request_id_context.set(exchange.rid)
+        exchange.enter()
         try:
             if self._iterator is None:
                 self._iterator = iter(self._body)
@@ -174,7 +178,7 @@ class _Body:
             self._failure = error
             raise
         finally:
-            request_id_context.reset(token)
+            exchange.leave()
 
     def close(self) -> None:
         exchange = self._exchange
@@ -182,7 +186,7 @@ class _Body:
         try:
             close = getattr(self._body, "close", None)
             if close is not None:
-                with _serving(exchange.rid):
+                with _serving(exchange):
                     close()
         except BaseException as error:
             failure = failure or error
@@ -202,12 +206,12 @@ class _SizedBody(_Body):
 
 
 @contextmanager
-def _serving(rid: str) -> Generator[None]:
-    token = request_id_context.set(rid)
+def _serving(exchange: Exchange) -> Generator[None]:
+    exchange.enter()
     try:
         yield
     finally:
-        request_id_context.reset(token)
+        exchange.leave()
 
 
 def _decode(path: str) -> str:

@@ -14,6 +14,9 @@ numbers = itertools.count()
 
 
 def make_asgi() -> Sanic[Any, Any]:
+    # Its way to have several apps in one process, one after the other.
+    Sanic.test_mode = True
+    Sanic._app_registry.clear()
     # Two apps must not have the same name.
     app: Sanic[Any, Any] = Sanic(f"app{next(numbers)}", configure_logging=False)
 

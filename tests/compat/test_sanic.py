@@ -26,6 +26,13 @@ numbers = itertools.count()
 
 
 @pytest.fixture(autouse=True)
+def as_before(monkeypatch):
+    """Undo what sanic-testing does to the class for good."""
+    monkeypatch.setattr(sanic.Sanic, "__call__", sanic.Sanic.__call__)
+    monkeypatch.setattr(sanic.Sanic, "test_mode", sanic.Sanic.test_mode)
+
+
+@pytest.fixture(autouse=True)
 def clean():
     checks.clear_checks()
     yield

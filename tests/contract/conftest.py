@@ -1,35 +1,27 @@
 """One client for every framework and both protocols, driven without a server."""
 
-import asyncio
+import contextlib
 import importlib
-import io
+import inspect
 import logging
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
-from wsgiref.util import setup_testing_defaults
+from typing import Any
+from unittest import mock
 from wsgiref.validate import validator
 
 import pytest
 
+from dockerflow import testing
 from dockerflow.asgi import DockerflowMiddleware as ASGIMiddleware
 from dockerflow.checks import Registry
 from dockerflow.config import Config
+from dockerflow.testing import Response
 from dockerflow.wsgi import DockerflowMiddleware as WSGIMiddleware
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # for the applications in apps/
-
-
-class Response(NamedTuple):
-    status: int | None
-    headers: list[tuple[str, str]]
-    body: bytes
-    error: Exception | None  # what escaped to the server
-
-    def all(self, name: str) -> list[str]:
-        return [value for key, value in self.headers if key.lower() == name]
 
 
 @dataclass(frozen=True)
@@ -42,6 +34,9 @@ class Row:
     requires: tuple[str, ...] = ()
     wrap: Callable[..., Any] = lambda make, **options: ASGIMiddleware(make(), **options)
     reports: bool = False  # whether an adapter learns of an exception that the framework caught
+    lbheartbeat: bytes = b""  # what it answers
+    needs_startup: bool = False  # whether it answers nothing before its lifespan began
+    is_inside: bool = False  # whether the framework's error pages come from further out
     escapes: bool = False  # whether an exception of the app's gets through to the middleware
 
     def make(self) -> Any:
@@ -86,18 +81,117 @@ def under_a2wsgi(make: Callable[[], Any], **options: Any) -> Any:
     return ASGIMiddleware(a2wsgi.WSGIMiddleware(make()), **options)
 
 
+def fastapi_router(make: Callable[[], Any], config: Config, registry: Registry) -> Any:
+    """The router and both middlewares, as the incumbent documents them."""
+    from dockerflow.fastapi import make_router
+    from dockerflow.fastapi.middleware import MozlogRequestSummaryLogger, RequestIdMiddleware
+
+    app = make()
+    for row in Config.table():
+        setattr(app.state, row.variable, getattr(config, row.name))
+    app.include_router(make_router(registry=registry, config=config), prefix=config.path_prefix)
+    app.add_middleware(RequestIdMiddleware)
+    app.add_middleware(MozlogRequestSummaryLogger)
+    return app
+
+
+def installed(make: Callable[[], Any], **options: Any) -> Any:
+    from dockerflow.fastapi import install
+
+    app = make()
+    install(app, **options)
+    return app
+
+
+def sanic_extension(make: Callable[[], Any], **options: Any) -> Any:
+    from apps.sanic_app import build_sanic
+
+    return build_sanic(**options)
+
+
+def django_middleware(make: Callable[[], Any], config: Config, registry: Registry) -> Any:
+    """Django's middleware with settings and a registry of its own while a request is served."""
+    from django.conf import settings
+    from django.test import override_settings
+
+    from dockerflow.django import checks
+
+    importlib.import_module("apps.django_app")  # configures Django
+    middleware = "dockerflow.django.middleware.DockerflowMiddleware"
+    ours = {row.variable: getattr(config, row.name) for row in Config.table()}
+    first = [middleware, *settings.MIDDLEWARE]
+
+    @contextlib.contextmanager
+    def set_up() -> Iterator[None]:
+        with (
+            override_settings(**ours, MIDDLEWARE=first),
+            mock.patch.object(checks, "registry", return_value=registry),
+        ):
+            yield
+
+    with set_up():
+        app = make()
+
+    if inspect.iscoroutinefunction(type(app).__call__):
+
+        async def asgi(scope: Any, receive: Any, send: Any) -> None:
+            with set_up():
+                await app(scope, receive, send)
+
+        return asgi
+
+    def wsgi(environ: Any, start_response: Any) -> Any:
+        with set_up():
+            return app(environ, start_response)
+
+    return wsgi
+
+
 ROWS = [
     Row("asgi", "bare", is_asgi=True, escapes=True),
     Row("wsgi", "bare", is_asgi=False, wrap=wrapped_wsgi, escapes=True),
     Row("starlette", "starlette_app", True, ("starlette",), escapes=True),
-    Row("starlette-added", "starlette_app", True, ("starlette",), added, escapes=True),
-    Row("fastapi-added", "fastapi_app", True, ("fastapi",), added, escapes=True),
+    Row(
+        "starlette-added",
+        "starlette_app",
+        True,
+        ("starlette",),
+        added,
+        is_inside=True,
+        escapes=True,
+    ),
+    Row("fastapi-added", "fastapi_app", True, ("fastapi",), added, is_inside=True, escapes=True),
     Row("flask", "flask_app", False, ("flask",), as_wsgi_app),
     Row("flask-extension", "flask_app", False, ("flask",), flask_extension, reports=True),
     Row("falcon-asgi", "falcon_app", True, ("falcon",)),
     Row("falcon-wsgi", "falcon_app", False, ("falcon",), wrapped_wsgi),
     Row("django-asgi", "django_app", True, ("django",)),
     Row("django-wsgi", "django_app", False, ("django",), wrapped_wsgi),
+    Row(
+        "fastapi-router",
+        "fastapi_app",
+        True,
+        ("fastapi",),
+        fastapi_router,
+        is_inside=True,
+        escapes=True,
+        lbheartbeat=b'{"status":"ok"}',
+    ),
+    Row("fastapi-installed", "fastapi_app", True, ("fastapi",), installed, escapes=True),
+    Row("starlette-installed", "starlette_app", True, ("fastapi",), installed, escapes=True),
+    Row("django-middleware-asgi", "django_app", True, ("django",), django_middleware, reports=True),
+    Row(
+        "django-middleware-wsgi", "django_app", False, ("django",), django_middleware, reports=True
+    ),
+    Row(
+        "sanic-extension",
+        "sanic_app",
+        True,
+        ("sanic",),
+        sanic_extension,
+        reports=True,
+        needs_startup=True,
+    ),
     Row("a2wsgi", "bare", True, ("a2wsgi",), under_a2wsgi, escapes=True),
 ]
 
@@ -118,96 +212,37 @@ class Client:
             self._app = self.row.build(config=Config(**self.config), registry=self.registry)
         return self._app
 
-    def request(
-        self,
-        method: str,
-        path: str,
-        headers: Mapping[str, str] | None = None,
-        mount: str = "",
-    ) -> Response:
-        all_headers = {"host": self.host, **(headers or {})}
-        if self.row.is_asgi:
-            return asyncio.run(self._asgi(method, path, all_headers, mount))
-        return self._wsgi(method, path, all_headers, mount)
+    def request(self, method: str, path: str, headers: Any = None, **options: Any) -> Response:
+        # The validator knows no other methods than HTTP's own.
+        is_validated = not self.row.is_asgi and method != "BREW"
+        app = validator(self.app) if is_validated else self.app
+        client = testing.Client(app, host=self.host)
+        # Its end stops checks in the background, so only who needs a startup gets one.
+        with client if self.row.needs_startup else contextlib.nullcontext():
+            response = client.request(method, path, headers, **options)
+        if isinstance(response.error, AssertionError):  # what the validator complains of
+            raise response.error
+        return response
 
-    def get(self, path: str, **kwargs: Any) -> Response:
-        return self.request("GET", path, **kwargs)
+    def get(self, path: str, headers: Any = None, **options: Any) -> Response:
+        return self.request("GET", path, headers, **options)
 
-    async def _asgi(
-        self, method: str, path: str, headers: Mapping[str, str], mount: str
-    ) -> Response:
-        scope = {
-            "type": "http",
-            "asgi": {"version": "3.0", "spec_version": "2.3"},
-            "http_version": "1.1",
-            "method": method,
-            "scheme": "http",
-            "path": mount + path,
-            "raw_path": (mount + path).encode(),
-            "query_string": b"",
-            "root_path": mount,
-            "headers": [(k.lower().encode(), v.encode("latin-1")) for k, v in headers.items()],
-            "client": ("192.0.2.1", 4711),
-            "server": ("127.0.0.1", 80),
-        }
-        requests = iter([{"type": "http.request", "body": b"", "more_body": False}])
-        done = asyncio.Event()
-        sent: list[Any] = []
+    @contextlib.asynccontextmanager
+    async def started(self) -> AsyncIterator[None]:
+        """Have the application started on the loop that runs already, where it needs that."""
+        lifespan = testing._Lifespan(self.app)
+        if self.row.needs_startup:
+            await lifespan.start()
+        yield
+        await lifespan.stop()
 
-        async def receive() -> Any:
-            for message in requests:
-                return message
-            await done.wait()
-            return {"type": "http.disconnect"}
+    async def _asgi(self, method: str, path: str, headers: Any, mount: str) -> Response:
+        """Send a request on the loop that runs already."""
+        client = testing.Client(self.app, host=self.host)
+        return await client._asgi(method, path, "", {"host": self.host, **headers}, b"", mount)
 
-        async def send(message: Any) -> None:
-            sent.append(message)
-
-        error = None
-        try:
-            await self.app(scope, receive, send)
-        except Exception as escaped:
-            error = escaped
-        done.set()
-        if not sent:
-            return Response(None, [], b"", error)
-        headers_out = [(k.decode("latin-1"), v.decode("latin-1")) for k, v in sent[0]["headers"]]
-        body = b"".join(message.get("body", b"") for message in sent[1:])
-        return Response(sent[0]["status"], headers_out, body, error)
-
-    def _wsgi(self, method: str, path: str, headers: Mapping[str, str], mount: str) -> Response:
-        environ: dict[str, Any] = {
-            "REQUEST_METHOD": method,
-            "SCRIPT_NAME": mount,
-            "PATH_INFO": path,
-            "QUERY_STRING": "",
-            "REMOTE_ADDR": "192.0.2.1",
-            "wsgi.errors": io.StringIO(),
-            **{"HTTP_" + k.upper().replace("-", "_"): v for k, v in headers.items()},
-        }
-        setup_testing_defaults(environ)
-        started: list[tuple[str, list[tuple[str, str]]]] = []
-
-        def start_response(status: str, headers: Any, exc_info: Any = None) -> Any:
-            started[:] = [(status, headers)]
-
-        data, error = b"", None
-        try:
-            # It knows no other methods than HTTP's own.
-            app = self.app if method == "BREW" else validator(self.app)
-            body = app(environ, start_response)
-            try:
-                data = b"".join(body)
-            finally:
-                getattr(body, "close", lambda: None)()
-        except AssertionError:  # what the validator complains of
-            raise
-        except Exception as escaped:
-            error = escaped
-        if not started:
-            return Response(None, [], data, error)
-        [(status, headers_out)] = started
-        return Response(int(status[:3]), headers_out, data, error)
+    def _wsgi(self, method: str, path: str, headers: Any, mount: str) -> Response:
+        return self.request(method, path, headers, mount=mount)
 
 
 @pytest.fixture(params=ROWS, ids=lambda row: row.name)
@@ -239,13 +274,5 @@ def asgi_client() -> Callable[..., Client]:
 @pytest.fixture
 def summaries() -> Iterator[list[logging.LogRecord]]:
     """The records of request.summary, in order."""
-    records: list[logging.LogRecord] = []
-    handler = logging.Handler()
-    handler.emit = records.append  # type: ignore[method-assign]
-    logger = logging.getLogger("request.summary")
-    level = logger.level
-    logger.addHandler(handler)
-    logger.setLevel(logging.DEBUG)
-    yield records
-    logger.setLevel(level)
-    logger.removeHandler(handler)
+    with testing.capture_summaries() as records:
+        yield records

@@ -33,7 +33,7 @@ def test_the_three_endpoints(client: Client, version_file: Path) -> None:
     assert (version.status, version.body) == (200, VERSION)
     assert (heartbeat.status, lbheartbeat.status) == (200, 200)
     assert heartbeat.body == b'{"status":"ok","checks":{},"details":{}}'
-    assert lbheartbeat.body == b""
+    assert lbheartbeat.body == client.row.lbheartbeat
     for response in (version, heartbeat):
         assert response.all("content-type") == ["application/json"]
     for response in (version, heartbeat, lbheartbeat):
@@ -78,7 +78,9 @@ def test_a_slash_at_the_end_and_mounts(
     assert client.get(path + "/", mount="/a/b").status == 200
     assert [r.path for r in summaries] == [f"{path}/", f"/mount{path}", f"/a/b{path}/"]
     for other in (path + "//", path + "/x", "/x" + path, path[:-1], path.upper()):
-        assert client.get(other).status == 404
+        # Where the framework's router has the routes, it has its own way with two slashes.
+        status = {"fastapi-router": 307, "sanic-extension": 200}.get(client.row.name, 404)
+        assert client.get(other).status == (status if other == path + "//" else 404)
 
 
 def test_a_prefix_moves_the_endpoints(make_client: MakeClient) -> None:

@@ -27,8 +27,9 @@ def many(client, registry, count):
     """Send heartbeats as a server would, on one event loop under ASGI."""
 
     async def main():
-        for _ in range(count):
-            check(await client._asgi("GET", "/__heartbeat__", {}, ""))
+        async with client.started():
+            for _ in range(count):
+                check(await client._asgi("GET", "/__heartbeat__", {}, ""))
 
     def check(response):
         assert response.status == 200, response.body
@@ -82,7 +83,7 @@ def test_heartbeats_of_async_clients_leave_nothing_behind(make_client, row, post
 
     async def main():
         engine = create_async_engine(postgres.url("postgresql+asyncpg"))
-        async with Redis(host="127.0.0.1", port=redis_server.port) as own:
+        async with Redis(host="127.0.0.1", port=redis_server.port) as own, client.started():
             client.registry.register(contrib.redis(own))
             client.registry.register(contrib.database(engine))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dockerflow.config import Config, ConfigError
+from dockerflow.config import REDACTED_KEYS, Config, ConfigError
 
 FIELDS = [field.name for field in dataclasses.fields(Config)]
 
@@ -34,6 +35,12 @@ CASES: list[tuple[str, Any, Any, Any, str, Any]] = [
     ("silenced_checks", (), ["a", "b"], ("a", "b"), " a , b,,", ("a", "b")),
     ("request_id_header_name", ("X-Request-ID",), "X-A", ("X-A",), "X-A, X-B", ("X-A", "X-B")),
     ("summary_log_querystring", False, True, True, "1", True),
+    ("summary_redacted_keys", REDACTED_KEYS, ["Pin"], ("pin",), "pin, Otp", ("pin", "otp")),
+    ("summary_log_route", False, True, True, "1", True),
+    ("summary_log_addresses", False, True, True, "1", True),
+    ("summary_personal_data", True, False, False, "off", False),
+    ("summary_sample_rate", 1.0, 0, 0.0, "0.25", 0.25),
+    ("summary_fields", None, str, str, "collections:OrderedDict", OrderedDict),
     ("summary_log_probes", True, False, False, "no", False),
     ("error_endpoint", False, True, True, "On", True),
     ("path_prefix", "", "/x/", "/x", "/a/b", "/a/b"),
@@ -72,6 +79,9 @@ WRONG: list[tuple[str, Any]] = [
         for name in ("summary_log_querystring", "summary_log_probes", "error_endpoint")
         for value in ("maybe", "2", 1, None)
     ),
+    *(("summary_sample_rate", value) for value in ("2", "-0.1", "nan", "x", True, None)),
+    *(("summary_fields", value) for value in ("nowhere:x", "os:nothing", "os:sep", 5)),
+    ("summary_redacted_keys", 5),
     ("silenced_checks", 5),
     ("silenced_checks", [5]),
     ("silenced_checks", b"a"),

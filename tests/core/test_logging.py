@@ -26,7 +26,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import dockerflow.logging as module
-from dockerflow import _request_id
+from dockerflow import _log_json, _request_id
 from dockerflow.logging import (
     JsonLogFormatter,
     MozlogFormatter,
@@ -127,7 +127,7 @@ def both(made, formatter=None):
     line = formatter.format(made)
     if HAS_ORJSON:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(module, "_fast_encoder", lambda: None)
+            patch.setattr(_log_json, "fast_encoder", lambda: None)
             assert formatter.format(made) == line
     return line
 
@@ -888,7 +888,8 @@ def test_import_is_light():
 
 def test_request_id_filter(logger):
     stream = io.StringIO()
-    handler = MozlogHandler(stream)
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(MozlogFormatter())
     logger.addHandler(handler)
 
     def log():
@@ -1003,7 +1004,7 @@ def test_100_000_random_records():
         line = assert_written(made, extra)
         if HAS_ORJSON and number % 10 == 0:
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(module, "_fast_encoder", lambda: None)
+                patch.setattr(_log_json, "fast_encoder", lambda: None)
                 assert without.format(made) == line
 
 

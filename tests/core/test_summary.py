@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from typing import Any
 
 import pytest
@@ -12,6 +13,8 @@ from hypothesis import strategies as st
 
 from dockerflow._http import Request
 from dockerflow._summary import Outcome, redact, summarise
+from dockerflow.asgi import DockerflowMiddleware
+from dockerflow.config import Config
 
 REQUEST = Request("GET", "/a/é", "q=1&token=s3", {"user-agent": "UA", "accept-language": "de"})
 
@@ -128,3 +131,84 @@ def test_redact(query: str, redacted: str) -> None:
 def test_redact_any(query: str, value: str) -> None:
     redact(query)
     assert redact(f"a=1&session={value}&b=2") == "a=1&session=[redacted]&b=2"
+
+
+def test_redacted_keys_by_setting() -> None:
+    assert redact("pin=1&token=2", ("pin",)) == "pin=[redacted]&token=2"
+    assert redact("token=2", ()) == "token=2"
+
+
+def test_route_and_addresses() -> None:
+    fields = summary(Outcome(200), route="/a/{name}", peer="10.0.0.1")[2]
+    assert fields["route"] == "/a/{name}"
+    assert fields["remoteAddressChain"] == ["10.0.0.1"]
+    request = Request("GET", "/", "", {"x-forwarded-for": "1.2.3.4, ,5.6.7.8"})
+    fields = summarise(request, Outcome(200), seconds=0, rid="r", extra={}, peer="10.0.0.1")[2]
+    assert fields["remoteAddressChain"] == ["1.2.3.4", "5.6.7.8", "10.0.0.1"]
+
+
+def test_no_personal_data() -> None:
+    extra = {"uid": "u", "email": "e", "own": 1}
+    fields = summary(Outcome(200), extra=extra, peer="10.0.0.1", personal_data=False)[2]
+    assert fields["own"] == 1
+    assert not fields.keys() & {"uid", "email", "remoteAddressChain"}
+
+
+def served(
+    config: Config, path: str = "/", status: int = 200, scope: dict[str, Any] | None = None
+) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        scope["dockerflow.summary"]["late"] = lambda: "now"
+        scope["dockerflow.summary"]["broken"] = lambda: 1 / 0
+        scope["route"] = type("Route", (), {"path": "/{name}"})()
+        await send({"type": "http.response.start", "status": status, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def nothing(message: Any = None) -> Any: ...
+
+    scope = {"type": "http", "path": path, "method": "GET", "headers": [], **(scope or {})}
+    asyncio.run(DockerflowMiddleware(app, config=config)(scope, nothing, nothing))
+
+
+def test_the_route_is_there_by_setting_only(summaries: list[logging.LogRecord]) -> None:
+    served(Config())
+    served(Config(summary_log_route=True))
+    first, second = (record.__dict__ for record in summaries)
+    assert "route" not in first
+    assert second["route"] == "/{name}"
+
+
+def test_fields_from_functions(
+    summaries: list[logging.LogRecord], caplog: pytest.LogCaptureFixture
+) -> None:
+    config = Config(summary_fields=lambda scope: {"tenant": scope["tenant"], "late": "early"})
+    served(config, scope={"tenant": "t"})
+    served(config)  # the function fails
+    first, second = (record.__dict__ for record in summaries)
+    assert (first["tenant"], first["late"]) == ("t", "now")
+    assert second["late"] == "now"
+    assert "tenant" not in second
+    assert "broken" not in first
+    texts = [record.getMessage() for record in caplog.records if record.name == "dockerflow"]
+    assert "summary_fields failed" in texts
+    assert "The field broken of a summary failed" in texts
+
+
+def test_addresses_by_setting(summaries: list[logging.LogRecord]) -> None:
+    scope = {"client": ("10.0.0.1", 1), "headers": [(b"x-forwarded-for", b"1.2.3.4")]}
+    served(Config(), scope=scope)
+    served(Config(summary_log_addresses=True), scope=scope)
+    served(Config(summary_log_addresses=True, summary_personal_data=False), scope=scope)
+    chains = [record.__dict__.get("remoteAddressChain") for record in summaries]
+    assert chains == [None, ["1.2.3.4", "10.0.0.1"], None]
+
+
+def test_sampling(summaries: list[logging.LogRecord], monkeypatch: pytest.MonkeyPatch) -> None:
+    shares = iter([0.2, 0.3, 0.9, 0.0])
+    monkeypatch.setattr(random, "random", lambda: next(shares))
+    config = Config(summary_sample_rate=0.25)
+    for path in ("/a", "/b", "/c", "/d"):
+        served(config, path)
+    served(config, "/e", 404)
+    served(config, "/f", 500)
+    assert [record.__dict__["path"] for record in summaries] == ["/a", "/d", "/e", "/f"]

@@ -22,6 +22,13 @@ from dockerflow.sanic import Dockerflow  # noqa: E402
 numbers = itertools.count()
 
 
+@pytest.fixture(autouse=True)
+def as_before(monkeypatch):
+    """Undo what sanic-testing does to the class for good."""
+    monkeypatch.setattr(sanic.Sanic, "__call__", sanic.Sanic.__call__)
+    monkeypatch.setattr(sanic.Sanic, "test_mode", sanic.Sanic.test_mode)
+
+
 @pytest.fixture
 def app():
     return sanic.Sanic(f"integration{next(numbers)}", configure_logging=False)

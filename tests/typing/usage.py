@@ -13,7 +13,7 @@ from sqlalchemy import create_engine
 from sqlalchemy.ext.asyncio import create_async_engine
 from starlette.applications import Starlette
 
-from dockerflow import checks
+from dockerflow import checks, logging
 from dockerflow.asgi import DockerflowMiddleware
 from dockerflow.checks import contrib
 from dockerflow.config import Config
@@ -117,6 +117,10 @@ assert_type(registry.run().details["database"].messages, dict[str, str])
 assert_type(get_version("/app"), dict[str, Any] | None)
 assert_type(release(), str | None)
 assert_type(release(root="/app"), str | None)
+
+logging.configure_logging("app", level="INFO", format="text", max_bytes=4096, queue_size=100)
+assert_type(logging.logging_config("app"), dict[str, Any])
+assert_type(logging.get_request_id(), str | None)
 Check = Callable[[], checks.CheckMessage | None]
 AsyncCheck = Callable[[], Awaitable[checks.CheckMessage | None]]
 

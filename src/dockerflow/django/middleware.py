@@ -201,6 +201,8 @@ def _begin(request: Any, *, is_driven: bool = False) -> Exchange:
     if outer is None:
         core = _settings.live().get()
         exchange = Exchange(core, _neutral(request, core))
+        exchange.source = request
+        exchange.peer = request.META.get("REMOTE_ADDR", "")
         exchange.enter()
         # So that a middleware further in, of the ASGI or WSGI kind, knows.
         carrier.setdefault(_summary.KEY, exchange.extra)

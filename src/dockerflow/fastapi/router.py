@@ -14,7 +14,8 @@ from dockerflow.config import Config
 from dockerflow.fastapi import views
 from dockerflow.fastapi._settings import Cores
 
-_OTHERS = ["HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+# Starlette takes an empty list for all methods there are; which one may be asked is the core's say.
+_ALL: list[str] = []
 
 
 def make_router(
@@ -38,11 +39,11 @@ def make_router(
         view = _view(cores, endpoint)
         path = f"/__{endpoint}__"
         made.add_api_route(path, view, methods=["GET"], response_class=Response, name=endpoint)
-        made.add_route(path, view, methods=_OTHERS, include_in_schema=False)
-        made.add_route(path + "/", view, methods=["GET", *_OTHERS], include_in_schema=False)
+        made.add_route(path, view, methods=_ALL, include_in_schema=False)
+        made.add_route(path + "/", view, methods=_ALL, include_in_schema=False)
     view = _view(cores, "error")
     for path in ("/__error__", "/__error__/"):
-        made.add_route(path, view, methods=["GET", *_OTHERS], include_in_schema=False)
+        made.add_route(path, view, methods=_ALL, include_in_schema=False)
     return made
 
 

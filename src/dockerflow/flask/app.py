@@ -321,6 +321,10 @@ class _Site(DockerflowMiddleware):
         if exchange is None:
             exchange = environ[EXCHANGE] = Exchange(self._core, self._request(environ))
             environ[_OWN] = exchange
+            exchange.source = environ
+            exchange.peer = environ.get("REMOTE_ADDR", "")
+        if request.url_rule is not None:
+            exchange.route = request.url_rule.rule
         exchange.logger = self.extension.summary_logger
         return exchange
 

@@ -25,6 +25,7 @@ from sanic.worker.process import WorkerProcess
 from dockerflow import _http, _summary, drain
 from dockerflow._core import VERSION_FILE, Core, Exchange, LiveCore, summary_logger
 from dockerflow._endpoints import ENDPOINTS, Endpoint
+from dockerflow.asgi import _route_path  # pyright: ignore[reportPrivateUsage] - the package's own
 from dockerflow.checks.registry import Registry, default_registry
 from dockerflow.config import SETTINGS, Config
 from dockerflow.sanic.checks import check_redis_connected
@@ -243,9 +244,11 @@ class Dockerflow:
             exchange = Exchange(
                 core,
                 _http.Request(request.method, path, request.query_string, headers),
-                core.paths.get(path),
+                core.paths.get(_route_path(request.scope) if request.app.asgi else path),
             )
             exchange.logger = self.summary_logger
+            exchange.source = request
+            exchange.peer = request.ip or ""
             setattr(request.ctx, _EXCHANGE, exchange)
             request.ctx.id = exchange.rid
             request.ctx.start_timestamp = time.time()
@@ -262,6 +265,7 @@ class Dockerflow:
         try:
             exchange = self._exchange(request)
             exchange.status = response.status
+            exchange.route = request.uri_template
             name, value = exchange.id_header
             headers = cast("MutableMapping[str, str]", response.headers)
             headers.setdefault(name, value)

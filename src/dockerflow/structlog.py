@@ -1,0 +1,121 @@
+"""structlog's events in the envelope of the standard library's records.
+
+There are two ways; both need the extra ``structlog``.
+
+- By the standard library: :func:`configure`, or structlog's own configuration with
+  :func:`processors`. Each event becomes a record, and the handlers that
+  :func:`dockerflow.logging.configure_logging` or others set up write both, in any format.
+- By structlog: :class:`MozlogRenderer` as the last processor, of structlog's chain or of its
+  ``ProcessorFormatter``.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, MutableMapping
+from typing import Any, cast
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from dockerflow._log_handlers import add_context
+from dockerflow._log_mozlog import RESERVED, MozlogFormatter, from_event
+
+__all__ = ["MozlogRenderer", "configure", "processors", "render_to_record"]
+
+_TAKEN_BY_LOGGING = ("exc_info", "stack_info", "stacklevel")
+
+
+def render_to_record(
+    logger: WrappedLogger,  # noqa: ARG001  # how structlog calls a processor
+    method_name: str,  # noqa: ARG001
+    event_dict: EventDict,
+) -> tuple[tuple[object], dict[str, Any]]:
+    """Hand an event on to a logger of the standard library; the last of a chain of processors.
+
+    The event is the message and what is bound becomes the record's fields. One whose name
+    logging has a use for gets ``_`` appended.
+    """
+    event = event_dict.pop("event", "")
+    options = {key: event_dict.pop(key) for key in _TAKEN_BY_LOGGING if key in event_dict}
+    extra: dict[str, Any] = {}
+    for key, value in event_dict.items():
+        name = str(key)
+        while name in RESERVED or name in extra:
+            name += "_"
+        extra[name] = value
+    return (event,), {"extra": extra, **options}
+
+
+def processors() -> list[Processor]:
+    """Return a chain of processors that ends in the standard library's logging.
+
+    It has the context variables of ``structlog.contextvars``, drops what the logger's level
+    doesn't let through, and takes positional arguments and ``stack_info``. Put your own before
+    the last one.
+
+    .. versionadded:: 0.1.0
+    """
+    return [
+        structlog.stdlib.filter_by_level,
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.PositionalArgumentsFormatter(),
+        structlog.processors.StackInfoRenderer(),
+        cast("Processor", render_to_record),
+    ]
+
+
+def configure() -> None:
+    """Make structlog log by way of the standard library, whose handlers then write its events.
+
+    .. versionadded:: 0.1.0
+    """
+    structlog.configure(
+        processors=processors(),
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+
+
+class MozlogRenderer:
+    """Renders an event as a line of mozlog; the last of a chain of processors.
+
+    The line has the request's id. ``level`` and ``logger``, from structlog's ``add_log_level``
+    and ``add_logger_name``, become ``Severity`` and ``Type``; what a ``ProcessorFormatter``
+    passes comes out as the record itself would.
+
+    :param logger_name: the app's name, logged as ``Logger``.
+    :param formatter: what makes the line, if it isn't a plain :class:`MozlogFormatter`.
+
+    .. versionadded:: 0.1.0
+    """
+
+    def __init__(
+        self, logger_name: str | None = None, *, formatter: logging.Formatter | None = None
+    ) -> None:
+        self._formatter = formatter or MozlogFormatter(logger_name=logger_name)
+
+    def __call__(
+        self, logger: WrappedLogger, method_name: str, event_dict: MutableMapping[str, Any]
+    ) -> str:
+        """Return the line."""
+        base = event_dict.get("_record")
+        if not isinstance(base, logging.LogRecord):
+            level = _level(event_dict.get("level", method_name))
+            name = event_dict.get("logger") or getattr(logger, "name", None) or "structlog"
+            base = logging.LogRecord(str(name), level, "", 0, "", (), None)
+        record = from_event(dict(event_dict), base)
+        add_context(record)
+        return self._formatter.format(record)
+
+
+_NAMES: Mapping[str, int] = {
+    **{name.lower(): level for name, level in logging.getLevelNamesMapping().items()},
+    "exception": logging.ERROR,
+    "notset": logging.INFO,
+}
+
+
+def _level(name: object) -> int:
+    return name if isinstance(name, int) else _NAMES.get(str(name).lower(), logging.INFO)

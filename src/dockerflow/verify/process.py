@@ -1,0 +1,213 @@
+"""Start a command, keep what it writes, and leave none of its processes behind."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import IO, Final
+
+import psutil
+
+from dockerflow.verify.evidence import CouldNotRunError, Log, printable
+
+MAX_LOG: Final = 4 << 20
+"""How much of stdout and of stderr is kept, in bytes; the rest is read and thrown away."""
+KILL_SECONDS: Final = 10.0
+_PR_SET_CHILD_SUBREAPER: Final = 36  # from linux/prctl.h
+
+
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that nobody listens on."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+    return port
+
+
+class Output:
+    """Reads one pipe to its end in a thread, and keeps the first bytes of it."""
+
+    def __init__(self, pipe: IO[bytes]) -> None:
+        self.kept = bytearray()
+        self.dropped = False
+        self._pipe = pipe
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def _read(self) -> None:
+        with suppress(OSError, ValueError):
+            while chunk := os.read(self._pipe.fileno(), 1 << 16):
+                room = MAX_LOG - len(self.kept)
+                self.kept += chunk[:room]
+                self.dropped = self.dropped or len(chunk) > room
+
+    def finish(self) -> None:
+        """Wait until all was read, now that all who could write are gone."""
+        self._thread.join(5)
+        if not self._thread.is_alive():
+            self._pipe.close()
+
+    def log(self, where: str, stream: str, reproduce: str) -> Log:
+        """Return the lines; one that was cut off at the end is left out."""
+        lines = bytes(self.kept).split(b"\n")
+        if self.dropped or not lines[-1]:
+            lines.pop()
+        return Log(where, stream, lines, reproduce, self.dropped)
+
+
+class Process:
+    """A started command with all the processes that come of it; made by :func:`started`."""
+
+    def __init__(self, command: Sequence[str], environ: Mapping[str, str]) -> None:
+        self.port = free_port()
+        self.where = shlex.join(command)
+        self.start = " ".join(
+            [
+                *(f"{name}={shlex.quote(value)}" for name, value in environ.items()),
+                f"PORT={self.port}",
+                self.where,
+            ]
+        )
+        self._before = {child.pid for child in psutil.Process().children(recursive=True)}
+        try:
+            # A group of its own, so that no signal meant for it or for us reaches the other.
+            self._popen = subprocess.Popen(  # noqa: S603 - starting it is what is asked for
+                list(command),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env={**os.environ, **environ, "PORT": str(self.port)},
+                start_new_session=True,
+            )
+        except (OSError, ValueError) as error:
+            reason = (isinstance(error, OSError) and error.strerror) or str(error)
+            raise CouldNotRunError(f"{self.where} can't be started: {reason}") from None
+        assert self._popen.stdout is not None  # noqa: S101 - it is a pipe
+        assert self._popen.stderr is not None  # noqa: S101 - it is a pipe
+        self.stdout = Output(self._popen.stdout)
+        self.stderr = Output(self._popen.stderr)
+
+    @property
+    def exit_code(self) -> int | None:
+        """The exit code of the command itself, once it has ended."""
+        return self._popen.poll()
+
+    def tree(self) -> list[psutil.Process]:
+        """Return every process that came of the command, also those that left its session."""
+        return [
+            process
+            for process in psutil.Process().children(recursive=True)
+            if process.pid not in self._before
+        ]
+
+    def processes(self) -> list[str]:
+        """Return the command line of each of its processes."""
+        lines: list[str] = []
+        for process in self.tree():
+            with suppress(psutil.Error):
+                if process.status() != psutil.STATUS_ZOMBIE:
+                    lines.append(printable(shlex.join(process.cmdline()) or process.name(), 100))
+        return lines
+
+    def listening(self) -> dict[int, str]:
+        """Return the TCP ports that its processes listen on, each with a host to reach it at."""
+        ports: dict[int, str] = {}
+        for process in self.tree():
+            with suppress(psutil.Error):
+                for connection in process.net_connections("tcp"):
+                    if connection.status == psutil.CONN_LISTEN:
+                        address = str(connection.laddr.ip)
+                        if address in ("0.0.0.0", "::"):  # noqa: S104 - seen, not bound
+                            address = "127.0.0.1"
+                        ports[connection.laddr.port] = f"[{address}]" if ":" in address else address
+        return ports
+
+    def log_files(self) -> list[str]:
+        """Return the files that it writes to and that are logs by their names."""
+        found: set[str] = set()
+        for process in self.tree():
+            with suppress(psutil.Error):
+                found.update(
+                    file.path
+                    for file in process.open_files()
+                    if getattr(file, "mode", "r") != "r"
+                    and (".log" in os.path.basename(file.path) or "/log/" in file.path)  # noqa: PTH119
+                )
+        return sorted(found)
+
+    def terminate(self) -> None:
+        """Send SIGTERM to the command itself, as an engine does to a container's first process."""
+        with suppress(ProcessLookupError):
+            self._popen.terminate()
+
+    def wait(self, seconds: float) -> bool:
+        """Return whether the command ended within so many seconds."""
+        try:
+            self._popen.wait(max(seconds, 0))
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def last_words(self) -> str:
+        """Return the end of what it wrote, for a message."""
+        for output in (self.stderr, self.stdout):
+            lines = [line for line in bytes(output.kept).splitlines() if line.strip()]
+            if lines:
+                return printable(lines[-1].decode("utf-8", "replace"), 200)
+        return "it wrote nothing"
+
+    def kill(self) -> None:
+        """End whatever is left, and wait for it."""
+        end = time.monotonic() + KILL_SECONDS
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._popen.pid, signal.SIGKILL)
+        with suppress(subprocess.TimeoutExpired):
+            self._popen.wait(KILL_SECONDS)
+        # Who forks without end is stopped first, so that nothing new comes while all are killed.
+        while time.monotonic() < end and (left := self.tree()):
+            for action in (psutil.Process.suspend, psutil.Process.kill):
+                for process in left:
+                    with suppress(psutil.Error):
+                        action(process)
+            psutil.wait_procs(left, timeout=0.2)
+        self.stdout.finish()
+        self.stderr.finish()
+
+
+@contextmanager
+def started(command: Sequence[str], environ: Mapping[str, str]) -> Generator[Process]:
+    """Start a command for a while; afterwards nothing of it runs any more.
+
+    Whatever other child this process gets meanwhile is taken for one of the command's.
+    """
+    with _adopting():
+        process = Process(command, environ)
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@contextmanager
+def _adopting() -> Generator[None]:
+    """Make processes whose parent ends ours, so that a daemon can't get away (Linux only)."""
+    if sys.platform != "linux":
+        yield
+        return
+    prctl = ctypes.CDLL(None).prctl
+    before = ctypes.c_int()
+    prctl(_PR_SET_CHILD_SUBREAPER + 1, ctypes.byref(before), 0, 0, 0)
+    prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    try:
+        yield
+    finally:
+        prctl(_PR_SET_CHILD_SUBREAPER, before.value, 0, 0, 0)

@@ -1,0 +1,131 @@
+"""The contract that is shipped holds for every framework, and says what doesn't."""
+
+import importlib
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from dockerflow import testing
+from dockerflow.testing import DockerflowContract
+
+TESTS = [name for name in dir(DockerflowContract) if name.startswith("test_")]
+
+
+class TestEveryRow(DockerflowContract):
+    @pytest.fixture(autouse=True)
+    def _app(self, client: Any) -> None:
+        self.__dict__["app"] = client.app
+
+
+class TestAFunction(DockerflowContract):
+    @staticmethod
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        from dockerflow.asgi import DockerflowMiddleware
+
+        bare = importlib.import_module("apps.bare")
+        await DockerflowMiddleware(bare.asgi_app)(scope, receive, send)
+
+
+def test_there_are_tests() -> None:
+    assert len(TESTS) >= 7
+
+
+def answering(status: int, body: bytes = b"", *headers: tuple[str, str]) -> Callable[..., Any]:
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        start_response(f"{status} Phrase", list(headers))
+        return [body]
+
+    return app
+
+
+@pytest.mark.parametrize("name", TESTS)
+@pytest.mark.parametrize(
+    "app",
+    [
+        answering(404, b"nothing here"),
+        answering(200, b"hello", ("Content-Type", "application/json")),
+        answering(200, b"[]", ("Content-Type", "application/json"), ("Cache-Control", "public")),
+    ],
+    ids=["404", "text", "list"],
+)
+def test_an_app_without_dockerflow_fails(name: str, app: Any) -> None:
+    contract = type("Contract", (DockerflowContract,), {"app": staticmethod(app)})()
+    if name == "test_lbheartbeat_is_200_for_any_host" and app({}, lambda *_: None) != [
+        b"nothing here"
+    ]:
+        getattr(contract, name)()
+        return
+    with pytest.raises(AssertionError, match="Not so: .* The answer: Response"):
+        getattr(contract, name)()
+
+
+def test_the_client_shares_one_loop_and_the_lifespans_state() -> None:
+    loops: list[Any] = []
+    events: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        import asyncio
+
+        loops.append(asyncio.get_running_loop())
+        if scope["type"] == "lifespan":
+            for what in ("startup", "shutdown"):
+                message = await receive()
+                events.append(message["type"])
+                scope["state"]["answer"] = 42
+                await send({"type": f"lifespan.{what}.complete"})
+            return
+        events.append(f"request {scope['state']}")
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
+
+    with testing.Client(app) as client:
+        assert client.get("/").status == 204
+        assert client.get("/").status == 204
+    assert events == ["lifespan.startup", *["request {'answer': 42}"] * 2, "lifespan.shutdown"]
+    assert len(set(map(id, loops))) == 1
+
+
+def test_a_failed_startup_says_why() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "lifespan.startup.failed", "message": "no database"})
+
+    with pytest.raises(RuntimeError, match=r"startup failed: no database"), testing.Client(app):
+        pass
+
+
+def test_what_is_no_application_is_refused() -> None:
+    with pytest.raises(TypeError, match="neither an ASGI nor a WSGI application"):
+        testing.Client(42)
+
+
+@pytest.mark.parametrize("protocol", ["asgi", "wsgi"])
+def test_what_the_client_sends(protocol: str) -> None:
+    def seen(path: str, query: str, body: bytes, kind: str) -> bytes:
+        return json.dumps([path, query, body.decode(), kind]).encode()
+
+    async def asgi(scope: Any, receive: Any, send: Any) -> None:
+        assert scope["type"] == "http"
+        headers = dict(scope["headers"])
+        body = (await receive())["body"]
+        assert headers[b"content-length"] == b"%d" % len(body)
+        answer = seen(
+            scope["path"], scope["query_string"].decode(), body, headers[b"content-type"].decode()
+        )
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": answer})
+        assert (await receive())["type"] == "http.disconnect"
+
+    def wsgi(environ: Any, start_response: Any) -> list[bytes]:
+        write = start_response("200 OK", [])
+        path = environ["PATH_INFO"].encode("latin-1").decode()
+        body = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
+        write(seen(path, environ["QUERY_STRING"], body, environ["CONTENT_TYPE"]))
+        return []
+
+    client = testing.Client(asgi if protocol == "asgi" else wsgi)
+    response = client.post("/caf%C3%A9?q=%C3%A9", {"Content-Type": "text/x"}, body=b"form")
+    assert response.error is None
+    assert response.json() == ["/café", "q=%C3%A9", "form", "text/x"]

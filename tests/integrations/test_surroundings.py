@@ -1,0 +1,234 @@
+"""What stands around the library in real deployments: other middleware, mounts, Sentry, Django's pools."""
+
+import logging
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+pytest.importorskip("fastapi")
+
+from fastapi import FastAPI
+from starlette.middleware.base import BaseHTTPMiddleware
+from starlette.responses import StreamingResponse
+
+from dockerflow import checks
+from dockerflow.asgi import DockerflowMiddleware
+from dockerflow.config import Config
+from dockerflow.fastapi import install
+from dockerflow.testing import Client, capture_summaries
+
+
+class Passing(BaseHTTPMiddleware):
+    async def dispatch(self, request: Any, call_next: Any) -> Any:
+        response = await call_next(request)
+        response.headers["x-passed"] = "1"
+        return response
+
+
+def make_app(**options: Any) -> FastAPI:
+    app = FastAPI(**options)
+
+    @app.get("/")
+    def root() -> str:
+        return "hello"
+
+    @app.get("/fail")
+    def fail() -> None:
+        raise ValueError("100% broken")
+
+    @app.get("/events")
+    async def events() -> StreamingResponse:
+        async def lines() -> AsyncIterator[str]:
+            for number in range(3):
+                yield f"data: {number}\n\n"
+
+        return StreamingResponse(lines(), media_type="text/event-stream")
+
+    return app
+
+
+def options() -> dict[str, Any]:
+    return {"config": Config(), "registry": checks.Registry()}
+
+
+@pytest.mark.parametrize("is_outside", [True, False])
+def test_base_http_middleware_around_ours_and_inside(is_outside: bool) -> None:
+    app = make_app()
+    middlewares: list[Any] = [(DockerflowMiddleware, options()), (Passing, {})]
+    for cls, arguments in middlewares if is_outside else reversed(middlewares):
+        app.add_middleware(cls, **arguments)
+    with Client(app) as client, capture_summaries() as summaries:
+        for path in ("/", "/events", "/__heartbeat__", "/missing"):
+            response = client.get(path, {"x-request-id": "abc"})
+            assert response.all("x-request-id") == ["abc"]
+            is_ours = path == "/__heartbeat__" and not is_outside
+            assert response.all("x-passed") == ([] if is_ours else ["1"])
+        escaped = client.get("/fail")
+    assert str(escaped.error) == "100% broken"
+    assert [(r.path, r.code) for r in summaries] == [
+        ("/", 200), ("/events", 200), ("/__heartbeat__", 200), ("/missing", 404), ("/fail", 500),
+    ]  # fmt: skip
+    assert summaries[-1].levelno == logging.ERROR
+
+
+def test_events_go_out_one_by_one_and_are_summarised_at_the_end() -> None:
+    app = make_app()
+    install(app, **options())
+    seen: list[tuple[Any, int]] = []
+
+    async def watching(scope: Any, receive: Any, send: Any) -> None:
+        async def tell(message: Any) -> None:
+            seen.append((message.get("body"), len(summaries)))
+            await send(message)
+
+        await app(scope, receive, tell)
+
+    with Client(watching) as client, capture_summaries() as summaries:
+        seen.clear()
+        client.get("/events")
+    assert [part for part in seen if part[0]] == [
+        (b"data: 0\n\n", 0), (b"data: 1\n\n", 0), (b"data: 2\n\n", 0),
+    ]  # fmt: skip
+    assert len(summaries) == 1
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_error_and_debug_pages_carry_the_id(debug: bool) -> None:
+    app = make_app(debug=debug)
+    install(app, **options())
+    with Client(app) as client, capture_summaries() as summaries:
+        response = client.get("/fail", {"x-request-id": "abc"})
+    assert response.status == 500
+    assert (b"Traceback" in response.body) is debug
+    assert response.all("x-request-id") == ["abc"]
+    assert [(r.levelno, r.rid) for r in summaries] == [(logging.ERROR, "abc")]
+
+
+def test_an_app_mounted_in_another_keeps_its_own_checks() -> None:
+    outer, inner = make_app(), make_app()
+    inner_options = options()
+    inner_options["registry"].register(lambda: checks.Error("bad", id="x.E001"), name="bad")
+    install(outer, **options())
+    install(inner, **inner_options)
+    outer.mount("/inner", inner)
+    with Client(outer) as client, capture_summaries() as summaries:
+        assert client.get("/__heartbeat__").status == 200
+        assert client.get("/inner/__heartbeat__").status == 500
+        assert client.get("/inner/", {"x-request-id": "abc"}).all("x-request-id") == ["abc"]
+    assert [r.path for r in summaries] == ["/__heartbeat__", "/inner/__heartbeat__", "/inner/"]
+
+
+def run(code: str) -> list[str]:
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout.splitlines()
+
+
+SENTRY = """
+import logging, sentry_sdk
+from sentry_sdk.transport import Transport
+from dockerflow.sentry import traces_sampler
+from dockerflow.testing import Client
+
+events = []
+class Sink(Transport):
+    def capture_envelope(self, envelope):
+        for item in envelope.items:
+            event = item.get_event() or item.get_transaction_event()
+            if event:
+                kind = event.get("type") or "event"
+                events.append((kind, event["exception"]["values"][-1]["type"])
+                              if kind == "event" else (kind,))
+
+logging.getLogger("request.summary").setLevel("INFO")
+sentry_sdk.init(dsn="https://key@sentry.invalid/1", transport=Sink(),
+                traces_sampler=traces_sampler(1.0))
+"""
+ASKING = """
+with Client(app) as client:
+    for path in ("/__heartbeat__", "/__lbheartbeat__", "/__version__", "/fail"):
+        client.get(path)
+sentry_sdk.flush()
+print(sorted(events))
+"""
+FASTAPI = """
+from fastapi import FastAPI
+from dockerflow.fastapi import install
+app = FastAPI()
+install(app)
+
+@app.get("/fail")
+def fail():
+    raise ValueError("broken")
+"""
+DJANGO = """
+from django.conf import settings
+from django.urls import path
+def fail(request):
+    raise ValueError("broken")
+urlpatterns = [path("fail", fail)]
+settings.configure(
+    ROOT_URLCONF=__name__, SECRET_KEY="x", ALLOWED_HOSTS=["*"], LOGGING_CONFIG=None,
+    DOCKERFLOW_CHECKS=[],
+    MIDDLEWARE=["dockerflow.django.middleware.DockerflowMiddleware"])
+"""
+DJANGO_WSGI = DJANGO + "from django.core.wsgi import get_wsgi_application as get\napp = get()\n"
+DJANGO_ASGI = DJANGO + "from django.core.asgi import get_asgi_application as get\napp = get()\n"
+
+
+@pytest.mark.parametrize("app", [FASTAPI, DJANGO_WSGI], ids=["fastapi", "django-wsgi"])
+def test_sentry_has_one_event_for_an_exception_and_none_for_probes(app: str) -> None:
+    pytest.importorskip("sentry_sdk")
+    if app is not FASTAPI:
+        pytest.importorskip("django")
+    assert run(SENTRY + app + ASKING) == ["[('event', 'ValueError'), ('transaction',)]"]
+
+
+def test_sentry_has_no_more_events_than_without_the_library() -> None:
+    # Under ASGI it makes two of Django's exceptions by itself.
+    pytest.importorskip("sentry_sdk")
+    pytest.importorskip("django")
+    plain = DJANGO_ASGI.replace('"dockerflow.django.middleware.DockerflowMiddleware"', "")
+    assert plain != DJANGO_ASGI
+    alone = ASKING.replace(
+        '"/__heartbeat__", "/__lbheartbeat__", "/__version__", "/fail"', '"/fail",'
+    )
+    assert run(SENTRY + DJANGO_ASGI + ASKING) == run(SENTRY + plain + alone)
+
+
+CONNECTIONS = """
+import sqlite3, threading
+from django.conf import settings
+settings.configure(
+    ROOT_URLCONF=__name__, SECRET_KEY="x", ALLOWED_HOSTS=["*"], LOGGING_CONFIG=None,
+    DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": "PATH",
+                           "CONN_MAX_AGE": None}},
+    DOCKERFLOW_CHECKS=["dockerflow.django.checks.check_database_connected"],
+    MIDDLEWARE=["dockerflow.django.middleware.DockerflowMiddleware"])
+urlpatterns = []
+import django
+django.setup()
+from django.core.wsgi import get_wsgi_application
+from django.db.backends.sqlite3.base import DatabaseWrapper
+from dockerflow.testing import Client
+
+opened = []
+closed = []
+connect, close = DatabaseWrapper.get_new_connection, DatabaseWrapper._close
+DatabaseWrapper.get_new_connection = lambda *a: (opened.append(1), connect(*a))[1]
+DatabaseWrapper._close = lambda self: (closed.append(1) if self.connection else None, close(self))[1]
+with Client(get_wsgi_application()) as client:
+    for _ in range(5):
+        assert client.get("/__heartbeat__").status == 200
+print(len(opened) > 0, len(opened) - len(closed))
+"""
+
+
+def test_checks_leave_no_connection_behind_whatever_conn_max_age_says(tmp_path: Any) -> None:
+    pytest.importorskip("django")
+    assert run(CONNECTIONS.replace("PATH", str(tmp_path / "db.sqlite3"))) == ["True 0"]

@@ -1,0 +1,137 @@
+"""A sound app of the standard library alone; MUTANT in the environment breaks one thing."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+MUTANT = os.environ.get("MUTANT", "")
+VERSION = {
+    "source": "https://example.org/app",
+    "version": "1.0",
+    "commit": "0123456789abcdef0123456789abcdef01234567",
+    "build": "https://example.org/builds/1",
+}
+PAGE = b"<html><head><link rel=stylesheet href=/style.css></head><img src='http://other.test/x'></html>"
+
+
+def log(type_: str, **fields: object) -> None:
+    line = {
+        "Timestamp": time.time_ns(),
+        "Type": type_,
+        "Logger": "subject",
+        "Hostname": "host",
+        "EnvVersion": "2.0",
+        "Severity": 6,
+        "Pid": os.getpid(),
+        "Fields": fields,
+    }
+    if MUTANT == "no-timestamp":
+        del line["Timestamp"]
+    if MUTANT == "no-logger":
+        del line["Logger"]
+    text = f"{type_} {fields}" if MUTANT == "plain-logs" else json.dumps(line)
+    if MUTANT == "silent":
+        return
+    if MUTANT == "log-file":
+        print(text, file=FILE, flush=True)
+    print(text, file=sys.stderr if MUTANT == "stderr" else sys.stdout, flush=True)
+
+
+def database_is_up() -> bool:
+    return os.environ.get("DATABASE") != "down" or MUTANT == "ignores-database"
+
+
+class Handler(BaseHTTPRequestHandler):
+    def answer(self, status: int, body: bytes, type_: str = "application/json") -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", type_)
+        self.send_header("Content-Length", str(len(body)))
+        if status == 302:
+            self.send_header("Location", "https://elsewhere.test/")
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+        log("request.summary", agent="", errno=0, lang="", method=self.command, path=self.path, t=1)
+
+    def do_GET(self) -> None:
+        if self.path == "/__version__":
+            body = json.dumps(VERSION).encode()
+            if MUTANT == "other-version":
+                body = json.dumps({**VERSION, "version": "0.9"}).encode()
+            if MUTANT == "version-text":
+                body = b"1.0"
+            if MUTANT == "version-lacks":
+                body = b'{"version": "1.0"}'
+            if MUTANT == "version-says-nothing":
+                body = b'{"source": "", "version": "", "commit": "", "build": ""}'
+            self.answer(404 if MUTANT == "no-version" else 200, body)
+        elif self.path == "/__heartbeat__":
+            status = 200 if database_is_up() else 500
+            status = {"no-heartbeat": 404, "unwell": 503, "heartbeat-redirects": 302}.get(
+                MUTANT, status
+            )
+            self.answer(status, b'{"status": "ok"}')
+        elif self.path == "/__lbheartbeat__":
+            status = {"no-lbheartbeat": 404, "lb-302": 302}.get(MUTANT, 200)
+            if MUTANT in ("lb-needs-database", "unwell") and not (
+                MUTANT == "lb-needs-database" and database_is_up()
+            ):
+                status = 500
+            self.answer(status, b"")
+        elif self.path == "/":
+            self.answer(200, PAGE, "text/html")
+        elif self.path == "/style.css":
+            self.answer(404 if MUTANT == "no-static" else 200, b"a{}", "text/css")
+        elif self.path == "/slow":
+            time.sleep(1.5)
+            self.answer(200, b"done")
+        else:
+            self.answer(404, b"")
+
+    def do_HEAD(self) -> None:
+        if MUTANT == "no-head":
+            self.answer(501, b"")
+        else:
+            self.do_GET()
+
+    def do_POST(self) -> None:
+        if MUTANT == "post":
+            self.do_GET()
+        else:
+            self.answer(405, b"")
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+class Server(ThreadingHTTPServer):
+    daemon_threads = False
+    block_on_close = True
+
+
+port = 0 if MUTANT == "any-port" else int(os.environ["PORT"])
+server = Server(("127.0.0.1", port), Handler)
+if MUTANT == "log-file":
+    FILE = open(os.environ["LOG_FILE"], "a")  # noqa: SIM115 - for as long as it runs
+if MUTANT == "two-processes":
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+if MUTANT == "dies-without-database" and not database_is_up():
+    sys.exit("no database")
+
+
+def stop(*_: object) -> None:
+    if MUTANT == "drops-requests":
+        os._exit(0)
+    if MUTANT != "ignores-sigterm":
+        threading.Thread(target=server.shutdown).start()
+
+
+signal.signal(signal.SIGTERM, stop)
+log("app.start", msg="listening")
+server.serve_forever(0.02)
+server.server_close()

@@ -1,0 +1,181 @@
+"""A Dockerfile is read as a build reads it."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dockerflow.verify import dockerfile
+from dockerflow.verify.evidence import CouldNotRunError, Evidence
+from dockerflow.verify.report import judge
+
+USERS = ("DF202", "DF203")
+
+
+def statuses(text: str, *rules: str, **options) -> dict[str, str]:
+    seen = Evidence(dockerfiles=[dockerfile.parse(text, "Dockerfile", **options)])
+    return {v.rule.id: v.status for v in judge(seen, rules or None)}
+
+
+def values(text: str, name: str, **options) -> list[str]:
+    parsed = dockerfile.parse(text, "Dockerfile", **options)
+    return [i.value for i in parsed.instructions if i.name == name]
+
+
+@pytest.mark.parametrize(
+    "commands",
+    [
+        "groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 app",
+        "groupadd -g 10001 app && useradd -u 10001 -g app -m -s /bin/sh app",
+        "groupadd --gid=10001 app; useradd --uid=10001 --gid=app --create-home app",
+        "groupadd -r -g10001 app && useradd -r -u10001 -gapp app",
+        "groupadd --gid 10001 app && useradd --uid 10001 -G app,staff app",
+        "addgroup -g 10001 app && adduser -D -u 10001 -G app -h /app app",
+        "addgroup -S -g 10001 app && adduser -S -D -H -u 10001 -G app app",
+        "addgroup --gid 10001 app && adduser --uid 10001 --ingroup app --disabled-password "
+        '--gecos "" --home /app app',
+        "addgroup --gid 10001 app && adduser --uid 10001 --gid 10001 --disabled-password app",
+        "useradd --uid 10001 app",
+        "useradd -U -u 10001 app",
+        "adduser -D -u 10001 app",
+        "set -eux; /usr/sbin/groupadd --gid 10001 app; sudo useradd -u 10001 -g app app",
+        "echo 'app:x:10001:10001:app:/app:/bin/sh' >> /etc/passwd && "
+        "echo 'app:x:10001:' >> /etc/group",
+        "if ! id app; then groupadd -g 10001 app; useradd -u 10001 -g app app; fi",
+    ],
+)
+def test_ways_to_make_the_user(commands):
+    assert statuses(f"FROM a\nRUN {commands}\n", *USERS) == dict.fromkeys(USERS, "passed")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "FROM a\nARG ID=10001\nRUN groupadd -g $ID app && useradd -u ${ID} -g app app",
+        "FROM a\nENV ID=10001\nRUN groupadd -g $ID app && useradd -u ${ID:-5} -g app app",
+        "ARG ID=10001\nFROM a\nARG ID\nRUN groupadd -g $ID app && useradd -u $ID -g app app",
+        "FROM a AS base\nENV ID=10001\nFROM base\nRUN useradd -u $ID app",
+        "FROM a AS base\nRUN useradd -u 10001 app\nFROM base AS next\nFROM next",
+        "FROM a AS users\nRUN useradd -u 10001 app\nFROM scratch\n"
+        "COPY --from=users /etc/passwd /etc/group /etc/",
+        "FROM a\nRUN <<EOF\ngroupadd -g 10001 app\nuseradd -u 10001 -g app app\nEOF\n",
+        "FROM a\nCOPY <<E /etc/passwd\napp:x:10001:10001::/app:/bin/sh\nE\n"
+        "COPY <<E /etc/group\napp:x:10001:\nE\n",
+        "FROM a\nRUN groupadd -g 10001 app \\\n\n # why\n && useradd -u 10001 -g app app\n",
+        "# escape=`\nFROM a\nRUN groupadd -g 10001 app `\n && useradd -u 10001 -g app app\n",
+        'FROM a\nRUN ["useradd", "-u", "10001", "app"]',
+        'FROM a\nRUN ["/bin/sh", "-c", "useradd -u 10001 app"]',
+        "FROM a\nRUN --mount=type=cache,target=/c useradd -u 10001 app",
+        "\ufeffFROM a\r\nRUN useradd -u 10001 \\\r\n app\r\n".lstrip("\ufeff"),
+        "from a\nrun useradd -u 10001 app",
+        "FROM a\nRUN useradd -u 10001 app\nRUN true \\",
+    ],
+)
+def test_ways_to_write_it(text):
+    assert statuses(text, *USERS) == dict.fromkeys(USERS, "passed")
+
+
+def test_heredocs_are_no_instructions():
+    text = "FROM a\nRUN <<EOF\nUSER root\nEOF\nCOPY <<-'A' <<B /app/\n\tUSER x\n\tA\nUSER y\nB\nUSER app\n"
+    parsed = dockerfile.parse(text, "Dockerfile")
+    assert [(i.name, i.line) for i in parsed.instructions] == [
+        ("RUN", 2), ("COPY", 5), ("USER", 10),
+    ]  # fmt: skip
+    assert parsed.instructions[0].body == "USER root\nEOF"
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("$A", "one"),
+        ("${A}", "one"),
+        ("${A}x", "onex"),
+        ("${NONE:-two}", "two"),
+        ("${EMPTY:-two}", "two"),
+        ("${EMPTY-two}", ""),
+        ("${A:+two}", "two"),
+        ("${NONE:+two}", ""),
+        ("${NONE:-$A}", "one"),
+        ("$NONE", "$NONE"),
+        ("\\$A", "$A"),
+        ("'$A'", "$A"),
+        ('"$A"', "one"),
+    ],
+)
+def test_variables(value, expected):
+    assert dockerfile.expand(value, {"A": "one", "EMPTY": ""}) == expected
+
+
+def test_build_arguments_win_over_defaults_and_env_over_both():
+    text = "ARG V=1\nFROM a:$V\nARG U=root\nUSER $U\nENV U=app\nUSER $U"
+    assert values(text, "USER", build_args={"U": "web"}) == ["web", "app"]
+    assert dockerfile.parse(text, "D", {"V": "2"}).base == "a:2"
+    assert values("FROM a\nUSER $U", "USER", build_args={"U": "app"}) == ["$U"]  # not declared
+
+
+def test_env_values():
+    text = "FROM a\nENV A=1\nENV B=\"two words\" C='three' \\\n D=$A\nENV OLD way of it\nUSER $B$C$D$OLD"
+    assert values(text, "USER") == ["two wordsthree1way of it"]
+
+
+def test_target_and_stages():
+    text = "FROM a AS one\nUSER app\nFROM b\nUSER root\n"
+    assert statuses(text, "DF205") == {"DF205": "failed"}
+    assert statuses(text, "DF205", target="ONE") == {"DF205": "passed"}
+    assert statuses(text, "DF205", target="0") == {"DF205": "passed"}
+    with pytest.raises(CouldNotRunError, match="no stage 'x'"):
+        dockerfile.parse(text, "D", target="x")
+
+
+def test_a_stage_below_decides_unless_overridden():
+    base = 'FROM a AS base\nUSER app\nENTRYPOINT ["x"]\nCMD ["y"]\nWORKDIR /app\nCOPY . .\n'
+    rules = ("DF201", "DF204", "DF205")
+    assert set(statuses(base + "FROM base\n", *rules).values()) == {"passed"}
+    # A new ENTRYPOINT drops the CMD of the stage below.
+    found = statuses(base + 'FROM base\nENTRYPOINT ["z"]\n', *rules)
+    assert found == {"DF201": "passed", "DF204": "failed", "DF205": "passed"}
+
+
+@pytest.mark.parametrize("user", ["app", "app:app", "10001", "10001:10001", '"app"'])
+def test_the_same_user(user):
+    assert statuses(f"FROM a\nUSER {user}", "DF205") == {"DF205": "passed"}
+
+
+@pytest.mark.parametrize(
+    "comment", ["# dockerflow ignore=DF205", "#dockerflow ignore = df204,DF205 the platform does"]
+)
+def test_ignored_inside(comment):
+    text = f"FROM a\n{comment}\nUSER root\n"
+    assert statuses(text, "DF205", "DF202") == {"DF205": "ignored", "DF202": "failed"}
+
+
+@pytest.mark.parametrize("text", ["", "\n\n", "# only this\n", "USER app\n", "hello world\n"])
+def test_no_dockerfile(text):
+    with pytest.raises(CouldNotRunError, match="is no Dockerfile"):
+        dockerfile.parse(text, "Dockerfile")
+
+
+def test_not_text(tmp_path):
+    path = tmp_path / "Dockerfile"
+    for content in (b"\xff\xfe", b"FROM a\n" * 200_000):
+        path.write_bytes(content)
+        with pytest.raises(CouldNotRunError, match="is no Dockerfile"):
+            dockerfile.read(path, {}, None)
+    with pytest.raises(CouldNotRunError, match="can't be read"):
+        dockerfile.read(tmp_path, {}, None)
+
+
+PIECES = st.sampled_from(
+    ["FROM a", "FROM a AS b", "FROM b", "FROM 0", "RUN", "<<EOF", "EOF", "\\", "\n", " ", "${", "}", "$",
+     "ENV A=", "ARG A", "USER $A", '"', "'", "[", "]", "COPY --from=b", "#", "# escape=`", "`", "useradd", "-u"]
+)  # fmt: skip
+
+
+@given(st.lists(PIECES | st.text(max_size=5), max_size=30).map(" ".join))
+def test_anything_gets_an_answer(text):
+    try:
+        parsed = dockerfile.parse(f"FROM a\n{text}", "Dockerfile", {"A": "x"})
+    except CouldNotRunError:
+        return
+    judge(Evidence(dockerfiles=[parsed]))

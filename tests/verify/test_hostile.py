@@ -1,0 +1,303 @@
+"""Subjects that don't behave: each ends in a verdict in time, and nothing of it is left."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import socketserver
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from dockerflow.verify.probes import Targets, verify
+
+SUBJECTS = Path(__file__).parent / "subjects"
+HEAD = b"HTTP/1.1 200 OK\r\n"
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left() -> Iterator[None]:
+    temporary = set(os.listdir(tempfile.gettempdir()))
+    children = set(psutil.Process().children(recursive=True))
+    threads = threading.active_count()
+    yield
+    end = time.monotonic() + 10
+    while threading.active_count() > threads and time.monotonic() < end:
+        time.sleep(0.01)
+    assert threading.active_count() <= threads
+    assert set(psutil.Process().children(recursive=True)) <= children
+    new = set(os.listdir(tempfile.gettempdir())) - temporary
+    assert not [name for name in new if name.startswith("dockerflow-verify")]
+
+
+@contextmanager
+def server(answer) -> Iterator[str]:
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            try:
+                self.request.recv(65536)
+                answer(self.request)
+            except OSError:
+                pass
+
+    class Server(socketserver.ThreadingTCPServer):
+        daemon_threads = True
+        block_on_close = False
+
+    with Server(("127.0.0.1", 0), Handler) as listening:
+        thread = threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listening.server_address[1]}"
+        finally:
+            listening.shutdown()
+            thread.join()
+
+
+def forever(sock: socket.socket, data: bytes, pause: float = 0.0) -> None:
+    while True:
+        sock.sendall(data)
+        if pause:
+            time.sleep(pause)
+
+
+def gigabyte(sock: socket.socket) -> None:
+    sock.sendall(HEAD + b"Content-Length: 1073741824\r\n\r\n")
+    for _ in range(1024):
+        sock.sendall(b"x" * (1 << 20))
+
+
+ANSWERS = {
+    "never": lambda s: time.sleep(3),
+    "drips headers": lambda s: forever(s, b"X", 0.05) if s.sendall(HEAD) is None else None,
+    "endless headers": lambda s: s.sendall(HEAD) or forever(s, b"X-A: b\r\n"),
+    "endless body": lambda s: s.sendall(HEAD + b"\r\n") or forever(s, b"x" * 65536),
+    "drips a body": lambda s: s.sendall(HEAD + b"\r\n") or forever(s, b"x", 0.05),
+    "a gigabyte": gigabyte,
+    "chunks without end": lambda s: (
+        s.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n") or forever(s, b"1\r\nx\r\n", 0.01)
+    ),
+    "less than it said": lambda s: s.sendall(HEAD + b"Content-Length: 100\r\n\r\nx"),
+    "no HTTP": lambda s: s.sendall(b"SSH-2.0-OpenSSH_9.2\r\n"),
+    "binary": lambda s: s.sendall(os.urandom(1000)),
+    "closes": lambda s: s.close(),
+    "redirects to itself": lambda s: s.sendall(
+        b"HTTP/1.1 302 Found\r\nLocation: /__version__\r\nContent-Length: 0\r\n\r\n"
+    ),
+    "status 99": lambda s: s.sendall(b"HTTP/1.1 99 What\r\nContent-Length: 0\r\n\r\n"),
+    "wrong gzip": lambda s: s.sendall(
+        HEAD + b"Content-Encoding: gzip\r\nContent-Length: 3\r\n\r\nabc"
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_answers(name):
+    before = psutil.Process().memory_info().rss
+    started = time.monotonic()
+    with server(ANSWERS[name]) as url:
+        report = verify(Targets(url=url, timeout=0.5, limit=5))
+    assert time.monotonic() - started < 15
+    failed = {v.rule.id for v in report.verdicts if v.status == "failed"}
+    assert "DF106" in failed
+    assert report.exit_code == 1
+    assert psutil.Process().memory_info().rss - before < 200 << 20
+
+
+def test_all_requests_together_have_a_limit():
+    started = time.monotonic()
+    with server(lambda s: time.sleep(1.5)) as url:
+        report = verify(Targets(url=url, timeout=10, limit=1))
+    assert time.monotonic() - started < 8
+    assert report.exit_code == 1
+
+
+def test_nobody_there():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+        report = verify(Targets(url=url))
+        assert report.exit_code == 2
+        assert url in report.could_not_run[0]
+        assert {v.status for v in report.verdicts} == {"not checked"}
+        assert verify(Targets(url="http://nowhere.invalid")).exit_code == 2
+
+
+def python(code: str, **options) -> tuple[Targets, str]:
+    options.setdefault("timeout", 1)
+    return Targets(command=(sys.executable, "-c", code), **options)
+
+
+SERVE = """
+import http.server, os, signal, subprocess, sys, threading, time
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200); self.end_headers()
+server = http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler)
+"""
+
+
+def left(marker: str) -> list[str]:
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        line = process.info["cmdline"] or []
+        if marker in line and process.pid != os.getpid():
+            found.append(line)
+    return found
+
+
+def test_daemons_that_leave_the_session_are_ended():
+    marker = f"marker-{os.getpid()}"
+    code = SERVE + (
+        f"code = 'import os, time; os.setsid(); os.fork() and os._exit(0); time.sleep(600)'\n"
+        f"subprocess.Popen([sys.executable, '-c', code, {marker!r}], env={{}}, close_fds=True).wait()\n"
+        "server.serve_forever()"
+    )
+    report = verify(python(code))
+    assert report.could_not_run == []
+    assert left(marker) == []
+    (one,) = [v for v in report.verdicts if v.rule.id == "DF301"]
+    assert one.status == "failed"
+
+
+def test_forks_on_and_on():
+    marker = f"fork-{os.getpid()}"
+    code = SERVE + (
+        "def forks():\n"
+        f" for _ in range(60): subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)', {marker!r}],"
+        " start_new_session=True); time.sleep(.05)\n"
+        "threading.Thread(target=forks, daemon=True).start()\n"
+        "server.serve_forever()"
+    )
+    verify(python(code))
+    assert left(marker) == []
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_floods_the_log(stream):
+    code = SERVE + (
+        f"def flood():\n while True: sys.{stream}.write('x' * 1000 + chr(10) * 50)\n"
+        "threading.Thread(target=flood, daemon=True).start()\n"
+        "server.serve_forever()"
+    )
+    before = psutil.Process().memory_info().rss
+    report = verify(python(code, timeout=10))
+    assert report.could_not_run == []
+    assert psutil.Process().memory_info().rss - before < 300 << 20
+
+
+def test_ignores_sigterm():
+    code = SERVE + "signal.signal(signal.SIGTERM, signal.SIG_IGN); server.serve_forever()"
+    started = time.monotonic()
+    report = verify(python(code, grace=0.5))
+    assert time.monotonic() - started < 30
+    assert "DF116" in {v.rule.id for v in report.verdicts if v.status == "failed"}
+
+
+def test_stops_itself():
+    code = SERVE + "server.handle_request(); os.kill(os.getpid(), signal.SIGSTOP)"
+    report = verify(python(code, grace=0.5, timeout=0.5))
+    assert report.exit_code == 1
+
+
+def test_listens_on_nothing():
+    report = verify(Targets(command=("sleep", "600"), wait=0.3))
+    assert "DF102" in {v.rule.id for v in report.verdicts if v.status == "failed"}
+    assert report.could_not_run == []
+    (finding,) = next(v for v in report.verdicts if v.rule.id == "DF102").findings
+    assert "no port at all" in finding.message
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (("false",), "exited with 1 before it listened: it wrote nothing"),
+        (("sh", "-c", "echo no such luck >&2; exit 3"), "exited with 3 .*no such luck"),
+        (("/nonexistent/app",), "can't be started: No such file or directory"),
+        (("/",), "can't be started: Permission denied"),
+        (("a\0b",), "can't be started: embedded null byte"),
+    ],
+)
+def test_could_not_run(command, said):
+    report = verify(Targets(command=command))
+    assert report.exit_code == 2
+    (reason,) = report.could_not_run
+    assert re.search(said, reason), reason
+
+
+def test_ends_while_it_is_looked_at():
+    report = verify(python(SERVE + "server.handle_request()"))
+    assert report.exit_code == 2
+    assert "while it was being looked at" in report.could_not_run[0]
+
+
+def test_sigterm_to_the_verifier_ends_what_it_started():
+    marker = f"orphan-{os.getpid()}"
+    code = "from dockerflow.verify.command import verify; verify()"
+    command = [sys.executable, "-c", "import time; time.sleep(600)", marker]
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, "--", *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )  # fmt: skip
+    end = time.monotonic() + 30
+    while not any(
+        line[0] == sys.executable and line[-1] == marker and line[1] == "-c" and "sleep" in line[2]
+        for line in left(marker)
+    ):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    process.terminate()
+    assert process.wait(30) == 143
+    assert left(marker) == []
+
+
+@pytest.mark.parametrize("name", ["node", "shell"])
+def test_other_languages(name):
+    if name == "node":
+        if shutil.which("node") is None:
+            if os.environ.get("CI") == "true":
+                pytest.fail("CI has no node")
+            pytest.skip("node is not installed")
+        command = ("node", str(SUBJECTS / "app.js"))
+    else:
+        if shutil.which("perl") is None:
+            pytest.skip("perl is not installed")
+        command = ("sh", str(SUBJECTS / "server.sh"))
+    report = verify(
+        Targets(
+            command=command,
+            version_jsons=(SUBJECTS / "version.json",),
+            breaks=(("DATABASE", "down"),),
+        )
+    )
+    assert [v.findings for v in report.verdicts if report.fails(v)] == []
+    passed = {v.rule.id for v in report.verdicts if v.status == "passed"}
+    assert passed >= {"DF101", "DF102", "DF106", "DF107", "DF108", "DF109", "DF110", "DF111",
+                      "DF112", "DF113", "DF114", "DF116", "DF301"}  # fmt: skip
+    warned = {v.rule.id for v in report.verdicts if v.status == "failed"}
+    assert warned == ({"DF302"} if name == "shell" else set())
+    assert ("DF303" in passed) == (name == "node")
+
+
+def test_notes(tmp_path):
+    example = Path(__file__).parents[2] / "examples" / "notes"
+    report = verify(
+        Targets(
+            command=(sys.executable, str(example / "app.py")),
+            version_jsons=(example / "version.json",),
+            environ={"NOTES_DATABASE": str(tmp_path / "notes.sqlite3")},
+            wait=60,
+        )
+    )
+    assert report.could_not_run == []
+    assert [v.findings for v in report.verdicts if v.status == "failed"] == []
+    assert report.count("passed") >= 16

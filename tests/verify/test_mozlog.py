@@ -1,0 +1,81 @@
+"""Lines are judged by the schema, and quickly, however many there are."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dockerflow.verify import mozlog
+from dockerflow.verify.evidence import Log
+
+LINE = {
+    "Timestamp": 1,
+    "Type": "request.summary",
+    "Logger": "a",
+    "Hostname": "h",
+    "EnvVersion": "2.0",
+    "Severity": 6,
+    "Pid": 1,
+    "Fields": {"agent": "", "errno": 0, "lang": "", "method": "GET", "path": "/", "t": 1},
+}
+
+
+def judge(*lines: object) -> mozlog.Judged:
+    texts = [line if isinstance(line, bytes) else json.dumps(line).encode() for line in lines]
+    return mozlog.judge(Log("x", "file", texts, ""))
+
+
+def test_many_lines():
+    started = time.monotonic()
+    judged = judge(*[{**LINE, "Timestamp": n} for n in range(20_000)])
+    assert time.monotonic() - started < 8
+    assert len(judged.mozlog) == 20_000
+    assert not any(line.error for line in judged.mozlog)
+    assert all(line.error for line in judge(*[{**LINE, "Timestamp": "x"}] * 5000).mozlog)
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**65), 2**65) | st.sampled_from(
+        [-(2**63) - 1, -(2**63), -(2**31) - 1, -(2**31), -1, 0, 7, 8, 2**31 - 1, 2**31, 2**63 - 1, 2**63]
+    ) | st.floats(allow_nan=False, allow_infinity=False) | st.sampled_from(["", "2.0", "2.x", "request.summary"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abt"), inner, max_size=2),
+    max_leaves=4,
+)  # fmt: skip
+CHANGES = st.dictionaries(st.sampled_from([*LINE, "other"]), VALUES, max_size=2)
+
+
+@given(st.lists(CHANGES, min_size=2, max_size=4), CHANGES)
+def test_lines_of_one_shape_are_judged_alike(changes, fields):
+    """What was learnt of one line must hold for the others that look the same."""
+    lines = [{**LINE, **change} for change in changes]
+    lines.append({**LINE, "Fields": {**LINE["Fields"], **fields}})
+    together = judge(*lines, *reversed(lines)).mozlog
+    for line in together:
+        assert bool(line.error) == bool(judge(line.content).mozlog[0].error)
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (b"", (0, 0, 0)),
+        (b"hello", (0, 0, 1)),
+        (b"[]", (0, 0, 1)),
+        (b"{", (0, 0, 1)),
+        (b"{'Timestamp': 1}", (0, 0, 1)),
+        (b'{"Timestamp": 1', (1, 0, 0)),
+        (b'{"Timestamp": NaN}', (1, 0, 0)),
+        (b'{"level": "info"}', (0, 1, 0)),
+        (b'{"Type": "x", "Pid": 1}', (0, 1, 0)),
+        (b'{"Fields": {}}', (1, 0, 0)),
+        (b"{" * 100_000, (0, 0, 1)),
+        (b'{"Timestamp":' + b"[" * 100_000, (1, 0, 0)),
+    ],
+)
+def test_what_a_line_is(line, expected):
+    judged = judge(line)
+    assert (len(judged.mozlog), judged.json, judged.other) == expected
+    assert all(found.error for found in judged.mozlog)

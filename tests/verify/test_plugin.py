@@ -1,0 +1,162 @@
+"""The pytest plugin, in test suites of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dockerflow.verify.inprocess import DockerflowApp, load
+
+pytest_plugins = ["pytester"]
+
+VERSION = Path(__file__).parent / "subjects" / "version.json"
+
+SOUND = f"""
+from dockerflow.asgi import DockerflowMiddleware as Asgi
+from dockerflow.checks import Registry
+from dockerflow.config import Config
+from dockerflow.wsgi import DockerflowMiddleware as Wsgi
+
+registry = Registry()
+config = Config(version_path={str(VERSION)!r})
+
+async def bare_asgi(scope, receive, send):
+    if scope["type"] == "lifespan":
+        raise RuntimeError
+    await send({{"type": "http.response.start", "status": 404, "headers": []}})
+    await send({{"type": "http.response.body", "body": b""}})
+
+def bare_wsgi(environ, start_response):
+    start_response("404 Not Found", [])
+    return [b""]
+
+asgi = Asgi(bare_asgi, config=config, registry=registry)
+wsgi = Wsgi(bare_wsgi, config=config, registry=registry)
+"""
+
+
+@pytest.fixture
+def suite(pytester):
+    """Runs a test file with the app's module beside it, in a process of its own."""
+    pytester.makepyfile(theapp=SOUND)
+
+    def run(test: str, ini: str = "") -> pytest.RunResult:
+        pytester.makeini(f"[pytest]\npythonpath = .\nfilterwarnings = error\n{ini}\n")
+        pytester.makepyfile(test_it=test)
+        return pytester.runpytest_subprocess("-p", "no:cacheprovider")
+
+    return run
+
+
+USE = "def test_dockerflow(dockerflow_app):\n    dockerflow_app.verify()\n"
+
+
+@pytest.mark.parametrize("name", ["asgi", "wsgi"])
+def test_sound_app(suite, name):
+    suite(USE, f"dockerflow_app = theapp:{name}").assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize("name", ["bare_asgi", "bare_wsgi"])
+def test_broken_app_fails_with_the_rule_ids(suite, name):
+    result = suite(USE, f"dockerflow_app = theapp:{name}")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["E *AssertionError: Dockerflow: DF106, DF108, DF110*"])
+    result.stdout.fnmatch_lines(["*GET /__heartbeat__: HTTP 404, not HTTP 200 or 5xx*"])
+
+
+def test_the_fixture_can_be_overridden(suite):
+    suite(
+        "import pytest, theapp\n"
+        "@pytest.fixture\n"
+        "def dockerflow_target():\n    return theapp.wsgi\n"
+        + USE
+        + "def test_client(dockerflow_app):\n"
+        "    assert dockerflow_app.client.get('/__lbheartbeat__').status == 200\n"
+    ).assert_outcomes(passed=2)
+
+
+@pytest.mark.parametrize(
+    ("ini", "said"),
+    [
+        ("", "*Which application is it? Set dockerflow_app = module:app*"),
+        ("dockerflow_app = theapp", "*'theapp' is not module:attribute*"),
+        ("dockerflow_app = theapp:none", "*theapp has no none*"),
+        ("dockerflow_app = nowhere:app", "*No module named 'nowhere'*"),
+    ],
+)
+def test_no_application(suite, ini, said):
+    result = suite(USE, ini)
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines([said])
+
+
+def test_other_suites_pay_nothing():
+    code = (
+        "import sys, pytest\n"
+        "before = set(sys.modules)\n"
+        "import dockerflow.verify.pytest_plugin\n"
+        "print(*sorted(set(sys.modules) - before))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.split() == [
+        "dockerflow", "dockerflow.verify", "dockerflow.verify.pytest_plugin",
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def app(tmp_path, monkeypatch):
+    (tmp_path / "theapp.py").write_text(SOUND)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield sys.modules.setdefault("theapp", __import__("theapp"))
+    del sys.modules["theapp"]
+
+
+def test_what_is_broken_must_show(app):
+    subject = DockerflowApp(app.asgi)
+    with pytest.raises(AssertionError, match=r"^Dockerflow: DF109\n"):
+        subject.verify(broken=True)
+
+    @app.registry.register
+    def database() -> None:
+        raise ConnectionError("gone")
+
+    statuses = {v.rule.id: v.status for v in subject.verify(broken=True).verdicts}
+    assert statuses["DF109"] == statuses["DF111"] == "passed"
+    report = subject.verify(version_json=VERSION)
+    statuses = {v.rule.id: v.status for v in report.verdicts}
+    assert statuses["DF107"] == statuses["DF108"] == statuses["DF111"] == "passed"
+
+
+def test_choices(app, tmp_path):
+    subject = DockerflowApp(app.bare_wsgi)
+    assert len(subject.verify(select=["df112"]).verdicts) == 1
+    subject.verify(ignore=["DF106", "DF108", "DF11"])
+    subject.verify(fail_on="never")
+    with pytest.raises(AssertionError, match="DF115"):
+        subject.verify(static=["/style.css"], select=["DF115"])
+    with pytest.raises(ValueError, match="there is no rule 'DF9'"):
+        subject.verify(select=["DF9"])
+    with pytest.raises(ValueError, match="it takes error, warning or never"):
+        subject.verify(fail_on="often")
+    other = tmp_path / "other.json"
+    other.write_text('{"version": "another"}')
+    with pytest.raises(AssertionError, match="DF107"):
+        DockerflowApp(app.wsgi).verify(version_json=other, select=["DF107"])
+
+
+def test_an_app_that_raises(app):
+    def raises(environ, start_response):
+        raise ValueError("no\x1b[31m way")
+
+    with pytest.raises(AssertionError, match="DF110") as caught:
+        DockerflowApp(raises).verify()
+    assert "ValueError: no [31m way" in str(caught.value)
+
+
+def test_load():
+    assert load("os:path.join").__name__ == "join"

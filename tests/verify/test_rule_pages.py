@@ -1,0 +1,79 @@
+"""Every rule has its page, made from the table of the rules.
+
+Run as a script, this file writes the pages anew: python tests/verify/test_rule_pages.py
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from dockerflow.verify import reports
+from dockerflow.verify.rules import RULES
+
+ROOT = Path(__file__).parents[2]
+PAGES = ROOT / "docs" / "rules"
+# The specification's own words, so that no rule is without its sentence.
+SENTENCES = (Path(__file__).parent / "specification.txt").read_text("utf-8").splitlines()
+
+
+def index() -> str:
+    lines = [
+        "# The rules of dockerflow verify",
+        "",
+        "| id | | level | asked |",
+        "|---|---|---|---|",
+    ]
+    lines += [
+        f"| [{rule.id}]({rule.id}.md) | {rule.title} | {rule.level} | {rule.sentence} |"
+        for rule in RULES.values()
+    ]
+    lines += ["", "```{toctree}", ":hidden:", "", *RULES, "```", ""]
+    return "\n".join(lines)
+
+
+def pages() -> dict[str, str]:
+    found = {f"{rule.id}.md": reports.explain(rule) for rule in RULES.values()}
+    return {**found, "index.md": index()}
+
+
+@pytest.mark.parametrize("name", pages())
+def test_page(name):
+    assert (PAGES / name).read_text("utf-8") == pages()[name]
+
+
+def test_no_other_pages():
+    assert {path.name for path in PAGES.iterdir()} == set(pages())
+
+
+@pytest.mark.parametrize("rule", RULES.values(), ids=lambda rule: rule.id)
+def test_rule_is_complete(rule):
+    assert re.fullmatch(r"DF[1-3]\d\d", rule.id)
+    assert rule.source.startswith("https://")
+    assert rule.title
+    assert rule.fix.endswith((".", "`).", "`."))
+    assert rule.looks_at
+    assert (ROOT / rule.page).is_file()
+
+
+def test_every_sentence_of_the_specification_has_a_rule():
+    said = " ".join(rule.sentence for rule in RULES.values())
+    for sentence in SENTENCES:
+        if sentence and not sentence.startswith("#"):
+            assert sentence in said, sentence
+
+
+def test_requirements_are_errors_and_recommendations_warnings():
+    for rule in RULES.values():
+        recommended = rule.source.endswith("optional-recommendations")
+        required = rule.source.endswith(("-requirements", "dockerfile-requirements"))
+        assert (rule.level == "warning") or not recommended
+        assert (rule.level == "error") or not required
+
+
+if __name__ == "__main__":
+    PAGES.mkdir(exist_ok=True)
+    for name, content in pages().items():
+        (PAGES / name).write_text(content, "utf-8")
