@@ -350,8 +350,8 @@ def _live(app: Sanic[Any, Any]) -> LiveCore:
 
 
 def _tell_workers(app: Sanic[Any, Any]) -> None:
-    for worker in app.manager.transient.values():
-        if worker.name.startswith(WorkerProcess.SERVER_LABEL):
+    for name, worker in app.manager.transient.items():
+        if name.startswith(WorkerProcess.SERVER_LABEL):
             for process in filter(WorkerProcess.is_alive, worker.processes):
                 with suppress(ProcessLookupError):
                     os.kill(cast("Any", process).pid, _DRAIN)  # its types are partial
