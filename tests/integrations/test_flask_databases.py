@@ -16,6 +16,12 @@ from dockerflow import checks, health  # noqa: E402
 from dockerflow.flask import Dockerflow  # noqa: E402
 from dockerflow.flask.checks import check_migrations_applied  # noqa: E402
 
+pytestmark = pytest.mark.filterwarnings(
+    # Of the files that Flask-Migrate makes, the second of those of its older releases.
+    "ignore:'get_engine' is deprecated:DeprecationWarning",
+    "ignore:No path_separator found:DeprecationWarning",
+)
+
 MIGRATION = """
 revision = {revision!r}
 down_revision = {before!r}
@@ -54,9 +60,6 @@ def ids(migrate: Any) -> list[str]:
     return [message.id for message in check_migrations_applied(migrate)]
 
 
-@pytest.mark.filterwarnings(
-    "ignore:'get_engine' is deprecated:DeprecationWarning"
-)  # Flask-Migrate's
 def test_migrations(migrated: Any) -> None:
     import flask_migrate
 
