@@ -312,8 +312,8 @@ class LiveCore:
         if now != settings:
             try:
                 core = self._make(now)
-            except ConfigError:
-                logger.exception("A setting is wrong; the former ones stay")
+            except ConfigError as error:
+                logger.error("%s; the former settings stay", error)  # noqa: TRY400 - it says it all
             self._current = dict(now), core
         return core
 

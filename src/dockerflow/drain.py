@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
@@ -29,6 +30,7 @@ class _Drain:
         self.was_told = False
         self.previous: Any = signal.SIG_DFL
         self.loop_callback: tuple[Any, tuple[Any, ...]] | None = None
+        self.tell_others: Callable[[], object] | None = None
 
     def begin(self) -> bool:
         """Drain; return whether that is new, so that the signal has to wait."""
@@ -36,6 +38,11 @@ class _Drain:
             self.timer.cancel()
             return False
         self.is_draining = True
+        if self.tell_others is not None:
+            try:
+                self.tell_others()
+            except Exception:
+                logger.exception("Not all processes could be told to drain")
         # The signal once more, as a handler may only be called in the main thread.
         self.timer = threading.Timer(self.seconds, os.kill, (os.getpid(), signal.SIGTERM))
         self.timer.daemon = True
@@ -117,6 +124,28 @@ def install_once(seconds: float, *, only_over_a_server: bool = False) -> None:
         _install(seconds)
     except (ConfigError, ValueError, OSError) as error:
         _tell(f"drain_seconds has no effect: {error}")
+
+
+def install_at_loop(seconds: float, stop: Callable[[], object]) -> None:
+    """Install what the settings ask for where a server had the running loop take SIGTERM.
+
+    :param stop: what the server does at the signal. Unlike asyncio's own loop, uvloop's can't be
+        asked for that.
+    """
+    if not seconds or _drain.is_draining:
+        return
+    _drain.seconds = min(seconds, threading.TIMEOUT_MAX)
+    _drain.loop_callback = stop, ()
+    _running_loop().add_signal_handler(signal.SIGTERM, _drain.on_loop_signal)
+
+
+def install_in_parent(seconds: float, tell_others: Callable[[], object]) -> None:
+    """Install what the settings ask for in a process whose children serve the requests.
+
+    :param tell_others: has the children drain; called in the signal's handler.
+    """
+    _drain.tell_others = tell_others
+    install_once(seconds)
 
 
 def _install(seconds: float) -> bool:

@@ -1,9 +1,11 @@
 """The core's names that apps made for the incumbent rely on."""
 
 import asyncio
+import inspect
 import json
 import logging
 import logging.config
+import warnings
 from contextvars import ContextVar
 
 import pytest
@@ -178,3 +180,98 @@ def test_helpers():
     except ValueError as error:
         text = safer_format_traceback(type(error), error, error.__traceback__)
     assert "broken" in text
+
+
+def test_signatures():
+    def defaults(function, *left_out):
+        parameters = inspect.signature(function).parameters
+        return {n: p.default for n, p in parameters.items() if n not in ("self", *left_out)}
+
+    needed = inspect.Parameter.empty
+    assert defaults(checks.CheckMessage) == {
+        "msg": needed, "level": None, "hint": None, "obj": None, "id": None,
+    }  # fmt: skip
+    for function in (checks.run_checks, checks.run_checks_async):
+        assert defaults(function) == {"checks": needed, "silenced_check_ids": None}
+    assert defaults(checks.CheckMessage.is_serious) == {"level": checks.ERROR}
+    assert list(defaults(checks.register_partial))[:1] == ["func"]
+    assert list(inspect.signature(MozlogHandler).parameters)[:2] == ["stream", "name"]
+    assert dict(list(defaults(MozlogHandler).items())[:2]) == {
+        "stream": None, "name": "Dockerflow",
+    }  # fmt: skip
+    assert list(defaults(MozlogFormatter))[:4] == ["fmt", "datefmt", "style", "logger_name"]
+    assert MozlogFormatter(None, None, "%").logger_name == "Dockerflow"
+    assert defaults(get_or_generate_request_id) == {"headers": needed, "header_name": None}
+    assert list(defaults(get_version))[0] == "root"
+
+
+def test_levels_of_message_classes_and_of_their_equals():
+    for cls, level in (
+        (checks.Debug, 10), (checks.Info, 20), (checks.Warning, 30), (checks.Error, 40),
+        (checks.Critical, 50),
+    ):  # fmt: skip
+        message = cls("m", hint="h", obj="o", id="i")
+        assert (message, message.level) == (cls("m", "h", "o", "i"), level)
+        assert message.is_serious() == (level >= checks.ERROR)
+        assert checks.STATUSES[level] == checks.level_to_text(level) == cls.__name__.lower()
+
+
+def test_the_handler_writes_to_stdout_and_names_the_logger(capsys):
+    handler = MozlogHandler(name="app")
+    handler.setFormatter(MozlogFormatter())
+    record = logging.makeLogRecord({"name": "x", "levelno": 20, "msg": "hi"})
+    handler.emit(record)
+    assert record.logger_name == "app"
+    written = capsys.readouterr()
+    assert json.loads(written.out)["Logger"] == "app"
+    assert written.err == ""
+
+
+def test_a_logger_name_of_the_class():
+    class Named(MozlogFormatter):
+        logger_name = "mine"
+
+    record = logging.makeLogRecord({"name": "x", "levelno": 20, "msg": "hi"})
+    assert json.loads(Named().format(record))["Logger"] == "mine"
+
+
+def test_file_config(tmp_path):
+    file = tmp_path / "logging.ini"
+    file.write_text("""
+[loggers]
+keys = root, compat
+[handlers]
+keys = mozlog
+[formatters]
+keys = json
+[formatter_json]
+class = dockerflow.logging.MozlogFormatter
+[handler_mozlog]
+class = dockerflow.logging.MozlogHandler
+formatter = json
+args = ()
+[logger_root]
+handlers =
+[logger_compat]
+handlers = mozlog
+qualname = compat.file
+""")
+    root = logging.getLogger()
+    before = root.handlers[:], root.level
+    try:
+        logging.config.fileConfig(file, disable_existing_loggers=False)
+    finally:
+        root.handlers[:], root.level = before
+    logger = logging.getLogger("compat.file")
+    [handler] = logger.handlers
+    logger.handlers.clear()
+    assert isinstance(handler, MozlogHandler)
+    assert isinstance(handler.formatter, MozlogFormatter)
+
+
+def test_deprecated_names_warn_once_per_place():
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        for _ in range(2):
+            assert isinstance(JsonLogFormatter(logger_name="x"), MozlogFormatter)
+    assert [warning.filename for warning in caught] == [__file__]

@@ -1,7 +1,9 @@
 """What apps made for the incumbent's Flask extension rely on, by name."""
 
+import inspect
 import json
 import logging
+import warnings
 from collections import OrderedDict
 from types import SimpleNamespace
 from unittest import mock
@@ -340,3 +342,86 @@ def test_redis_check():
 def test_messages():
     assert messages.Error is flask_checks.Error is checks.Error
     assert flask_checks.level_to_text(50) == "critical"
+
+
+def test_signatures():
+    def names(function):
+        return [name for name in inspect.signature(function).parameters if name != "registry"]
+
+    assert names(Dockerflow) == [
+        "app", "db", "redis", "migrate", "silenced_checks", "version_path",
+    ]  # fmt: skip
+    assert all(
+        parameter.default is None for parameter in inspect.signature(Dockerflow).parameters.values()
+    )
+    assert names(Dockerflow.init_app) == ["self", "app"]
+    assert names(flask_checks.check_database_connected) == ["db"]
+    assert names(flask_checks.check_migrations_applied) == ["migrate"]
+    assert names(flask_checks.check_redis_connected) == ["client"]
+
+
+def test_every_name_of_the_checks():
+    for name in (
+        "CheckMessage", "Debug", "Info", "Warning", "Error", "Critical", "DEBUG", "INFO",
+        "WARNING", "ERROR", "CRITICAL", "STATUSES", "level_to_text",
+    ):  # fmt: skip
+        assert getattr(checks, name) is getattr(flask_checks, name) is getattr(messages, name)
+
+
+def test_blueprint(app, dockerflow):
+    assert "dockerflow" in app.blueprints
+    rules = {rule.endpoint: rule.rule for rule in app.url_map.iter_rules()}
+    for name in ("version", "heartbeat", "lbheartbeat"):
+        assert rules[f"dockerflow.{name}"] == f"/__{name}__"
+
+
+@pytest.mark.parametrize("names", ["X-Trace", ["X-Other", "x-trace"]])
+def test_settings_are_read_when_used(app, dockerflow, records, names):
+    app.config["DOCKERFLOW_REQUEST_ID_HEADER_NAME"] = names
+    app.config["DOCKERFLOW_SUMMARY_LOG_QUERYSTRING"] = True
+    app.test_client().get("/?a=b", headers={"X-Trace": "t1"})
+    [record] = records()
+    assert (record.rid, record.querystring) == ("t1", "a=b")
+
+
+def test_the_error_endpoint(app, caplog):
+    app.config["DOCKERFLOW_ERROR_ENDPOINT"] = True
+    Dockerflow(app)
+    assert app.test_client().get("/__error__").status_code == 500
+    assert [
+        record.levelname
+        for record in caplog.records
+        if record.getMessage() == "The __error__ endpoint was called"
+        and record.name != "request.summary"
+    ] == ["ERROR"]
+
+
+def test_the_extensions_logger(app, dockerflow, caplog):
+    with mock.patch.object(Dockerflow, "user_id", side_effect=RuntimeError("no user")):
+        assert app.test_client().get("/").status_code == 200
+    assert {record.name for record in caplog.records if record.exc_info} == {"dockerflow.flask"}
+
+
+def test_database_and_migrations_in_the_heartbeat(app):
+    db = mock.Mock()
+    db.engine.connect.side_effect = RuntimeError("x")
+    migrate = mock.Mock()
+    migrate.get_config.side_effect = RuntimeError("no folder")
+    Dockerflow(app, db=db, migrate=migrate)
+    payload = app.test_client().get("/__heartbeat__").json
+    assert payload["checks"] == {
+        "check_database_connected": "error", "check_migrations_applied": "info",
+    }  # fmt: skip
+    messages = payload["details"]["check_migrations_applied"]["messages"]
+    assert list(messages) == [health.INFO_CANT_CHECK_MIGRATIONS]
+
+
+def test_deprecated_names_warn_once_per_place(app, dockerflow):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        for number in range(3):
+            dockerflow.check(lambda: None, name=str(number))
+            dockerflow.init_check(flask_checks.check_redis_connected, number)
+            assert dockerflow.checks
+    assert [warning.category for warning in caught] == [DeprecationWarning] * 3
+    assert {warning.filename for warning in caught} == {__file__}

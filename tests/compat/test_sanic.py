@@ -1,23 +1,28 @@
 """What apps made for the incumbent's Sanic extension rely on, by name."""
 
+import asyncio
+import inspect
 import itertools
 import logging
+import time
+import warnings
 from types import SimpleNamespace
+from unittest import mock
 
 import pytest
 
 sanic = pytest.importorskip("sanic")
 pytest.importorskip("sanic_testing")
 
+from sanic_testing.testing import SanicTestClient  # noqa: E402 - after the skip
+
 from dockerflow import checks, health  # noqa: E402 - after the skip
+from dockerflow.logging import request_id_context  # noqa: E402 - after the skip
 from dockerflow.sanic import Dockerflow  # noqa: E402 - after the skip
+from dockerflow.sanic import checks as sanic_checks  # noqa: E402 - after the skip
 from dockerflow.sanic.checks import check_redis_connected  # noqa: E402 - after the skip
 
 numbers = itertools.count()
-
-pytestmark = pytest.mark.filterwarnings(
-    "ignore::DeprecationWarning:sanic", "ignore::ResourceWarning"
-)
 
 
 @pytest.fixture(autouse=True)
@@ -57,11 +62,15 @@ def app():
 
 
 @pytest.fixture(params=["asgi", "server"])
-def get(request, app):
+def get(request, app, monkeypatch):
+    # As sanic-testing has it, Sanic warns of the listener's second argument.
+    monkeypatch.setattr(
+        SanicTestClient, "_run_request", lambda self, app: self._do_request(app, None)
+    )
+
     def get(path, method="GET", **kwargs):
         if request.param == "server":
             return getattr(app.test_client, method.lower())(path, **kwargs)[1]
-        import asyncio
 
         async def ask():
             return (await getattr(app.asgi_client, method.lower())(path, **kwargs))[1]
@@ -147,6 +156,33 @@ def test_summary_extra_of_a_subclass(app, get, records):
     assert records()[0].tenant == "t1"
 
 
+def test_summary_extra_of_a_subclass_as_flasks(app, get, records):
+    class Mine(Dockerflow):
+        def summary_extra(self):
+            extra = super().summary_extra()
+            extra["tenant"] = "t1"
+            extra["errno"] = 17
+            del extra["agent"]
+            return extra
+
+    Mine(app)
+    get("/", headers={"Accept-Language": "de"})
+    [record] = records()
+    assert (record.tenant, record.errno, record.code, record.lang) == ("t1", 17, 200, "de")
+    assert not hasattr(record, "agent")
+
+
+def test_a_failing_summary_extra_loses_no_summary(app, get, records, caplog):
+    class Mine(Dockerflow):
+        def summary_extra(self):
+            raise RuntimeError("no fields")
+
+    Mine(app)
+    assert get("/").status == 200
+    assert [record.code for record in records()] == [200]
+    assert "no fields" in caplog.text
+
+
 def test_own_paths_come_before_the_middlewares(app, get):
     Dockerflow(app)
 
@@ -179,3 +215,109 @@ def test_deprecated_names(app):
         dockerflow.init_check(check_redis_connected, None)
     with pytest.warns(DeprecationWarning, match="get_checks"):
         assert list(dockerflow.checks) == ["one", "check_redis_connected"]
+
+
+def test_signatures():
+    parameters = inspect.signature(Dockerflow).parameters
+    known = {name: p.default for name, p in parameters.items() if name != "registry"}
+    assert known == {"app": None, "redis": None, "silenced_checks": None, "version_path": "."}
+    assert list(known) == ["app", "redis", "silenced_checks", "version_path"]
+    assert list(inspect.signature(check_redis_connected).parameters) == ["client"]
+
+
+def test_positional_arguments(app, get, tmp_path):
+    async def ping():
+        return False
+
+    (tmp_path / "version.json").write_text('{"version": "1"}')
+    silenced = [health.ERROR_REDIS_PING_FAILED]
+    dockerflow = Dockerflow(app, SimpleNamespace(ping=ping), silenced, str(tmp_path))
+    assert (dockerflow.silenced_checks, dockerflow.version_path) == (silenced, str(tmp_path))
+    assert get("/__version__").json == {"version": "1"}
+    assert get("/__heartbeat__").json["checks"] == {"check_redis_connected": "ok"}
+
+
+def test_request_context(app, get):
+    Dockerflow(app)
+
+    @app.get("/ctx")
+    async def ctx(request):
+        assert 0 <= time.time() - request.ctx.start_timestamp < 60
+        assert request.ctx.id == request_id_context.get()
+        return sanic.text(request.ctx.id)
+
+    response = get("/ctx", headers={"X-Request-ID": "r1"})
+    assert (response.text, response.headers["X-Request-ID"]) == ("r1", "r1")
+    assert get("/ctx").text not in ("", get("/ctx").text)
+
+
+def test_summary_logger_may_be_another(app, get, caplog):
+    caplog.set_level(logging.INFO)
+    Dockerflow(app).summary_logger = logging.getLogger("another")
+    get("/")
+    names = {record.name for record in caplog.records}
+    assert "another" in names
+    assert "request.summary" not in names
+
+
+def test_settings_are_read_when_used(app, get, records):
+    Dockerflow(app)
+    app.config["DOCKERFLOW_REQUEST_ID_HEADER_NAME"] = "X-Trace"
+    app.config["DOCKERFLOW_SUMMARY_LOG_QUERYSTRING"] = True
+    get("/?a=b", headers={"x-trace": "t1"})
+    [record] = records()
+    assert (record.rid, record.querystring, record.levelno) == ("t1", "a=b", logging.INFO)
+
+
+def test_the_error_endpoint(app, get, caplog):
+    app.config["DOCKERFLOW_ERROR_ENDPOINT"] = True
+    Dockerflow(app)
+    assert get("/__error__").status == 500
+    assert [
+        record.levelname
+        for record in caplog.records
+        if record.getMessage() == "The __error__ endpoint was called"
+        and record.name not in ("request.summary", "sanic.error")
+    ] == ["ERROR"]
+
+
+def test_the_extensions_logger(app, get, caplog):
+    class Mine(Dockerflow):
+        def summary_extra(self):
+            raise RuntimeError("no fields")
+
+    Mine(app)
+    get("/")
+    assert "dockerflow.sanic" in {record.name for record in caplog.records if record.exc_info}
+
+
+def test_redis_check_by_hand():
+    redis = pytest.importorskip("redis")
+    for error, id_ in (
+        (redis.ConnectionError("x"), health.ERROR_CANNOT_CONNECT_REDIS),
+        (redis.RedisError("x"), health.ERROR_REDIS_EXCEPTION),
+    ):
+        # The client itself, and an extension that has it.
+        client = SimpleNamespace(ping=mock.AsyncMock(side_effect=error))
+        for given in (client, SimpleNamespace(conn=client)):
+            assert [m.id for m in asyncio.run(check_redis_connected(given))] == [id_]
+
+
+def test_every_name_of_the_checks():
+    for name in (
+        "CheckMessage", "Debug", "Info", "Warning", "Error", "Critical", "DEBUG", "INFO",
+        "WARNING", "ERROR", "CRITICAL", "STATUSES", "level_to_text",
+    ):  # fmt: skip
+        assert getattr(checks, name) is getattr(sanic_checks, name)
+
+
+def test_deprecated_names_warn_once_per_place(app):
+    dockerflow = Dockerflow(app)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        for number in range(3):
+            dockerflow.check(lambda: None, name=str(number))
+            dockerflow.init_check(check_redis_connected, number)
+            assert dockerflow.checks
+    assert [warning.category for warning in caught] == [DeprecationWarning] * 3
+    assert {warning.filename for warning in caught} == {__file__}

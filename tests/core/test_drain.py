@@ -151,3 +151,40 @@ time.sleep(20)
         [sys.executable, "-c", source], capture_output=True, text=True, timeout=15, check=False
     )
     assert (done.returncode, done.stdout) == (-15, "drains\n")
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_parent_tells_its_children_and_waits_for_them(fails: bool) -> None:
+    run(f"""{HANDLERS}
+import logging
+logging.getLogger("dockerflow").addHandler(logging.NullHandler())
+def tell():
+    got.append("told")
+    if {fails}:
+        raise OSError("no such process")
+signal.signal(signal.SIGTERM, lambda *args: got.append(args[0]))
+drain.install_in_parent(0.3, tell)
+started = time.monotonic()
+os.kill(os.getpid(), signal.SIGTERM)
+assert drain.is_draining() and got == ["told"]
+while len(got) < 2:
+    time.sleep(0.01)
+assert got == ["told", signal.SIGTERM] and time.monotonic() - started > 0.25
+""")
+
+
+def test_a_loop_that_can_not_be_asked() -> None:
+    """As uvloop's, under Sanic, of which the adapter knows what it does at the signal."""
+    run(f"""{HANDLERS}
+async def main():
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, lambda: got.append("lost"))
+    drain.install_at_loop(0.3, stop.set)
+    started = time.monotonic()
+    os.kill(os.getpid(), signal.SIGTERM)
+    await asyncio.sleep(0.05)
+    assert drain.is_draining() and not stop.is_set() and not got
+    await stop.wait()
+    assert time.monotonic() - started > 0.25
+asyncio.run(main())
+""")

@@ -181,6 +181,53 @@ def test_a_failing_extension_breaks_no_request(records, caplog):
     assert "no fields" in caplog.text
 
 
+@pytest.mark.parametrize("is_inside", [True, False])
+def test_werkzeugs_debugger(records, is_inside):
+    from werkzeug.debug import DebuggedApplication
+
+    app = flask.Flask("debugged")
+    app.debug = True
+    app.add_url_rule("/fail", view_func=lambda: int("broken"))
+    if is_inside:
+        app.wsgi_app = DebuggedApplication(app.wsgi_app)
+    Dockerflow(app, registry=checks.Registry())
+    if not is_inside:  # as `flask run --debug` does: what it answers never passes the app
+        app.wsgi_app = DebuggedApplication(app.wsgi_app)
+    response = app.test_client().get("/fail", headers={"X-Request-ID": "abc"})
+    assert (response.status_code, "Werkzeug" in response.text) == (500, True)
+    assert response.headers.getlist("X-Request-ID") == ["abc"] * is_inside
+    response.close()
+    [record] = records()
+    assert (record.levelname, record.code, record.rid) == ("ERROR", 500, "abc")
+
+
+@pytest.mark.parametrize("with_driver", [True, False])
+def test_stream_with_context(records, with_driver):
+    from dockerflow.logging import get_request_id
+
+    app, _ = make_app()
+    if not with_driver:
+        app.wsgi_app = flask.Flask.wsgi_app.__get__(app)
+
+    @app.get("/events")
+    def events():
+        def generate():
+            yield flask.request.path
+            yield flask.g.request_id
+            if with_driver:
+                yield get_request_id()
+
+        return flask.Response(flask.stream_with_context(generate()))
+
+    response = app.test_client().get("/events", headers={"X-Request-ID": "abc"})
+    assert records() == []
+    assert response.text == "/eventsabc" + "abc" * with_driver
+    response.close()
+    [record] = records()
+    assert (record.path, record.code, record.rid) == ("/events", 200, "abc")
+    assert get_request_id() is None
+
+
 def test_static_files_and_head(tmp_path, records):
     (tmp_path / "static").mkdir()
     (tmp_path / "static" / "a.txt").write_text("content")

@@ -3,11 +3,17 @@
 import asyncio
 import itertools
 import logging
+import subprocess
+import sys
+import time
 
 import pytest
 
 sanic = pytest.importorskip("sanic")
 pytest.importorskip("sanic_testing")
+httpx = pytest.importorskip("httpx")
+
+from sanic_testing.testing import SanicTestClient  # noqa: E402 - after the skip
 
 from dockerflow import checks  # noqa: E402 - after the skip
 from dockerflow.config import ConfigError  # noqa: E402
@@ -139,3 +145,119 @@ def test_a_client_that_leaves(app, records):
     asyncio.run(main())
     [record] = records()
     assert (record.levelname, record.code) == ("INFO", 499)
+
+
+def test_a_setting_that_is_wrong_at_the_start(app, caplog):
+    Dockerflow(app, registry=checks.Registry())
+    app.config.DOCKERFLOW_CHECK_TIMEOUT = "soon"
+    with pytest.raises(ConfigError, match="DOCKERFLOW_CHECK_TIMEOUT is 'soon'") as caught:
+        get(app, "/")
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_setting_that_turns_wrong_is_one_line(app, caplog):
+    Dockerflow(app, registry=checks.Registry())
+
+    app.config.DOCKERFLOW_CHECK_TIMEOUT = 3
+    live = app.ctx.dockerflow_live
+    assert live.get().config.check_timeout == 3
+    app.config.DOCKERFLOW_CHECK_TIMEOUT = "soon"
+    assert live.get().config.check_timeout == 3
+    [record] = [record for record in caplog.records if record.name == "dockerflow"]
+    assert "DOCKERFLOW_CHECK_TIMEOUT is 'soon'" in record.getMessage()
+    assert record.exc_info is None
+
+
+def test_ids_in_answers_to_errors(app, records):
+    Dockerflow(app, registry=checks.Registry())
+
+    @app.get("/fail")
+    async def fail(request):
+        raise ValueError("broken")
+
+    @app.get("/forbidden")
+    async def forbidden(request):
+        raise sanic.exceptions.Forbidden("no")
+
+    for path, status, level in [
+        ("/fail", 500, "ERROR"), ("/missing", 404, "INFO"), ("/forbidden", 403, "INFO"),
+    ]:  # fmt: skip
+        response = get(app, path, headers={"X-Request-ID": path})
+        assert (response.status, response.headers["x-request-id"]) == (status, path)
+        record = records()[-1]
+        assert (record.rid, record.code, record.levelname) == (path, status, level)
+
+
+def test_checks_in_the_background_end_with_the_server(app):
+    registry = checks.Registry()
+    ran = []
+    registry.register(lambda: ran.append(1), name="clock", interval=0.05)
+    Dockerflow(app, registry=registry)
+    assert get(app, "/__heartbeat__").json["checks"] == {"clock": "ok"}
+    time.sleep(0.1)  # for what had begun by then
+    count = len(ran)
+    time.sleep(0.3)
+    assert len(ran) == count
+
+
+def test_a_connection_that_stays_open_holds_no_past_requests(app, monkeypatch):
+    """Sanic's own server has one task for all of the requests of a connection."""
+    Dockerflow(app, registry=checks.Registry())
+
+    @app.get("/")
+    async def index(request):
+        return sanic.text(str(len(asyncio.current_task()._callbacks)))
+
+    seen = []
+
+    async def ask(self, app):
+        try:
+            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{self.port}") as client:
+                seen.extend([(await client.get("/")).text for _ in range(3)])
+        finally:
+            app.stop()
+
+    monkeypatch.setattr(SanicTestClient, "_run_request", ask)
+    app.test_client.get("/", allow_none=True)
+    first, *others = seen
+    assert others == [first, first]
+
+
+def test_sentry_has_one_event_for_an_exception():
+    pytest.importorskip("sentry_sdk")
+    code = """
+import asyncio, sanic, sentry_sdk
+from sentry_sdk.integrations.sanic import SanicIntegration
+from sentry_sdk.transport import Transport
+from sanic_testing.testing import SanicTestClient
+from dockerflow import checks
+from dockerflow.sanic import Dockerflow
+
+events = []
+class Sink(Transport):
+    def capture_envelope(self, envelope):
+        events.extend(e for e in [envelope.get_event()] if e)
+
+sentry_sdk.init(dsn="https://key@sentry.invalid/1", transport=Sink(), integrations=[SanicIntegration()])
+app = sanic.Sanic("x", configure_logging=False)
+Dockerflow(app)
+
+@app.get("/fail")
+async def fail(request):
+    raise ValueError("broken")
+
+@checks.register
+def bad():
+    raise KeyError("bad")
+
+for path in ("/fail", "/__heartbeat__", "/missing"):
+    app.test_client.get(path)
+    print(path, [e["exception"]["values"][-1]["type"] for e in events])
+    events.clear()
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert result.stdout.splitlines()[-3:] == [
+        "/fail ['ValueError']", "/__heartbeat__ ['KeyError']", "/missing []",
+    ], result.stdout + result.stderr  # fmt: skip

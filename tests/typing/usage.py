@@ -8,6 +8,7 @@ import redis
 import redis.asyncio
 from fastapi import FastAPI
 from flask import Flask
+from sanic import Request, Sanic
 from sqlalchemy import create_engine
 from sqlalchemy.ext.asyncio import create_async_engine
 from starlette.applications import Starlette
@@ -16,6 +17,8 @@ from dockerflow import checks, logging
 from dockerflow.asgi import DockerflowMiddleware
 from dockerflow.checks import contrib
 from dockerflow.config import Config
+from dockerflow.flask import Dockerflow
+from dockerflow.sanic import Dockerflow as SanicDockerflow
 from dockerflow.version import get_version, release
 from dockerflow.wsgi import DockerflowMiddleware as WSGIMiddleware
 
@@ -47,6 +50,39 @@ starlette.mount("/sub", wrapped)
 
 flask = Flask(__name__)
 flask.wsgi_app = WSGIMiddleware(flask.wsgi_app)  # type: ignore[method-assign]
+
+
+class WithTenant(Dockerflow):
+    def summary_extra(self) -> dict[str, Any]:
+        return {**super().summary_extra(), "tenant": "t1"}
+
+    def user_id(self) -> str | None:
+        return None
+
+
+extension = WithTenant(flask, silenced_checks=["app.E001"], version_path="/app", registry=registry)
+
+
+@extension.version_callback
+def version(root: str) -> dict[str, str]:
+    return {"version": root}
+
+
+assert_type(version("/app"), dict[str, str])
+assert_type(extension.version_path, str | None)
+
+
+class OfSanic(SanicDockerflow):
+    def summary_extra(self, request: Request[Any, Any] | None = None) -> dict[str, Any]:
+        return {**super().summary_extra(request), "tenant": "t1"}
+
+
+of_sanic = OfSanic(Sanic("typed"), version_path="/app")
+
+
+@of_sanic.version_callback
+async def sanic_version(root: str) -> dict[str, str]:
+    return {"version": root}
 
 
 def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import signal
 import time
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from contextlib import suppress
 from functools import partial
-from inspect import isawaitable
+from inspect import isawaitable, signature
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
@@ -17,8 +20,9 @@ from sanic import HTTPResponse, Request, Sanic
 from sanic.constants import HTTP_METHODS
 from sanic.http import Stage
 from sanic.response import BaseHTTPResponse
+from sanic.worker.process import WorkerProcess
 
-from dockerflow import _http, _summary
+from dockerflow import _http, _summary, drain
 from dockerflow._core import VERSION_FILE, Core, Exchange, LiveCore, summary_logger
 from dockerflow._endpoints import ENDPOINTS, Endpoint
 from dockerflow.asgi import _route_path  # pyright: ignore[reportPrivateUsage] - the package's own
@@ -30,8 +34,11 @@ logger = logging.getLogger("dockerflow.sanic")
 
 _V = TypeVar("_V", bound=Callable[[str], Any])
 _EXCHANGE: Final = "_dockerflow_exchange"
+_FORGET: Final = "_dockerflow_forget"
 _FIRST: Final = 1_000_000
 _HERE: Final = "."
+# What tells a worker to drain: processes that don't know of it ignore it.
+_DRAIN: Final[Any] = getattr(signal, "SIGURG", None)
 
 
 class Dockerflow:
@@ -94,6 +101,10 @@ class Dockerflow:
         register_middleware(self._on_response, "response", priority=_FIRST)
         app.add_signal(self._on_exception, "http.lifecycle.exception")
         app.add_signal(self._on_end, "http.lifecycle.response")
+        app.register_listener(self._in_main_process, "main_process_ready")
+        app.register_listener(self._before_start, "before_server_start")
+        app.register_listener(self._at_start, "after_server_start")
+        app.register_listener(self._at_stop, "after_server_stop")
 
     def version_callback(self, func: _V) -> _V:
         """Take ``func``, sync or async, to give the content of ``/__version__``, as a decorator.
@@ -159,6 +170,33 @@ class Dockerflow:
         config = Config.from_settings(settings, defaults={"version_path": _HERE}, **given)
         return Core(config, self.registry)
 
+    def _before_start(self, app: Sanic[Any, Any]) -> None:
+        """Fail when a setting that was made after init_app() is wrong."""
+        self._make_core(self._read_settings(app))
+
+    def _in_main_process(self, app: Sanic[Any, Any]) -> None:
+        """Drain for all of the processes that serve, of which Sanic's manager is the parent."""
+        self._before_start(app)
+        seconds = _live(app).get().config.drain_seconds
+        drain.install_in_parent(seconds, partial(_tell_workers, app))
+
+    def _at_start(self, app: Sanic[Any, Any]) -> None:
+        seconds = _live(app).get().config.drain_seconds
+        if not seconds:
+            return
+        try:
+            if app.asgi or not os.environ.get("SANIC_WORKER_PROCESS"):
+                drain.install_once(seconds)  # another server's handler, or none
+            elif hasattr(app, "multiplexer"):
+                asyncio.get_running_loop().add_signal_handler(_DRAIN, drain.drain)
+            elif callable(signal.getsignal(signal.SIGTERM)):  # else Sanic was to leave it alone
+                drain.install_at_loop(seconds, partial(app.stop, terminate=False))
+        except Exception:
+            logger.exception("drain_seconds has no effect")
+
+    def _at_stop(self, _: Sanic[Any, Any]) -> None:
+        self.registry.close()
+
     async def _respond(self, endpoint: Endpoint, request: Request) -> HTTPResponse:
         """Answer one of Dockerflow's own paths."""
         core, method = _core_of(request), request.method
@@ -217,7 +255,10 @@ class Dockerflow:
             exchange.enter()
             task = asyncio.current_task()
             if task is not None and request.scheme not in {"ws", "wss"}:
-                task.add_done_callback(partial(_abandon, exchange))
+                # Sanic's own server has one task for all of a connection's requests.
+                abandon = partial(_abandon, exchange)
+                task.add_done_callback(abandon)
+                setattr(request.ctx, _FORGET, partial(task.remove_done_callback, abandon))
         return exchange
 
     async def _on_response(self, request: Request, response: BaseHTTPResponse) -> None:
@@ -252,14 +293,27 @@ class Dockerflow:
     def _end(
         self, exchange: Exchange, request: Request, exception: BaseException | None = None
     ) -> None:
-        if type(self).summary_extra is not Dockerflow.summary_extra:
-            own = Dockerflow.summary_extra(self, request)
-            given = self.summary_extra(request)
-            changed = {key: value for key, value in given.items() if own.get(key, _UNSET) != value}
-            changed.pop("t", None)
-            exchange.extra.update(changed, **dict.fromkeys(own.keys() - given.keys()))
-        exchange.end(exception)
-        exchange.leave()
+        try:
+            if not exchange.is_ended:
+                self._collect(exchange, request)
+        finally:
+            exchange.end(exception)
+            exchange.leave()
+            getattr(request.ctx, _FORGET, _nothing)()
+
+    def _collect(self, exchange: Exchange, request: Request) -> None:
+        """Take the fields of ``summary_extra()``; those of the core's that it lacks are left out.
+
+        Values that are the core's own aren't kept: they may not be final.
+        """
+        summary_extra: Any = self.summary_extra
+        if getattr(summary_extra, "__func__", None) is Dockerflow.summary_extra:
+            return
+        own = Dockerflow.summary_extra(self, request)
+        given = summary_extra(request) if signature(summary_extra).parameters else summary_extra()
+        changed = {key: value for key, value in given.items() if own.get(key, _UNSET) != value}
+        changed.pop("t", None)
+        exchange.extra.update(changed, **dict.fromkeys(own.keys() - given.keys()))
 
 
 _UNSET: Final = object()
@@ -287,8 +341,23 @@ class _CheckOf:
 
 
 def _core_of(request: Request) -> Core:
-    live: LiveCore = request.app.ctx.dockerflow_live
-    return live.get()
+    return _live(request.app).get()
+
+
+def _live(app: Sanic[Any, Any]) -> LiveCore:
+    live: LiveCore = app.ctx.dockerflow_live
+    return live
+
+
+def _tell_workers(app: Sanic[Any, Any]) -> None:
+    for name, worker in app.manager.transient.items():
+        if name.startswith(WorkerProcess.SERVER_LABEL):
+            for process in filter(WorkerProcess.is_alive, worker.processes):
+                with suppress(ProcessLookupError):
+                    os.kill(cast("Any", process).pid, _DRAIN)  # its types are partial
+
+
+def _nothing() -> None: ...
 
 
 def _abandon(exchange: Exchange, _: asyncio.Task[Any]) -> None:

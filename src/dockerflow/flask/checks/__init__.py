@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from dockerflow import health
 from dockerflow.checks.contrib import migrations, redis
@@ -59,12 +59,35 @@ def check_migrations_applied(migrate: Any) -> list[CheckMessage]:
     :returns: nothing, or what :func:`dockerflow.checks.contrib.migrations` says.
     """
     try:
-        engine: Any = migrate.db.engine
-        check = cast("Any", migrations)(engine, migrate.get_config())
+        options: dict[str, Any] = getattr(migrate, "alembic_ctx_kwargs", {})
+        check = cast("Any", migrations)(
+            migrate.db.engine,
+            _scripts_of(migrate),
+            **{name: options[name] for name in _VERSION_TABLE if name in options},
+        )
     except Exception as error:  # noqa: BLE001 - whatever Alembic's set-up raises
         message = f"Can't check migrations: {type(error).__name__}"
         return [Info(message, id=health.INFO_CANT_CHECK_MIGRATIONS)]
     return _listed(check())
+
+
+_VERSION_TABLE: Final = ("version_table", "version_table_schema")
+_SCRIPTS: Final = "_dockerflow_scripts"
+
+
+def _scripts_of(migrate: Any) -> Any:
+    """Return the migrations' ``ScriptDirectory``, kept at ``migrate``, as are the files' contents.
+
+    They are read once: a container's code doesn't change.
+    """
+    known: dict[str, Any] = cast("Any", vars(migrate))
+    if _SCRIPTS not in known:
+        from alembic.script import ScriptDirectory  # noqa: PLC0415 - only those who use it have it
+
+        scripts: Any = ScriptDirectory.from_config(migrate.get_config())
+        scripts.get_heads()
+        known[_SCRIPTS] = scripts
+    return known[_SCRIPTS]
 
 
 def check_redis_connected(client: Any) -> list[CheckMessage]:

@@ -1,0 +1,46 @@
+"""What the tests with real servers serve of Sanic, on its own server and on others."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from sanic import HTTPResponse, Request, Sanic, text
+
+from apps import BROKEN, CHUNKS, served
+from dockerflow.sanic import Dockerflow
+
+app: Sanic[Any, Any] = Sanic("served", configure_logging=False)
+Dockerflow(app)
+
+
+@app.after_server_start
+async def ready(app: Sanic[Any, Any]) -> None:
+    # Sanic answers requests before its start is over; a SIGTERM is lost by then.
+    asyncio.get_running_loop().call_later(0.2, Path("ready").touch)
+
+
+@app.get("/")
+async def root(request: Request) -> HTTPResponse:
+    return text("hello")
+
+
+@app.get("/fail")
+async def fail(request: Request) -> HTTPResponse:
+    raise ValueError(BROKEN)
+
+
+@app.get("/stream")
+async def stream(request: Request) -> None:
+    response = await request.respond()
+    for chunk in CHUNKS:
+        await response.send(chunk)
+    await response.eof()
+
+
+@app.get("/endless")
+async def endless(request: Request) -> None:
+    response = await request.respond(status=206)
+    # Under ASGI Sanic doesn't notice that a client left.
+    for _ in range(200):
+        await response.send(served.CHUNK)
+        await asyncio.sleep(0.01)
