@@ -28,12 +28,18 @@ def newest(session: nox.Session) -> None:
 @nox.session(python=OLDEST)
 def oldest(session: nox.Session) -> None:
     """Run the tests of frameworks with the oldest releases that pyproject.toml admits."""
-    session.install("--resolution", "lowest-direct", "--group", "test", ".")
+    # Flask 2.3's test client needs a Werkzeug of its own time.
+    session.install(
+        "--resolution", "lowest-direct", "--group", "test", ".", "werkzeug>=2.3,<3"
+    )  # fmt: skip
     session.run("uv", "pip", "list", external=True)
     # What old frameworks warn of is their own business.
     session.run(
         "pytest", "-q", "-W", "default",
         "tests/compat", "tests/contract", "tests/core", "tests/integrations",
+        # Real servers are started with options of today's.
+        "--ignore", "tests/integrations/test_servers.py",
+        "--ignore", "tests/integrations/test_log_servers.py",
         *session.posargs,
     )  # fmt: skip
 
