@@ -43,6 +43,15 @@ def values(text: str, name: str, **options) -> list[str]:
         "echo 'app:x:10001:10001:app:/app:/bin/sh' >> /etc/passwd && "
         "echo 'app:x:10001:' >> /etc/group",
         "if ! id app; then groupadd -g 10001 app; useradd -u 10001 -g app app; fi",
+        "addgroup --gid 10001 --system app && adduser --uid 10001 --system --group app",
+        "groupadd -g 10001 app && useradd -N -u 10001 app && usermod -aG app app",
+        "useradd -m app && usermod -u 10001 app && groupmod -g 10001 app",
+        "groupmod -n app -g 10001 node && usermod -l app -u 10001 -d /app -m node",
+        "(groupadd -g 10001 app && useradd -u 10001 -g app app)",
+        "ID=10001 && groupadd -g $ID app && useradd -u $ID -g app app",
+        "bash -c 'groupadd -g 10001 app && useradd -u 10001 -g app app'",
+        "groupadd -g 10001 app >/dev/null 2>&1 && useradd -u 10001 -g app app > /dev/null",
+        "sed -i 's/# a;b/c/' x && groupadd -g 10001 app && useradd -u 10001 -g app app",
     ],
 )
 def test_ways_to_make_the_user(commands):
@@ -74,6 +83,20 @@ def test_ways_to_make_the_user(commands):
 )
 def test_ways_to_write_it(text):
     assert statuses(text, *USERS) == dict.fromkeys(USERS, "passed")
+
+
+@pytest.mark.parametrize(
+    "commands",
+    [
+        "adduser -S -u 10001 app",
+        "groupadd -g 10001 app && adduser --system --uid 10001 app",
+        "groupadd -g 10001 app && useradd -u 10001 -g app app && usermod -u 1000 app",
+        "groupadd -g 10001 app && useradd -u 10001 -g app app && userdel app",
+        "true # groupadd -g 10001 app && useradd -u 10001 -g app app",
+    ],
+)
+def test_ways_not_to_make_the_user(commands):
+    assert statuses(f"FROM a\nRUN {commands}\n", "DF203") == {"DF203": "failed"}
 
 
 def test_heredocs_are_no_instructions():

@@ -13,7 +13,18 @@ from dockerflow.verify.evidence import Instruction
 ID: Final = "10001"
 
 # Options without a value of useradd and its like, as shadow, Debian and busybox have them.
-_FLAGS: Final = {"useradd": "rmMUNlo", "groupadd": "rfo", "adduser": "DSHq", "addgroup": "Sq"}
+_FLAGS: Final = {
+    "useradd": "rmMUNlo",
+    "groupadd": "rfo",
+    "adduser": "DSHq",
+    "addgroup": "Sq",
+    "usermod": "aomLU",
+    "groupmod": "o",
+    "userdel": "rf",
+    "groupdel": "f",
+    "deluser": "q",
+    "delgroup": "q",
+}
 _LONG_WITH_VALUE: Final = frozenset(
     [
         "uid",
@@ -35,9 +46,21 @@ _LONG_WITH_VALUE: Final = frozenset(
         "conf",
         "firstuid",
         "lastuid",
+        "login",
+        "new-name",
     ]
 )
-_assignment = re.compile(r"\w+=").match
+_assignment = re.compile(r"([A-Za-z_]\w*)=").match
+_variable = re.compile(r"\$\{(\w+)(?::?-([^}]*))?\}|\$(\w+)")
+# What a shell takes as one thing, what it leaves out, and what ends a command.
+_shell = re.compile(
+    r"""(?P<kept>'[^']*'|"(?:\\.|[^"\\])*"|\$\([^()]*\)|\\[^\n])
+      | (?P<dropped>(?<!\S)\#[^\n]*|\\\n
+          |(?:(?<!\S)\d+)?&?>>?\s*(?:&\s*[\d-]+|[^\s;&|()<>]+))
+      | (?P<end>[;&|\n()])""",
+    re.VERBOSE | re.DOTALL,
+)
+_shells: Final = frozenset({"sh", "ash", "bash", "dash"})
 _flags_before = re.compile(r"^(?:--\S+\s+)+")
 
 
@@ -62,22 +85,48 @@ def commands(instruction: Instruction) -> Iterator[list[str]]:
     if text.startswith("["):
         parts = words(text)
         text = parts[2] if parts[1:2] == ["-c"] and len(parts) > 2 else shlex.join(parts)  # noqa: PLR2004
-    text = re.sub(
-        r"\$\{(\w+)(?::?-([^}]*))?\}|\$(\w+)",
-        lambda m: instruction.variables.get(m[1] or m[3], m[2] or m[0]),
-        f"{text}\n{instruction.body}",
-    )
-    for part in re.split(r"&&|\|\||[;|\n]|(?<!&)&(?!&)", text):
+    yield from _commands(f"{text}\n{instruction.body}", dict(instruction.variables))
+
+
+def _commands(text: str, variables: dict[str, str]) -> Iterator[list[str]]:
+    parts = [""]
+    end = 0
+    for match in _shell.finditer(text):
+        parts[-1] += text[end : match.start()] + (match["kept"] or " " * bool(match["dropped"]))
+        if match["end"]:
+            parts.append("")
+        end = match.end()
+    parts[-1] += text[end:]
+    for part in parts:
+        filled = _variable.sub(lambda m: variables.get(m[1] or m[3], m[2] or m[0]), part)
         try:
-            found = shlex.split(part, comments=True)
+            found = shlex.split(filled)
         except ValueError:
-            found = part.split()
-        while found and (
-            found[0] in ("sudo", "exec", "{", "(", "then", "if", "!") or _assignment(found[0])
+            found = filled.split()
+        while found and found[0] in (
+            "sudo",
+            "exec",
+            "export",
+            "{",
+            "then",
+            "else",
+            "do",
+            "if",
+            "!",
         ):
             del found[0]
-        if found:
-            yield [found[0].rpartition("/")[2], *found[1:]]
+        assigned: dict[str, str] = {}
+        while found and _assignment(found[0]):
+            name, _, assigned[name] = found.pop(0).partition("=")
+        if not found:
+            variables.update(assigned)
+            continue
+        command = found[0].rpartition("/")[2]
+        script = next((at for at, word in enumerate(found) if re.match(r"-\w*c$", word)), None)
+        if command in _shells and script is not None and found[script + 1 :]:
+            yield from _commands(found[script + 1], variables)
+        else:
+            yield [command, *found[1:]]
 
 
 class Ids(NamedTuple):
@@ -117,20 +166,57 @@ def _written(ids: Ids, instruction: Instruction) -> Ids:
 def _made(
     ids: Ids, command: str, options: dict[str, str], names: list[str], at: Instruction
 ) -> Ids:
-    if command in ("groupadd", "addgroup"):
-        if names != ["app"]:
-            return ids
-        gid = options.get("gid") or options.get("g") or "a free GID"
-        return ids._replace(group=gid, group_at=at)
+    if command in ("userdel", "deluser"):
+        return ids._replace(user=None) if names == ["app"] else ids
+    if command in ("groupdel", "delgroup"):
+        return ids._replace(group=None) if names == ["app"] else ids
+    if command == "usermod":
+        return _changed_user(ids, options, names, at)
+    if command in ("addgroup", "adduser") and len(names) > 1 and not options:
+        # To both, two names mean: put this user into that group.
+        return ids._replace(primary="app") if names == ["app", "app"] else ids
+    make = _made_user if command in ("useradd", "adduser") else _made_group
+    return make(ids, command, options, names, at)
+
+
+def _made_group(
+    ids: Ids, command: str, options: dict[str, str], names: list[str], at: Instruction
+) -> Ids:
+    if command == "groupmod":
+        names = [*names, options.get("n", ""), options.get("new-name", "")]
+        free = ids.group or "the GID that it had"
+    else:
+        names, free = names if len(names) == 1 else [], "a free GID"
+    if "app" not in names:
+        return ids
+    return ids._replace(group=options.get("gid") or options.get("g") or free, group_at=at)
+
+
+def _made_user(
+    ids: Ids, command: str, options: dict[str, str], names: list[str], at: Instruction
+) -> Ids:
     if "app" not in (*names[:1], *names[-1:]):
         return ids
     uid = options.get("uid") or options.get("u") or "a free UID"
     group = _group_of(command, options, names)
-    ids = ids._replace(user=uid, user_at=at, primary=group)
+    if command == "adduser" and group is None and {"S", "system"} & set(options):
+        # A user of the system gets a group of its own only when told so.
+        group = "app" if "group" in options else "nogroup"
+    elif group is None and {"N", "no-user-group"} & set(options):
+        group = "users"
     # Without a group to be in, each makes one of the same name, and with the same id if it can.
-    if group is None and ids.group is None and "N" not in options:
-        ids = ids._replace(group=uid, group_at=at, primary="app")
-    return ids
+    if ids.group is None and group in (None, "app"):
+        ids, group = ids._replace(group=uid, group_at=at), "app"
+    return ids._replace(user=uid, user_at=at, primary=group or "another")
+
+
+def _changed_user(ids: Ids, options: dict[str, str], names: list[str], at: Instruction) -> Ids:
+    if "app" not in (*names, options.get("l"), options.get("login")):
+        return ids
+    uid = options.get("uid") or options.get("u") or ids.user or "the UID that it had"
+    # One renamed from another stays in that one's group, which has to be renamed as well.
+    group = _group_of("useradd", options, names) or ids.primary or "app"
+    return ids._replace(user=uid, user_at=at, primary=group)
 
 
 def _group_of(command: str, options: dict[str, str], names: list[str]) -> str | None:
