@@ -19,6 +19,7 @@ from dockerflow._request_id import (
     Served,
     choose_request_id,
     exchange_context,
+    note_request,
     request_id_context,
 )
 from dockerflow.checks.registry import Registry, default_registry
@@ -281,6 +282,9 @@ class Exchange:
 
         :param exception: what escaped the app.
         """
+        if exception is not None:
+            # The server logs it when this is no longer the request that is served.
+            note_request(exception, self.rid, self.uid)
         if not self.is_ended:
             self.is_ended = True
             if self.summarises:

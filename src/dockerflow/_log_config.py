@@ -90,7 +90,12 @@ def logging_config(  # each is another setting
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "formatters": {"dockerflow": formatter},
+        "formatters": {
+            "dockerflow": formatter,
+            # Nothing uses these, but uvicorn writes its use_colors into them.
+            "default": {},
+            "access": {},
+        },
         "handlers": {"stdout": handler},
         "loggers": loggers,
         "root": {"handlers": ["stdout"], "level": level},

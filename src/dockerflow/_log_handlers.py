@@ -18,7 +18,7 @@ from typing import Any, Final, TextIO
 from weakref import WeakSet
 
 from dockerflow._log_mozlog import DEFAULT_NAME, MozlogFormatter
-from dockerflow._request_id import exchange_context, get_request_id
+from dockerflow._request_id import exchange_context, get_request_id, noted_request
 
 if sys.platform != "win32":
     import fcntl
@@ -341,6 +341,12 @@ def add_context(record: logging.LogRecord) -> None:
     rid = get_request_id()
     if rid is not None and fields.get("rid") is None:
         fields["rid"] = rid
+    elif rid is None and isinstance(record.exc_info, tuple):
+        rid, uid = noted_request(record.exc_info[1])
+        if rid is not None:
+            fields.setdefault("rid", rid)
+            if uid:
+                fields.setdefault("uid", uid)
     exchange = exchange_context.get()
     if exchange is not None and fields.get("uid") is None and (uid := exchange.uid):
         fields["uid"] = uid

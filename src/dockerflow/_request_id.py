@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from contextvars import ContextVar
-from typing import Protocol
+from typing import Any, Protocol
 
 from dockerflow._http import Request
 
@@ -30,12 +31,28 @@ class Served(Protocol):
 exchange_context: ContextVar[Served | None] = ContextVar("dockerflow_exchange", default=None)
 """The request that is being served here; ``None`` outside of one."""
 
+_NOTE = "_dockerflow_request"
+
 # Visible ASCII without spaces can go into a header, a log line and a shell without quoting.
 _valid = re.compile(r"[\x21-\x7e]{1,128}").fullmatch
 # https://www.w3.org/TR/trace-context/#traceparent-header
 _traceparent = re.compile(
     r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}.*"
 ).fullmatch
+
+
+def note_request(exception: BaseException, rid: str, uid: object) -> None:
+    """Let an exception that escapes from a request say from which: see :func:`noted_request`."""
+    with suppress(Exception):  # its class may refuse anything
+        vars(exception)[_NOTE] = rid, uid
+
+
+def noted_request(exception: object) -> tuple[str | None, object]:
+    """Return the id and the user's id of the request from which the exception escaped."""
+    note: Any = None
+    with suppress(Exception):
+        note = vars(exception).get(_NOTE)
+    return note or (None, None)
 
 
 def get_request_id() -> str | None:

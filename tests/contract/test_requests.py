@@ -214,3 +214,19 @@ def test_starlettes_websockets_and_lifespan_go_through(summaries: Records) -> No
         "lifespan.startup.complete", "lifespan.shutdown.complete",
     ]  # fmt: skip
     assert not summaries
+
+
+def test_addresses_by_setting(make_client: MakeClient, summaries: Records) -> None:
+    client = make_client(summary_log_addresses=True)
+    client.get("/", headers={"x-forwarded-for": "192.0.2.1, 192.0.2.2"})
+    [record] = summaries
+    chain = vars(record)["remoteAddressChain"]
+    assert chain[:2] == ["192.0.2.1", "192.0.2.2"]
+    assert len(chain) == 3  # and whoever is connected
+
+
+def test_one_switch_for_personal_data(make_client: MakeClient, summaries: Records) -> None:
+    client = make_client(summary_log_addresses=True, summary_personal_data=False)
+    client.get("/", headers={"x-forwarded-for": "192.0.2.1"})
+    [record] = summaries
+    assert not vars(record).keys() & {"uid", "email", "remoteAddressChain"}

@@ -151,8 +151,25 @@ def test_every_line_is_mozlog(server: str, tmp_path: Path) -> None:
     assert len(during) == len(summaries)
     for fields in during:
         assert by_id[fields["rid"]]["uid"] == fields["uid"] == "u-1"
-    # What went wrong is told with its traceback.
-    assert any("ValueError: broken" in line["Fields"].get("traceback", "") for line in lines)
+    # What went wrong is told with its traceback, and of which request.
+    [failed] = [s["rid"] for s in summaries if s["path"] == "/fail"]
+    told_by_server = [line["Fields"] for line in lines if "traceback" in line["Fields"]]
+    assert told_by_server
+    for fields in told_by_server:
+        assert "ValueError: broken" in fields["traceback"]
+        assert (fields["rid"], fields["uid"]) == (failed, "u-1")
+
+
+@pytest.mark.parametrize("use_colors", [True, False])
+def test_uvicorn_writes_its_colours_into_the_configuration(
+    use_colors: bool, tmp_path: Path
+) -> None:
+    pytest.importorskip("uvicorn")
+    code = (
+        "import uvicorn; from dockerflow.logging import logging_config; "
+        f"uvicorn.Config('x:y', log_config=logging_config('site'), use_colors={use_colors})"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, timeout=60, check=True)
 
 
 DJANGO = """
