@@ -244,7 +244,7 @@ class MozlogFormatter(logging.Formatter):
             for key, value in record.__dict__.items():
                 if key in excluded or value is None:
                     continue
-                kind = type(value)
+                kind: Any = type(cast("object", value))
                 if type(key) is not str or not (
                     kind is str or kind is bool or (kind is int and MIN_INT64 <= value <= MAX_INT64)
                 ):
