@@ -35,9 +35,15 @@ CONTROLS = {
     for code in (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029)
 } | {0x09: "\\t", 0x0A: "\\n", 0x0D: "\\r"}
 
-encode = json.JSONEncoder(
+_encoder = json.JSONEncoder(
     separators=(",", ":"), ensure_ascii=False, allow_nan=False, check_circular=False
-).encode
+)
+encode = _encoder.encode
+# What encode() makes anew for each text, where Python has it in C.
+_make_chunks: Any = getattr(json.encoder, "c_make_encoder", None)
+_chunks: Any = _make_chunks and _make_chunks(
+    None, _encoder.default, json.encoder.encode_basestring, None, ":", ",", False, False, False
+)
 
 
 @cache
@@ -246,7 +252,10 @@ def _array(items: list[Any]) -> list[Any] | str:
 def write_json(out: dict[str, Any], *, same: bool) -> str:
     """Return the JSON of plain values; both encoders give the same text."""
     fast = fast_encoder() if same else None
-    line = encode(out) if fast is None else fast(out).decode()
+    if fast is not None:
+        line = fast(out).decode()
+    else:
+        line = "".join(_chunks(out, 0)) if _chunks else encode(out)
     return line if line.isascii() else line.translate(_LINE_ENDS)
 
 

@@ -206,9 +206,69 @@ class MozlogFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return the record as one line of JSON; never raise."""
         try:
-            return self._format(record)
+            return self._quick(record) or self._format(record)
         except Exception as error:  # noqa: BLE001  # losing the line would be worse
             return _last_resort(record, error)
+
+    def _quick(self, record: logging.LogRecord) -> str | None:  # noqa: C901, PLR0911  # calls cost
+        """Return the line of a record of plain values in ASCII, as most are; else ``None``.
+
+        It is the line that :meth:`_format` returns, which has to look closer at all others.
+        """
+        cls = type(self)
+        if (
+            cls.convert_record is not MozlogFormatter.convert_record
+            or cls._convert is not MozlogFormatter._convert
+            or cls._plain is not MozlogFormatter._plain
+            or "convert_record" in self.__dict__
+            or self.max_bytes is not None
+            or type(record) is not logging.LogRecord
+        ):
+            return None
+        try:
+            if record.args or record.exc_info or record.exc_text or record.stack_info:
+                return None
+            name, logger = record.name, self._name(record)
+            message: Any = record.msg
+            if not (type(name) is type(logger) is type(message) is str):
+                return None
+            level: Any = record.levelno
+            severity = self.SYSLOG_LEVEL_MAP.get(level) if type(level) is int else None
+            version = self.LOGGING_FORMAT_VERSION
+            if not is_int(severity, 0, _MAX_SEVERITY) or (
+                version is not MozlogFormatter.LOGGING_FORMAT_VERSION
+            ):
+                return None
+            excluded = self.EXCLUDED_LOGRECORD_ATTRS
+            fields: dict[str, Any] = {}
+            for key, value in record.__dict__.items():
+                if key in excluded or value is None:
+                    continue
+                kind: Any = type(cast("object", value))
+                if type(key) is not str or not (
+                    kind is str or kind is bool or (kind is int and MIN_INT64 <= value <= MAX_INT64)
+                ):
+                    return None
+                fields[key] = value
+            if message:
+                if "msg" in fields:
+                    return None
+                fields["msg"] = message
+            out = {
+                "Timestamp": timestamp(record),
+                "Type": name,
+                "Logger": logger,
+                "Hostname": _hostname(),
+                "EnvVersion": version,
+                "Severity": severity,
+                "Pid": _pid(record),
+            }
+            if fields:
+                out["Fields"] = fields
+            line = write_json(out, same=True)
+        except Exception:  # noqa: BLE001  # the other way finds out what is wrong, and says so
+            return None
+        return line if line.isascii() else None
 
     def _format(self, record: logging.LogRecord) -> str:
         problem = None
