@@ -341,6 +341,10 @@ def add_context(record: logging.LogRecord) -> None:
     rid = get_request_id()
     if rid is not None and fields.get("rid") is None:
         fields["rid"] = rid
+    elif rid is None and "request" in fields:
+        # Django logs a 404 after its last middleware; the record has the request.
+        with suppress(Exception):  # it may be anything
+            fields.setdefault("rid", fields["request"]._dockerflow_exchange.rid)  # noqa: SLF001
     elif rid is None and isinstance(record.exc_info, tuple):
         rid, uid = noted_request(record.exc_info[1])
         if rid is not None:

@@ -41,9 +41,12 @@ _encoder = json.JSONEncoder(
 encode = _encoder.encode
 # What encode() makes anew for each text, where Python has it in C.
 _make_chunks: Any = getattr(json.encoder, "c_make_encoder", None)
-_chunks: Any = _make_chunks and _make_chunks(
-    None, _encoder.default, json.encoder.encode_basestring, None, ":", ",", False, False, False
-)
+try:
+    _chunks: Any = _make_chunks and _make_chunks(
+        None, _encoder.default, json.encoder.encode_basestring, None, ":", ",", False, False, False
+    )
+except TypeError:  # it is undocumented, so another Python's may take something else
+    _chunks = None
 
 
 @cache

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from functools import cache
-from typing import Any, ClassVar, Literal, cast
+from typing import Any, ClassVar, Final, Literal, cast
 
 from dockerflow._log_json import (
     MAX_INT64,
@@ -210,21 +210,21 @@ class MozlogFormatter(logging.Formatter):
         except Exception as error:  # noqa: BLE001  # losing the line would be worse
             return _last_resort(record, error)
 
-    def _quick(self, record: logging.LogRecord) -> str | None:  # noqa: C901, PLR0911  # calls cost
+    def _quick(self, record: logging.LogRecord) -> str | None:  # noqa: C901, PLR0911, PLR0912  # calls cost
         """Return the line of a record of plain values in ASCII, as most are; else ``None``.
 
         It is the line that :meth:`_format` returns, which has to look closer at all others.
         """
-        cls = type(self)
         if (
-            cls.convert_record is not MozlogFormatter.convert_record
-            or cls._convert is not MozlogFormatter._convert
-            or cls._plain is not MozlogFormatter._plain
-            or "convert_record" in self.__dict__
-            or self.max_bytes is not None
+            self.max_bytes is not None
             or type(record) is not logging.LogRecord
+            or "convert_record" in self.__dict__
         ):
             return None
+        cls: Any = type(self)
+        for hook, ours in _HOOKS:
+            if getattr(cls, hook) is not ours:
+                return None
         try:
             if record.args or record.exc_info or record.exc_text or record.stack_info:
                 return None
@@ -384,6 +384,13 @@ def from_event(event: dict[Any, Any], base: logging.LogRecord) -> logging.LogRec
     for key, value in fields.items():
         taken[key if key not in RESERVED else free_key(f"{key}_", fields)] = value
     return record
+
+
+_HOOKS: Final = tuple(
+    (name, getattr(MozlogFormatter, name))
+    for name in ("convert_record", "_convert", "_fields", "_format", "_plain", "_written")
+)
+"""What a subclass may do in its own way: then nothing is cut short."""
 
 
 class JsonLogFormatter(MozlogFormatter):
