@@ -273,3 +273,11 @@ def test_help(run):
         "-- COMMAND",
     ):
         assert option in result.stdout
+
+
+def test_nothing_to_look_at_is_no_success(tmp_path):
+    log = tmp_path / "app.log"
+    log.write_text("")
+    result = CliRunner().invoke(verify, ["--logs", str(log)])
+    assert result.exit_code == 2
+    assert "nothing that any of the rules could look at" in result.output

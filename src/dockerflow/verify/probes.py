@@ -85,6 +85,8 @@ def verify(
         except CouldNotRunError as error:
             report.could_not_run.append(str(error))
     report.verdicts = judge(look.seen, selected)
+    if not report.could_not_run and all(v.status == "not checked" for v in report.verdicts):
+        report.could_not_run.append("there was nothing that any of the rules could look at")
     report.seconds = time.monotonic() - started_at
     return report
 
