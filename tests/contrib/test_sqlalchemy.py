@@ -1,6 +1,8 @@
 import asyncio
 import inspect
 import io
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -201,3 +203,15 @@ def test_cannot_check_migrations(engine, tmp_path, path):
 def test_cannot_check_migrations_without_a_database(scripts):
     message = contrib.migrations(Broken(dbapi_error(exc.OperationalError)), scripts)()
     assert message.id == health.INFO_CANT_CHECK_MIGRATIONS
+
+
+def test_a_sync_engine_needs_no_greenlet():
+    """SQLAlchemy 2.1 installs it for its asyncio part only."""
+    code = (
+        "import sys; sys.modules['greenlet'] = None\n"
+        "from sqlalchemy import create_engine\n"
+        "from dockerflow.checks import contrib\n"
+        "assert contrib.database(create_engine('sqlite://'))() is None\n"
+        "assert 'sqlalchemy.ext.asyncio' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

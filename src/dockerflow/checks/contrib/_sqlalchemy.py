@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from os import PathLike, fspath
@@ -100,7 +101,9 @@ def migrations(
 
 def _is_async(engine: Any) -> bool:
     load("sqlalchemy", "sqlalchemy")
-    if isinstance(engine, load("sqlalchemy.ext.asyncio", "sqlalchemy").AsyncEngine):
+    # Whoever has an AsyncEngine has loaded it; where greenlet is missing it can't be.
+    loaded = sys.modules.get("sqlalchemy.ext.asyncio")
+    if loaded is not None and isinstance(engine, loaded.AsyncEngine):
         return True
     if not callable(getattr(engine, "connect", None)):
         message = (
