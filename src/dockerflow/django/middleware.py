@@ -21,6 +21,7 @@ from dockerflow import _summary
 from dockerflow._core import EXCHANGE, Core, Exchange
 from dockerflow._http import Request
 from dockerflow.django import _settings, checks, views
+from dockerflow.drain import install_once
 
 logger = logging.getLogger("dockerflow.django")
 
@@ -52,10 +53,17 @@ class DockerflowMiddleware:
         self.async_mode = iscoroutinefunction(get_response)
         if self.async_mode:
             markcoroutinefunction(self)
-        _settings.make(_settings.read())  # a wrong setting fails here
+        core = _settings.make(_settings.read())  # a wrong setting fails here
+        self._drain_seconds = core.config.drain_seconds
+        # A gunicorn worker has set its handlers by now, unless the app is loaded before it is.
+        install_once(self._drain_seconds, only_over_a_server=True)
+        self._has_installed = False
 
     def __call__(self, request: HttpRequest) -> Any:
         """Answer a request; a coroutine does under ASGI."""
+        if not self._has_installed:
+            self._has_installed = True
+            install_once(self._drain_seconds)
         if self.async_mode:
             return self._acall(request)
         exchange = _begin(request, is_driven=True)
