@@ -696,13 +696,15 @@ def test_observers(runner: Runner, kind: type[Probe]) -> None:
     by_name = {o.name: o for o in seen}
     assert by_name["good"][:4] == ("check", "good", "ok", 0)
     assert by_name["bad"][:4] == ("check", "bad", "error", 40)
+    assert by_name["skipped"][:4] == ("check", "skipped", "info", 20)
     assert [message.id for message in by_name["bad"].messages] == ["x.E1"]
     assert seen[-1][:4] == ("heartbeat", "heartbeat", "warning", 30)
     assert [message.id for message in seen[-1].messages] == ["x.E1", SKIPPED]
     assert all(0 <= o.duration < PATIENCE for o in seen)
     seen.clear()
     runner(registry)
-    assert [o.name for o in seen] == ["bad", "heartbeat"], "cached results are no executions"
+    names = [o.name for o in seen]
+    assert names == ["bad", "skipped", "heartbeat"], "a result that is kept is told once"
 
 
 @both

@@ -201,6 +201,11 @@ class Run:
         if result.messages:
             with suppress(Exception):  # logging can't break the heartbeat
                 logger.log(message.level, "%s: %s", message.id, message.msg)
+        check = entry.check
+        status = level_to_text(result.level)
+        check.observers.tell(
+            Observation("check", check.name, status, result.level, 0.0, result.messages)
+        )
         return result
 
     def _notify(self, index: int) -> None:

@@ -24,6 +24,7 @@ from dockerflow import _summary
 from dockerflow._core import EXCHANGE, Core, Exchange
 from dockerflow._http import Request
 from dockerflow.django import _settings, checks, views
+from dockerflow.drain import install_once
 
 logger = logging.getLogger("dockerflow.django")
 
@@ -56,11 +57,18 @@ class DockerflowMiddleware:
         if self.async_mode:
             markcoroutinefunction(self)
         # A wrong setting fails here, also where the app isn't in INSTALLED_APPS.
-        _settings.make(_settings.read())
+        core = _settings.make(_settings.read())
         checks.update()
+        self._drain_seconds = core.config.drain_seconds
+        # A gunicorn worker has set its handlers by now, unless the app is loaded before it is.
+        install_once(self._drain_seconds, only_over_a_server=True)
+        self._has_installed = False
 
     def __call__(self, request: HttpRequest) -> Any:
         """Answer a request; a coroutine does under ASGI."""
+        if not self._has_installed:
+            self._has_installed = True
+            install_once(self._drain_seconds)
         if self.async_mode:
             return self._acall(request)
         exchange = _begin(request, is_driven=True)
