@@ -8,10 +8,10 @@ HOST ?= 127.0.0.1
 PORT ?= 8000
 export HOST PORT
 
-.PHONY: help install run test lint format types docs build lock coverage clean
+.PHONY: help install run test lint format types docs build lock coverage bench clean
 
 help:
-	@echo "make run test lint format types docs build lock coverage clean"
+	@echo "make run test lint format types docs build lock coverage bench clean"
 
 install: $(STAMP)
 
@@ -61,6 +61,10 @@ LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hash
 lock: $(STAMP)
 	$(BIN)/$(LOCK) --group core-test -o requirements/core-test.txt
 	$(BIN)/$(LOCK) --group dev -o requirements/dev.txt
+
+# Side by side with the incumbent, which gets an environment of its own.
+bench: $(STAMP)
+	$(BIN)/python benchmarks/run.py $(ARGS)
 
 clean:
 	rm -rf $(VENV) dist docs/_build .mypy_cache .pytest_cache .ruff_cache .hypothesis

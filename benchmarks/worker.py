@@ -1,0 +1,18 @@
+"""One variant of one case, in a process of its own: does it n times for each number on stdin."""
+
+import gc
+import sys
+import time
+
+import cases
+
+name, _, argument = sys.argv[1].partition(":")
+run = getattr(cases, name)(int(argument) if argument else sys.argv[2])
+clock = time.perf_counter if sys.argv[3] == "wall" else time.process_time
+run(1)
+print("ready", flush=True)
+for line in sys.stdin:
+    gc.collect()
+    started = clock()
+    run(int(line))
+    print("took", clock() - started, flush=True)
