@@ -24,7 +24,7 @@ from django.test import Client, RequestFactory, override_settings
 
 from dockerflow import checks as dockerflow_checks
 from dockerflow import health
-from dockerflow._request_id import request_id_context
+from dockerflow._request_id import exchange_context, request_id_context
 from dockerflow.django import checks, signals, views
 from dockerflow.django.middleware import DockerflowMiddleware
 
@@ -62,6 +62,7 @@ def app(monkeypatch):
         yield
     dockerflow_checks.clear_checks()
     request_id_context.set(None)
+    exchange_context.set(None)
 
 
 @pytest.fixture
