@@ -15,6 +15,7 @@ settings.configure(
     ALLOWED_HOSTS=["*"],
     DOCKERFLOW_CHECKS=[],
     DOCKERFLOW_DRAIN_SECONDS=60,
+    LOGGING_CONFIG=None,
     MIDDLEWARE=["dockerflow.django.middleware.DockerflowMiddleware"],
     ROOT_URLCONF=__name__,
 )

@@ -50,6 +50,10 @@ class Output:
                 self.kept += chunk[:room]
                 self.dropped = self.dropped or len(chunk) > room
 
+    def settle(self, seconds: float) -> None:
+        """Wait for what is still to be read, but not for whoever keeps the pipe open."""
+        self._thread.join(seconds)
+
     def finish(self) -> None:
         """Wait until all was read, now that all who could write are gone."""
         self._thread.join(5)
@@ -160,6 +164,7 @@ class Process:
     def last_words(self) -> str:
         """Return the end of what it wrote, for a message."""
         for output in (self.stderr, self.stdout):
+            output.settle(0.5)
             lines = [line for line in bytes(output.kept).splitlines() if line.strip()]
             if lines:
                 return printable(lines[-1].decode("utf-8", "replace"), 200)

@@ -39,7 +39,9 @@ def log(type_: str, **fields: object) -> None:
         return
     if MUTANT == "log-file":
         print(text, file=FILE, flush=True)
-    print(text, file=sys.stderr if MUTANT == "stderr" else sys.stdout, flush=True)
+    # One write for a line: threads would come between the text and its end.
+    stream = sys.stderr if MUTANT == "stderr" else sys.stdout
+    print(text + "\n", end="", file=stream, flush=True)
 
 
 def database_is_up() -> bool:
