@@ -85,7 +85,8 @@ class _Output:
                 return None
             line = line[written:]
         # Unlike a loop here, this object knows what it has written when a signal handler raises.
-        rest = io.BufferedWriter(io.FileIO(fd, "wb", closefd=False), len(line))
+        # One byte more: what fills the buffer may be written at once (Python 3.13).
+        rest = io.BufferedWriter(io.FileIO(fd, "wb", closefd=False), len(line) + 1)
         rest.write(line)
         interruption: BaseException | None = None
         while True:
