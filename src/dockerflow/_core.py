@@ -130,19 +130,13 @@ class Core:
         config = self.config
         try:
             exchange.complete()
-            finished = exchange.finished or time.monotonic()
-            level, message, fields = _summary.summarise(
-                exchange.request,
-                _summary.Outcome(
-                    exchange.status, exception, exchange.client_gone, exchange.handled
-                ),
-                seconds=finished - exchange.started,
-                rid=exchange.rid,
+            outcome = _summary.Outcome(
+                exchange.status, exception, exchange.client_gone, exchange.handled
+            )
+            level, message, fields = self.fields(
+                exchange,
+                outcome,
                 extra=self._extra(exchange),
-                querystring=config.summary_log_querystring,
-                redacted=config.summary_redacted_keys,
-                route=exchange.route if config.summary_log_route else None,
-                peer=exchange.peer if config.summary_log_addresses else None,
                 personal_data=config.summary_personal_data,
             )
             if not log.isEnabledFor(level):
@@ -160,6 +154,29 @@ class Core:
         except Exception:
             with suppress(Exception):
                 logger.exception("The summary of a request could not be logged")
+
+    def fields(
+        self,
+        exchange: Exchange,
+        outcome: _summary.Outcome,
+        *,
+        extra: Mapping[str, Any],
+        personal_data: bool = True,
+    ) -> tuple[int, str, dict[str, Any]]:
+        """Return level, message and fields of a summary, by the settings."""
+        config = self.config
+        return _summary.summarise(
+            exchange.request,
+            outcome,
+            seconds=(exchange.finished or time.monotonic()) - exchange.started,
+            rid=exchange.rid,
+            extra=extra,
+            querystring=config.summary_log_querystring,
+            redacted=config.summary_redacted_keys,
+            route=exchange.route if config.summary_log_route else None,
+            peer=exchange.peer if config.summary_log_addresses else None,
+            personal_data=personal_data,
+        )
 
     def _is_left_out(self, exchange: Exchange, exception: BaseException | None) -> bool:
         """Whether the request succeeded and isn't in the sample."""
@@ -260,6 +277,16 @@ class Exchange:
 
     def complete(self) -> None:
         """Fill in what is known only at the end; drivers override it."""
+
+    def fields(self) -> dict[str, Any]:
+        """Return the fields of the summary as they are known by now, for the app to change.
+
+        All but the real ``code``, which it can't.
+        """
+        outcome = _summary.Outcome(self.status or _endpoints.OK, None, handled=self.handled)
+        _, _, fields = self._core.fields(self, outcome, extra=self.extra)
+        del fields["code"]
+        return fields
 
     def enter(self) -> None:
         """Make this the request that is served here: it is in the context variables."""

@@ -18,6 +18,8 @@ METHODS: Final = ("GET", "HEAD")
 DRAINING: Final = 503
 """Status code of the heartbeat of a process that is about to end."""
 
+OK: Final = 200
+
 MAX_TIMING_BYTES: Final = 4096
 """How long a Server-Timing header may be: servers and proxies refuse headers over 8 KiB or so."""
 

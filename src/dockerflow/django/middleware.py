@@ -182,19 +182,7 @@ class DockerflowMiddleware:
         always the real one.
         """
         exchange = _begin(request)
-        config = _settings.core_of(request).config
-        _, _, fields = _summary.summarise(
-            exchange.request,
-            _summary.Outcome(exchange.status or 200, None, handled=exchange.handled),
-            seconds=time.monotonic() - exchange.started,
-            rid=exchange.rid,
-            extra=exchange.extra,
-            querystring=config.summary_log_querystring,
-            redacted=config.summary_redacted_keys,
-            route=exchange.route,
-            peer=exchange.peer if config.summary_log_addresses else None,
-        )
-        del fields["code"]
+        fields = exchange.fields()
         fields["uid"] = fields.get("uid") or _user_id(request)
         return fields
 

@@ -25,7 +25,6 @@ from flask import (
 )
 from werkzeug.wsgi import ClosingIterator
 
-from dockerflow import _summary
 from dockerflow._core import EXCHANGE, VERSION_FILE, Core, Exchange, LiveCore, summary_logger
 from dockerflow._endpoints import ENDPOINTS, Endpoint
 from dockerflow._http import Response as CoreResponse
@@ -153,14 +152,7 @@ class Dockerflow:
         always the real one.
         """
         exchange = _current_exchange(self)
-        _, _, fields = _summary.summarise(
-            exchange.request,
-            _summary.Outcome(exchange.status or 200, None, handled=exchange.handled),
-            seconds=time.monotonic() - exchange.started,
-            rid=exchange.rid,
-            extra=exchange.extra,
-        )
-        del fields["code"]
+        fields = exchange.fields()
         if not fields["uid"]:
             try:
                 fields["uid"] = self.user_id() or ""

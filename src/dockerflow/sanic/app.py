@@ -22,7 +22,7 @@ from sanic.http import Stage
 from sanic.response import BaseHTTPResponse
 from sanic.worker.process import WorkerProcess
 
-from dockerflow import _http, _summary, drain
+from dockerflow import _http, drain
 from dockerflow._core import VERSION_FILE, Core, Exchange, LiveCore, summary_logger
 from dockerflow._endpoints import ENDPOINTS, Endpoint
 from dockerflow.asgi import _route_path  # pyright: ignore[reportPrivateUsage] - the package's own
@@ -124,15 +124,7 @@ class Dockerflow:
         :param request: by default the one that is being served.
         """
         exchange = self._exchange(Request.get_current() if request is None else request)
-        _, _, fields = _summary.summarise(
-            exchange.request,
-            _summary.Outcome(exchange.status or 200, None, handled=exchange.handled),
-            seconds=time.monotonic() - exchange.started,
-            rid=exchange.rid,
-            extra=exchange.extra,
-        )
-        del fields["code"]
-        return fields
+        return exchange.fields()
 
     @property
     def checks(self) -> OrderedDict[str, Callable[[], Any]]:
