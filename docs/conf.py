@@ -12,3 +12,5 @@ myst_heading_anchors = 3
 html_theme = "furo"
 html_title = f"dockerflow-middleware {release}"
 autodoc_typehints = "none"
+html_static_path = ["_static"]
+html_css_files = ["style.css"]

@@ -1,0 +1,282 @@
+"""Every block of code in the documentation runs, or is read by what it is meant for.
+
+Those of the pages that are followed from an empty folder run in test_walks.py.
+"""
+
+from __future__ import annotations
+
+import configparser
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+
+import click
+import jsonschema
+import pages
+import pytest
+import yaml
+
+from dockerflow import _endpoints
+from dockerflow._cli import group, healthcheck
+from dockerflow._version_write import problems
+from dockerflow.verify import dockerfile
+from dockerflow.verify.probes import Targets, verify
+from dockerflow.verify.rules import RULES
+
+SCHEMA = json.loads((pages.ROOT / "src/dockerflow/mozlog.schema.json").read_text(encoding="utf-8"))
+PROJECT = tomllib.loads((pages.ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+EXTRAS = set(PROJECT["project"]["optional-dependencies"])
+ENDPOINTS = set(_endpoints.paths(error_endpoint=True))
+
+BLOCKS = [block for page in pages.PAGES for block in pages.blocks(page)]
+
+# What the examples take for given: a Django project's settings.
+DJANGO_SETTINGS = "SECRET_KEY = 'of a test'\nROOT_URLCONF = __name__\nurlpatterns = []\n"
+
+# What else a reader may be told to type; nothing of it is ours.
+FOREIGN = {
+    "bash", "cd", "docker", "eval", "exec", "git", "gunicorn", "kubectl", "mkdir", "podman",
+    "pre-commit", "python", "sanic", "sh", "uvicorn", "django-admin", "nox",
+}  # fmt: skip
+
+
+def of(*languages: str) -> list[pages.Block]:
+    return [block for block in BLOCKS if block.language in languages]
+
+
+def each(*languages: str):
+    return pytest.mark.parametrize("block", of(*languages), ids=str)
+
+
+def test_every_block_is_of_a_kind_that_is_tested():
+    kinds = {"console", "dockerfile", "ini", "json", "python", "toml", "yaml"}
+    others = [
+        str(block)
+        for block in BLOCKS
+        if block.language not in kinds and not block.language.startswith("{")
+    ]
+    assert not others
+    assert kinds == {block.language for block in BLOCKS if not block.language.startswith("{")}
+
+
+# --- Python --------------------------------------------------------------------------------------
+
+PYTHON = [page for page in pages.PAGES if not pages.is_walk(page)]
+PYTHON = [page for page in PYTHON if any(b.language == "python" for b in pages.blocks(page))]
+
+
+@pytest.mark.parametrize("page", PYTHON, ids=lambda page: page.stem)
+def test_python_runs(page, tmp_path):
+    project = tmp_path / "mysite"
+    project.mkdir()
+    (project / "__init__.py").touch()
+    (project / "settings.py").write_text(DJANGO_SETTINGS, encoding="utf-8")
+    (tmp_path / "version.json").write_text("{}", encoding="utf-8")
+    script = tmp_path / "page.py"
+    # One after the other, as a reader would put them in one file.
+    code = [block.text for block in pages.blocks(page) if block.language == "python"]
+    script.write_text("\n".join(code), encoding="utf-8")
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("DOCKERFLOW_")}
+    result = subprocess.run(
+        [sys.executable, "-W", "error", str(script)],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert result.returncode == 0, result.stderr
+
+
+# --- commands ------------------------------------------------------------------------------------
+
+
+def read_command(command: str) -> None:
+    """Fail for a command of ours that doesn't take these arguments, or that nobody knows."""
+    lexer = shlex.shlex(command, posix=True, punctuation_chars="|&;<>")
+    lexer.whitespace_split = True
+    words: list[str] = []
+    for word in [*lexer, ";"]:
+        if set(word) <= set("|&;"):
+            if words:
+                _read_words(words)
+            words = []
+        else:
+            words.append(word)
+
+
+def _read_words(words: list[str]) -> None:
+    while re.fullmatch(r"[A-Z_]+=.*", words[0]):
+        words = words[1:]
+    if words[:3] == ["python", "-m", "dockerflow"]:
+        words = words[2:]
+    name, *arguments = words
+    if name == "dockerflow":
+        _read_arguments(arguments)
+    elif name == "pip":
+        assert arguments[0] == "install"
+        for requirement in arguments[1:]:
+            if match := re.fullmatch(r"dockerflow-middleware\[(.+)\]", requirement):
+                assert set(match[1].split(",")) <= EXTRAS, requirement
+    elif name == "make":
+        targets = re.findall(r"^([a-z]+):", (pages.ROOT / "Makefile").read_text(), re.MULTILINE)
+        assert {a for a in arguments if "=" not in a and not a.startswith("-")} <= set(targets)
+    elif name == "curl":
+        path = "/" + arguments[-1].partition("://")[2].partition("/")[2]
+        if "://" not in arguments[-1]:
+            path = "/" + arguments[-1].partition("/")[2]
+        assert not path.startswith("/__") or path in ENDPOINTS, path
+    else:
+        assert name in FOREIGN or name.startswith((".venv/", "./")), f"nobody knows {name}"
+
+
+def _read_arguments(arguments: list[str]) -> None:
+    if arguments[0] == "healthcheck":
+        healthcheck._make_probe(healthcheck._make_parser().parse_args(arguments[1:]))
+        return
+    command: click.Command = group.dockerflow
+    context = click.Context(command)
+    while isinstance(command, click.Group):
+        _, command, arguments = command.resolve_command(context, arguments)
+    command.make_context(command.name, list(arguments))
+
+
+@each("console")
+def test_command_takes_its_arguments(block, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = pages.commands(block.text)
+    assert found
+    for command, _ in found:
+        read_command(command)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "dockerflow verify --no-such-option",
+        "dockerflow version invent",
+        "echo x | dockerflow logs --level loud",
+        "dockerflow healthcheck --wait soon",
+        "pip install dockerflow-middleware[nothing]",
+        "make love",
+        "curl localhost:8000/__hartbeat__",
+        "unheard-of",
+    ],
+)
+def test_wrong_commands_are_found(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises((AssertionError, click.ClickException, healthcheck._UsageError)):
+        read_command(command)
+
+
+# --- what others read ----------------------------------------------------------------------------
+
+
+@each("json")
+def test_json(block):
+    content = json.loads(block.text)
+    if "EnvVersion" in content:
+        jsonschema.validate(content, SCHEMA)
+    elif "checks" in content:
+        assert list(content) == ["status", "checks", "details"]
+        assert set(content["details"]) <= set(content["checks"])
+        for name, detail in content["details"].items():
+            assert list(detail) == ["status", "level", "messages"]
+            assert detail["status"] == content["checks"][name]
+    elif "severity" in content:  # Google's; test_walks.py compares it with what is printed
+        assert pages.is_walk(block.page)
+    else:
+        assert not problems(content)
+
+
+@each("toml")
+def test_toml(block, tmp_path, monkeypatch):
+    tool = tomllib.loads(block.text)["tool"]
+    (tmp_path / "pyproject.toml").write_text(block.text, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    for name, table in tool.items():
+        if name == "dockerflow":
+            assert list(table) == ["verify"]
+            _read_arguments(["verify"])
+        else:
+            assert name == "pytest"
+            assert list(table["ini_options"]) == ["dockerflow_app"]
+
+
+@each("ini")
+def test_ini(block, tmp_path):
+    parser = configparser.ConfigParser()
+    parser.read_string(block.text)
+    assert "loggers" in parser
+    path = tmp_path / "logging.ini"
+    path.write_text(block.text, encoding="utf-8")
+    code = (
+        "import logging.config, sys; "
+        "logging.config.fileConfig(sys.argv[1], disable_existing_loggers=False); "
+        "logging.getLogger('uvicorn.access').info('hidden'); logging.info('shown')"
+    )
+    result = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code, str(path)],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    (line,) = result.stdout.splitlines()
+    assert json.loads(line)["Fields"] == {"msg": "shown"}
+    assert not result.stderr
+
+
+def _walk(value):
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield key, item
+            yield from _walk(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _walk(item)
+
+
+@each("yaml")
+def test_yaml(block, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    contents = list(yaml.safe_load_all(block.text))
+    assert contents
+    assert all(contents)
+    for key, value in _walk(contents):
+        if key == "run":
+            for line in value.replace("\\\n", " ").splitlines():
+                read_command(line)
+        elif key == "httpGet":
+            assert value["path"] in ENDPOINTS, value
+        elif key in ("command", "args") and isinstance(value, list):
+            _check_exec(value)
+
+
+def _check_exec(words: list[str]) -> None:
+    """What is run without a shell: ours must take its arguments."""
+    if words[:1] == ["dockerflow"]:
+        _read_arguments(words[1:])
+    elif words[:3] == ["python", "-m", "dockerflow.heartbeat_file"]:
+        _file, seconds = words[3:]
+        assert float(seconds) > 0
+
+
+@each("dockerfile")
+def test_dockerfile(block, tmp_path):
+    path = tmp_path / "Dockerfile"
+    is_whole = bool(re.search(r"^FROM ", block.text, re.MULTILINE))
+    path.write_text(block.text if is_whole else f"FROM scratch\n{block.text}", encoding="utf-8")
+    dockerfile.read(path, {}, None)
+    for line in block.text.splitlines():
+        if match := re.search(r"\bCMD (\[.*\])$", line):
+            _check_exec(json.loads(match[1]))
+        elif line.startswith("RUN dockerflow"):
+            read_command(line.removeprefix("RUN "))
+    if is_whole:
+        report = verify(Targets(dockerfiles=(path,)), selected=frozenset(RULES))
+        assert report.exit_code == 0, [v for v in report.verdicts if v.status == "failed"]

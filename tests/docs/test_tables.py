@@ -1,0 +1,280 @@
+"""What the reference says in tables is the code's own.
+
+Run as a script, this file writes those that are made from the code anew:
+python tests/docs/test_tables.py
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import json
+import logging
+import re
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import click
+import pages
+import pytest
+
+from dockerflow import _endpoints, health
+from dockerflow import checks as public_checks
+from dockerflow._cli import group
+from dockerflow._log_mozlog import MozlogFormatter
+from dockerflow.checks import contrib
+from dockerflow.checks._options import CheckOptions
+from dockerflow.config import Config
+from dockerflow.logging import logging_config
+
+SOURCE = pages.ROOT / "src" / "dockerflow"
+PAGE = {path.stem: path for path in pages.PAGES}
+
+
+def part(page: str, name: str) -> str:
+    return pages.between(PAGE[page].read_text(encoding="utf-8"), name)[1]
+
+
+def codes(cell: str) -> list[str]:
+    return re.findall(r"`([^`]+)`", cell)
+
+
+def firsts(page: str, name: str) -> list[str]:
+    """Return what stands as code in the first column of a table."""
+    return [code for row in pages.rows(part(page, name)) for code in codes(row[0])]
+
+
+# --- made from the code --------------------------------------------------------------------------
+
+
+def _show(default: object) -> str:
+    if default is None or default in ((), ""):
+        return ""
+    if isinstance(default, tuple):
+        return f"`{','.join(default)}`"
+    return f"`{str(default).lower() if isinstance(default, bool) else default}`"
+
+
+def settings() -> str:
+    lines = ["| `Config` | in the environment | default | takes | |", "|---|---|---|---|---|"]
+    lines += [
+        f"| `{row.name}` | `{row.variable}` | {_show(row.default)} | {row.takes} "
+        f"| {row.description} |"
+        for row in Config.table()
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _commands(name: str) -> list[tuple[str, click.Command]]:
+    context = click.Context(group.dockerflow)
+    command = group.dockerflow.get_command(context, name)
+    if isinstance(command, click.Group):
+        return [
+            (f"dockerflow {name} {sub}", command.get_command(context, sub))
+            for sub in command.list_commands(context)
+        ]
+    return [(f"dockerflow {name}", command)]
+
+
+def options(name: str) -> str:
+    lines = []
+    for title, command in _commands(name):
+        if title.count(" ") > 1:
+            lines += [f"`{title}`", ""]
+        rows = [_option(parameter, command) for parameter in command.params]
+        rows = [f"| `{flag}` | {what} |" for flag, what in filter(None, rows)]
+        if rows:
+            lines += ["| option | |", "|---|---|", *rows, ""]
+    return "\n".join(lines)
+
+
+def _option(parameter: click.Parameter, command: click.Command) -> tuple[str, str] | None:
+    if not isinstance(parameter, click.Option):
+        return None
+    takes = "" if parameter.is_flag else parameter.make_metavar(click.Context(command))
+    if isinstance(parameter.type, click.Choice):
+        takes = r"\|".join(map(str, parameter.type.choices))
+    text = parameter.help or ""
+    if parameter.show_default is True:
+        text = f"{text} By default {parameter.default}.".strip()
+    return f"{parameter.opts[0]} {takes}".strip(), text
+
+
+MADE = {
+    ("configuration", "settings"): settings,
+    **{
+        ("command", name): (lambda name=name: options(name))
+        for name in ("verify", "version", "healthcheck", "checks", "logs")
+    },
+}
+
+
+@pytest.mark.parametrize(("page", "name"), MADE)
+def test_made_table(page, name):
+    assert part(page, name) == MADE[page, name](), "run: python tests/docs/test_tables.py"
+
+
+def test_every_command_has_its_table():
+    assert {name for page, name in MADE if page == "command"} == set(group.COMMANDS)
+
+
+# --- checked against the code --------------------------------------------------------------------
+
+
+def test_settings_of_logging():
+    parameters = inspect.signature(logging_config).parameters
+    rows = pages.rows(part("configuration", "logging"))
+    assert [codes(row[0])[0] for row in rows] == list(parameters)
+    assert [codes(row[1])[0] for row in rows] == [f"DOCKERFLOW_LOG_{n.upper()}" for n in parameters]
+
+
+def test_every_name_of_a_setting_is_there():
+    named = {
+        name
+        for path in SOURCE.rglob("*.py")
+        for name in re.findall(r"\bDOCKERFLOW_[A-Z_]+[A-Z]\b", path.read_text(encoding="utf-8"))
+    }
+    known = {
+        *(row.variable for row in Config.table()),
+        *(codes(row[1])[0] for row in pages.rows(part("configuration", "logging"))),
+        *firsts("configuration", "others"),
+    }
+    assert len(named) > 10
+    assert named <= known, named - known
+    django = (SOURCE / "django").rglob("*.py")
+    own = "".join(path.read_text(encoding="utf-8") for path in django)
+    for row in pages.rows(part("configuration", "others")):
+        if "Django" in row[1]:
+            assert f'"{codes(row[0])[0]}"' in own
+
+
+def test_ids():
+    constants = {name: value for name, value in vars(health).items() if name.isupper()}
+    rows = pages.rows(part("check-ids", "engine")) + pages.rows(part("check-ids", "ready-made"))
+    listed = [(codes(row[1])[0], codes(row[0])[0]) for row in rows]
+    assert len(listed) == len(set(listed))
+    assert dict(listed) == constants
+
+
+def test_ids_are_those_of_their_checks():
+    """A row names a factory whose module, or the module that it shares, uses that id."""
+    for row in pages.rows(part("check-ids", "ready-made")):
+        constant, factory = codes(row[1])[0], codes(row[2])[0]
+        module = sys.modules[getattr(contrib, factory).__module__]
+        text = inspect.getsource(module)
+        if constant not in text:
+            text += (SOURCE / "flask" / "checks" / "__init__.py").read_text(encoding="utf-8")
+            text += (SOURCE / "django" / "checks.py").read_text(encoding="utf-8")
+        assert constant in text, f"{factory} doesn't use {constant}"
+
+
+def test_options_of_checks():
+    listed = firsts("checks", "options")
+    assert sorted(listed) == sorted(CheckOptions.__annotations__)
+    names = {row.name for row in Config.table()}
+    for row in pages.rows(part("checks", "options")):
+        assert set(codes(row[1])) <= names
+
+
+def test_envelope():
+    schema = json.loads((SOURCE / "mozlog.schema.json").read_text(encoding="utf-8"))
+    listed = firsts("log-fields", "envelope")
+    record = logging.LogRecord("x", logging.INFO, "", 1, "x", None, None)
+    assert listed == list(json.loads(MozlogFormatter().format(record)))
+    assert set(listed) == set(schema["$defs"]["envelope"]["properties"]) - {"Time"}
+    assert set(schema["required"]) == set(listed) - {"Fields"}
+
+
+def test_fields_of_any_line():
+    try:
+        raise ValueError("x")
+    except ValueError:
+        record = logging.makeLogRecord(
+            {"msg": "%d", "args": ("x",), "exc_info": sys.exc_info(), "stack_info": "here"}
+        )
+    fields = json.loads(MozlogFormatter().format(record))["Fields"]
+    long = logging.makeLogRecord({"msg": "x" * 5000})
+    fields |= json.loads(MozlogFormatter(max_bytes=2000).format(long))["Fields"]
+    by_handlers = {"rid", "uid", "dropped"}
+    source = (SOURCE / "_log_handlers.py").read_text(encoding="utf-8")
+    assert by_handlers <= set(re.findall(r"\b[a-z]+\b", source))
+    assert set(firsts("log-fields", "any")) == {*fields, *by_handlers}
+
+
+def test_fields_of_a_summary():
+    from dockerflow._http import Request
+    from dockerflow._summary import Outcome, summarise
+
+    request = Request("GET", "/", "a=1", {"user-agent": "x"})
+    plain = summarise(request, Outcome(200), seconds=0.1, rid="x", extra={})[2]
+    full = summarise(
+        request,
+        Outcome(200),
+        seconds=0.1,
+        rid="x",
+        extra={},
+        querystring=True,
+        route="/",
+        peer="127.0.0.1",
+    )[2]
+    listed = firsts("log-fields", "summary")
+    names = [code for code in listed if code in full]
+    assert set(listed) == set(full)
+    assert names[: len(plain)] == list(plain)
+    settings = {row.name for row in Config.table()}
+    for row in pages.rows(part("log-fields", "summary")):
+        assert ("by `summary_" in row[2]) == (codes(row[0])[0] not in plain)
+        assert {c for c in codes(row[2]) if c.startswith("summary_")} <= settings
+    schema = json.loads((SOURCE / "mozlog.schema.json").read_text(encoding="utf-8"))
+    assert set(full) <= set(schema["$defs"]["summaryFields"]["properties"])
+
+
+def test_loggers():
+    named = set()
+    for path in SOURCE.rglob("*.py"):
+        if "_cli" in path.parts or "verify" in path.parts:
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "logging.getLogger":
+                (argument,) = node.args or [ast.Constant(None)]
+                if isinstance(argument, ast.Constant) and argument.value:
+                    named.add(argument.value)
+    assert set(firsts("log-fields", "loggers")) == named | {public_checks.registry.__name__}
+
+
+def test_endpoints():
+    listed = firsts("endpoints", "endpoints")
+    paths = {path for path in _endpoints.paths(error_endpoint=True) if not path.endswith("__/")}
+    assert set(listed) == paths
+    assert set(firsts("exposed", "exposed")) >= paths
+
+
+PUBLIC = ("asgi", "checks", "checks.contrib", "fastapi", "flask", "logging", "sanic", "structlog", "testing", "wsgi")  # fmt: skip
+
+
+def test_every_public_name_is_in_the_api():
+    text = PAGE["api"].read_text(encoding="utf-8")
+    documented = set(re.findall(r"auto(?:class|function|exception):: ([\w.]+)", text))
+    for module, members in re.findall(r"automodule:: ([\w.]+)\n +:members:(.*)", text):
+        names = members.split(",") if members.strip() else importlib.import_module(module).__all__
+        documented |= {f"{module}.{name.strip()}" for name in names}
+    # What the text around them names.
+    prose = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+    mentioned = {code.rpartition(".")[2] for code in codes(prose)}
+    for name in documented:
+        module, _, attribute = name.rpartition(".")
+        assert hasattr(importlib.import_module(module), attribute), name
+    for name in PUBLIC:
+        module = importlib.import_module(f"dockerflow.{name}")
+        missing = {n for n in module.__all__ if f"{module.__name__}.{n}" not in documented}
+        assert missing <= mentioned | {"ERROR", "INFO", "WARNING"}, (name, missing - mentioned)
+
+
+if __name__ == "__main__":
+    for (page, name), make in MADE.items():
+        before, _, after = pages.between(PAGE[page].read_text(encoding="utf-8"), name)
+        PAGE[page].write_text(before + make() + after, encoding="utf-8")

@@ -1,0 +1,219 @@
+"""Pages that begin in an empty folder are followed to their end, and print what they say."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pages
+import pytest
+
+SERVERS = ("gunicorn", "sanic", "uvicorn")
+WALKS = [page for page in pages.PAGES if pages.is_walk(page)]
+
+# What is another one each time.
+VARIES = [
+    (r'"Timestamp":\d+', '"Timestamp":1795488735519628288'),
+    (r'"Hostname":"[^"]*"', '"Hostname":"web-1"'),
+    (r'"Pid":\d+', '"Pid":7'),
+    (r'"t":\d+', '"t":2'),
+    (r"\bdur=[\d.]+", "dur=0.1"),
+    (r"\b[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}\b", "5b0c6f0e-3b0e-4b0e-8b0e-3b0e4b0e8b0e"),
+    (r'"time":"[^"]*Z"', '"time":"2026-11-24T14:02:11.250000000Z"'),
+    (r'"latency":"[^"]*"', '"latency":"0.002s"'),
+    (r'"(file|filePath)":"[^"]*/(\w+\.py)"', r'"\1":"/app/\2"'),
+    (r"\bcurl/[\d.]+", "curl/8.14.1"),
+    (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}", "2026-11-24 14:02:11.250"),
+    (r"\b\d+ ms\b", "2 ms"),
+    (r"\bin \d+\.\d s\b", "in 1.2 s"),
+]
+
+
+def same(text: str) -> str:
+    for pattern, instead in VARIES:
+        text = re.sub(pattern, instead, text)
+    return text
+
+
+def shows(page: list[str], output: str) -> bool:
+    """Whether a page shows this output, but for lines and parts of lines that are ... there."""
+    wanted = "".join(
+        r"(?:.*\n)*?" if line == "..." else re.escape(same(line)).replace(r"\.\.\.", ".*") + r"\n"
+        for line in page
+    )
+    text = same(output)
+    return (
+        re.fullmatch(wanted, text if text.endswith("\n") or not text else text + "\n") is not None
+    )
+
+
+class Walk:
+    """A reader with a shell, in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.log = folder.parent / "server.log"
+        self.server: subprocess.Popen[bytes] | None = None
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = str(free.getsockname()[1])
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("DOCKERFLOW_")}
+        environment |= {
+            "PATH": os.pathsep.join([str(Path(sys.executable).parent), environment["PATH"]]),
+            "PYTHONUNBUFFERED": "1",
+        }
+        environment.pop("PORT", None)
+        self.environment = environment
+
+    def take(self, block: pages.Block) -> None:
+        """Do what a block says."""
+        if block.caption:
+            is_end = block.caption.startswith("at the end of ")
+            path = self.folder / block.caption.removeprefix("at the end of ")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("a" if is_end else "w", encoding="utf-8") as file:
+                file.write(block.text)
+        elif block.language == "console":
+            for command, expected in pages.commands(block.text):
+                output = self.run(command)
+                assert shows(expected, output), f"{block}: {command}\n{output}"
+        elif block.language == "json" and self.server is not None:  # what it logs
+            lines = same(self.log.read_text()).splitlines()
+            assert same(block.text).strip() in lines, f"{block}:\n" + "\n".join(lines)
+        elif block.language == "python":
+            self.run(f"python -W error -c {shlex.quote(block.text)}")
+
+    def run(self, command: str) -> str:
+        command = command.replace("8000", self.port)
+        words = shlex.split(command)
+        environment = {}
+        while "=" in words[0]:
+            name, _, value = words.pop(0).partition("=")
+            environment[name] = value
+        if words[:2] == ["pip", "install"]:
+            return ""  # test_blocks.py looks at these
+        if words[0] in SERVERS:
+            self.start(words, environment)
+            return ""
+        if words[0] == "curl":
+            return self.curl(words[1:]).replace(self.port, "8000")
+        done = subprocess.run(
+            command,
+            shell=True,
+            cwd=self.folder,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=90,
+        )
+        assert done.returncode == 0, f"{command}\n{done.stdout}"
+        return done.stdout.replace(self.port, "8000")
+
+    def start(self, words: list[str], environment: dict[str, str]) -> None:
+        assert self.server is None, "there is a server already"
+        with self.log.open("wb") as log:
+            self.server = subprocess.Popen(
+                words,
+                cwd=self.folder,
+                env=self.environment | environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", int(self.port)), timeout=1).close()
+            except OSError:
+                assert time.monotonic() < deadline, self.log.read_text()
+                assert self.server.poll() is None, self.log.read_text()
+                time.sleep(0.1)
+            else:
+                return
+
+    def curl(self, words: list[str]) -> str:
+        """Ask as curl does, which not every machine has."""
+        *options, url = words
+        headers = {"User-Agent": "curl/8.14.1", "Accept": "*/*"}
+        if "-H" in options:
+            at = options.index("-H")
+            name, _, value = options[at + 1].partition(": ")
+            headers[name] = value
+            del options[at : at + 2]
+        assert options in ([], ["-i"]), options
+        host, _, path = url.partition("/")
+        connection = http.client.HTTPConnection(host, timeout=30)
+        try:
+            connection.request("GET", f"/{path}", headers=headers)
+            response = connection.getresponse()
+            body = response.read().decode()
+        finally:
+            connection.close()
+        if not options:
+            return body
+        head = [f"HTTP/1.1 {response.status} {response.reason}"]
+        head += [f"{name}: {value}" for name, value in response.getheaders()]
+        return "\n".join([*head, "", body])
+
+    def close(self) -> None:
+        if self.server is not None:
+            for number in (signal.SIGTERM, signal.SIGKILL):
+                try:
+                    os.killpg(self.server.pid, number)
+                except ProcessLookupError:
+                    break
+                try:
+                    self.server.wait(15)
+                except subprocess.TimeoutExpired:
+                    continue
+
+
+@pytest.mark.parametrize("page", WALKS, ids=lambda page: page.stem)
+def test_walk(page, tmp_path):
+    folder = tmp_path / "hello"
+    folder.mkdir()
+    walk = Walk(folder)
+    try:
+        for block in pages.blocks(page):
+            walk.take(block)
+    finally:
+        walk.close()
+
+
+def shows_output(block: pages.Block) -> bool:
+    return block.language == "console" and any(o for _, o in pages.commands(block.text))
+
+
+OUTPUTS = [
+    page for page in pages.PAGES if page not in WALKS and any(map(shows_output, pages.blocks(page)))
+]
+
+
+@pytest.mark.parametrize("page", OUTPUTS, ids=lambda page: page.stem)
+def test_output(page, tmp_path):
+    """On other pages those commands run of which the page shows the output."""
+    walk = Walk(tmp_path)
+    for block in filter(shows_output, pages.blocks(page)):
+        walk.take(block)
+
+
+def test_there_is_a_start_for_each_framework():
+    names = {page.stem for page in WALKS if page.parent.name == "start"}
+    assert names == {"asgi", "django", "fastapi", "flask", "sanic", "wsgi"}
+
+
+def test_what_is_shown_must_be_all_that_is_printed():
+    assert shows(["a", "...", "d"], "a\nb\nc\nd")
+    assert shows(["x: ...", "1 ms"], "x: 5\n23 ms\n")
+    assert not shows(["a", "d"], "a\nb\nd")
+    assert not shows(["a"], "a\nb")
+    assert not shows(["a.c"], "abc")
