@@ -8,10 +8,10 @@ HOST ?= 127.0.0.1
 PORT ?= 8000
 export HOST PORT
 
-.PHONY: help install run test lint format types docs build lock coverage bench clean
+.PHONY: help install run test lint format types docs screenshot build lock coverage bench clean
 
 help:
-	@echo "make run test lint format types docs build lock coverage bench clean"
+	@echo "make run test lint format types docs screenshot build lock coverage bench clean"
 
 install: $(STAMP)
 
@@ -44,6 +44,10 @@ types: $(STAMP)
 
 docs: $(STAMP)
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
+
+# The picture of a run of dockerflow verify, by a real one.
+screenshot: $(STAMP)
+	$(BIN)/python docs/screenshot.py
 
 build: $(STAMP)
 	rm -rf dist

@@ -7,6 +7,7 @@ python tests/docs/test_tables.py
 from __future__ import annotations
 
 import ast
+import html
 import importlib
 import inspect
 import json
@@ -30,6 +31,7 @@ from dockerflow.checks import contrib
 from dockerflow.checks._options import CheckOptions
 from dockerflow.config import Config
 from dockerflow.logging import logging_config
+from dockerflow.verify.rules import RULES
 
 SOURCE = pages.ROOT / "src" / "dockerflow"
 PAGE = {path.stem: path for path in pages.PAGES}
@@ -251,6 +253,13 @@ def test_endpoints():
     paths = {path for path in _endpoints.paths(error_endpoint=True) if not path.endswith("__/")}
     assert set(listed) == paths
     assert set(firsts("exposed", "exposed")) >= paths
+
+
+def test_the_screenshot_is_of_these_rules():
+    picture = (pages.DOCS / "images" / "verify.svg").read_text(encoding="utf-8")
+    text = " ".join(html.unescape(re.sub(r"<[^>]+>", " ", picture)).split())
+    for rule in RULES.values():
+        assert f"{rule.id} {rule.title}" in text, "run: make screenshot"
 
 
 PUBLIC = ("asgi", "checks", "checks.contrib", "fastapi", "flask", "logging", "sanic", "structlog", "testing", "wsgi")  # fmt: skip

@@ -211,6 +211,15 @@ def test_there_is_a_start_for_each_framework():
     assert names == {"asgi", "django", "fastapi", "flask", "sanic", "wsgi"}
 
 
+def test_the_readme_shows_what_a_start_prints():
+    """So that the line of a log and the heartbeat there are real ones, too."""
+    walked = "".join(page.read_text(encoding="utf-8") for page in WALKS)
+    shown = [b for b in pages.blocks(pages.ROOT / "README.md") if b.language == "json"]
+    assert len(shown) == 2
+    for block in shown:
+        assert block.text in walked, block
+
+
 def test_what_is_shown_must_be_all_that_is_printed():
     assert shows(["a", "...", "d"], "a\nb\nc\nd")
     assert shows(["x: ...", "1 ms"], "x: 5\n23 ms\n")

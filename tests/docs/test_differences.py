@@ -1,0 +1,100 @@
+"""Each difference from python-dockerflow that migrating.md lists is held by a test, by name."""
+
+from __future__ import annotations
+
+import ast
+import functools
+
+import pages
+import pytest
+
+HELD_BY = {
+    "checks-together": "contract/test_endpoints.py::test_sync_and_async_checks_run_at_the_same_time",
+    "checks-timeout": "contract/test_endpoints.py::test_hung_and_raising_checks_are_contained",
+    "checks-shared": "core/test_check_engine.py::test_100_probes_run_each_check_of_a_chain_once",
+    "check-raises": "contract/test_endpoints.py::test_hung_and_raising_checks_are_contained",
+    "check-nonsense": "core/test_checks.py::test_nonsense",
+    "check-async": "contract/test_endpoints.py::test_sync_and_async_checks_run_at_the_same_time",
+    "message-ids": "contract/test_endpoints.py::test_the_heartbeats_payload_is_the_same_everywhere",
+    "name-twice": "core/test_checks.py::test_other_function_is_an_error",
+    "server-timing": "core/test_endpoints.py::test_server_timing",
+    "methods": "contract/test_endpoints.py::test_other_methods_are_refused",
+    "slash": "contract/test_endpoints.py::test_a_slash_at_the_end_and_mounts",
+    "no-store": "contract/test_endpoints.py::test_the_three_endpoints",
+    "first": "integrations/test_flask.py::test_the_apps_hooks_do_not_run_for_probes",
+    "version-bytes": "contract/test_endpoints.py::test_the_three_endpoints",
+    "version-missing": (
+        "contract/test_endpoints.py::test_version_is_missing_then_there_then_changed"
+    ),
+    "version-broken": "contract/test_endpoints.py::test_a_broken_version_file",
+    "error-endpoint": "contract/test_endpoints.py::test_the_error_endpoint",
+    "django-checks": "integrations/test_django.py::test_a_setting_brings_the_system_checks_back",
+    "django-live": "integrations/test_django_surroundings.py::test_system_checks_come_and_go",
+    "django-404": "compat/test_django.py::test_process_exception_of_a_404_is_none",
+    "django-user": "integrations/test_django.py::test_the_user_is_never_loaded",
+    "registries": "integrations/test_flask.py::test_two_apps_with_registries_of_their_own",
+    "id-reset": "core/test_wsgi.py::test_10_000_requests_on_reused_threads_never_swap_ids",
+    "id-header-case": "core/test_asgi.py::test_header_names_are_read_in_any_case",
+    "id-several": "core/test_request_id.py::test_the_first_acceptable_header_counts",
+    "id-checked": "contract/test_requests.py::test_request_ids_are_echoed_made_or_replaced",
+    "id-echoed": "contract/test_requests.py::test_the_first_configured_header_is_echoed",
+    "summary-once": "compat/test_fastapi.py::test_the_middlewares_in_any_order",
+    "summary-outside": "core/test_asgi.py::test_a_client_gone_before_the_status",
+    "summary-fields": "contract/test_requests.py::test_one_summary_with_the_same_fields_everywhere",
+    "summary-code": "core/test_asgi.py::test_the_app_adds_fields_and_cannot_fake_the_code",
+    "summary-stream": "contract/test_requests.py::test_streams_and_bodies_arrive_whole",
+    "summary-time": "core/test_asgi.py::test_the_clock_is_monotonic",
+    "querystring": "core/test_summary.py::test_redact",
+    "contained": "core/test_wsgi.py::test_broken_logging_does_not_break_the_app",
+    "settings": "core/test_config.py::test_wrong_environment",
+    "environment": (
+        "core/test_settings.py::test_given_wins_over_settings_over_environment_over_defaults"
+    ),
+}
+
+
+def table() -> list[list[str]]:
+    page = pages.DOCS / "migrating.md"
+    return pages.rows(pages.between(page.read_text(encoding="utf-8"), "differences")[1])
+
+
+@functools.cache
+def names_in(file: str) -> frozenset[str]:
+    tree = ast.parse((pages.ROOT / "tests" / file).read_text(encoding="utf-8"))
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
+    return frozenset(node.name for node in ast.walk(tree) if isinstance(node, kinds))
+
+
+def test_each_difference_is_held_by_a_test():
+    ids = [row[0] for row in table()]
+    assert len(ids) == len(set(ids))
+    assert set(ids) == set(HELD_BY)
+
+
+@pytest.mark.parametrize("difference", HELD_BY)
+def test_the_test_is_there(difference):
+    file, _, name = HELD_BY[difference].partition("::")
+    assert name.startswith("test_")
+    assert name in names_in(file), f"{file} has no {name}"
+
+
+def test_each_row_says_what_is_different():
+    for row in table():
+        _, where, before, here = row
+        assert where, row
+        assert here, row
+        assert before != here, row
+
+
+def test_the_readmes_comparison_is_of_these_differences():
+    readme = (pages.ROOT / "README.md").read_text(encoding="utf-8")
+    known = {row[0]: row for row in table()}
+    rows = pages.rows(pages.between(readme, "comparison")[1])
+    assert len(rows) > 5
+    for _, before, here, ids in rows:
+        assert before, ids
+        assert here, ids
+        for name in ids.split(", "):
+            assert known[name.strip("`")][2], (
+                f"{name}: nothing is written down of python-dockerflow"
+            )
