@@ -13,4 +13,5 @@ html_theme = "furo"
 html_title = f"dockerflow-middleware {release}"
 autodoc_typehints = "none"
 html_static_path = ["_static"]
+pygments_dark_style = "github-dark"
 html_css_files = ["style.css"]

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.text import Text
 
 HERE = Path(__file__).parent
-WIDTH = 106
+WIDTH = 110
 COMMAND = (
     "dockerflow verify --dockerfile Dockerfile --break UPLOADS=/nowhere "
     "-- sh -c 'exec uvicorn --port $PORT app:app'"

@@ -57,15 +57,15 @@ def _show(default: object) -> str:
     if default is None or default in ((), ""):
         return ""
     if isinstance(default, tuple):
-        return f"`{','.join(default)}`"
-    return f"`{str(default).lower() if isinstance(default, bool) else default}`"
+        return f" Default: {', '.join(f'`{item}`' for item in default)}."
+    return f" Default: `{str(default).lower() if isinstance(default, bool) else default}`."
 
 
 def settings() -> str:
-    lines = ["| `Config` | in the environment | default | takes | |", "|---|---|---|---|---|"]
+    lines = ["| `Config`, and in the environment | |", "|---|---|"]
     lines += [
-        f"| `{row.name}` | `{row.variable}` | {_show(row.default)} | {row.takes} "
-        f"| {row.description} |"
+        f"| `{row.name}`<br>`{row.variable}` "
+        f"| {row.description} Takes {row.takes}.{_show(row.default)} |"
         for row in Config.table()
     ]
     return "\n".join(lines) + "\n"

@@ -1,0 +1,53 @@
+"""What a package index shows is README.md without what leads nowhere there."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+
+import pages
+import pytest
+from markdown_it import MarkdownIt
+
+
+@pytest.fixture(scope="module")
+def published():
+    if importlib.util.find_spec("hatchling") is None:
+        pytest.skip("the build backend isn't installed here")
+    done = subprocess.run(
+        [sys.executable, "-m", "hatchling", "metadata", "readme"],
+        cwd=pages.ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    return done.stdout
+
+
+def links(text):
+    for token in MarkdownIt().enable("table").parse(text):
+        for child in token.children or ():
+            yield from filter(None, (child.attrGet("href"), child.attrGet("src")))
+
+
+def test_every_link_leads_somewhere(published):
+    targets = list(links(published))
+    assert targets
+    assert all(target.startswith("https://") for target in targets), targets
+
+
+def test_nothing_else_is_lost(published):
+    text = (pages.ROOT / "README.md").read_text(encoding="utf-8")
+    assert text.count("\n## ") == published.count("\n## ")
+    assert text.count("```") == published.count("```")
+    assert "picture" not in published
+    assert len(published) > 0.8 * len(text)
+
+
+def test_every_link_of_the_repository_leads_to_a_file():
+    text = (pages.ROOT / "README.md").read_text(encoding="utf-8")
+    targets = [t for t in links(text) if not t.startswith("https://")]
+    assert len(targets) > 10
+    assert not [t for t in targets if not (pages.ROOT / t).is_file()]
