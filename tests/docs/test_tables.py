@@ -14,6 +14,7 @@ import json
 import logging
 import re
 import sys
+import tomllib
 from pathlib import Path
 
 if __name__ == "__main__":
@@ -152,6 +153,27 @@ def test_every_name_of_a_setting_is_there():
     for row in pages.rows(part("configuration", "others")):
         if "Django" in row[1]:
             assert f'"{codes(row[0])[0]}"' in own
+
+
+def test_settings_of_django():
+    names = firsts("django", "own")
+    others = pages.rows(part("configuration", "others"))
+    own = {codes(row[0])[0] for row in others if "Django" in row[1]}
+    assert set(names) == own | {"SILENCED_SYSTEM_CHECKS"}
+
+
+def test_factories():
+    rows = pages.rows(part("ready-made-checks", "factories"))
+    named = [code for row in rows for code in codes(row[0])]
+    assert sorted(name.partition("(")[0] for name in named) == sorted(contrib.__all__)
+    for name in named:
+        factory, _, arguments = name.rstrip(")").partition("(")
+        parameters = list(inspect.signature(getattr(contrib, factory)).parameters)
+        given = arguments.split(", ") if arguments else []
+        assert parameters[: len(given)] == given, name
+    project = tomllib.loads((pages.ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    extras = {code for row in rows for code in codes(row[2])}
+    assert extras <= set(project["project"]["optional-dependencies"])
 
 
 def test_ids():
