@@ -35,7 +35,7 @@ from dockerflow.logging import logging_config
 from dockerflow.verify.rules import RULES
 
 SOURCE = pages.ROOT / "src" / "dockerflow"
-PAGE = {path.stem: path for path in pages.PAGES}
+PAGE = {path.stem: path for path in pages.PAGES if path.parent == pages.DOCS}
 
 
 def part(page: str, name: str) -> str:
