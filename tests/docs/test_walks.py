@@ -86,10 +86,16 @@ class Walk:
                 output = self.run(command)
                 assert shows(expected, output), f"{block}: {command}\n{output}"
         elif block.language == "json" and self.server is not None:  # what it logs
-            lines = same(self.log.read_text()).splitlines()
-            assert same(block.text).strip() in lines, f"{block}:\n" + "\n".join(lines)
+            self.find(same(block.text).strip(), block)
         elif block.language == "python":
             self.run(f"python -W error -c {shlex.quote(block.text)}")
+
+    def find(self, line: str, block: pages.Block) -> None:
+        """Wait for a line in the log: it is written after its answer went out."""
+        deadline = time.monotonic() + 10
+        while line not in (lines := same(self.log.read_text()).splitlines()):
+            assert time.monotonic() < deadline, f"{block}:\n" + "\n".join(lines)
+            time.sleep(0.05)
 
     def run(self, command: str) -> str:
         command = command.replace("8000", self.port)
