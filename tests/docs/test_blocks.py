@@ -118,7 +118,7 @@ def _read_words(words: list[str]) -> None:
     if name == "dockerflow":
         _read_arguments(arguments)
     elif name == "pip":
-        assert arguments[0] == "install"
+        assert arguments[0] in ("install", "uninstall")
         for requirement in arguments[1:]:
             if match := re.fullmatch(r"dockerflow-middleware\[(.+)\]", requirement):
                 assert set(match[1].split(",")) <= EXTRAS, requirement

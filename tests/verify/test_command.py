@@ -162,7 +162,7 @@ def test_explain(run, id_):
     result = run("--explain", id_.lower())
     assert result.exit_code == 0
     rule = RULES[id_]
-    for part in (id_, rule.title, rule.sentence, rule.source, rule.fix):
+    for part in (id_, rule.heading, rule.sentence, rule.source, rule.fix):
         assert part in result.stdout
 
 

@@ -27,7 +27,7 @@ def index() -> str:
         "|---|---|---|---|",
     ]
     lines += [
-        f"| [{rule.id}]({rule.id}.md) | {rule.title} | {rule.level} | {rule.sentence} |"
+        f"| [{rule.id}]({rule.id}.md) | {rule.heading} | {rule.level} | {rule.sentence} |"
         for rule in RULES.values()
     ]
     lines += ["", "```{toctree}", ":hidden:", "", *RULES, "```", ""]

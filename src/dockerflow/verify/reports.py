@@ -331,7 +331,7 @@ def explain(rule: Rule) -> str:
     """Return what a rule is about, as its page in the documentation has it."""
     kind = "requirement: an error" if rule.level == "error" else "recommendation: a warning"
     return (
-        f"# {rule.id}: {rule.title}\n\n"
+        f"# {rule.id}: {rule.heading}\n\n"
         f"A {kind}.\n\n"
         f"> {rule.sentence}\n\n"
         f"From <{rule.source}>.\n\n"

@@ -83,6 +83,11 @@ class Rule(NamedTuple):
         """The path of its page in the documentation."""
         return f"docs/rules/{self.id}.md"
 
+    @property
+    def heading(self) -> str:
+        """The title in Markdown, where the underscores of a path would be read as emphasis."""
+        return re.sub(r"/\S+|\$\w+", r"`\g<0>`", self.title)
+
 
 RULES: Final[dict[str, Rule]] = {}
 
