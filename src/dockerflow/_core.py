@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 import logging
-import random
 import sys
 import time
-from collections.abc import Callable, Mapping
 from contextlib import suppress
-from contextvars import Token
-from typing import Any, Final
 
-from dockerflow import _endpoints, _summary, drain
-from dockerflow._endpoints import Endpoint
-from dockerflow._http import Request, Response
+from dockerflow import _endpoints, _summary
+from dockerflow._http import Response
 from dockerflow._request_id import (
     DEFAULT_HEADER,
-    Served,
     choose_request_id,
     exchange_context,
     note_request,
     request_id_context,
 )
-from dockerflow.checks.registry import Registry, default_registry
-from dockerflow.checks.runner import CheckResults
 from dockerflow.config import Config, ConfigError
-from dockerflow.version import VersionError, VersionFile
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from contextvars import Token
+    from typing import Any, Final
+
+    from dockerflow._endpoints import Endpoint
+    from dockerflow._http import Request
+    from dockerflow._request_id import Served
+    from dockerflow.checks.registry import Registry
+    from dockerflow.checks.runner import CheckResults
 
 logger = logging.getLogger("dockerflow")
 summary_logger = logging.getLogger("request.summary")
@@ -53,6 +56,10 @@ class Core:
         *,
         lbheartbeat: Response = _endpoints.LBHEARTBEAT,
     ) -> None:
+        # Only whoever serves an app needs these: importing the package isn't to wait for them.
+        from dockerflow.checks.registry import default_registry  # noqa: PLC0415
+        from dockerflow.version import VersionFile  # noqa: PLC0415
+
         self._lbheartbeat = lbheartbeat
         self.config = config = Config() if config is None else config
         self.registry = default_registry if registry is None else registry
@@ -75,7 +82,21 @@ class Core:
 
     def needs_checks(self, endpoint: Endpoint, method: str) -> bool:
         """Whether :meth:`respond` is to be given the results of the checks."""
-        return endpoint == "heartbeat" and method in _endpoints.METHODS and not drain.is_draining()
+        if endpoint != "heartbeat" or method not in _endpoints.METHODS:
+            return False
+        from dockerflow import drain  # noqa: PLC0415 - only the heartbeat needs it
+
+        return not drain.is_draining()
+
+    def install_drain(self, *, only_over_a_server: bool = False) -> None:
+        """Have SIGTERM drain if the settings ask for that; see :mod:`dockerflow.drain`.
+
+        :param only_over_a_server: leave it for later where no server has set a handler yet.
+        """
+        if self.config.drain_seconds:
+            from dockerflow import drain  # noqa: PLC0415 - few need it
+
+            drain.install_once(self.config.drain_seconds, only_over_a_server=only_over_a_server)
 
     def respond(
         self,
@@ -116,7 +137,9 @@ class Core:
         else:
             logger.error(_endpoints.ERROR_MESSAGE)
             raise RuntimeError(_endpoints.ERROR_MESSAGE)
-        return response._replace(body=b"") if method == "HEAD" else response
+        if method == "HEAD":
+            return Response(response.status, response.headers, b"")
+        return response
 
     def summarise(self, exchange: Exchange, exception: BaseException | None) -> None:
         """Log the summary of a request. Never raises: logging can't break the app."""
@@ -181,13 +204,16 @@ class Core:
     def _is_left_out(self, exchange: Exchange, exception: BaseException | None) -> bool:
         """Whether the request succeeded and isn't in the sample."""
         rate = self.config.summary_sample_rate
-        return (
-            rate < 1
-            and exception is None
-            and exchange.status is not None
-            and exchange.status < _BAD_REQUEST
-            and random.random() >= rate  # noqa: S311  # no secret
-        )
+        if (
+            rate >= 1
+            or exception is not None
+            or exchange.status is None
+            or exchange.status >= _BAD_REQUEST
+        ):
+            return False
+        from random import random  # noqa: PLC0415 - slow to import, and few need it
+
+        return random() >= rate  # noqa: S311 - no secret
 
     def _extra(self, exchange: Exchange) -> Mapping[str, Any]:
         """Return the fields that the app adds: what it said, and what its functions say now."""
@@ -358,6 +384,8 @@ def _dump_version(content: object) -> tuple[bytes | None, str | None]:
             return _endpoints.dump(content), None
         except (TypeError, ValueError, RecursionError) as error:
             content = error
+    from dockerflow.version import VersionError  # noqa: PLC0415
+
     logger.error("The version could not be read", exc_info=content)
     if isinstance(content, VersionError):
         return None, str(content)
