@@ -12,7 +12,7 @@ if TYPE_CHECKING:  # every process imports this module, and these take longer th
     from collections.abc import Callable, Collection, Mapping
     from dataclasses import Field
     from pathlib import Path
-    from typing import Any, Final, Literal, Self, TypeAlias, dataclass_transform
+    from typing import Any, ClassVar, Final, Literal, Self, TypeAlias, dataclass_transform
 else:
 
     def dataclass_transform(**_: object) -> Callable[[type], type]:
@@ -201,10 +201,12 @@ class Setting:
     __slots__ = ("_parse", "default", "description", "name", "takes", "variable")
 
     def __init__(self, default: object, kind: _Kind, description: str) -> None:
-        self.default = default
-        self.takes, self._parse = kind
-        self.description = description
-        self.name = self.variable = ""
+        self.default: object = default
+        self.takes: str = kind[0]
+        self._parse = kind[1]
+        self.description: str = description
+        self.name: str = ""
+        self.variable: str = ""
 
     def __set_name__(self, owner: object, name: str) -> None:
         self.name = name
@@ -244,7 +246,7 @@ class _DataclassFields:
 class _Frozen:
     """A frozen dataclass of :class:`Setting`, without the milliseconds that making one takes."""
 
-    __dataclass_fields__ = _DataclassFields()
+    __dataclass_fields__: ClassVar[_DataclassFields] = _DataclassFields()
 
     def __init__(self, **given: Any) -> None:
         values = vars(self)
