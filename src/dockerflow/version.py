@@ -63,11 +63,12 @@ def release(root: Path | str | None = None) -> str | None:
 
 
 # https://docs.sentry.io/platforms/python/configuration/releases/
-_not_in_release = re.compile(r"[\s/\\\x00-\x1f\x7f\ud800-\udfff]+").sub
+_NOT_IN_RELEASE: Final = r"[\s/\\\x00-\x1f\x7f\ud800-\udfff]+"
 
 
 def _release_name(value: object) -> str:
-    name = _not_in_release("-", value.strip())[:200] if isinstance(value, str) else ""
+    # Not compiled before: what serves version.json needs no name.
+    name = re.sub(_NOT_IN_RELEASE, "-", value.strip())[:200] if isinstance(value, str) else ""
     return "" if name in (".", "..") else name
 
 
