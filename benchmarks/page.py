@@ -50,8 +50,8 @@ def _ratios(results: Results) -> Iterator[str]:
         low, high = row["quartiles"]
         yield (
             f"| {row['title']}, {row['of']} | {_at_least(row['goal'])} | **{row['median']:.2f}** "
-            f"| {low:.2f} to {high:.2f} | {row['rounds']} | {_reached(row)} | {bare} | {theirs} | {ours} "
-            f"| {others} |"
+            f"| {low:.2f} to {high:.2f} | {row['rounds']} | {_reached(row)} "
+            f"| {bare} | {theirs} | {ours} | {others} |"
         )
     row = results["single_flight"]
     runs = row["runs"]
@@ -63,7 +63,8 @@ def _ratios(results: Results) -> Iterator[str]:
     low, high = row["quartiles"]
     yield (
         f"| {row['title']} | at most {row['goal']:.0%} | **{row['median']:.0%}** "
-        f"| {low:.0%} to {high:.0%} | {row['rounds']} | {_REACHED[row['median'] <= row['goal']]} | | | | |"
+        f"| {low:.0%} to {high:.0%} | {row['rounds']} "
+        f"| {_REACHED[row['median'] <= row['goal']]} | | | | |"
     )
 
 
