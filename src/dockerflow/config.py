@@ -398,6 +398,14 @@ class Config:
 SETTINGS: Final = tuple(row.variable for row in Config.table())
 """The names of all settings, as in the environment and in a framework's settings."""
 
+# A plain set: a dictionary's keys are intersected with no other kind as fast.
+_NAMES: Final = set(SETTINGS)
+
+
+def pick(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of a framework's settings that are ours; it is done for each request."""
+    return {name: settings[name] for name in settings.keys() & _NAMES}
+
 
 def _parse(kind: _Kind, value: object, source: str) -> Any:
     try:
