@@ -10,6 +10,7 @@ import re
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from functools import lru_cache
 from typing import Any, ClassVar, Final
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
@@ -198,15 +199,10 @@ class DockerflowMiddleware:
             if self._is_overridden("_build_extra_meta"):
                 ours = DockerflowMiddleware._build_extra_meta(self, request)
                 given = self._build_extra_meta(request)
-                # Values that are ours aren't kept, as they may not be final; the time never is.
-                changed = {k: v for k, v in given.items() if ours.get(k, _UNSET) != v}
-                changed.pop("t", None)
-                exchange.extra.update(changed, **dict.fromkeys(ours.keys() - given.keys()))
+                exchange.change(ours, given)
         except Exception:
             logger.exception("The fields of a summary could not be made")
 
-
-_UNSET: Final = object()
 
 # Django answers them with a 4xx.
 _NO_FAILURES: Final = (
@@ -255,13 +251,15 @@ def _begin(request: Any, *, is_driven: bool = False) -> Exchange:
 
 
 def _neutral(request: HttpRequest, core: Core) -> Request:
-    headers: dict[str, str] = {}
-    for name in core.wanted_headers:
-        value = request.META.get("HTTP_" + name.upper().replace("-", "_"))
-        if value is not None:
-            headers[name] = value
-    query = request.META.get("QUERY_STRING", "")
-    return Request(request.method or "", request.path, query, headers)
+    meta = request.META
+    headers = {name: meta[key] for key, name in _meta_keys(core.wanted_headers) if key in meta}
+    return Request(request.method or "", request.path, meta.get("QUERY_STRING", ""), headers)
+
+
+@lru_cache(maxsize=8)
+def _meta_keys(headers: frozenset[str]) -> list[tuple[str, str]]:
+    """Return by which keys Django has the headers."""
+    return [("HTTP_" + name.upper().replace("-", "_"), name) for name in headers]
 
 
 def _user_id(request: HttpRequest) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 from dockerflow._core import Core, LiveCore
@@ -53,7 +53,7 @@ class Cores:
 
 def _reader(state: Any) -> Callable[[], dict[str, Any]]:
     # Starlette's State finds that something isn't there by raising, 25 times for each request.
-    values = getattr(state, "_state", None)
-    if isinstance(values, dict):
-        return lambda: pick(values)
+    values: Any = getattr(state, "_state", None)
+    if type(values) is dict:
+        return lambda: pick(cast("dict[str, Any]", values))
     return lambda: {name: getattr(state, name) for name in SETTINGS if hasattr(state, name)}
