@@ -152,9 +152,7 @@ class DockerflowMiddleware:
         """Send the id back, and log the summary, or see to it that the last byte does."""
         exchange = _begin(request)
         exchange.status = response.status_code
-        name, rid = exchange.id_header
-        if name not in response:
-            response[name] = rid
+        response.headers.setdefault(*exchange.id_header)
         self._collect(exchange, request)
         if _is_outer(request):
             return response
@@ -163,6 +161,7 @@ class DockerflowMiddleware:
         else:
             exchange.finished = time.monotonic()
             exchange.end()
+            exchange.source = None  # else each other would keep them until the collector runs
         if not _is_driven(request):
             exchange.leave()
         return response
@@ -225,14 +224,15 @@ def _is_driven(request: HttpRequest) -> bool:
 
 def _begin(request: Any, *, is_driven: bool = False) -> Exchange:
     """Return the request's exchange, made when first asked for."""
-    exchange: Exchange | None = getattr(request, "_dockerflow_exchange", None)
+    known: dict[str, Any] = vars(request)
+    exchange: Exchange | None = known.get("_dockerflow_exchange")
     if exchange is not None:
         return exchange
-    carrier = getattr(request, "scope", None) or request.META
+    carrier = known.get("scope") or request.META
     outer: Exchange | None = carrier.get(EXCHANGE)
     if outer is None:
         core = _settings.live().get()
-        request._dockerflow_core = core  # noqa: SLF001
+        known["_dockerflow_core"] = core
         exchange = Exchange(core, _neutral(request, core))
         exchange.source = request
         exchange.peer = request.META.get("REMOTE_ADDR", "")
@@ -241,12 +241,11 @@ def _begin(request: Any, *, is_driven: bool = False) -> Exchange:
         carrier.setdefault(_summary.KEY, exchange.extra)
     else:
         exchange = outer
-    request._dockerflow_exchange = exchange  # noqa: SLF001 - these are ours
-    request._dockerflow_is_outer = outer is not None  # noqa: SLF001
-    request._dockerflow_is_driven = is_driven  # noqa: SLF001
-    if not hasattr(request, "_id"):
-        request._id = exchange.rid  # noqa: SLF001
-    request._start_timestamp = time.time()  # noqa: SLF001
+    known["_dockerflow_exchange"] = exchange
+    known["_dockerflow_is_outer"] = outer is not None
+    known["_dockerflow_is_driven"] = is_driven
+    known.setdefault("_id", exchange.rid)
+    known["_start_timestamp"] = time.time()
     return exchange
 
 

@@ -331,11 +331,11 @@ class _Site(DockerflowMiddleware):
         try:
             # What stands for them is looked up anew at each use.
             served, space = _real(request), _real(g)
-            environ = served.environ
-            if EXCHANGE not in environ:
+            if EXCHANGE in served.environ:
+                exchange = self.exchange(served)
+            else:
                 self.core()
-            exchange = self.exchange(served)
-            if environ.get(_OWN) is exchange:
+                exchange = self.exchange(served)
                 exchange.enter()
             # A g that came from outside of the request may have the id of the one before.
             given = getattr(space, "request_id", None)
