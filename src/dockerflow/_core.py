@@ -235,6 +235,7 @@ class Core:
 
 
 _BAD_REQUEST: Final = 400
+_UNSET: Final = object()
 
 
 def _hide_from_sentry(name: str) -> None:
@@ -307,6 +308,19 @@ class Exchange(_summary.Outcome):
         _, _, fields = self._core.fields(self, outcome, is_over=False)
         del fields["code"]
         return fields
+
+    def change(self, own: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+        """Let the summary say what the app made of its fields.
+
+        Values that are the core's own aren't kept: they may not be final; the time never is.
+
+        :param own: the fields as :meth:`fields` gave them.
+        :param given: the fields as the app changed them; those that it lacks are left out.
+        """
+        changed = {name: value for name, value in given.items() if own.get(name, _UNSET) != value}
+        changed.pop("t", None)
+        self.extra.update(changed)
+        self.extra.update(dict.fromkeys(own.keys() - given.keys()))
 
     def enter(self) -> None:
         """Make this the request that is served here: it is in the context variables."""

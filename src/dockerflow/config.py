@@ -469,6 +469,14 @@ _SETTINGS: Final[tuple[Setting, ...]] = tuple(
 SETTINGS: Final = tuple(setting.variable for setting in _SETTINGS)
 """The names of all settings, as in the environment and in a framework's settings."""
 
+# A plain set: a dictionary's keys are intersected with no other kind as fast.
+_NAMES: Final = set(SETTINGS)
+
+
+def pick(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of a framework's settings that are ours; it is done for each request."""
+    return {name: settings[name] for name in settings.keys() & _NAMES}
+
 
 def _shorten(value: object) -> str:
     try:
