@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 import logging
-import random
 import sys
 import time
-from collections.abc import Callable, Mapping
 from contextlib import suppress
-from contextvars import Token
-from typing import Any, Final
 
-from dockerflow import _endpoints, _summary, drain
-from dockerflow._endpoints import Endpoint
-from dockerflow._http import Request, Response
+from dockerflow import _endpoints, _summary
+from dockerflow._http import Response
+from dockerflow._records import make_record
 from dockerflow._request_id import (
     DEFAULT_HEADER,
-    Served,
     choose_request_id,
     exchange_context,
     note_request,
     request_id_context,
 )
-from dockerflow.checks.registry import Registry, default_registry
-from dockerflow.checks.runner import CheckResults
 from dockerflow.config import Config, ConfigError
-from dockerflow.version import VersionError, VersionFile
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from contextvars import Token
+    from typing import Any, Final
+
+    from dockerflow._endpoints import Endpoint
+    from dockerflow._http import Request
+    from dockerflow._request_id import Served
+    from dockerflow.checks.registry import Registry
+    from dockerflow.checks.runner import CheckResults
 
 logger = logging.getLogger("dockerflow")
 summary_logger = logging.getLogger("request.summary")
@@ -53,6 +57,10 @@ class Core:
         *,
         lbheartbeat: Response = _endpoints.LBHEARTBEAT,
     ) -> None:
+        # Only whoever serves an app needs these: importing the package isn't to wait for them.
+        from dockerflow.checks.registry import default_registry  # noqa: PLC0415
+        from dockerflow.version import VersionFile  # noqa: PLC0415
+
         self._lbheartbeat = lbheartbeat
         self.config = config = Config() if config is None else config
         self.registry = default_registry if registry is None else registry
@@ -72,10 +80,30 @@ class Core:
             )
         )
         self._version_file = VersionFile(config.version_path)
+        self._shows_more = (
+            config.summary_log_querystring
+            or config.summary_log_route
+            or config.summary_log_addresses
+            or config.summary_fields is not None
+        )
 
     def needs_checks(self, endpoint: Endpoint, method: str) -> bool:
         """Whether :meth:`respond` is to be given the results of the checks."""
-        return endpoint == "heartbeat" and method in _endpoints.METHODS and not drain.is_draining()
+        if endpoint != "heartbeat" or method not in _endpoints.METHODS:
+            return False
+        from dockerflow import drain  # noqa: PLC0415 - only the heartbeat needs it
+
+        return not drain.is_draining()
+
+    def install_drain(self, *, only_over_a_server: bool = False) -> None:
+        """Have SIGTERM drain if the settings ask for that; see :mod:`dockerflow.drain`.
+
+        :param only_over_a_server: leave it for later where no server has set a handler yet.
+        """
+        if self.config.drain_seconds:
+            from dockerflow import drain  # noqa: PLC0415 - few need it
+
+            drain.install_once(self.config.drain_seconds, only_over_a_server=only_over_a_server)
 
     def respond(
         self,
@@ -116,78 +144,74 @@ class Core:
         else:
             logger.error(_endpoints.ERROR_MESSAGE)
             raise RuntimeError(_endpoints.ERROR_MESSAGE)
-        return response._replace(body=b"") if method == "HEAD" else response
+        if method == "HEAD":
+            return Response(response.status, response.headers, b"")
+        return response
 
-    def summarise(self, exchange: Exchange, exception: BaseException | None) -> None:
+    def summarise(self, exchange: Exchange) -> None:
         """Log the summary of a request. Never raises: logging can't break the app."""
-        if exchange.endpoint is not None and not self.config.summary_log_probes:
+        config = self.config
+        if exchange.endpoint is not None and not config.summary_log_probes:
             return
         log = exchange.logger
-        if exception is None and exchange.handled is None and not log.isEnabledFor(logging.INFO):
+        has_failed = exchange.exception is not None or exchange.handled is not None
+        if not has_failed and not log.isEnabledFor(logging.INFO):
             return
-        if self._is_left_out(exchange, exception):
+        if config.summary_sample_rate < 1 and self._is_left_out(exchange):
             return
-        config = self.config
         try:
-            exchange.complete()
-            outcome = _summary.Outcome(
-                exchange.status, exception, exchange.client_gone, exchange.handled
-            )
-            level, message, fields = self.fields(
-                exchange,
-                outcome,
-                extra=self._extra(exchange),
-                personal_data=config.summary_personal_data,
-            )
-            if not log.isEnabledFor(level):
-                return
-            if level >= logging.ERROR:
+            level, message, fields = self.fields(exchange, exchange)
+            if not config.summary_personal_data:
+                fields = _summary.without_personal_data(fields)
+            if has_failed:
+                if not log.isEnabledFor(level):
+                    return
                 _hide_from_sentry(log.name)
             # What Logger.log() does, but for the search through the stack for the caller, which
-            # is always this. The text isn't a template: as an argument its percent signs stay.
-            args = (message,) if message else ()
-            record = log.makeRecord(
-                log.name, level, __file__, _LINE, "%s" if message else "", args, None, "summarise"
-            )
-            record.__dict__.update(fields)
-            log.handle(record)
+            # is always this.
+            log.handle(make_record(log, level, message, _PLACE, fields))
         except Exception:
             with suppress(Exception):
                 logger.exception("The summary of a request could not be logged")
 
     def fields(
-        self,
-        exchange: Exchange,
-        outcome: _summary.Outcome,
-        *,
-        extra: Mapping[str, Any],
-        personal_data: bool = True,
+        self, exchange: Exchange, outcome: _summary.Outcome, *, is_over: bool = True
     ) -> tuple[int, str, dict[str, Any]]:
-        """Return level, message and fields of a summary, by the settings."""
+        """Return level, message and fields of a summary, by the settings.
+
+        :param is_over: whether the request is, so that functions are asked for fields.
+        """
+        seconds = (exchange.finished or time.monotonic()) - exchange.started
+        if not self._shows_more:
+            extra: Mapping[str, Any] = exchange.extra
+            if extra and is_over:
+                extra = self._extra(exchange)
+            return _summary.summarise(exchange.request, outcome, seconds, exchange.rid, extra)
         config = self.config
+        exchange.complete()
         return _summary.summarise(
             exchange.request,
             outcome,
-            seconds=(exchange.finished or time.monotonic()) - exchange.started,
-            rid=exchange.rid,
-            extra=extra,
+            seconds,
+            exchange.rid,
+            self._extra(exchange) if is_over else exchange.extra,
             querystring=config.summary_log_querystring,
             redacted=config.summary_redacted_keys,
             route=exchange.route if config.summary_log_route else None,
             peer=exchange.peer if config.summary_log_addresses else None,
-            personal_data=personal_data,
         )
 
-    def _is_left_out(self, exchange: Exchange, exception: BaseException | None) -> bool:
+    def _is_left_out(self, exchange: Exchange) -> bool:
         """Whether the request succeeded and isn't in the sample."""
-        rate = self.config.summary_sample_rate
-        return (
-            rate < 1
-            and exception is None
-            and exchange.status is not None
-            and exchange.status < _BAD_REQUEST
-            and random.random() >= rate  # noqa: S311  # no secret
-        )
+        if (
+            exchange.exception is not None
+            or exchange.status is None
+            or exchange.status >= _BAD_REQUEST
+        ):
+            return False
+        from random import random  # noqa: PLC0415 - slow to import, and few need it
+
+        return random() >= self.config.summary_sample_rate  # noqa: S311 - no secret
 
     def _extra(self, exchange: Exchange) -> Mapping[str, Any]:
         """Return the fields that the app adds: what it said, and what its functions say now."""
@@ -211,6 +235,7 @@ class Core:
 
 
 _BAD_REQUEST: Final = 400
+_UNSET: Final = object()
 
 
 def _hide_from_sentry(name: str) -> None:
@@ -220,10 +245,10 @@ def _hide_from_sentry(name: str) -> None:
         sentry.ignore_logger(name)
 
 
-_LINE: Final = Core.summarise.__code__.co_firstlineno
+_PLACE: Final = __file__, Core.summarise.__code__.co_firstlineno, Core.summarise.__name__
 
 
-class Exchange:
+class Exchange(_summary.Outcome):
     """One request, and what is known of its answer so far.
 
     Drivers and adapters fill in what they learn, and say when it ends.
@@ -234,10 +259,6 @@ class Exchange:
 
     finished: float = 0.0
     """When the last byte went out, by the monotonic clock; 0 before."""
-    status: int | None = None
-    client_gone: bool = False
-    handled: BaseException | None = None
-    """What the framework caught and turned into an answer; it counts if that is a 5xx."""
     logger: logging.Logger = summary_logger
     is_ended: bool = False
     source: Any = None
@@ -284,9 +305,22 @@ class Exchange:
         All but the real ``code``, which it can't.
         """
         outcome = _summary.Outcome(self.status or _endpoints.OK, None, handled=self.handled)
-        _, _, fields = self._core.fields(self, outcome, extra=self.extra)
+        _, _, fields = self._core.fields(self, outcome, is_over=False)
         del fields["code"]
         return fields
+
+    def change(self, own: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+        """Let the summary say what the app made of its fields.
+
+        Values that are the core's own aren't kept: they may not be final; the time never is.
+
+        :param own: the fields as :meth:`fields` gave them.
+        :param given: the fields as the app changed them; those that it lacks are left out.
+        """
+        changed = {name: value for name, value in given.items() if own.get(name, _UNSET) != value}
+        changed.pop("t", None)
+        self.extra.update(changed)
+        self.extra.update(dict.fromkeys(own.keys() - given.keys()))
 
     def enter(self) -> None:
         """Make this the request that is served here: it is in the context variables."""
@@ -315,7 +349,8 @@ class Exchange:
         if not self.is_ended:
             self.is_ended = True
             if self.summarises:
-                self._core.summarise(self, exception)
+                self.exception = exception
+                self._core.summarise(self)
 
 
 class LiveCore:
@@ -358,6 +393,8 @@ def _dump_version(content: object) -> tuple[bytes | None, str | None]:
             return _endpoints.dump(content), None
         except (TypeError, ValueError, RecursionError) as error:
             content = error
+    from dockerflow.version import VersionError  # noqa: PLC0415
+
     logger.error("The version could not be read", exc_info=content)
     if isinstance(content, VersionError):
         return None, str(content)

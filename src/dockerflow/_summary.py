@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any, Final, NamedTuple
-from urllib.parse import unquote_plus
 
-from dockerflow._http import Request
 from dockerflow.config import REDACTED_KEYS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Any, Final
+
+    from dockerflow._http import Request
 
 KEY: Final = "dockerflow.summary"
 """Where an ASGI scope or a WSGI environ holds the fields that the app adds to the summary."""
@@ -34,31 +37,41 @@ FORWARDED: Final = "x-forwarded-for"
 _PERSONAL: Final = ("uid", "email", "remoteAddressChain")
 
 
-class Outcome(NamedTuple):
-    """How a request ended.
+class Outcome:
+    """How a request ended, or how far it is."""
 
-    The status sent, if any, what escaped, whether the client left, and what the framework caught
-    and turned into an answer.
-    """
-
-    status: int | None
+    status: int | None = None
+    """What was sent, if anything was."""
     exception: BaseException | None = None
+    """What escaped the app."""
     client_gone: bool = False
     handled: BaseException | None = None
+    """What the framework caught and turned into an answer; it counts if that is a 5xx."""
+
+    def __init__(
+        self,
+        status: int | None,
+        exception: BaseException | None = None,
+        client_gone: bool = False,  # noqa: FBT001, FBT002
+        handled: BaseException | None = None,
+    ) -> None:
+        self.status = status
+        self.exception = exception
+        self.client_gone = client_gone
+        self.handled = handled
 
 
 def summarise(  # noqa: C901, PLR0913 - each is another fact about the request
     request: Request,
     outcome: Outcome,
-    *,
     seconds: float,
     rid: str,
     extra: Mapping[str, Any],
+    *,
     querystring: bool = False,
     redacted: Iterable[str] = REDACTED_KEYS,
     route: object = None,
     peer: str | None = None,
-    personal_data: bool = True,
 ) -> tuple[int, str, dict[str, Any]]:
     """Return level, message and fields of the record.
 
@@ -69,18 +82,20 @@ def summarise(  # noqa: C901, PLR0913 - each is another fact about the request
     :param redacted: parts of the names of keys that hold secrets.
     :param route: the template of the route that the path matched, if it is known.
     :param peer: the address of whoever is connected, if addresses are to be shown.
-    :param personal_data: whether to show the user's id and addresses.
     """
-    exception = outcome.exception
-    # Cancellation (asyncio's, trio's, a closed generator) is no error of the app.
-    failed = isinstance(exception, Exception | SystemExit | KeyboardInterrupt)
-    code = outcome.status
-    if code is None:
-        gone = outcome.client_gone or (exception is not None and not failed)
-        code = CLIENT_CLOSED_REQUEST if gone else SERVER_ERROR
-    if not failed and outcome.handled is not None and code >= SERVER_ERROR:
-        exception, failed = outcome.handled, True
-    errno = code if code >= SERVER_ERROR else SERVER_ERROR if failed else 0
+    code, exception = outcome.status, outcome.exception
+    failed = False
+    errno = 0
+    # Nothing else is to be asked of most requests.
+    if exception is not None or code is None or code >= SERVER_ERROR:
+        # Cancellation (asyncio's, trio's, a closed generator) is no error of the app.
+        failed = isinstance(exception, Exception | SystemExit | KeyboardInterrupt)
+        if code is None:
+            gone = outcome.client_gone or (exception is not None and not failed)
+            code = CLIENT_CLOSED_REQUEST if gone else SERVER_ERROR
+        if not failed and outcome.handled is not None and code >= SERVER_ERROR:
+            exception, failed = outcome.handled, True
+        errno = code if code >= SERVER_ERROR else SERVER_ERROR if failed else 0
     headers = request.headers
     fields: dict[str, Any] = {
         "agent": headers.get("user-agent", ""),
@@ -107,11 +122,14 @@ def summarise(  # noqa: C901, PLR0913 - each is another fact about the request
             else:
                 fields[name + "_" if name in _RESERVED else name] = value
         fields["code"] = int(code)
-    if not personal_data:
-        fields = {name: value for name, value in fields.items() if name not in _PERSONAL}
     if failed:
         return logging.ERROR, _text(exception), fields
     return logging.INFO, "", fields
+
+
+def without_personal_data(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields without the user's id and addresses."""
+    return {name: value for name, value in fields.items() if name not in _PERSONAL}
 
 
 def redact(query: str, keys: Iterable[str] = REDACTED_KEYS) -> str:
@@ -119,6 +137,8 @@ def redact(query: str, keys: Iterable[str] = REDACTED_KEYS) -> str:
 
     :param keys: parts of such keys, in lower case.
     """
+    from urllib.parse import unquote_plus  # noqa: PLC0415 - slow to import, and few need it
+
     parts = re.split("([&;])", query)
     for index, part in enumerate(parts):
         key, separator, _ = part.partition("=")
