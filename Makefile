@@ -7,6 +7,8 @@ STAMP := $(VENV)/.installed
 HOST ?= 127.0.0.1
 PORT ?= 8000
 export HOST PORT
+# More processes than cores, as the tests wait for much. ARGS="-n 0 ..." runs them in one.
+PARALLEL := -n 4 --dist worksteal
 
 .PHONY: help install run test lint format types docs screenshot build lock coverage bench clean
 
@@ -28,7 +30,7 @@ run: $(STAMP)
 	@exec $(BIN)/python examples/notes/app.py
 
 test: $(STAMP)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check .

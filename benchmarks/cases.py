@@ -16,9 +16,9 @@ import os
 import sys
 import tempfile
 import time
+import types
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 Run = Callable[[int], None]
@@ -166,7 +166,7 @@ class Starlette:
     Its look-ups are faster than Starlette's own.
     """
 
-    state = SimpleNamespace()
+    state = types.SimpleNamespace()
 
 
 STARLETTE = Starlette()
@@ -280,7 +280,6 @@ def flask(variant: str) -> Run:
 
 def django_app(variant: str) -> Any:
     import django
-    from django.conf import settings
     from django.core.wsgi import get_wsgi_application
     from django.http import JsonResponse
     from django.urls import path
@@ -297,7 +296,9 @@ def django_app(variant: str) -> Any:
             "MIDDLEWARE": ["dockerflow.django.middleware.DockerflowMiddleware"],
             "DOCKERFLOW_CHECKS": [],
         }
-    settings.configure(
+    # A module, as a project has one.
+    module = types.ModuleType("bench_settings")
+    vars(module).update(
         ALLOWED_HOSTS=["*"],
         ROOT_URLCONF=__name__,
         SECRET_KEY="bench",  # noqa: S106
@@ -305,6 +306,8 @@ def django_app(variant: str) -> Any:
         BASE_DIR=version_folder(),
         **extra,
     )
+    sys.modules[module.__name__] = module
+    os.environ["DJANGO_SETTINGS_MODULE"] = module.__name__
     django.setup()
     return get_wsgi_application()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,13 +37,18 @@ def blocks(page: Path) -> list[Block]:
             continue
         directive = re.fullmatch(r"\{code-block\} (\w+)", token.info.strip())
         options, text = "", token.content
+        if token.type == "code_block":  # indented: commands without a $
+            text = "".join(
+                line if before.endswith("\\\n") else f"$ {line}"
+                for before, line in pairwise(["", *text.splitlines(keepends=True)])
+            )
         if directive:
             options, _, text = text.partition("\n\n")
         found.append(
             Block(
                 page,
                 token.map[0] + 1,
-                directive[1] if directive else token.info.strip(),
+                directive[1] if directive else token.info.strip() or "console",
                 options.removeprefix(":caption: "),
                 text,
             )

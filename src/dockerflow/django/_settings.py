@@ -36,14 +36,16 @@ def read() -> dict[str, Any]:
             found.setdefault(name, own[name])
         deleted |= own["_deleted"]
         layer = own["default_settings"]
-    if type(layer) in {Settings, ModuleType}:
+    if type(layer) is Settings:
         below = vars(layer)
         names = below.keys() & _NAMES
+    elif type(layer) is ModuleType:  # Django's own defaults, which have none of these
+        return found
     else:  # of a library that has settings of its own kind
         below = {name: getattr(layer, name, _MISSING) for name in _NAMES}
         names = {name for name, value in below.items() if value is not _MISSING}
-    for name in names - found.keys() - deleted:
-        found[name] = below[name]
+    for name in names - deleted:
+        found.setdefault(name, below[name])
     return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar
 from weakref import WeakKeyDictionary, ref
 
@@ -64,20 +64,16 @@ class Installed:
         self._drivers: WeakKeyDictionary[Any, _Driver] = WeakKeyDictionary()
         self._last: tuple[Callable[[], Any], LiveCore, _Driver] | None = None
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Answer one connection."""
-        # Around an application, and not within it, its settings aren't known.
-        app: Any = scope.get("app", self)
         try:
-            driver = self._driver_for(app)
+            # Around an application, and not within it, its settings aren't known.
+            driver = self._driver_for(scope.get("app", self))
         except ConfigError as error:
             if scope["type"] != "lifespan":
                 raise
-            # The server ends, and shows the one line.
-            await receive()
-            await send({"type": "lifespan.startup.failed", "message": str(error)})
-            return
-        await driver(scope, receive, send)
+            return _fail(error, receive, send)
+        return driver(scope, receive, send)
 
     def _driver_for(self, app: Any) -> _Driver:
         last = self._last
@@ -94,6 +90,12 @@ class Installed:
             # The next request is nearly always for the same application.
             self._last = ref(app), live, driver
         return driver
+
+
+async def _fail(error: ConfigError, receive: Receive, send: Send) -> None:
+    """Let the server end, and show the one line."""
+    await receive()
+    await send({"type": "lifespan.startup.failed", "message": str(error)})
 
 
 class RequestIdMiddleware(Installed):
