@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import subprocess
 import sys
+from xml.etree import ElementTree
 
 import pages
 import pytest
@@ -51,3 +53,17 @@ def test_every_link_of_the_repository_leads_to_a_file():
     targets = [t for t in links(text) if not t.startswith("https://")]
     assert len(targets) > 10
     assert not [t for t in targets if not (pages.ROOT / t).is_file()]
+
+
+PICTURES = sorted(path for path in pages.DOCS.rglob("*.svg") if "_build" not in path.parts)
+
+
+@pytest.mark.parametrize("picture", PICTURES, ids=lambda path: path.stem)
+def test_pictures_are_small_and_load_nothing(picture):
+    text = picture.read_text(encoding="utf-8")
+    tree = ElementTree.fromstring(text)
+    assert tree.tag.endswith("}svg")
+    assert len(text) < 64_000
+    assert not re.search(r"""(?:href=|src=|url\(|@import)\s*["']?https?:""", text)
+    used = "".join(page.read_text(encoding="utf-8") for page in pages.PAGES)
+    assert f"{picture.name})" in used
