@@ -1,4 +1,4 @@
-"""What a package index shows is README.md without what leads nowhere there."""
+"""README.md and the pictures, as they are seen where there is no checkout around them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import importlib.util
 import re
 import subprocess
 import sys
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pages
 import pytest
@@ -61,7 +61,7 @@ PICTURES = sorted(path for path in pages.DOCS.rglob("*.svg") if "_build" not in 
 @pytest.mark.parametrize("picture", PICTURES, ids=lambda path: path.stem)
 def test_pictures_are_small_and_load_nothing(picture):
     text = picture.read_text(encoding="utf-8")
-    tree = ElementTree.fromstring(text)
+    tree = ET.fromstring(text)
     assert tree.tag.endswith("}svg")
     assert len(text) < 64_000
     assert not re.search(r"""(?:href=|src=|url\(|@import)\s*["']?https?:""", text)
