@@ -155,6 +155,15 @@ def test_every_name_of_a_setting_is_there():
             assert f'"{codes(row[0])[0]}"' in own
 
 
+@pytest.mark.parametrize("page", pages.PAGES, ids=lambda page: page.stem)
+def test_no_page_names_a_setting_that_is_none(page):
+    known = set(
+        re.findall(r"\bDOCKERFLOW_[A-Z_]+[A-Z]\b", PAGE["configuration"].read_text("utf-8"))
+    )
+    named = set(re.findall(r"\bDOCKERFLOW_[A-Z_]+[A-Z]\b", page.read_text("utf-8")))
+    assert named <= known, named - known
+
+
 def test_settings_of_django():
     names = firsts("django", "own")
     others = pages.rows(part("configuration", "others"))
