@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.text import Text
 
 HERE = Path(__file__).parent
-WIDTH = 110
+WIDTH = 100
 COMMAND = (
     "dockerflow verify --dockerfile Dockerfile --break UPLOADS=/nowhere "
     "-- sh -c 'exec uvicorn --port $PORT app:app'"
@@ -77,7 +77,8 @@ def main() -> None:
     # Without the lines of progress, which the terminal has wiped out.
     printed = printed[printed.rindex("Dockerflow: ") :]
     console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True)
-    console.print(f"$ {COMMAND}", style="bold", highlight=False)
+    shown = COMMAND.replace(" -- ", " \\\n    -- ")
+    console.print(f"$ {shown}", style="bold", highlight=False)
     console.print(Text.from_ansi(printed))
     # No fonts from elsewhere: the reader's own do.
     template = re.sub(r"\s*@font-face \{\{.*?\}\}", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
