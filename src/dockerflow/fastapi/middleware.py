@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any, ClassVar
 from weakref import WeakKeyDictionary, ref
 
@@ -64,7 +64,7 @@ class Installed:
         self._drivers: WeakKeyDictionary[Any, _Driver] = WeakKeyDictionary()
         self._last: tuple[Callable[[], Any], LiveCore, _Driver] | None = None
 
-    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one connection."""
         try:
             # Around an application, and not within it, its settings aren't known.
@@ -72,8 +72,11 @@ class Installed:
         except ConfigError as error:
             if scope["type"] != "lifespan":
                 raise
-            return _fail(error, receive, send)
-        return driver(scope, receive, send)
+            # The server ends, and shows the one line.
+            await receive()
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            return
+        await driver(scope, receive, send)
 
     def _driver_for(self, app: Any) -> _Driver:
         last = self._last
@@ -90,12 +93,6 @@ class Installed:
             # The next request is nearly always for the same application.
             self._last = ref(app), live, driver
         return driver
-
-
-async def _fail(error: ConfigError, receive: Receive, send: Send) -> None:
-    """Let the server end, and show the one line."""
-    await receive()
-    await send({"type": "lifespan.startup.failed", "message": str(error)})
 
 
 class RequestIdMiddleware(Installed):
