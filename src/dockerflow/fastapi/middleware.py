@@ -34,9 +34,13 @@ class _Driver(DockerflowMiddleware):
         self._logger = logger
 
     async def _endpoint(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
-        core, app = self.core, scope.get("app")
+        core, method = self.core, scope["method"]
         endpoint = core.paths[_route_path(scope)]
-        await _send_response(send, await views.answer(core, endpoint, scope["method"], app))
+        if endpoint == "lbheartbeat":  # which nothing of the app has a part in
+            response = core.respond(endpoint, method, None)
+        else:
+            response = await views.answer(core, endpoint, method, scope.get("app"))
+        await _send_response(send, response)
 
 
 class _IdDriver(_Driver):
