@@ -339,8 +339,8 @@ class _Site(DockerflowMiddleware):
                 exchange = self.exchange(served)
                 exchange.enter()
             # A g that came from outside of the request may have the id of the one before.
-            given = getattr(space, "request_id", None)
-            if given is None or given == getattr(space, "_request_id", None):
+            given = space.get("request_id")
+            if given is None or given == space.get("_request_id"):
                 space.request_id = exchange.rid
             space._request_id = exchange.rid  # noqa: SLF001 - the name that apps know
             space._start_timestamp = time.time()  # noqa: SLF001
