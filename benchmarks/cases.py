@@ -251,6 +251,13 @@ def fastapi_lbheartbeat(variant: str) -> Run:
     return drive_asgi(fastapi_app(variant), "/" if variant == "bare" else "/__lbheartbeat__")
 
 
+def fastapi_lbheartbeat_quiet(variant: str) -> Run:
+    """The same with summaries off, by the level of their logger."""
+    run = fastapi_lbheartbeat(variant)
+    logging.getLogger("request.summary").setLevel(logging.WARNING)
+    return run
+
+
 def fastapi_version(variant: str) -> Run:
     """version.json of 1 kB from a FastAPI app."""
     return drive_asgi(fastapi_app(variant), "/" if variant == "bare" else "/__version__")

@@ -45,6 +45,10 @@ COMPARISONS = [
         summaries=False, others=("python-json-logger", "structlog"),
     ),
     Comparison("fastapi_lbheartbeat", "`/__lbheartbeat__` in FastAPI", 20, 1000),
+    Comparison(
+        "fastapi_lbheartbeat_quiet", "`/__lbheartbeat__` in FastAPI, summaries off by their level",
+        20, 1000, summaries=False,
+    ),
     Comparison("fastapi_version", "`/__version__` with a file of 1 kB in FastAPI", 10, 1000),
     Comparison(
         "django_heartbeat", "`/__heartbeat__` in Django with one check that does nothing",

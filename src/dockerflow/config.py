@@ -9,7 +9,7 @@ from dockerflow._request_id import DEFAULT_HEADER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # every process imports this module, and these take longer than all of it
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
     from dataclasses import Field
     from pathlib import Path
     from typing import Any, ClassVar, Final, Literal, Self, TypeAlias, dataclass_transform
@@ -469,13 +469,29 @@ _SETTINGS: Final[tuple[Setting, ...]] = tuple(
 SETTINGS: Final = tuple(setting.variable for setting in _SETTINGS)
 """The names of all settings, as in the environment and in a framework's settings."""
 
-# A plain set: a dictionary's keys are intersected with no other kind as fast.
-_NAMES: Final = set(SETTINGS)
 
+class Picker:
+    """Finds which of a framework's settings are ours, anew for each request.
 
-def pick(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those of a framework's settings that are ours; it is done for each request."""
-    return {name: settings[name] for name in settings.keys() & _NAMES}
+    Names are looked for only when some were added or removed, as seen by how many there are and
+    by the last one: there may be hundreds.
+
+    :param names: the names that count.
+    """
+
+    def __init__(self, names: Iterable[str] = SETTINGS) -> None:
+        # A plain set: a dictionary's keys are intersected with no other kind as fast.
+        self._names = set(names)
+        self._found: tuple[object, int, str | None, list[str]] = (None, 0, None, [])
+
+    def pick(self, settings: dict[str, Any]) -> dict[str, Any]:
+        """Return those that are there."""
+        known, count, last, present = self._found
+        now, now_last = len(settings), next(reversed(settings), None)
+        if known is not settings or count != now or last != now_last:
+            present = sorted(settings.keys() & self._names)
+            self._found = settings, now, now_last, present
+        return {name: settings[name] for name in present if name in settings}
 
 
 def _shorten(value: object) -> str:

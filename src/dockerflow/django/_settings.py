@@ -12,12 +12,15 @@ from types import ModuleType
 from typing import Any, Final, cast
 
 from django.conf import Settings, UserSettingsHolder, settings
+from django.utils.functional import empty
 
 from dockerflow._core import Core, LiveCore
-from dockerflow.config import SETTINGS, Config, ConfigError, parse_bool
+from dockerflow.config import SETTINGS, Config, ConfigError, Picker, parse_bool
 
 _NAMES: Final = {*SETTINGS, "SILENCED_SYSTEM_CHECKS", "BASE_DIR"}
 _MISSING: Final = object()
+_wrapped: Final = object.__getattribute__  # the lazy object's own is slow
+_picker: Final = Picker(_NAMES)
 
 
 def read() -> dict[str, Any]:
@@ -25,28 +28,27 @@ def read() -> dict[str, Any]:
 
     Where they lie, since the lazy object takes long to find that something isn't there.
     """
-    settings.DEBUG  # noqa: B018  # pyright: ignore[reportUnusedExpression] - has them loaded
-    found: dict[str, Any] = {}
-    deleted: set[str] = set()
-    layer: Any = settings._wrapped  # noqa: SLF001
-    # Settings that were made by hand, and those of tests, lie over others.
-    while type(layer) is UserSettingsHolder:
-        own = vars(layer)
-        for name in (own.keys() & _NAMES) - deleted:
-            found.setdefault(name, own[name])
-        deleted |= own["_deleted"]
-        layer = own["default_settings"]
+    layer = _wrapped(settings, "_wrapped")
+    if layer is empty:
+        settings.DEBUG  # noqa: B018  # pyright: ignore[reportUnusedExpression] - has them loaded
+        layer = _wrapped(settings, "_wrapped")
+    return _read(layer)
+
+
+def _read(layer: Any) -> dict[str, Any]:
     if type(layer) is Settings:
-        below = vars(layer)
-        names = below.keys() & _NAMES
-    elif type(layer) is ModuleType:  # Django's own defaults, which have none of these
-        return found
-    else:  # of a library that has settings of its own kind
-        below = {name: getattr(layer, name, _MISSING) for name in _NAMES}
-        names = {name for name, value in below.items() if value is not _MISSING}
-    for name in names - deleted:
-        found.setdefault(name, below[name])
-    return found
+        return _picker.pick(vars(layer))
+    if type(layer) is UserSettingsHolder:  # made by hand, or by a test, and laid over others
+        own = vars(layer)
+        below = _read(own["default_settings"])
+        for name in own["_deleted"] & below.keys():
+            del below[name]
+        return below | {name: own[name] for name in own.keys() & _NAMES}
+    if isinstance(layer, ModuleType):  # Django's own defaults, which have none of these
+        return {}
+    # A library's own kind of settings.
+    values = {name: getattr(layer, name, _MISSING) for name in _NAMES}
+    return {name: value for name, value in values.items() if value is not _MISSING}
 
 
 def make(values: Mapping[str, Any]) -> Core:

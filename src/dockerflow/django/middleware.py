@@ -127,10 +127,11 @@ class DockerflowMiddleware:
 
     def _find_view(self, request: HttpRequest) -> Callable[[HttpRequest], Any] | None:
         config = _settings.core_of(request).config
-        path, prefix = request.path_info, config.path_prefix
-        if not path.startswith(prefix):
-            return None
-        path = path[len(prefix) :]
+        path = request.path_info
+        if prefix := config.path_prefix:
+            if not path.startswith(prefix):
+                return None
+            path = path[len(prefix) :]
         for pattern, view in self.viewpatterns:
             if pattern.match(path):
                 return view

@@ -10,7 +10,7 @@ from dockerflow._core import Core, LiveCore
 from dockerflow._endpoints import LBHEARTBEAT_JSON
 from dockerflow._http import Response
 from dockerflow.checks.registry import Registry
-from dockerflow.config import SETTINGS, Config, pick
+from dockerflow.config import SETTINGS, Config, Picker
 
 
 class Cores:
@@ -55,5 +55,6 @@ def _reader(state: Any) -> Callable[[], dict[str, Any]]:
     # Starlette's State finds that something isn't there by raising, 25 times for each request.
     values: Any = getattr(state, "_state", None)
     if type(values) is dict:
-        return lambda: pick(cast("dict[str, Any]", values))
+        picker = Picker()
+        return lambda: picker.pick(cast("dict[str, Any]", values))
     return lambda: {name: getattr(state, name) for name in SETTINGS if hasattr(state, name)}

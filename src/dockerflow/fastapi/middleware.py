@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any, ClassVar
 from weakref import WeakKeyDictionary, ref
 
@@ -34,9 +34,13 @@ class _Driver(DockerflowMiddleware):
         self._logger = logger
 
     async def _endpoint(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
-        core, app = self.core, scope.get("app")
+        core, method = self.core, scope["method"]
         endpoint = core.paths[_route_path(scope)]
-        await _send_response(send, await views.answer(core, endpoint, scope["method"], app))
+        if endpoint == "lbheartbeat":  # which nothing of the app has a part in
+            response = core.respond(endpoint, method, None)
+        else:
+            response = await views.answer(core, endpoint, method, scope.get("app"))
+        await _send_response(send, response)
 
 
 class _IdDriver(_Driver):
@@ -64,7 +68,7 @@ class Installed:
         self._drivers: WeakKeyDictionary[Any, _Driver] = WeakKeyDictionary()
         self._last: tuple[Callable[[], Any], LiveCore, _Driver] | None = None
 
-    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one connection."""
         try:
             # Around an application, and not within it, its settings aren't known.
@@ -72,8 +76,11 @@ class Installed:
         except ConfigError as error:
             if scope["type"] != "lifespan":
                 raise
-            return _fail(error, receive, send)
-        return driver(scope, receive, send)
+            # The server ends, and shows the one line.
+            await receive()
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            return
+        await driver(scope, receive, send)
 
     def _driver_for(self, app: Any) -> _Driver:
         last = self._last
@@ -90,12 +97,6 @@ class Installed:
             # The next request is nearly always for the same application.
             self._last = ref(app), live, driver
         return driver
-
-
-async def _fail(error: ConfigError, receive: Receive, send: Send) -> None:
-    """Let the server end, and show the one line."""
-    await receive()
-    await send({"type": "lifespan.startup.failed", "message": str(error)})
 
 
 class RequestIdMiddleware(Installed):

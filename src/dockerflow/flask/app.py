@@ -32,7 +32,7 @@ from dockerflow._http import Response as CoreResponse
 from dockerflow.checks._check import surroundings
 from dockerflow.checks.registry import Registry, default_registry
 from dockerflow.checks.runner import is_failure
-from dockerflow.config import Config, pick
+from dockerflow.config import Config, Picker
 from dockerflow.flask.checks import (
     check_database_connected,
     check_migrations_applied,
@@ -207,6 +207,7 @@ class _Site(DockerflowMiddleware):
         self.flask = app
         self.process_response: Callable[..., Any] = app.process_response
         self._tears_down = False
+        self._picker = Picker()
         self._live = LiveCore(self._read_settings, self._make_core)
         self._set_up(app.wsgi_app, self._live.get())
 
@@ -219,7 +220,7 @@ class _Site(DockerflowMiddleware):
 
     def _read_settings(self) -> dict[str, Any]:
         extension = self.extension
-        settings = pick(self.flask.config)
+        settings = self._picker.pick(self.flask.config)
         # Not settings of the app, but what may change as they may.
         settings["version_path"] = extension.given_version_path
         settings["silenced_checks"] = tuple(extension.silenced_checks)
@@ -338,8 +339,8 @@ class _Site(DockerflowMiddleware):
                 exchange = self.exchange(served)
                 exchange.enter()
             # A g that came from outside of the request may have the id of the one before.
-            given = getattr(space, "request_id", None)
-            if given is None or given == getattr(space, "_request_id", None):
+            given = space.get("request_id")
+            if given is None or given == space.get("_request_id"):
                 space.request_id = exchange.rid
             space._request_id = exchange.rid  # noqa: SLF001 - the name that apps know
             space._start_timestamp = time.time()  # noqa: SLF001

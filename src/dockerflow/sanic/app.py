@@ -27,7 +27,7 @@ from dockerflow._core import VERSION_FILE, Core, Exchange, LiveCore, summary_log
 from dockerflow._endpoints import ENDPOINTS, Endpoint
 from dockerflow.asgi import _route_path  # pyright: ignore[reportPrivateUsage] - the package's own
 from dockerflow.checks.registry import Registry, default_registry
-from dockerflow.config import Config, pick
+from dockerflow.config import Config, Picker
 from dockerflow.sanic.checks import check_redis_connected
 
 logger = logging.getLogger("dockerflow.sanic")
@@ -68,6 +68,7 @@ class Dockerflow:
         self.registry = default_registry if registry is None else registry
         self.silenced_checks = list(silenced_checks or ())
         self.version_path = version_path
+        self._picker = Picker()
         self.summary_logger = summary_logger
         self.get_version: Callable[[str], Any] | None = None
         if redis is not None:
@@ -146,7 +147,7 @@ class Dockerflow:
         self.registry.register(_CheckOf(check, obj), check.__name__)
 
     def _read_settings(self, app: Sanic[Any, Any]) -> dict[str, Any]:
-        settings = pick(cast("Mapping[str, Any]", app.config))
+        settings = self._picker.pick(cast("dict[str, Any]", app.config))
         # Not settings of the app, but what may change as they may.
         settings["version_path"] = self.version_path
         settings["silenced_checks"] = tuple(self.silenced_checks)
