@@ -7,8 +7,8 @@ STAMP := $(VENV)/.installed
 HOST ?= 127.0.0.1
 PORT ?= 8000
 export HOST PORT
-# More processes than cores, as the tests wait for much. ARGS="-n 0 ..." runs them in one.
-PARALLEL := -n 4 --dist worksteal
+# Processes, one for each core. ARGS="-n 0 ..." runs the tests in one.
+PARALLEL := -n logical --maxprocesses 4 --dist worksteal
 
 .PHONY: help install run test lint format types docs screenshot build lock coverage bench clean
 

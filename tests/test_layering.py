@@ -62,7 +62,7 @@ LAYERS = (
     ("checks", "logging"),
     ("structlog",),
     ("_endpoints", "_summary"),
-    ("drain",),
+    ("_extension", "drain"),
     ("_core",),
     ("asgi", "wsgi"),
     ("django", "fastapi", "flask", "sanic"),

@@ -481,12 +481,15 @@ def test_a_timeout_longer_than_any_clock(monkeypatch):
 def test_starts_fast(dockerflow):
     """Compared with bare Python, as machines differ: the promise is under 0.15 s."""
 
+    def seconds():  # of the processor, as others may use it at the same time
+        return sum(os.times()[2:4])
+
     def fastest(run):
         times = []
         for _ in range(5):
-            started = time.perf_counter()
+            started = seconds()
             run()
-            times.append(time.perf_counter() - started)
+            times.append(seconds() - started)
         return min(times)
 
     dockerflow("healthcheck", "--port", "1")

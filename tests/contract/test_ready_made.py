@@ -4,7 +4,6 @@ import asyncio
 import gc
 import os
 import threading
-import time
 
 import pytest
 
@@ -104,19 +103,13 @@ def test_heartbeats_of_async_clients_leave_nothing_behind(make_client, row, post
         assert count <= before[name] + 2, (name, before, after)
 
 
-def test_ten_slow_checks_run_at_the_same_time(make_client):
+def test_ten_checks_run_at_the_same_time(make_client):
+    barrier = threading.Barrier(10)
+
     def check():
-        time.sleep(0.1)
+        barrier.wait()  # for the nine others
 
     client = make_client()
     for number in range(10):
         client.registry.register(lambda: check(), name=str(number))
-    best = 9.0
-    for _ in range(5):  # a busy machine may need more than one try, what is sequential never passes
-        started = time.perf_counter()
-        response = client.get("/__heartbeat__")
-        best = min(best, time.perf_counter() - started)
-        assert response.status == 200
-        if best < 0.2:
-            break
-    assert best < 0.2
+    assert client.get("/__heartbeat__").status == 200

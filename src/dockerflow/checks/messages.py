@@ -4,6 +4,22 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Final
 
+__all__ = [
+    "CRITICAL",
+    "DEBUG",
+    "ERROR",
+    "INFO",
+    "STATUSES",
+    "WARNING",
+    "CheckMessage",
+    "Critical",
+    "Debug",
+    "Error",
+    "Info",
+    "Warning",
+    "level_to_text",
+]
+
 DEBUG: Final = 10
 INFO: Final = 20
 WARNING: Final = 30

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-import warnings
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
@@ -28,6 +25,7 @@ from werkzeug.wsgi import ClosingIterator
 
 from dockerflow._core import EXCHANGE, VERSION_FILE, Core, Exchange, LiveCore, summary_logger
 from dockerflow._endpoints import ENDPOINTS, Endpoint
+from dockerflow._extension import RegistersChecks
 from dockerflow._http import Response as CoreResponse
 from dockerflow.checks._check import surroundings
 from dockerflow.checks.registry import Registry, default_registry
@@ -53,7 +51,7 @@ _SITE: Final = "dockerflow.site"
 _OWN: Final = "dockerflow.flask.own"
 
 
-class Dockerflow:
+class Dockerflow(RegistersChecks):
     """Dockerflow's endpoints, request ids and summaries for one Flask app, or for several.
 
     :param app: the app; without one, call :meth:`init_app` later.
@@ -160,43 +158,6 @@ class Dockerflow:
             except Exception:
                 logger.exception("The id of the user could not be read")
         return fields
-
-    @property
-    def checks(self) -> OrderedDict[str, Callable[[], Any]]:
-        """The registered checks by name. Deprecated: use ``dockerflow.checks.get_checks()``."""
-        _deprecated("Dockerflow.checks", "dockerflow.checks.get_checks()")
-        return OrderedDict(self.registry.get_checks())
-
-    def check(self, func: Callable[..., Any] | None = None, name: str | None = None) -> Any:
-        """Register a check. Deprecated: use ``dockerflow.checks.register``."""
-        _deprecated("Dockerflow.check", "dockerflow.checks.register")
-        return self.registry.register(func, name)
-
-    def init_check(self, check: Callable[..., Any], obj: Any) -> None:
-        """Register a check of ``obj``. Deprecated: use ``dockerflow.checks.register_partial``."""
-        _deprecated("Dockerflow.init_check", "dockerflow.checks.register_partial")
-        self._register_for(check, obj)
-
-    def _register_for(self, check: Callable[..., Any], obj: Any) -> None:
-        self.registry.register(_CheckOf(check, obj), check.__name__)
-
-
-@dataclass(eq=True, frozen=True)
-class _CheckOf:
-    """A check of an extension or client; the same as one of another object.
-
-    An app's factory makes new ones each time, and its last ones are those to check.
-    """
-
-    check: Callable[..., Any]
-    obj: Any = field(compare=False)
-
-    @property
-    def __name__(self) -> str:
-        return self.check.__name__
-
-    def __call__(self) -> Any:
-        return self.check(self.obj)
 
 
 class _Site(DockerflowMiddleware):
@@ -447,7 +408,3 @@ def _is_whole(response: Response) -> bool:
 
 def _default_version_path(app: Flask) -> str:
     return str(Path(app.root_path).parent)
-
-
-def _deprecated(name: str, instead: str) -> None:
-    warnings.warn(f"{name} is deprecated: use {instead}", DeprecationWarning, stacklevel=3)

@@ -7,8 +7,6 @@ import logging
 import os
 import signal
 import time
-import warnings
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from contextlib import suppress
 from functools import partial
@@ -25,6 +23,7 @@ from sanic.worker.process import WorkerProcess
 from dockerflow import _http, drain
 from dockerflow._core import VERSION_FILE, Core, Exchange, LiveCore, summary_logger
 from dockerflow._endpoints import ENDPOINTS, Endpoint
+from dockerflow._extension import RegistersChecks
 from dockerflow.asgi import _route_path  # pyright: ignore[reportPrivateUsage] - the package's own
 from dockerflow.checks.registry import Registry, default_registry
 from dockerflow.config import Config, Picker
@@ -41,7 +40,7 @@ _HERE: Final = "."
 _DRAIN: Final[Any] = getattr(signal, "SIGURG", None)
 
 
-class Dockerflow:
+class Dockerflow(RegistersChecks):
     """Dockerflow's endpoints, request ids and summaries for a Sanic app.
 
     :param app: the app; without one, call :meth:`init_app` later.
@@ -126,25 +125,6 @@ class Dockerflow:
         """
         exchange = self._exchange(Request.get_current() if request is None else request)
         return exchange.fields()
-
-    @property
-    def checks(self) -> OrderedDict[str, Callable[[], Any]]:
-        """The registered checks by name. Deprecated: use ``dockerflow.checks.get_checks()``."""
-        _deprecated("Dockerflow.checks", "dockerflow.checks.get_checks()")
-        return OrderedDict(self.registry.get_checks())
-
-    def check(self, func: Callable[..., Any] | None = None, name: str | None = None) -> Any:
-        """Register a check. Deprecated: use ``dockerflow.checks.register``."""
-        _deprecated("Dockerflow.check", "dockerflow.checks.register")
-        return self.registry.register(func, name)
-
-    def init_check(self, check: Callable[..., Any], obj: Any) -> None:
-        """Register a check of ``obj``. Deprecated: use ``dockerflow.checks.register_partial``."""
-        _deprecated("Dockerflow.init_check", "dockerflow.checks.register_partial")
-        self._register_for(check, obj)
-
-    def _register_for(self, check: Callable[..., Any], obj: Any) -> None:
-        self.registry.register(_CheckOf(check, obj), check.__name__)
 
     def _read_settings(self, app: Sanic[Any, Any]) -> dict[str, Any]:
         settings = self._picker.pick(cast("dict[str, Any]", app.config))
@@ -304,27 +284,6 @@ class Dockerflow:
         exchange.change(own, given)
 
 
-class _CheckOf:
-    """A check of an extension or client; the same as one of another object.
-
-    An app's factory makes new ones each time, and its last ones are those to check.
-    """
-
-    def __init__(self, check: Callable[..., Any], obj: Any) -> None:
-        self.check = check
-        self.obj = obj
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _CheckOf) and self.check == other.check
-
-    def __hash__(self) -> int:
-        return hash(self.check)
-
-    async def __call__(self) -> Any:
-        value = self.check(self.obj)
-        return await value if isawaitable(value) else value
-
-
 def _core_of(request: Request) -> Core:
     return _live(request.app).get()
 
@@ -350,7 +309,3 @@ def _abandon(exchange: Exchange, _: asyncio.Task[Any]) -> None:
     if not exchange.is_ended:
         exchange.client_gone = True
         exchange.end()
-
-
-def _deprecated(name: str, instead: str) -> None:
-    warnings.warn(f"{name} is deprecated: use {instead}", DeprecationWarning, stacklevel=3)

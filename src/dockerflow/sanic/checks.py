@@ -5,39 +5,15 @@ from __future__ import annotations
 from inspect import isawaitable
 from typing import Any, cast
 
+from dockerflow.checks import messages as _messages
 from dockerflow.checks.contrib import redis
-from dockerflow.checks.messages import (
-    CRITICAL,
-    DEBUG,
-    ERROR,
-    INFO,
-    STATUSES,
-    WARNING,
-    CheckMessage,
-    Critical,
-    Debug,
-    Error,
-    Info,
-    Warning,  # noqa: A004 - the name that Django's checks use too
-    level_to_text,
-)
+from dockerflow.checks.messages import *  # noqa: F403 - these names are public here too
+from dockerflow.checks.messages import CheckMessage
 
 __all__ = [
-    "CRITICAL",
-    "DEBUG",
-    "ERROR",
-    "INFO",
-    "STATUSES",
-    "WARNING",
-    "CheckMessage",
-    "Critical",
-    "Debug",
-    "Error",
-    "Info",
-    "Warning",
     "check_redis_connected",
-    "level_to_text",
 ]
+__all__ += _messages.__all__
 
 
 async def check_redis_connected(client: Any) -> list[CheckMessage]:

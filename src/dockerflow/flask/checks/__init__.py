@@ -5,42 +5,18 @@ from __future__ import annotations
 from typing import Any, Final, cast
 
 from dockerflow import health
+from dockerflow.checks import messages as _messages
 from dockerflow.checks.contrib import migrations, redis
 from dockerflow.checks.contrib._sqlalchemy import check_engine
-from dockerflow.checks.messages import (
-    CRITICAL,
-    DEBUG,
-    ERROR,
-    INFO,
-    STATUSES,
-    WARNING,
-    CheckMessage,
-    Critical,
-    Debug,
-    Error,
-    Info,
-    Warning,  # noqa: A004 - the name that Django's checks use too
-    level_to_text,
-)
+from dockerflow.checks.messages import *  # noqa: F403 - these names are public here too
+from dockerflow.checks.messages import CheckMessage, Info
 
 __all__ = [
-    "CRITICAL",
-    "DEBUG",
-    "ERROR",
-    "INFO",
-    "STATUSES",
-    "WARNING",
-    "CheckMessage",
-    "Critical",
-    "Debug",
-    "Error",
-    "Info",
-    "Warning",
     "check_database_connected",
     "check_migrations_applied",
     "check_redis_connected",
-    "level_to_text",
 ]
+__all__ += _messages.__all__
 
 
 def check_database_connected(db: Any) -> list[CheckMessage]:

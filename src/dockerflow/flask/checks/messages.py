@@ -1,33 +1,7 @@
 """The messages of checks; the same as in :mod:`dockerflow.checks`."""
 
-from dockerflow.checks.messages import (
-    CRITICAL,
-    DEBUG,
-    ERROR,
-    INFO,
-    STATUSES,
-    WARNING,
-    CheckMessage,
-    Critical,
-    Debug,
-    Error,
-    Info,
-    Warning,  # noqa: A004 - the name that Django's checks use too
-    level_to_text,
-)
+import dockerflow.checks.messages as _messages
+from dockerflow.checks.messages import *  # noqa: F403
 
-__all__ = [
-    "CRITICAL",
-    "DEBUG",
-    "ERROR",
-    "INFO",
-    "STATUSES",
-    "WARNING",
-    "CheckMessage",
-    "Critical",
-    "Debug",
-    "Error",
-    "Info",
-    "Warning",
-    "level_to_text",
-]
+__all__: list[str] = []
+__all__ += _messages.__all__
