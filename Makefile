@@ -61,6 +61,10 @@ LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hash
 lock: $(STAMP)
 	$(BIN)/$(LOCK) --group core-test -o requirements/core-test.txt
 	$(BIN)/$(LOCK) --group dev -o requirements/dev.txt
+	for name in fastapi flask django; do \
+		$(BIN)/$(LOCK) -c requirements/dev.txt examples/shortener/requirements/$$name.in \
+			-o examples/shortener/requirements/$$name.txt || exit 1; \
+	done
 
 # Side by side with the incumbent, which gets an environment of its own.
 bench: $(STAMP)
