@@ -14,12 +14,9 @@ import sys
 
 from dockerflow.config import Config, ConfigError
 from links import assets, logs
-from links.settings import Settings, WrongSettingsError, get_settings
+from links.settings import STOP_SECONDS, Settings, WrongSettingsError, get_settings
 
 logger = logging.getLogger("links")
-
-STOP_SECONDS = 20
-"""How long requests may take to their end when the server stops."""
 
 
 def main() -> None:

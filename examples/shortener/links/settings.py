@@ -18,6 +18,9 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+STOP_SECONDS = 20
+"""How long requests may take to their end once the server stops."""
+
 _DATABASE = "takes sqlite:///file, sqlite:////path/to/file or postgresql://user:password@host/name"
 _REDIS = "takes redis://host:port/number, or rediss:// for TLS"
 
