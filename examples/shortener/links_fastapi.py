@@ -6,6 +6,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse
 from servestatic import ServeStaticASGI
+from starlette.exceptions import HTTPException
 
 from dockerflow.checks import contrib
 from dockerflow.fastapi import install
@@ -38,6 +39,12 @@ def shown(request: Request, link: storage.StoredLink, count: int | None) -> Link
     """Return what a client gets of a link."""
     short_url = f"{request.base_url}{link.code}"
     return Link(code=link.code, short_url=short_url, url=link.url, hits=count)
+
+
+@app.exception_handler(HTTPException)
+async def explain_status(_: Request, error: HTTPException) -> JSONResponse:
+    """Answer what FastAPI itself refuses under the same key, such as a body that is no UTF-8."""
+    return JSONResponse({"error": error.detail}, error.status_code, error.headers)
 
 
 # Not async: SQLAlchemy's connections block, so these run in threads.

@@ -78,6 +78,7 @@ def serve(settings: Settings) -> None:
     else:
         app = {"flask": "links_flask:app", "django": "links_django.wsgi:application"}
         gunicorn = [sys.executable, "-m", "gunicorn", "--config", "python:links.gunicorn_config"]
+        os.environ["WEB_CONCURRENCY"] = str(settings.web_concurrency)  # it can't read an empty one
         # In place of this process, so that signals reach it.
         os.execv(sys.executable, [*gunicorn, app[settings.framework]])  # noqa: S606
 

@@ -10,6 +10,7 @@ _settings = get_settings()
 _host = f"[{_settings.host}]" if ":" in _settings.host else _settings.host
 
 bind = f"{_host}:{_settings.port}"
+# One is enough: more containers scale better. With gunicorn's own that makes two processes.
 workers = _settings.web_concurrency
 worker_class = "gthread"
 threads = 8
