@@ -22,10 +22,11 @@ $(STAMP): requirements/dev.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-# exec, so that a signal to make's child reaches the server itself.
+# exec, so that a signal to make's child reaches the server itself. Without git there is no version.
 run: $(STAMP)
-	@echo "Open http://$(HOST):$(PORT)/__heartbeat__ or http://$(HOST):$(PORT)/docs (Ctrl+C ends it)"
-	@exec $(BIN)/python examples/notes/app.py
+	-@$(BIN)/dockerflow version write --from git --replace examples/shortener >/dev/null
+	@echo "Open http://$(HOST):$(PORT)/ and http://$(HOST):$(PORT)/__heartbeat__ (Ctrl+C ends it)"
+	@cd examples/shortener && exec ../../$(BIN)/python -m links serve
 
 test: $(STAMP)
 	$(BIN)/python -m pytest $(ARGS)

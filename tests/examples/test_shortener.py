@@ -61,7 +61,8 @@ def test_a_wrong_address_is_refused(shared, url):
     refused = shared.shorten(url)
     assert refused.status == 422
     assert refused.json() == {
-        "error": "url: takes an http or https address of at most 2000 characters"
+        "error": "url: must be complete, begin with http:// or https:// and have at most "
+        "2000 characters"
     }
 
 
@@ -326,6 +327,6 @@ def test_it_passes_the_specification(example, tmp_path, monkeypatch, way):
     assert report.could_not_run == []
     # gunicorn is one process more than its worker, which is a recommendation's business.
     allowed = set() if way == "fastapi" else {"DF301"}
-    assert {v.rule.id for v in report.verdicts if v.status == "failed"} == allowed
+    assert {v.rule.id for v in report.verdicts if v.status == "failed"} <= allowed
     assert [v.rule.id for v in report.verdicts if report.fails(v)] == []
     assert report.count("passed") >= 16

@@ -20,7 +20,9 @@ def _check_url(value: Any) -> str:
         url = ""
     if not 0 < len(url) <= MAX_LENGTH:
         raise PydanticCustomError(
-            "url", f"takes an http or https address of at most {MAX_LENGTH} characters"
+            "url",
+            "must be complete, begin with http:// or https:// and have at most "
+            f"{MAX_LENGTH} characters",
         )
     return url
 

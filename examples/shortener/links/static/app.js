@@ -20,7 +20,8 @@ async function ask(options) {
   const type = response.headers.get("Content-Type") ?? "";
   const answer = type.startsWith("application/json") ? await response.json() : {};
   if (!response.ok) {
-    throw new Error(answer.error ?? `The server failed with ${response.status}.`);
+    const reason = answer.error?.replace(/^url: /, "The address ");
+    throw new Error(reason ?? `The server failed with status ${response.status}.`);
   }
   return answer;
 }
