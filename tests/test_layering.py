@@ -44,7 +44,16 @@ PUBLIC = {
 
 # From the bottom up. A module imports from the rows above its own, and from its own row.
 LAYERS = (
-    ("_http", "config", "version", "health", "heartbeat_file", "_request_id", "_log_text"),
+    (
+        "_http",
+        "config",
+        "version",
+        "health",
+        "heartbeat_file",
+        "_records",
+        "_request_id",
+        "_log_text",
+    ),
     ("_version_write",),
     ("_log_json",),
     ("_log_mozlog",),

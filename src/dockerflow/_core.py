@@ -14,6 +14,7 @@ from typing import Any, Final
 from dockerflow import _endpoints, _summary, drain
 from dockerflow._endpoints import Endpoint
 from dockerflow._http import Request, Response
+from dockerflow._records import make_record
 from dockerflow._request_id import (
     DEFAULT_HEADER,
     Served,
@@ -72,6 +73,12 @@ class Core:
             )
         )
         self._version_file = VersionFile(config.version_path)
+        self._shows_more = (
+            config.summary_log_querystring
+            or config.summary_log_route
+            or config.summary_log_addresses
+            or config.summary_fields is not None
+        )
 
     def needs_checks(self, endpoint: Endpoint, method: str) -> bool:
         """Whether :meth:`respond` is to be given the results of the checks."""
@@ -118,75 +125,66 @@ class Core:
             raise RuntimeError(_endpoints.ERROR_MESSAGE)
         return response._replace(body=b"") if method == "HEAD" else response
 
-    def summarise(self, exchange: Exchange, exception: BaseException | None) -> None:
+    def summarise(self, exchange: Exchange) -> None:
         """Log the summary of a request. Never raises: logging can't break the app."""
-        if exchange.endpoint is not None and not self.config.summary_log_probes:
+        config = self.config
+        if exchange.endpoint is not None and not config.summary_log_probes:
             return
         log = exchange.logger
-        if exception is None and exchange.handled is None and not log.isEnabledFor(logging.INFO):
+        has_failed = exchange.exception is not None or exchange.handled is not None
+        if not has_failed and not log.isEnabledFor(logging.INFO):
             return
-        if self._is_left_out(exchange, exception):
+        if config.summary_sample_rate < 1 and self._is_left_out(exchange):
             return
-        config = self.config
         try:
-            exchange.complete()
-            outcome = _summary.Outcome(
-                exchange.status, exception, exchange.client_gone, exchange.handled
-            )
-            level, message, fields = self.fields(
-                exchange,
-                outcome,
-                extra=self._extra(exchange),
-                personal_data=config.summary_personal_data,
-            )
-            if not log.isEnabledFor(level):
-                return
-            if level >= logging.ERROR:
+            level, message, fields = self.fields(exchange, exchange)
+            if not config.summary_personal_data:
+                fields = _summary.without_personal_data(fields)
+            if has_failed:
+                if not log.isEnabledFor(level):
+                    return
                 _hide_from_sentry(log.name)
             # What Logger.log() does, but for the search through the stack for the caller, which
-            # is always this. The text isn't a template: as an argument its percent signs stay.
-            args = (message,) if message else ()
-            record = log.makeRecord(
-                log.name, level, __file__, _LINE, "%s" if message else "", args, None, "summarise"
-            )
-            record.__dict__.update(fields)
-            log.handle(record)
+            # is always this.
+            log.handle(make_record(log, level, message, _PLACE, fields))
         except Exception:
             with suppress(Exception):
                 logger.exception("The summary of a request could not be logged")
 
     def fields(
-        self,
-        exchange: Exchange,
-        outcome: _summary.Outcome,
-        *,
-        extra: Mapping[str, Any],
-        personal_data: bool = True,
+        self, exchange: Exchange, outcome: _summary.Outcome, *, is_over: bool = True
     ) -> tuple[int, str, dict[str, Any]]:
-        """Return level, message and fields of a summary, by the settings."""
+        """Return level, message and fields of a summary, by the settings.
+
+        :param is_over: whether the request is, so that functions are asked for fields.
+        """
+        seconds = (exchange.finished or time.monotonic()) - exchange.started
+        if not self._shows_more:
+            extra: Mapping[str, Any] = exchange.extra
+            if extra and is_over:
+                extra = self._extra(exchange)
+            return _summary.summarise(exchange.request, outcome, seconds, exchange.rid, extra)
         config = self.config
+        exchange.complete()
         return _summary.summarise(
             exchange.request,
             outcome,
-            seconds=(exchange.finished or time.monotonic()) - exchange.started,
-            rid=exchange.rid,
-            extra=extra,
+            seconds,
+            exchange.rid,
+            self._extra(exchange) if is_over else exchange.extra,
             querystring=config.summary_log_querystring,
             redacted=config.summary_redacted_keys,
             route=exchange.route if config.summary_log_route else None,
             peer=exchange.peer if config.summary_log_addresses else None,
-            personal_data=personal_data,
         )
 
-    def _is_left_out(self, exchange: Exchange, exception: BaseException | None) -> bool:
+    def _is_left_out(self, exchange: Exchange) -> bool:
         """Whether the request succeeded and isn't in the sample."""
-        rate = self.config.summary_sample_rate
         return (
-            rate < 1
-            and exception is None
+            exchange.exception is None
             and exchange.status is not None
             and exchange.status < _BAD_REQUEST
-            and random.random() >= rate  # noqa: S311  # no secret
+            and random.random() >= self.config.summary_sample_rate  # noqa: S311  # no secret
         )
 
     def _extra(self, exchange: Exchange) -> Mapping[str, Any]:
@@ -220,7 +218,7 @@ def _hide_from_sentry(name: str) -> None:
         sentry.ignore_logger(name)
 
 
-_LINE: Final = Core.summarise.__code__.co_firstlineno
+_PLACE: Final = __file__, Core.summarise.__code__.co_firstlineno, Core.summarise.__name__
 
 
 class Exchange:
@@ -236,6 +234,8 @@ class Exchange:
     """When the last byte went out, by the monotonic clock; 0 before."""
     status: int | None = None
     client_gone: bool = False
+    exception: BaseException | None = None
+    """What escaped the app."""
     handled: BaseException | None = None
     """What the framework caught and turned into an answer; it counts if that is a 5xx."""
     logger: logging.Logger = summary_logger
@@ -283,8 +283,8 @@ class Exchange:
 
         All but the real ``code``, which it can't.
         """
-        outcome = _summary.Outcome(self.status or _endpoints.OK, None, handled=self.handled)
-        _, _, fields = self._core.fields(self, outcome, extra=self.extra)
+        outcome = _summary.Ended(self.status or _endpoints.OK, None, handled=self.handled)
+        _, _, fields = self._core.fields(self, outcome, is_over=False)
         del fields["code"]
         return fields
 
@@ -315,7 +315,8 @@ class Exchange:
         if not self.is_ended:
             self.is_ended = True
             if self.summarises:
-                self._core.summarise(self, exception)
+                self.exception = exception
+                self._core.summarise(self)
 
 
 class LiveCore:

@@ -12,7 +12,7 @@ from datetime import date
 from datetime import time as time_of_day
 from functools import cache
 from types import TracebackType
-from typing import Any, cast
+from typing import Any, Final, cast
 
 _MIN_CUT = 16
 # The parts of a line that readers can do without least.
@@ -260,6 +260,41 @@ def write_json(out: dict[str, Any], *, same: bool) -> str:
     else:
         line = "".join(_chunks(out, 0)) if _chunks else encode(out)
     return line if line.isascii() else line.translate(_LINE_ENDS)
+
+
+_SIMPLE: Final = frozenset({str, bool, int})
+_TEXT: Final = frozenset({str})
+
+
+def write_simple(fields: dict[str, Any]) -> str:
+    """Return the JSON of strings, booleans and integers.
+
+    It is what :func:`write_json` makes of the same fields, as long as it is ASCII.
+
+    :raises ValueError: when a value is something else, or there is none.
+    """
+    values = fields.values()
+    if not fields or not _SIMPLE.issuperset(map(type, values)):
+        raise ValueError
+    strict = strict_encoder()
+    if strict is not None:
+        return strict[0](fields, None, strict[1]).decode()
+    if not _TEXT.issuperset(map(type, fields)) or any(
+        type(value) is int and not MIN_INT64 <= value <= MAX_INT64 for value in values
+    ):
+        raise ValueError
+    return "".join(_chunks(fields, 0)) if _chunks else encode(fields)
+
+
+@cache
+def strict_encoder() -> tuple[Callable[..., bytes], int] | None:
+    """Return orjson's encoder, and the option to refuse what it would write in its own way."""
+    dumps = fast_encoder()
+    if dumps is None:
+        return None
+    from orjson import OPT_STRICT_INTEGER
+
+    return dumps, OPT_STRICT_INTEGER
 
 
 def fit(out: dict[str, Any], limit: int, *, same: bool) -> str:

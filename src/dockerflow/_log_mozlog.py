@@ -13,6 +13,8 @@ import warnings
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from functools import cache
+from logging import LogRecord
+from operator import itemgetter
 from typing import Any, ClassVar, Final, Literal, cast
 
 from dockerflow._log_json import (
@@ -26,6 +28,7 @@ from dockerflow._log_json import (
     safer_format_traceback,
     unicode_text,
     write_json,
+    write_simple,
 )
 
 DEFAULT_NAME = "Dockerflow"
@@ -159,6 +162,7 @@ class MozlogFormatter(logging.Formatter):
         if max_bytes is not None and not is_int(max_bytes, MIN_BYTES, MAX_INT64):
             raise ValueError(f"max_bytes is {max_bytes!r}, but takes a number from {MIN_BYTES}")
         self.max_bytes = max_bytes
+        self._properties: dict[tuple[Any, ...], str] = {}
         if logger_name is not None:
             self.logger_name = logger_name
 
@@ -203,72 +207,70 @@ class MozlogFormatter(logging.Formatter):
             fields[key] = value
         return fields
 
-    def format(self, record: logging.LogRecord) -> str:
+    def format(self, record: logging.LogRecord) -> str:  # noqa: C901  # calls cost
         """Return the record as one line of JSON; never raise."""
+        # Most records have plain values in ASCII. Their line is made here, in a short way; it is
+        # the one that _format() makes, which looks closer at all others.
+        cls = type(self)
+        if (
+            type(record) is LogRecord
+            and self.max_bytes is None
+            and getattr(self.convert_record, "__func__", None) is _convert_record
+            and (cls is MozlogFormatter or _keeps_hooks(cast("Any", cls)))
+        ):
+            try:
+                state = record.__dict__
+                msg, args, error, error_text, stack, name, level, pid, created = _parts(state)
+                if not (error or error_text or stack or created > _LATEST) and type(msg) is str:
+                    fields = state.copy()
+                    for key in _ALWAYS_THERE:
+                        del fields[key]
+                    logger = self.logger_name
+                    if not _OTHERS.isdisjoint(fields):
+                        logger = self._name(record)
+                        for key in _OTHERS:
+                            fields.pop(key, None)
+                    if args:
+                        msg = record.getMessage()
+                    if msg:
+                        fields["msg"] = msg
+                    same = name, logger, self.SYSLOG_LEVEL_MAP[level], pid
+                    properties = self._properties.get(same) or self._remember(*same)
+                    written = write_simple(fields)
+                    line = f'{{"Timestamp":{int(created * 1e9)},{properties},"Fields":{written}}}'
+                    if line.isascii():
+                        return line
+            except Exception:  # noqa: BLE001, S110  # it is found out below what is wrong
+                pass
         try:
-            return self._quick(record) or self._format(record)
+            return self._format(record)
         except Exception as error:  # noqa: BLE001  # losing the line would be worse
             return _last_resort(record, error)
 
-    def _quick(self, record: logging.LogRecord) -> str | None:  # noqa: C901, PLR0911, PLR0912  # calls cost
-        """Return the line of a record of plain values in ASCII, as most are; else ``None``.
+    def _remember(self, name: Any, logger: Any, severity: int, pid: Any) -> str:
+        """Write the properties that are the same in many lines, and keep that.
 
-        It is the line that :meth:`_format` returns, which has to look closer at all others.
+        :raises ValueError: when one of them has to be looked at more closely.
         """
         if (
-            self.max_bytes is not None
-            or type(record) is not logging.LogRecord
-            or "convert_record" in self.__dict__
+            not (type(name) is type(logger) is str)
+            or not is_int(severity, 0, _MAX_SEVERITY)
+            or not is_int(pid, 0, _MAX_INT32)
         ):
-            return None
-        cls: Any = type(self)
-        for hook, ours in _HOOKS:
-            if getattr(cls, hook) is not ours:
-                return None
-        try:
-            if record.args or record.exc_info or record.exc_text or record.stack_info:
-                return None
-            name, logger = record.name, self._name(record)
-            message: Any = record.msg
-            if not (type(name) is type(logger) is type(message) is str):
-                return None
-            level: Any = record.levelno
-            severity = self.SYSLOG_LEVEL_MAP.get(level) if type(level) is int else None
-            version = self.LOGGING_FORMAT_VERSION
-            if not is_int(severity, 0, _MAX_SEVERITY) or (
-                version is not MozlogFormatter.LOGGING_FORMAT_VERSION
-            ):
-                return None
-            excluded = self.EXCLUDED_LOGRECORD_ATTRS
-            fields: dict[str, Any] = {}
-            for key, value in record.__dict__.items():
-                if key in excluded or value is None:
-                    continue
-                kind: Any = type(cast("object", value))
-                if type(key) is not str or not (
-                    kind is str or kind is bool or (kind is int and MIN_INT64 <= value <= MAX_INT64)
-                ):
-                    return None
-                fields[key] = value
-            if message:
-                if "msg" in fields:
-                    return None
-                fields["msg"] = message
-            out = {
-                "Timestamp": timestamp(record),
-                "Type": name,
-                "Logger": logger,
-                "Hostname": _hostname(),
-                "EnvVersion": version,
-                "Severity": severity,
-                "Pid": _pid(record),
-            }
-            if fields:
-                out["Fields"] = fields
-            line = write_json(out, same=True)
-        except Exception:  # noqa: BLE001  # the other way finds out what is wrong, and says so
-            return None
-        return line if line.isascii() else None
+            raise ValueError
+        properties = {
+            "Type": name,
+            "Logger": logger,
+            "Hostname": _hostname(),
+            "EnvVersion": MozlogFormatter.LOGGING_FORMAT_VERSION,
+            "Severity": severity,
+            "Pid": pid,
+        }
+        if len(self._properties) >= _MAX_REMEMBERED:  # somebody makes loggers without end
+            self._properties.clear()
+        made = write_json(properties, same=True)[1:-1]
+        self._properties[name, logger, severity, pid] = made
+        return made
 
     def _format(self, record: logging.LogRecord) -> str:
         problem = None
@@ -386,11 +388,25 @@ def from_event(event: dict[Any, Any], base: logging.LogRecord) -> logging.LogRec
     return record
 
 
-_HOOKS: Final = tuple(
-    (name, getattr(MozlogFormatter, name))
-    for name in ("convert_record", "_convert", "_fields", "_format", "_plain", "_written")
+_convert_record: Final = MozlogFormatter.convert_record
+_excluded = MozlogFormatter.EXCLUDED_LOGRECORD_ATTRS
+_ALWAYS_THERE: Final = tuple(_excluded & logging.makeLogRecord({}).__dict__.keys())
+_OTHERS: Final = frozenset(_excluded - set(_ALWAYS_THERE))
+_parts: Final = itemgetter(
+    "msg", "args", "exc_info", "exc_text", "stack_info", "name", "levelno", "process", "created"
 )
-"""What a subclass may do in its own way: then nothing is cut short."""
+_LATEST: Final = MAX_INT64 // 10**9 - 1
+_MAX_REMEMBERED: Final = 200
+_HOOKS: Final = (
+    "EXCLUDED_LOGRECORD_ATTRS", "LOGGING_FORMAT_VERSION",
+    "_convert", "_fields", "_format", "_name", "_plain", "_written",
+)  # fmt: skip
+
+
+@cache
+def _keeps_hooks(cls: type[MozlogFormatter]) -> bool:
+    """Whether the subclass makes lines as its base does; else nothing is cut short."""
+    return all(getattr(cls, name) is getattr(MozlogFormatter, name) for name in _HOOKS)
 
 
 class JsonLogFormatter(MozlogFormatter):

@@ -64,8 +64,11 @@ def generate_request_id() -> str:
     """Return a new random id, written as a UUID (version 4, RFC 9562)."""
     # The uuid module is slower and not needed for anything else.
     digits = os.urandom(16).hex()
-    variant = "89ab"[int(digits[16], 16) & 3]
+    variant = _VARIANTS[digits[16]]
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
+
+
+_VARIANTS = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 
 
 def choose_request_id(headers: Mapping[str, str], names: Iterable[str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 from urllib.parse import unquote_plus
 
 from dockerflow._http import Request
@@ -34,12 +34,25 @@ FORWARDED: Final = "x-forwarded-for"
 _PERSONAL: Final = ("uid", "email", "remoteAddressChain")
 
 
-class Outcome(NamedTuple):
+class Outcome(Protocol):
     """How a request ended.
 
     The status sent, if any, what escaped, whether the client left, and what the framework caught
     and turned into an answer.
     """
+
+    @property
+    def status(self) -> int | None: ...
+    @property
+    def exception(self) -> BaseException | None: ...
+    @property
+    def client_gone(self) -> bool: ...
+    @property
+    def handled(self) -> BaseException | None: ...
+
+
+class Ended(NamedTuple):
+    """An :class:`Outcome` by itself."""
 
     status: int | None
     exception: BaseException | None = None
@@ -50,15 +63,14 @@ class Outcome(NamedTuple):
 def summarise(  # noqa: C901, PLR0913 - each is another fact about the request
     request: Request,
     outcome: Outcome,
-    *,
     seconds: float,
     rid: str,
     extra: Mapping[str, Any],
+    *,
     querystring: bool = False,
     redacted: Iterable[str] = REDACTED_KEYS,
     route: object = None,
     peer: str | None = None,
-    personal_data: bool = True,
 ) -> tuple[int, str, dict[str, Any]]:
     """Return level, message and fields of the record.
 
@@ -69,18 +81,20 @@ def summarise(  # noqa: C901, PLR0913 - each is another fact about the request
     :param redacted: parts of the names of keys that hold secrets.
     :param route: the template of the route that the path matched, if it is known.
     :param peer: the address of whoever is connected, if addresses are to be shown.
-    :param personal_data: whether to show the user's id and addresses.
     """
-    exception = outcome.exception
-    # Cancellation (asyncio's, trio's, a closed generator) is no error of the app.
-    failed = isinstance(exception, Exception | SystemExit | KeyboardInterrupt)
-    code = outcome.status
-    if code is None:
-        gone = outcome.client_gone or (exception is not None and not failed)
-        code = CLIENT_CLOSED_REQUEST if gone else SERVER_ERROR
-    if not failed and outcome.handled is not None and code >= SERVER_ERROR:
-        exception, failed = outcome.handled, True
-    errno = code if code >= SERVER_ERROR else SERVER_ERROR if failed else 0
+    code, exception = outcome.status, outcome.exception
+    failed = False
+    errno = 0
+    # Nothing else is to be asked of most requests.
+    if exception is not None or code is None or code >= SERVER_ERROR:
+        # Cancellation (asyncio's, trio's, a closed generator) is no error of the app.
+        failed = isinstance(exception, Exception | SystemExit | KeyboardInterrupt)
+        if code is None:
+            gone = outcome.client_gone or (exception is not None and not failed)
+            code = CLIENT_CLOSED_REQUEST if gone else SERVER_ERROR
+        if not failed and outcome.handled is not None and code >= SERVER_ERROR:
+            exception, failed = outcome.handled, True
+        errno = code if code >= SERVER_ERROR else SERVER_ERROR if failed else 0
     headers = request.headers
     fields: dict[str, Any] = {
         "agent": headers.get("user-agent", ""),
@@ -107,11 +121,14 @@ def summarise(  # noqa: C901, PLR0913 - each is another fact about the request
             else:
                 fields[name + "_" if name in _RESERVED else name] = value
         fields["code"] = int(code)
-    if not personal_data:
-        fields = {name: value for name, value in fields.items() if name not in _PERSONAL}
     if failed:
         return logging.ERROR, _text(exception), fields
     return logging.INFO, "", fields
+
+
+def without_personal_data(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields without the user's id and addresses."""
+    return {name: value for name, value in fields.items() if name not in _PERSONAL}
 
 
 def redact(query: str, keys: Iterable[str] = REDACTED_KEYS) -> str:

@@ -64,25 +64,20 @@ class DockerflowMiddleware:
             self._has_installed = True
             install_once(self._core.config.drain_seconds)
         if scope["type"] != "http":
-            try:
-                await self.app(scope, receive, send)
-            finally:
-                if scope["type"] == "lifespan":  # the app has ended
-                    self._core.registry.close()
+            await self._pass_on(scope, receive, send)
             return
-        endpoint = self._core.paths.get(_route_path(scope)) if self._has_endpoints else None
+        path: str = scope["path"]
+        if scope.get("root_path"):
+            path = _route_path(scope)
+        endpoint = self._core.paths.get(path) if self._has_endpoints else None
         app = self.app if endpoint is None else self._endpoint
         if EXCHANGE in scope:  # another of our middlewares further out does the rest
-            if self._summarises:
-                scope[EXCHANGE].summarises = True
-                if self._logger is not None:
-                    scope[EXCHANGE].logger = self._logger
+            self._join(scope[EXCHANGE])
             await app(scope, receive, send)
             return
 
-        exchange = _Exchange(
-            self._core, _request(scope, self._names), endpoint, summarises=self._summarises
-        )
+        request = _request(scope, self._names)
+        exchange = _Exchange(self._core, request, endpoint, summarises=self._summarises)
         if self._logger is not None:
             exchange.logger = self._logger
         exchange.connect(scope, receive, send, self._id_header)
@@ -96,12 +91,26 @@ class DockerflowMiddleware:
             exchange.end(None if exchange.send_failed else error)
             raise
         else:
-            exchange.end()
+            if not exchange.is_ended:
+                exchange.end()
         finally:
             # Whoever made the scope may use it again.
             scope.pop(EXCHANGE, None)
             scope.pop(KEY, None)
             exchange.leave()
+
+    async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            if scope["type"] == "lifespan":  # the app has ended
+                self._core.registry.close()
+
+    def _join(self, exchange: Exchange) -> None:
+        if self._summarises:
+            exchange.summarises = True
+            if self._logger is not None:
+                exchange.logger = self._logger
 
     async def _endpoint(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         """Answer one of Dockerflow's own paths, as an ASGI application."""
@@ -123,7 +132,7 @@ class _Exchange(Exchange):
         self.source = scope
         self._receive = receive
         self._send = send
-        self._id_bytes = (id_header, self.rid.encode("latin-1"))
+        self._id_header = id_header
 
     def complete(self) -> None:
         if client := self.source.get("client"):
@@ -138,32 +147,40 @@ class _Exchange(Exchange):
     async def send(self, message: Message) -> None:
         kind = message["type"]
         if kind == "http.response.start":
-            # The app's own message stays as it is: it may send it again.
-            message = dict(message)
-            headers: Iterable[tuple[bytes, bytes]] = message.get("headers", ())
-            message["headers"] = headers = list(headers)
-            id_header = self._id_bytes[0]
-            for name, _ in headers:
-                if len(name) == len(id_header) and name.lower() == id_header:
-                    break
-            else:
-                headers.append(self._id_bytes)
             self.status = message["status"]
             # FastAPI and Starlette put the route that they chose here.
-            self.route = getattr(self.source.get("route"), "path", None)
+            if (route := self.source.get("route")) is not None:
+                self.route = getattr(route, "path", None)
+            message = self._with_id(message)
         try:
             await self._send(message)
         except OSError:  # how a server tells that the client left (ASGI's HTTP spec, 2.4)
             self.client_gone = self.send_failed = True
             raise
-        if (
-            (kind == "http.response.body" and not message.get("more_body", False))
-            or (kind == "http.response.pathsend")
-        ) and not self.finished:
+        if kind == "http.response.body":
+            if message.get("more_body", False):
+                return
+        elif kind != "http.response.pathsend":
+            return
+        if not self.finished:
             self.finished = time.monotonic()
             # After an error's answer its exception is still to come, as from Starlette.
             if self.status is not None and self.status < SERVER_ERROR:
                 self.end()
+
+    def _with_id(self, message: Message) -> Message:
+        """Return the message with the id's header, unless the app has sent one.
+
+        The app's own message stays as it is: it may send it again.
+        """
+        headers: list[tuple[bytes, bytes]] = list(message.get("headers", ()))
+        wanted = self._id_header
+        for name, _ in headers:
+            if len(name) == len(wanted) and name.lower() == wanted:
+                break
+        else:
+            headers.append((wanted, self.rid.encode("latin-1")))
+        return {**message, "headers": headers}
 
 
 class _HeaderNames(dict[bytes, str]):
@@ -189,11 +206,11 @@ def _request(scope: Scope, names: _HeaderNames) -> Request:
     """Return what the core needs of the scope, decoding none of the other headers."""
     headers: dict[str, str] = {}
     for key, value in scope["headers"]:
-        name = names[key]
-        if name and name not in headers:  # the first one counts
+        if (name := names[key]) and name not in headers:  # the first one counts
             headers[name] = value.decode("latin-1")
+    path: str = _full_path(scope) if scope.get("root_path") else scope["path"]
     query = scope.get("query_string", b"").decode("latin-1")
-    return Request(scope["method"], _full_path(scope), query, headers)
+    return Request(scope["method"], path, query, headers)
 
 
 async def _send_response(send: Send, response: Response) -> None:

@@ -128,6 +128,7 @@ def both(made, formatter=None):
     if HAS_ORJSON:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(_log_json, "fast_encoder", lambda: None)
+            patch.setattr(_log_json, "strict_encoder", lambda: None)
             assert formatter.format(made) == line
     return line
 
@@ -1005,6 +1006,7 @@ def test_100_000_random_records():
         if HAS_ORJSON and number % 10 == 0:
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(_log_json, "fast_encoder", lambda: None)
+                patch.setattr(_log_json, "strict_encoder", lambda: None)
                 assert without.format(made) == line
 
 

@@ -32,26 +32,43 @@ def test_both_ways_write_the_same_line(has_orjson, fields, message, level, name)
     with pytest.MonkeyPatch.context() as patch:
         if not has_orjson:
             patch.setattr(_log_json, "fast_encoder", lambda: None)
+            patch.setattr(_log_json, "strict_encoder", lambda: None)
         formatter = MozlogFormatter(logger_name="app")
         record = logging.makeLogRecord(
             {"msg": message, "levelno": level, "name": name, "created": 1.5, "process": 7}
         )
         for key, value in fields.items():
             record.__dict__.setdefault(key, value)
-        quick = formatter._quick(record)
-        assert quick is None or quick == formatter._format(record)
+        assert formatter.format(record) == formatter._format(record)
 
 
-def test_the_short_way_is_taken():
-    plain = {"name": "a", "levelno": 20, "msg": "", "code": 200, "path": "/", "is_new": True}
-    record = logging.makeLogRecord(plain)
-    assert MozlogFormatter()._quick(record) is not None
+@pytest.mark.parametrize("has_orjson", [True, False])
+def test_the_short_way_is_taken_for_plain_records(monkeypatch, has_orjson):
+    if not has_orjson:
+        monkeypatch.setattr(_log_json, "strict_encoder", lambda: None)
+    monkeypatch.setattr(MozlogFormatter, "_format", None)  # it would end in the last resort
+    state = {"name": "a", "levelno": 20}
+    for message in ({"msg": "plain"}, {"msg": "it is %s", "args": ("there",)}, {}):
+        for extra in ({"rid": "1"}, {"code": 200, "path": "/", "is_new": True, "logger_name": "b"}):
+            record = logging.makeLogRecord({**state, **message, **extra})
+            assert "logging_error" not in MozlogFormatter().format(record)
 
+
+def test_the_short_way_is_not_taken_past_an_override(monkeypatch):
     class Mine(MozlogFormatter):
         def convert_record(self, record):
-            return super().convert_record(record)
+            return {"Fields": {"mine": True}}
 
-    assert Mine()._quick(record) is None
+    class Hiding(MozlogFormatter):
+        EXCLUDED_LOGRECORD_ATTRS = MozlogFormatter.EXCLUDED_LOGRECORD_ATTRS | {"secret"}
+
+    record = logging.makeLogRecord({"name": "a", "levelno": 20, "secret": "x", "open": "y"})
+    assert '"mine":true' in Mine().format(record)
+    assert '"Fields":{"open":"y"}' in Hiding().format(record)
+    patched = MozlogFormatter()
+    patched.convert_record = Mine().convert_record
+    assert '"mine":true' in patched.format(record)
+    assert '"secret":"x"' in MozlogFormatter().format(record)
 
 
 def test_djangos_request_tells_the_id():

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dockerflow._http import Request
-from dockerflow._summary import Outcome, redact, summarise
+from dockerflow._summary import Ended as Outcome
+from dockerflow._summary import redact, summarise, without_personal_data
 from dockerflow.asgi import DockerflowMiddleware
 from dockerflow.config import Config
 
@@ -149,7 +150,7 @@ def test_route_and_addresses() -> None:
 
 def test_no_personal_data() -> None:
     extra = {"uid": "u", "email": "e", "own": 1}
-    fields = summary(Outcome(200), extra=extra, peer="10.0.0.1", personal_data=False)[2]
+    fields = without_personal_data(summary(Outcome(200), extra=extra, peer="10.0.0.1")[2])
     assert fields["own"] == 1
     assert not fields.keys() & {"uid", "email", "remoteAddressChain"}
 
