@@ -240,6 +240,20 @@ def test_migrations_are_those_of_the_models(example, tmp_path):
     assert down.returncode == 0, down.stderr
 
 
+@pytest.mark.parametrize("way", WAYS)
+def test_a_database_that_can_not_be_migrated(example, tmp_path, way):
+    """The reason is in the log, and whoever deploys is told by the exit code."""
+    (tmp_path / "links.sqlite3").write_bytes(b"no database" * 100)
+    environ = {"FRAMEWORK": way, "DATABASE_URL": f"sqlite:///{tmp_path}/links.sqlite3"}
+    for command in ("migrate", "serve"):
+        failed = run(example, "links", command, **environ)
+        assert (failed.returncode, failed.stderr) == (1, "")
+        [line] = map(json.loads, failed.stdout.splitlines())
+        VALIDATOR.validate(line)
+        assert line["Severity"] == 3
+        assert "not a database" in json.dumps(line["Fields"])
+
+
 @pytest.fixture
 def servers(postgres, redis_server):
     """The variables that name PostgreSQL, with nothing in it, and Redis."""

@@ -39,7 +39,16 @@ def main() -> None:
 
 
 def migrate(settings: Settings) -> None:
-    """Bring the database to the newest migration."""
+    """Bring the database to the newest migration; end with 1, and a line in the log, if it can't."""
+    try:
+        _migrate(settings)
+    except Exception:
+        logger.exception("The migrations could not be applied")
+        sys.exit(1)
+    logger.info("The migrations are applied")
+
+
+def _migrate(settings: Settings) -> None:
     if settings.framework == "django":
         import django  # noqa: PLC0415 - each image has its own framework only
         from django.core.management import call_command  # noqa: PLC0415
@@ -53,7 +62,6 @@ def migrate(settings: Settings) -> None:
         engine = storage.connect(settings)
         storage.migrate(engine)
         engine.dispose()
-    logger.info("The migrations are applied")
 
 
 def serve(settings: Settings) -> None:
