@@ -39,7 +39,7 @@ def main() -> None:
 
 
 def migrate(settings: Settings) -> None:
-    """Bring the database to the newest migration; end with 1, and a line in the log, if it can't."""
+    """Bring the database to the newest migration; if it can't, end with 1 and a line in the log."""
     try:
         _migrate(settings)
     except Exception:
