@@ -7,6 +7,8 @@ STAMP := $(VENV)/.installed
 HOST ?= 127.0.0.1
 PORT ?= 8000
 export HOST PORT
+# More processes than cores, as the tests wait for much. ARGS="-n 0 ..." runs them in one.
+PARALLEL := -n 4 --dist worksteal
 
 .PHONY: help install run test lint format types docs build lock coverage bench clean
 
@@ -29,7 +31,7 @@ run: $(STAMP)
 	@cd examples/shortener && exec ../../$(BIN)/python -m links serve
 
 test: $(STAMP)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check .

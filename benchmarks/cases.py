@@ -8,6 +8,7 @@ whatever ``dockerflow`` is there.
 from __future__ import annotations
 
 import asyncio
+import gc
 import io
 import json
 import logging
@@ -15,6 +16,7 @@ import os
 import sys
 import tempfile
 import time
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -41,17 +43,27 @@ HEADERS = [
 
 
 def log_to_nowhere(*, is_bare: bool = False) -> logging.Logger:
-    """Have request.summary written as mozlog to a stream that discards it."""
+    """Have request.summary written as mozlog: kept until :func:`discard_log`, then discarded."""
     logger = logging.getLogger("request.summary")
     logger.setLevel(logging.INFO)
     logger.propagate = False
     if not is_bare:
         from dockerflow.logging import MozlogFormatter
 
-        handler = logging.StreamHandler(open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+        handler = logging.StreamHandler(io.StringIO())
         handler.setFormatter(MozlogFormatter(logger_name="bench"))
         logger.addHandler(handler)
     return logger
+
+
+def discard_log() -> list[dict[str, Any]]:
+    """Return the summaries until now, and discard those to come as the system does."""
+    lines: list[str] = []
+    for handler in logging.getLogger("request.summary").handlers:
+        assert isinstance(handler, logging.StreamHandler)
+        lines += handler.stream.getvalue().splitlines()
+        handler.setStream(open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+    return [json.loads(line) for line in lines]
 
 
 def version_folder() -> str:
@@ -100,12 +112,12 @@ def drive_asgi(app: Any, path: str = "/", headers: Any = HEADERS, state: Any = N
     return run
 
 
-def drive_wsgi(app: Any, path: str = "/") -> Run:
+def drive_wsgi(app: Any, path: str = "/", query: str = "a=1") -> Run:
     environ = {
         "REQUEST_METHOD": "GET",
         "SCRIPT_NAME": "",
         "PATH_INFO": path,
-        "QUERY_STRING": "a=1",
+        "QUERY_STRING": query,
         "SERVER_NAME": "example.com",
         "SERVER_PORT": "80",
         "SERVER_PROTOCOL": "HTTP/1.1",
@@ -148,32 +160,55 @@ async def bare_asgi(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": b"ok"})
 
 
-class _State:
-    """Stands for Starlette's app, which the incumbent's middleware looks for in the scope."""
+class Starlette:
+    """Stands for the app that Starlette has in the scope, where both libraries look for settings.
 
-    def __init__(self) -> None:
-        self.state = self
+    Its look-ups are faster than Starlette's own.
+    """
 
-    def __getattr__(self, name: str) -> Any:
-        raise AttributeError(name)
+    state = types.SimpleNamespace()
 
 
-def asgi(variant: str) -> Run:
-    """Ids and the summary around a bare ASGI application."""
+STARLETTE = Starlette()
+
+
+def asgi_app(variant: str, app: Any = bare_asgi) -> Any:
+    if variant == "quiet":  # as it comes: nothing is logged where logging isn't set up
+        from dockerflow.asgi import DockerflowMiddleware
+
+        return DockerflowMiddleware(app)
     logger = log_to_nowhere(is_bare=variant == "bare")
-    app: Any = bare_asgi
     if variant == "incumbent":
         from dockerflow.fastapi.middleware import (
             MozlogRequestSummaryLogger,
             RequestIdMiddleware,
         )
 
-        app = RequestIdMiddleware(MozlogRequestSummaryLogger(app, logger=logger))
-    elif variant == "ours":
+        return RequestIdMiddleware(MozlogRequestSummaryLogger(app, logger=logger))
+    if variant == "ours":
         from dockerflow.asgi import DockerflowMiddleware
 
-        app = DockerflowMiddleware(app)
-    return drive_asgi(app, state=_State())
+        return DockerflowMiddleware(app)
+    return app
+
+
+def asgi(variant: str) -> Run:
+    """Ids and the summary around a bare ASGI application."""
+    return drive_asgi(asgi_app(variant), state=STARLETTE)
+
+
+def ids(variant: str) -> Run:
+    """An id for each request, and nothing else, around a bare ASGI application."""
+    app: Any = bare_asgi
+    if variant == "asgi-correlation-id":
+        from asgi_correlation_id import CorrelationIdMiddleware
+
+        app = CorrelationIdMiddleware(app)
+    elif variant != "bare":
+        from dockerflow.fastapi.middleware import RequestIdMiddleware
+
+        app = RequestIdMiddleware(app)
+    return drive_asgi(app, state=STARLETTE)
 
 
 def fastapi_app(variant: str, *, with_checks: Callable[[], None] | None = None) -> Any:
@@ -198,9 +233,9 @@ def fastapi_app(variant: str, *, with_checks: Callable[[], None] | None = None) 
         app.add_middleware(RequestIdMiddleware)
         app.add_middleware(MozlogRequestSummaryLogger, logger=logger)
     elif variant == "ours":
-        from dockerflow.asgi import DockerflowMiddleware
+        from dockerflow.fastapi import install
 
-        app.add_middleware(DockerflowMiddleware)
+        install(app)
     if with_checks is not None:
         with_checks()
     return app
@@ -245,20 +280,25 @@ def flask(variant: str) -> Run:
 
 def django_app(variant: str) -> Any:
     import django
-    from django.conf import settings
     from django.core.wsgi import get_wsgi_application
     from django.http import JsonResponse
     from django.urls import path
 
     log_to_nowhere(is_bare=variant == "bare")
     extra: dict[str, Any] = {}
-    if variant != "bare":
+    global urlpatterns  # noqa: PLW0603
+    urlpatterns = [path("", lambda _: JsonResponse({"answer": "ok"}))]
+    if variant == "django-health-check":
+        extra = {"INSTALLED_APPS": ["health_check"]}
+    elif variant != "bare":
         extra = {
             "INSTALLED_APPS": ["dockerflow.django"],
             "MIDDLEWARE": ["dockerflow.django.middleware.DockerflowMiddleware"],
             "DOCKERFLOW_CHECKS": [],
         }
-    settings.configure(
+    # A module, as a project has one.
+    module = types.ModuleType("bench_settings")
+    vars(module).update(
         ALLOWED_HOSTS=["*"],
         ROOT_URLCONF=__name__,
         SECRET_KEY="bench",  # noqa: S106
@@ -266,9 +306,9 @@ def django_app(variant: str) -> Any:
         BASE_DIR=version_folder(),
         **extra,
     )
+    sys.modules[module.__name__] = module
+    os.environ["DJANGO_SETTINGS_MODULE"] = module.__name__
     django.setup()
-    global urlpatterns  # noqa: PLW0603
-    urlpatterns = [path("", lambda _: JsonResponse({"answer": "ok"}))]
     return get_wsgi_application()
 
 
@@ -364,26 +404,47 @@ def flask_ten_checks(variant: str) -> Run:
     return drive_wsgi(app.wsgi_app, "/__heartbeat__")
 
 
-def django_ten_checks(variant: str) -> Run:
-    """A Django heartbeat with ten checks of 100 ms."""
+def _django_heartbeat(variant: str, count: int, seconds: float) -> Run:
     app = django_app(variant)
     if variant == "bare":
         return drive_wsgi(app)
+    if variant == "django-health-check":
+        from django.urls import path
+        from health_check.base import HealthCheck
+        from health_check.views import HealthCheckView
+
+        class Check(HealthCheck):
+            def run(self) -> None:
+                time.sleep(seconds)
+
+        view = HealthCheckView.as_view(checks=[Check] * count)
+        urlpatterns.append(path("health/", view))
+        return drive_wsgi(app, "/health/", "format=json")
     if variant == "incumbent":
         # It runs the checks of Django's own registry.
         from django.core.checks import register as register_system_check
 
-        for number in range(10):
+        for number in range(count):
 
             def check(app_configs: Any, **kwargs: Any) -> list[Any]:
-                time.sleep(0.1)
+                time.sleep(seconds)
                 return []
 
             check.__name__ = f"check{number}"
             register_system_check(check)
     else:
-        _register_sleepers()
+        _register_sleepers(count, seconds)
     return drive_wsgi(app, "/__heartbeat__")
+
+
+def django_heartbeat(variant: str) -> Run:
+    """A Django heartbeat with one check that has nothing to do."""
+    return _django_heartbeat(variant, 1, 0)
+
+
+def django_ten_checks(variant: str) -> Run:
+    """A Django heartbeat with ten checks of 100 ms."""
+    return _django_heartbeat(variant, 10, 0.1)
 
 
 def single_flight(variant: str) -> Run:
@@ -435,47 +496,41 @@ def single_flight(variant: str) -> Run:
     return run
 
 
-# How cost grows, ours alone.
+# How cost grows. Each takes a number, and says what one of the n things then costs.
 
 
-def many_checks(count: int) -> Run:
-    """A heartbeat with ``count`` checks that do nothing."""
+def many_checks(variant: str, count: int) -> Run:
+    """A heartbeat with ``count`` checks that do nothing; per check."""
     from dockerflow import checks
+    from dockerflow.config import Config
 
     registry = checks.Registry()
     for number in range(count):
         registry.register(lambda: None, name=f"check{number}")
-    from dockerflow.config import Config
-
     config = Config()
 
     def run(n: int) -> None:
-        for _ in range(n):
+        for _ in range(max(1, n // count)):
             registry.run(config)
 
     return run
 
 
-def many_headers(count: int) -> Run:
+def many_headers(variant: str, count: int) -> Run:
     """A request with ``count`` header lines."""
-    from dockerflow.asgi import DockerflowMiddleware
-
-    log_to_nowhere()
     headers = [(f"x-header-{number}", "value") for number in range(count)]
-    return drive_asgi(DockerflowMiddleware(bare_asgi), headers=headers)
+    return drive_asgi(asgi_app(variant), headers=headers)
 
 
-def concurrent_requests(count: int) -> Run:
-    """``count`` requests under way at once; each of n rounds is one request's share."""
-    from dockerflow.asgi import DockerflowMiddleware
-
-    log_to_nowhere()
+def concurrent_requests(variant: str, count: int) -> Run:
+    """``count`` requests under way at once; per request."""
 
     async def waiting(scope: Any, receive: Any, send: Any) -> None:
         await asyncio.sleep(0)
         await bare_asgi(scope, receive, send)
 
-    app = DockerflowMiddleware(waiting)
+    app = asgi_app(variant, waiting)
+    loop = asyncio.new_event_loop()
 
     async def receive() -> Any:
         return {"type": "http.request", "body": b"", "more_body": False}
@@ -496,6 +551,50 @@ def concurrent_requests(count: int) -> Run:
 
     def run(n: int) -> None:
         for _ in range(max(1, n // count)):
-            asyncio.run(batch())
+            loop.run_until_complete(batch())
+
+    return run
+
+
+def long_life(variant: str) -> Run:
+    """Requests of which no two are the same; prints the process's memory after them, in KiB."""
+    served = 0
+    app = asgi_app(variant)
+    loop = asyncio.new_event_loop()
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        pass
+
+    async def many(n: int) -> None:
+        nonlocal served
+        for _ in range(n):
+            served += 1
+            number = b"%d" % served
+            await app(
+                {
+                    "type": "http",
+                    "method": "GET",
+                    "path": f"/items/{served}",
+                    "query_string": b"page=" + number,
+                    "root_path": "",
+                    "headers": [
+                        (b"host", b"example.com"),
+                        (b"x-request-id", b"request-" + number),
+                        (b"x-header-" + number, b"value"),
+                    ],
+                    "client": ("192.0.2.1", served % 65536),
+                },
+                receive,
+                send,
+            )
+
+    def run(n: int) -> None:
+        loop.run_until_complete(many(n))
+        gc.collect()
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+        print("rss", pages * os.sysconf("SC_PAGE_SIZE") // 1024, flush=True)
 
     return run

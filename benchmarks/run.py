@@ -9,141 +9,71 @@ of the process, those that wait by the clock on the wall.
 from __future__ import annotations
 
 import argparse
+import datetime as dt
+import importlib.util
 import json
 import os
 import platform
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-HERE = Path(__file__).parent
-ROOT = HERE.parent
-VENVS = HERE / ".venvs"
-RESULTS = HERE / "results.json"
-INCUMBENT = "dockerflow==2026.3.4"
-# The same releases in both environments, but for the libraries that are compared.
-COMMON = ["django", "fastapi", "flask", "httpx", "orjson", "uvicorn", "gunicorn"]
-OTHERS = ["asgi-correlation-id", "django-health-check", "python-json-logger", "structlog"]
+import growth
+import page
+import servers
+from measure import HERE, Comparison, Worker, python_of, rounded, set_up, spread
 
-
-class Ratio(NamedTuple):
-    """A goal: the incumbent's cost over the bare app, divided by ours, is at least ``goal``."""
-
-    case: str
-    title: str
-    goal: float
-    number: int  # how many in a round
-    clock: str = "cpu"
-    subtract_bare: bool = True
-    others: tuple[str, ...] = ()
-
-
-RATIOS = [
-    Ratio("asgi", "ASGI, ids and summary to a discarded stream, bare ASGI app", 2.5, 2000),
-    Ratio("fastapi", "FastAPI app", 3, 1000),
-    Ratio("flask", "Flask app", 4, 1000),
-    Ratio("django", "Django app (WSGI)", 2.5, 1000),
-    Ratio(
-        "formatter", "`MozlogFormatter.format` of a summary record, with orjson", 3, 5000,
-        others=("python-json-logger", "structlog"),
+COMPARISONS = [
+    Comparison(
+        "asgi", "ASGI, ids and summary around a bare application", 2.5, 2000, subtract_bare=True
     ),
-    Ratio("formatter_stdlib", "the same without orjson", 1.3, 5000),
-    Ratio("fastapi_lbheartbeat", "`/__lbheartbeat__` in FastAPI, time per request", 20, 1000,
-          subtract_bare=False),
-    Ratio("fastapi_version", "`/__version__` with a 1 kB file in FastAPI", 10, 1000,
-          subtract_bare=False),
-    Ratio("flask_ten_checks", "`/__heartbeat__` with ten checks of 100 ms, Flask", 8, 1, "wall",
-          subtract_bare=False),
-    Ratio("django_ten_checks", "`/__heartbeat__` with ten checks of 100 ms, Django", 8, 1, "wall",
-          subtract_bare=False),
+    Comparison("fastapi", "FastAPI application", 3, 1000, subtract_bare=True),
+    Comparison("flask", "Flask application", 4, 1000, subtract_bare=True),
+    Comparison("django", "Django application (WSGI)", 2.5, 1000, subtract_bare=True),
+    Comparison(
+        "ids", "ASGI, ids alone", None, 2000, subtract_bare=True, summaries=False,
+        others=("asgi-correlation-id",),
+    ),
+    Comparison(
+        "formatter", "`MozlogFormatter.format` of a summary, with orjson", 3, 5000,
+        summaries=False, others=("python-json-logger", "structlog"),
+    ),
+    Comparison(
+        "formatter_stdlib", "`MozlogFormatter.format` of a summary, without orjson", 1.3, 5000,
+        summaries=False, others=("python-json-logger", "structlog"),
+    ),
+    Comparison("fastapi_lbheartbeat", "`/__lbheartbeat__` in FastAPI", 20, 1000),
+    Comparison("fastapi_version", "`/__version__` with a file of 1 kB in FastAPI", 10, 1000),
+    Comparison(
+        "django_heartbeat", "`/__heartbeat__` in Django with one check that does nothing",
+        None, 300, others=("django-health-check",),
+    ),
+    Comparison(
+        "flask_ten_checks", "`/__heartbeat__` in Flask with ten checks of 100 ms", 8, 1, "wall"
+    ),
+    Comparison(
+        "django_ten_checks", "`/__heartbeat__` in Django with ten checks of 100 ms", 8, 1, "wall",
+        others=("django-health-check",),
+    ),
 ]  # fmt: skip
 
 
-def python_of(variant: str) -> Path:
-    return VENVS / ("incumbent" if variant not in ("ours", "bare") else "ours") / "bin" / "python"
-
-
-class Worker:
-    """A process that waits for the number of times that it is to do its thing."""
-
-    def __init__(self, case: str, variant: str, clock: str) -> None:
-        self.output: list[str] = []
-        self.process = subprocess.Popen(  # noqa: S603
-            [python_of(variant), HERE / "worker.py", case, variant, clock],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=None if os.environ.get("BENCH_VERBOSE") else subprocess.DEVNULL,
-            text=True,
-            env={**os.environ, "PYTHONHASHSEED": "0"},
+def compare(wanted: set[str], rounds: int) -> dict[str, Any]:
+    results = {}
+    for comparison in COMPARISONS:
+        if wanted and comparison.case not in wanted and "ratios" not in wanted:
+            continue
+        results[comparison.case] = result = comparison.run(rounds)
+        micro = ", ".join(f"{k} {v:.1f}" for k, v in result["microseconds"].items())
+        goal = "" if comparison.goal is None else f" (goal {comparison.goal:g})"
+        low, high = result["quartiles"]
+        print(
+            f"{result['median']:.2f} [{low:.2f}, {high:.2f}]{goal} {comparison.title}: {micro} us",
+            flush=True,
         )
-        self._wait_for("ready")
-
-    def _wait_for(self, word: str) -> str:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            first, _, rest = line.strip().partition(" ")
-            if first == word:
-                return rest
-            self.output.append(line.strip())
-        message = f"a worker ended early: {self.process.args}"
-        raise RuntimeError(message)
-
-    def time(self, number: int) -> float:
-        """Return the seconds for one."""
-        assert self.process.stdin is not None
-        self.process.stdin.write(f"{number}\n")
-        self.process.stdin.flush()
-        return float(self._wait_for("took")) / number
-
-    def close(self) -> None:
-        """End the process."""
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        self.process.wait(30)
-
-
-def measure(
-    case: str, variants: Sequence[str], number: int, rounds: int, clock: str = "cpu"
-) -> dict[str, list[float]]:
-    """Return the seconds of each round, by variant."""
-    workers = {variant: Worker(case, variant, clock) for variant in variants}
-    times: dict[str, list[float]] = {variant: [] for variant in variants}
-    try:
-        for index in range(rounds):
-            order = list(workers) if index % 2 == 0 else list(reversed(workers))
-            for variant in order:
-                times[variant].append(workers[variant].time(number))
-    finally:
-        for worker in workers.values():
-            worker.close()
-    return times
-
-
-def spread(values: Iterable[float]) -> tuple[float, float, float]:
-    """Return the median and the quartiles."""
-    low, middle, high = statistics.quantiles(values, n=4)
-    return middle, low, high
-
-
-def ratio(goal: Ratio, rounds: int) -> dict[str, Any]:
-    variants = ["bare", "incumbent", "ours", *goal.others]
-    times = measure(goal.case, variants, goal.number, rounds, goal.clock)
-    zero = times["bare"] if goal.subtract_bare else [0.0] * rounds
-    ratios = [
-        (theirs - bare) / max(ours - bare, 1e-9)
-        for theirs, ours, bare in zip(times["incumbent"], times["ours"], zero, strict=True)
-    ]
-    middle, low, high = spread(ratios)
-    return {
-        "title": goal.title,
-        "goal": goal.goal,
-        "ratio": middle,
-        "quartiles": [low, high],
-        "microseconds": {v: statistics.median(times[v]) * 1e6 for v in variants},
-    }
+    return results
 
 
 def single_flight() -> dict[str, Any]:
@@ -153,83 +83,179 @@ def single_flight() -> dict[str, Any]:
         worker.time(1)
         runs[variant] = int(worker.output[-1].split()[-1])
         worker.close()
-    return {"title": "100 concurrent heartbeats on a 50 ms check: runs of the check", "runs": runs}
+    result = {
+        "title": "100 heartbeats at once on a check of 50 ms: runs of the check",
+        "goal": 1,
+        "runs": runs,
+    }
+    print(result["title"], runs, flush=True)
+    return result
 
 
 def imports(rounds: int) -> dict[str, Any]:
     """Import time over that of bare Python, in milliseconds of CPU time."""
-    code = "import time; s = time.process_time(); {}; print(time.process_time() - s)"
-    python = python_of("ours")
-    times: dict[str, list[float]] = {"dockerflow.asgi": [], "asyncio, logging, json": []}
+    code = "import time; s = time.process_time(); import {}; print(time.process_time() - s)"
+    ours, others = "dockerflow.asgi", "asyncio, logging, json"
+    times: dict[str, list[float]] = {ours: [], others: []}
     for _ in range(rounds):
-        for name, statement in (
-            ("dockerflow.asgi", "import dockerflow.asgi"),
-            ("asyncio, logging, json", "import asyncio, logging, json"),
-        ):
+        for name, measured in times.items():
             output = subprocess.run(  # noqa: S603
-                [python, "-c", code.format(statement)], capture_output=True, text=True, check=True
+                [python_of("ours"), "-c", code.format(name)],
+                capture_output=True,
+                text=True,
+                check=True,
             ).stdout
-            times[name].append(float(output))
-    share = [
-        ours / theirs
-        for ours, theirs in zip(
-            times["dockerflow.asgi"], times["asyncio, logging, json"], strict=True
-        )
-    ]
-    middle, low, high = spread(share)
-    return {
+            measured.append(float(output))
+    result = {
         "title": "import of `dockerflow.asgi`, of the time for asyncio, logging and json",
         "goal": 0.4,
-        "share": middle,
-        "quartiles": [low, high],
-        "milliseconds": {name: statistics.median(t) * 1e3 for name, t in times.items()},
+        "rounds": rounds,
+        **spread(a / b for a, b in zip(times[ours], times[others], strict=True)),
+        "milliseconds": {name: rounded(statistics.median(t) * 1e3) for name, t in times.items()},
+    }
+    print(f"{result['median']:.0%} (at most 40%) {result['title']} {result['milliseconds']}")
+    return result
+
+
+def pieces(rounds: int) -> dict[str, Any]:
+    """Return what each piece of a request costs, in microseconds."""
+    output = subprocess.run(  # noqa: S603
+        [python_of("ours"), HERE / "pieces.py", str(rounds), "2000"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    times: dict[str, list[float]] = json.loads(output)
+
+    def over(name: str, before: str) -> dict[str, Any]:
+        return spread(a - b for a, b in zip(times[name], times[before], strict=True))
+
+    variables = over("variables", "nothing")
+    around = over("around", "with_id")
+    results = {
+        "context variables: two set, and reset": variables,
+        "headers read, the request and its answer followed": {
+            "median": rounded(around["median"] - variables["median"]),
+            "quartiles": [rounded(end - variables["median"]) for end in around["quartiles"]],
+        },
+        "the id's header added to the answer": spread(
+            (given - bare) - (around_ - with_id)
+            for given, bare, around_, with_id in zip(
+                *(times[name] for name in ("given", "bare", "around", "with_id")), strict=True
+            )
+        ),
+        "an id made, where none came": spread(
+            (made - bare_made) - (given - bare)
+            for made, bare_made, given, bare in zip(
+                *(times[name] for name in ("made", "bare_made", "given", "bare")), strict=True
+            )
+        ),
+        "the summary's record made": over("record", "made"),
+        "the record handed to the stream's handler": over("handed", "record"),
+        "the record formatted as mozlog": over("format", "handed"),
+        "the line written": over("write", "format"),
+        "all of it": over("write", "bare_made"),
+        "floor: `logging` with the same fields, as mozlog": over("floor", "nothing"),
+        "floor: `logging` with the same fields, without a format": over("floor_plain", "nothing"),
+    }
+    for title, result in results.items():
+        print(f"{result['median']:6.2f} us  {title}", flush=True)
+    return results
+
+
+def memory() -> Any:
+    """Return what memory.py measures, where there is one."""
+    if importlib.util.find_spec("memory") is None:
+        return None
+    import memory
+
+    return memory.measure()
+
+
+def machine() -> dict[str, Any]:
+    model = platform.processor()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        names = [
+            line.partition(":")[2].strip()
+            for line in info.read_text(encoding="utf-8").splitlines()
+            if line.startswith("model name")
+        ]
+        model = names[0] if names else model
+    return {
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": model,
+        "cores": os.cpu_count(),
     }
 
 
-def set_up(*, fresh: bool) -> None:
-    """Make the two environments: the incumbent has the same import name as this library."""
-    uv = ROOT / ".venv" / "bin" / "uv"
-    for name, packages in (
-        ("incumbent", [INCUMBENT, *COMMON, *OTHERS, "sqlalchemy", "redis"]),
-        ("ours", ["-e", str(ROOT), *COMMON]),
-    ):
-        folder = VENVS / name
-        if folder.exists() and not fresh:
-            continue
-        subprocess.run([uv, "venv", "-q", "--clear", folder], check=True)  # noqa: S603
-        subprocess.run(  # noqa: S603
-            [uv, "pip", "install", "-q", "--python", folder, *packages], check=True
-        )
+def versions() -> dict[str, str]:
+    """Return the releases that were measured."""
+    code = (
+        "import importlib.metadata as m, json;"
+        "print(json.dumps({d.name.lower(): d.version for d in m.distributions()}))"
+    )
+    found: dict[str, str] = {}
+    for variant in ("incumbent", "ours"):
+        output = subprocess.run(  # noqa: S603
+            [python_of(variant), "-c", code], capture_output=True, text=True, check=True
+        ).stdout
+        found |= json.loads(output)
+    shown = (
+        "dockerflow", "dockerflow-middleware", "django", "fastapi", "flask", "orjson",
+        "starlette", "uvicorn", "gunicorn", "asgi-correlation-id", "django-health-check",
+        "python-json-logger", "structlog",
+    )  # fmt: skip
+    return {name: found[name] for name in shown}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("cases", nargs="*", help="which cases; all if none is named")
+    parser.add_argument(
+        "parts",
+        nargs="*",
+        help="which parts: names of cases, ratios, pieces, single_flight, import, growth, "
+        "memory, servers; all if none is named, and then the results are written",
+    )
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--server-rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=int, default=3, help="of load, in each round of a server")
+    parser.add_argument("--requests", type=int, default=1_000_000, help="in a process's life")
     parser.add_argument("--fresh", action="store_true", help="make the environments anew")
+    parser.add_argument(
+        "--write", action="store_true", help="put the named parts into the written results, too"
+    )
     options = parser.parse_args()
     set_up(fresh=options.fresh)
-    wanted = set(options.cases)
-    results: dict[str, Any] = {"python": platform.python_version(), "cases": {}}
-    for goal in RATIOS:
-        if wanted and goal.case not in wanted:
-            continue
-        rounds = 5 if goal.clock == "wall" else options.rounds
-        results["cases"][goal.case] = result = ratio(goal, rounds)
-        micro = ", ".join(f"{k} {v:.1f}" for k, v in result["microseconds"].items())
-        print(
-            f"{result['ratio']:6.2f} (goal {goal.goal:g})  {goal.title}  [us: {micro}]", flush=True
-        )
-    if not wanted or "single_flight" in wanted:
-        results["cases"]["single_flight"] = result = single_flight()
-        print(result["title"], result["runs"], flush=True)
-    if not wanted or "import" in wanted:
-        results["cases"]["import"] = result = imports(options.rounds)
-        print(f"{result['share']:6.2f} (at most 0.4)  {result['title']} {result['milliseconds']}")
-    if not wanted:
-        RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    wanted = set(options.parts)
+    parts: dict[str, Any] = {
+        "pieces": lambda: pieces(options.rounds),
+        "single_flight": single_flight,
+        "import": lambda: imports(options.rounds),
+        "growth": lambda: growth.run(5, options.requests),
+        "memory": memory,
+        "servers": lambda: servers.run(options.server_rounds, options.seconds),
+    }
+    unknown = wanted - {"ratios", *parts, *(one.case for one in COMPARISONS)}
+    if unknown:
+        parser.error(f"no such part: {', '.join(sorted(unknown))}")
+    writes = options.write or not wanted
+    results: dict[str, Any] = {}
+    if writes and wanted and page.RESULTS.exists():
+        results = json.loads(page.RESULTS.read_text(encoding="utf-8"))
+    results["date"] = dt.datetime.now(tz=dt.UTC).date().isoformat()
+    results["machine"] = machine()
+    results["versions"] = versions()
+    results.setdefault("ratios", {}).update(compare(wanted, options.rounds))
+    for name, part in parts.items():
+        if not wanted or name in wanted:
+            results[name] = part()
+    if writes:
+        page.RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+        page.write()
 
 
 if __name__ == "__main__":

@@ -7,9 +7,12 @@ import time
 import cases
 
 name, _, argument = sys.argv[1].partition(":")
-run = getattr(cases, name)(int(argument) if argument else sys.argv[2])
+variant = sys.argv[2]
+run = getattr(cases, name)(variant, *([int(argument)] if argument else []))
 clock = time.perf_counter if sys.argv[3] == "wall" else time.process_time
 run(1)
+lines = cases.discard_log()
+print("lines", len(lines), *sorted(lines[0]["Fields"] if lines else ()))
 print("ready", flush=True)
 for line in sys.stdin:
     gc.collect()

@@ -82,6 +82,36 @@ def test_imports_no_framework(module):
     assert loaded.isdisjoint(PUBLIC[module]), loaded.intersection(PUBLIC[module])
 
 
+# What importing takes is most of what a command line or a cold start waits for. So the core loads
+# logging, what logging loads, and these.
+FREE = ["__future__", "contextlib", "contextvars", "logging", "re"]
+CORE = ["_core", "_endpoints", "_http", "_records", "_request_id", "_summary", "config"]
+LIGHT = {
+    "dockerflow.asgi": ["asgi", *CORE],
+    "dockerflow.wsgi": ["wsgi", *CORE],
+    "dockerflow.config": ["config", "_request_id"],
+}
+
+
+@pytest.mark.parametrize("module", LIGHT)
+def test_imports_little(module):
+    # -S, since what is installed may load something at the start already.
+    code = (
+        f"import sys, {', '.join(FREE)}; sys.path.insert(0, {str(PACKAGE.parent)!r})\n"
+        f"before = set(sys.modules)\n"
+        f"import {module}; print(*set(sys.modules) - before)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    expected = {"dockerflow", *(f"dockerflow.{name}" for name in LIGHT[module])}
+    assert set(result.stdout.split()) == expected
+
+
 def _part(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 

@@ -3,30 +3,33 @@
 from __future__ import annotations
 
 import logging
-import random
 import sys
 import time
-from collections.abc import Callable, Mapping
 from contextlib import suppress
-from contextvars import Token
-from typing import Any, Final
 
-from dockerflow import _endpoints, _summary, drain
-from dockerflow._endpoints import Endpoint
-from dockerflow._http import Request, Response
+from dockerflow import _endpoints, _summary
+from dockerflow._http import Response
 from dockerflow._records import make_record
 from dockerflow._request_id import (
     DEFAULT_HEADER,
-    Served,
     choose_request_id,
     exchange_context,
     note_request,
     request_id_context,
 )
-from dockerflow.checks.registry import Registry, default_registry
-from dockerflow.checks.runner import CheckResults
 from dockerflow.config import Config, ConfigError
-from dockerflow.version import VersionError, VersionFile
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from contextvars import Token
+    from typing import Any, Final
+
+    from dockerflow._endpoints import Endpoint
+    from dockerflow._http import Request
+    from dockerflow._request_id import Served
+    from dockerflow.checks.registry import Registry
+    from dockerflow.checks.runner import CheckResults
 
 logger = logging.getLogger("dockerflow")
 summary_logger = logging.getLogger("request.summary")
@@ -54,6 +57,10 @@ class Core:
         *,
         lbheartbeat: Response = _endpoints.LBHEARTBEAT,
     ) -> None:
+        # Only whoever serves an app needs these: importing the package isn't to wait for them.
+        from dockerflow.checks.registry import default_registry  # noqa: PLC0415
+        from dockerflow.version import VersionFile  # noqa: PLC0415
+
         self._lbheartbeat = lbheartbeat
         self.config = config = Config() if config is None else config
         self.registry = default_registry if registry is None else registry
@@ -82,7 +89,21 @@ class Core:
 
     def needs_checks(self, endpoint: Endpoint, method: str) -> bool:
         """Whether :meth:`respond` is to be given the results of the checks."""
-        return endpoint == "heartbeat" and method in _endpoints.METHODS and not drain.is_draining()
+        if endpoint != "heartbeat" or method not in _endpoints.METHODS:
+            return False
+        from dockerflow import drain  # noqa: PLC0415 - only the heartbeat needs it
+
+        return not drain.is_draining()
+
+    def install_drain(self, *, only_over_a_server: bool = False) -> None:
+        """Have SIGTERM drain if the settings ask for that; see :mod:`dockerflow.drain`.
+
+        :param only_over_a_server: leave it for later where no server has set a handler yet.
+        """
+        if self.config.drain_seconds:
+            from dockerflow import drain  # noqa: PLC0415 - few need it
+
+            drain.install_once(self.config.drain_seconds, only_over_a_server=only_over_a_server)
 
     def respond(
         self,
@@ -123,7 +144,9 @@ class Core:
         else:
             logger.error(_endpoints.ERROR_MESSAGE)
             raise RuntimeError(_endpoints.ERROR_MESSAGE)
-        return response._replace(body=b"") if method == "HEAD" else response
+        if method == "HEAD":
+            return Response(response.status, response.headers, b"")
+        return response
 
     def summarise(self, exchange: Exchange) -> None:
         """Log the summary of a request. Never raises: logging can't break the app."""
@@ -180,12 +203,15 @@ class Core:
 
     def _is_left_out(self, exchange: Exchange) -> bool:
         """Whether the request succeeded and isn't in the sample."""
-        return (
-            exchange.exception is None
-            and exchange.status is not None
-            and exchange.status < _BAD_REQUEST
-            and random.random() >= self.config.summary_sample_rate  # noqa: S311  # no secret
-        )
+        if (
+            exchange.exception is not None
+            or exchange.status is None
+            or exchange.status >= _BAD_REQUEST
+        ):
+            return False
+        from random import random  # noqa: PLC0415 - slow to import, and few need it
+
+        return random() >= self.config.summary_sample_rate  # noqa: S311 - no secret
 
     def _extra(self, exchange: Exchange) -> Mapping[str, Any]:
         """Return the fields that the app adds: what it said, and what its functions say now."""
@@ -209,6 +235,7 @@ class Core:
 
 
 _BAD_REQUEST: Final = 400
+_UNSET: Final = object()
 
 
 def _hide_from_sentry(name: str) -> None:
@@ -221,7 +248,7 @@ def _hide_from_sentry(name: str) -> None:
 _PLACE: Final = __file__, Core.summarise.__code__.co_firstlineno, Core.summarise.__name__
 
 
-class Exchange:
+class Exchange(_summary.Outcome):
     """One request, and what is known of its answer so far.
 
     Drivers and adapters fill in what they learn, and say when it ends.
@@ -232,12 +259,6 @@ class Exchange:
 
     finished: float = 0.0
     """When the last byte went out, by the monotonic clock; 0 before."""
-    status: int | None = None
-    client_gone: bool = False
-    exception: BaseException | None = None
-    """What escaped the app."""
-    handled: BaseException | None = None
-    """What the framework caught and turned into an answer; it counts if that is a 5xx."""
     logger: logging.Logger = summary_logger
     is_ended: bool = False
     source: Any = None
@@ -283,10 +304,23 @@ class Exchange:
 
         All but the real ``code``, which it can't.
         """
-        outcome = _summary.Ended(self.status or _endpoints.OK, None, handled=self.handled)
+        outcome = _summary.Outcome(self.status or _endpoints.OK, None, handled=self.handled)
         _, _, fields = self._core.fields(self, outcome, is_over=False)
         del fields["code"]
         return fields
+
+    def change(self, own: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+        """Let the summary say what the app made of its fields.
+
+        Values that are the core's own aren't kept: they may not be final; the time never is.
+
+        :param own: the fields as :meth:`fields` gave them.
+        :param given: the fields as the app changed them; those that it lacks are left out.
+        """
+        changed = {name: value for name, value in given.items() if own.get(name, _UNSET) != value}
+        changed.pop("t", None)
+        self.extra.update(changed)
+        self.extra.update(dict.fromkeys(own.keys() - given.keys()))
 
     def enter(self) -> None:
         """Make this the request that is served here: it is in the context variables."""
@@ -359,6 +393,8 @@ def _dump_version(content: object) -> tuple[bytes | None, str | None]:
             return _endpoints.dump(content), None
         except (TypeError, ValueError, RecursionError) as error:
             content = error
+    from dockerflow.version import VersionError  # noqa: PLC0415
+
     logger.error("The version could not be read", exc_info=content)
     if isinstance(content, VersionError):
         return None, str(content)

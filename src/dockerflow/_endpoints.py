@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import re
-from typing import Final, Literal
 
 from dockerflow._http import Response
-from dockerflow.checks.runner import CheckResults, is_failure
 
-Endpoint = Literal["version", "heartbeat", "lbheartbeat", "error"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final, Literal, TypeAlias
+
+    from dockerflow.checks.runner import CheckResults
+
+Endpoint: TypeAlias = "Literal['version', 'heartbeat', 'lbheartbeat', 'error']"
 
 ENDPOINTS: Final[tuple[Endpoint, ...]] = ("version", "heartbeat", "lbheartbeat")
 ERROR_MESSAGE: Final = "The __error__ endpoint was called"
@@ -52,17 +55,22 @@ def _response(
 
 def dump(content: object) -> bytes:
     """Return compact, strict JSON."""
+    import json  # noqa: PLC0415 - many processes never need it
+
     return json.dumps(content, allow_nan=False, separators=(",", ":")).encode()
 
 
-def _error(status: int, message: str, headers: tuple[tuple[str, str], ...] = ()) -> Response:
-    return _response(status, dump({"error": message}), headers=headers)
+def _error(status: int, message: str) -> Response:
+    return _response(status, dump({"error": message}))
 
 
 LBHEARTBEAT: Final = _response(200, b"", "text/plain; charset=utf-8")
-LBHEARTBEAT_JSON: Final = _response(200, dump({"status": "ok"}))
-METHOD_NOT_ALLOWED: Final = _error(
-    405, "this endpoint takes GET and HEAD", (("Allow", ", ".join(METHODS)),)
+# Written out, so that importing the package doesn't need json.
+LBHEARTBEAT_JSON: Final = _response(200, b'{"status":"ok"}')
+METHOD_NOT_ALLOWED: Final = _response(
+    405,
+    b'{"error":"this endpoint takes GET and HEAD"}',
+    headers=(("Allow", ", ".join(METHODS)),),
 )
 
 
@@ -78,6 +86,7 @@ def version(body: bytes | None, error: str | None) -> Response:
 def heartbeat(results: CheckResults, *, failed_status_code: int, show_details: bool) -> Response:
     """Answer ``/__heartbeat__`` with what the checks said."""
     from dockerflow.checks.messages import level_to_text  # noqa: PLC0415
+    from dockerflow.checks.runner import is_failure  # noqa: PLC0415
 
     status = failed_status_code if is_failure(results) else 200
     payload: dict[str, object] = {"status": level_to_text(results.level)}

@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NamedTuple
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# Plain classes, as named tuples need typing, which takes long to import.
 
 
-class Request(NamedTuple):
+class Request:
     """What the core needs to know of an HTTP request, whichever protocol brought it.
 
     ``path`` is the full path, with whatever the app is mounted under. ``headers`` has only
     the headers that the core asked for, by lower-case name, as ISO 8859-1 text (RFC 9110).
     """
 
-    method: str
-    path: str
-    query: str
-    headers: Mapping[str, str]
+    __slots__ = ("headers", "method", "path", "query")
+
+    def __init__(self, method: str, path: str, query: str, headers: Mapping[str, str]) -> None:
+        self.method: str = method
+        self.path: str = path
+        self.query: str = query
+        self.headers: Mapping[str, str] = headers
 
 
-class Response(NamedTuple):
+class Response:
     """A whole answer of a Dockerflow endpoint: ``body`` is already what is to be sent."""
 
-    status: int
-    headers: tuple[tuple[str, str], ...]
-    body: bytes
+    __slots__ = ("body", "headers", "status")
+
+    def __init__(self, status: int, headers: tuple[tuple[str, str], ...], body: bytes) -> None:
+        self.status: int = status
+        self.headers: tuple[tuple[str, str], ...] = headers
+        self.body: bytes = body

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Mapping
 from logging import Logger, LogRecord, getLogRecordFactory
 from threading import current_thread, get_ident
-from typing import Any, Final
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any, Final
 
 _templates: Final[dict[tuple[str, int], dict[str, Any]]] = {}
 """What is the same in all records of this process, by logger and level."""

@@ -4,28 +4,31 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from contextvars import ContextVar
-from typing import Any, Protocol
 
-from dockerflow._http import Request
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Any, Protocol
+
+    from dockerflow._http import Request
+
+    class Served(Protocol):
+        """What lines that are logged during a request want to know of it."""
+
+        @property
+        def uid(self) -> object:
+            """The user's id; empty if it isn't known, or isn't to be logged."""
+
+        request: Request
+        """The request, with those of its headers that are wanted."""
+
 
 DEFAULT_HEADER = "X-Request-ID"
 
 request_id_context: ContextVar[str | None] = ContextVar("request_id", default=None)
 """The id of the request that is being served here; ``None`` outside of one."""
-
-
-class Served(Protocol):
-    """What lines that are logged during a request want to know of it."""
-
-    @property
-    def uid(self) -> object:
-        """The user's id; empty if it isn't known, or isn't to be logged."""
-
-    request: Request
-    """The request, with those of its headers that are wanted."""
 
 
 exchange_context: ContextVar[Served | None] = ContextVar("dockerflow_exchange", default=None)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any, Final, NamedTuple, Protocol
-from urllib.parse import unquote_plus
 
-from dockerflow._http import Request
 from dockerflow.config import REDACTED_KEYS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Any, Final
+
+    from dockerflow._http import Request
 
 KEY: Final = "dockerflow.summary"
 """Where an ASGI scope or a WSGI environ holds the fields that the app adds to the summary."""
@@ -34,30 +37,28 @@ FORWARDED: Final = "x-forwarded-for"
 _PERSONAL: Final = ("uid", "email", "remoteAddressChain")
 
 
-class Outcome(Protocol):
-    """How a request ended.
+class Outcome:
+    """How a request ended, or how far it is."""
 
-    The status sent, if any, what escaped, whether the client left, and what the framework caught
-    and turned into an answer.
-    """
-
-    @property
-    def status(self) -> int | None: ...
-    @property
-    def exception(self) -> BaseException | None: ...
-    @property
-    def client_gone(self) -> bool: ...
-    @property
-    def handled(self) -> BaseException | None: ...
-
-
-class Ended(NamedTuple):
-    """An :class:`Outcome` by itself."""
-
-    status: int | None
+    status: int | None = None
+    """What was sent, if anything was."""
     exception: BaseException | None = None
+    """What escaped the app."""
     client_gone: bool = False
     handled: BaseException | None = None
+    """What the framework caught and turned into an answer; it counts if that is a 5xx."""
+
+    def __init__(
+        self,
+        status: int | None,
+        exception: BaseException | None = None,
+        client_gone: bool = False,  # noqa: FBT001, FBT002
+        handled: BaseException | None = None,
+    ) -> None:
+        self.status = status
+        self.exception = exception
+        self.client_gone = client_gone
+        self.handled = handled
 
 
 def summarise(  # noqa: C901, PLR0913 - each is another fact about the request
@@ -136,6 +137,8 @@ def redact(query: str, keys: Iterable[str] = REDACTED_KEYS) -> str:
 
     :param keys: parts of such keys, in lower case.
     """
+    from urllib.parse import unquote_plus  # noqa: PLC0415 - slow to import, and few need it
+
     parts = re.split("([&;])", query)
     for index, part in enumerate(parts):
         key, separator, _ = part.partition("=")

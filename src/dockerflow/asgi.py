@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from typing import Any, ClassVar, Final
 
 from dockerflow._core import EXCHANGE, Core, Exchange
-from dockerflow._http import Request, Response
+from dockerflow._http import Request
 from dockerflow._summary import KEY, SERVER_ERROR
-from dockerflow.checks.registry import Registry
-from dockerflow.config import Config
-from dockerflow.drain import install_once
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+    from typing import Any, ClassVar, Final, TypeAlias
+
+    from dockerflow._http import Response
+    from dockerflow.checks.registry import Registry
+    from dockerflow.config import Config
 
 __all__ = ["DockerflowMiddleware"]
 
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+Scope: TypeAlias = "MutableMapping[str, Any]"
+Message: TypeAlias = "MutableMapping[str, Any]"
+Receive: TypeAlias = "Callable[[], Awaitable[Message]]"
+Send: TypeAlias = "Callable[[Message], Awaitable[None]]"
+ASGIApp: TypeAlias = "Callable[[Scope, Receive, Send], Awaitable[None]]"
 
 
 class DockerflowMiddleware:
@@ -62,7 +66,7 @@ class DockerflowMiddleware:
         """Answer one connection."""
         if not self._has_installed:
             self._has_installed = True
-            install_once(self._core.config.drain_seconds)
+            self._core.install_drain()
         if scope["type"] != "http":
             await self._pass_on(scope, receive, send)
             return

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field, fields
-from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple
 
 from dockerflow._request_id import DEFAULT_HEADER
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # every process imports this module, and these take longer than all of it
+    from collections.abc import Callable, Collection, Mapping
+    from dataclasses import Field
+    from pathlib import Path
+    from typing import Any, ClassVar, Final, Literal, Self, TypeAlias, dataclass_transform
+else:
+
+    def dataclass_transform(**_: object) -> Callable[[type], type]:
+        """Stand in for typing's, which is only for type checkers."""
+        return lambda cls: cls
+
 
 PREFIX: Final = "DOCKERFLOW_"
 
@@ -25,11 +33,12 @@ class ConfigError(ValueError):
     """A setting has a value that it can't take. The text names setting, value and what it takes."""
 
 
-class _Kind(NamedTuple):
-    """How a setting is read: ``parse`` raises ValueError or TypeError for what it doesn't take."""
+_Kind: TypeAlias = "tuple[str, Callable[[Any], Any]]"
+"""What a setting takes, and the function that reads it, which else raises ValueError or TypeError.
+"""
 
-    takes: str
-    parse: Callable[[Any], Any]
+
+_INFINITY: Final = float("inf")
 
 
 def parse_seconds(value: Any) -> float:
@@ -37,7 +46,7 @@ def parse_seconds(value: Any) -> float:
     if isinstance(value, bool):
         raise TypeError
     seconds = float(value)
-    if not (math.isfinite(seconds) and seconds > 0):
+    if not 0 < seconds < _INFINITY:
         raise ValueError
     return seconds
 
@@ -104,8 +113,9 @@ def parse_list(value: Any) -> tuple[str, ...]:
     return tuple(item.strip() for item in items if item.strip())
 
 
-# https://www.rfc-editor.org/rfc/rfc9110#name-tokens
-_is_token = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
+def _is_token(name: str) -> bool:
+    # https://www.rfc-editor.org/rfc/rfc9110#name-tokens
+    return re.fullmatch(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+", name) is not None
 
 
 def _parse_header_names(value: Any) -> tuple[str, ...]:
@@ -118,6 +128,8 @@ def _parse_header_names(value: Any) -> tuple[str, ...]:
 def _parse_path(value: Any) -> Path | None:
     if value is None:
         return None
+    from pathlib import Path  # noqa: PLC0415 - not needed by default
+
     path = Path(value)
     if not os.fspath(value) or "\0" in str(path):
         raise ValueError
@@ -159,10 +171,10 @@ def _parse_function(value: Any) -> Any:
     return value
 
 
-_BOOL = _Kind("true or false (also 1/0, yes/no, on/off)", parse_bool)
-_SECONDS = _Kind("a number of seconds over 0", parse_seconds)
-_OPTIONAL_SECONDS = _Kind("a number of seconds over 0", _parse_optional_seconds)
-_COUNT = _Kind("a whole number over 0", parse_count)
+_BOOL: _Kind = ("true or false (also 1/0, yes/no, on/off)", parse_bool)
+_SECONDS: _Kind = ("a number of seconds over 0", parse_seconds)
+_OPTIONAL_SECONDS: _Kind = ("a number of seconds over 0", _parse_optional_seconds)
+_COUNT: _Kind = ("a whole number over 0", parse_count)
 
 
 def conflict(
@@ -183,28 +195,107 @@ def conflict(
     return None
 
 
+class Setting:
+    """One field of :class:`Config`, with what the documentation tells of it."""
+
+    __slots__ = ("_parse", "default", "description", "name", "takes", "variable")
+
+    def __init__(self, default: object, kind: _Kind, description: str) -> None:
+        self.default: object = default
+        self.takes: str = kind[0]
+        self._parse = kind[1]
+        self.description: str = description
+        self.name: str = ""
+        self.variable: str = ""
+
+    def __set_name__(self, owner: object, name: str) -> None:
+        self.name = name
+        self.variable = PREFIX + name.upper()
+
+    def parse(self, value: object, source: str) -> Any:
+        """Return the value as the field has it.
+
+        :param source: what an error calls the setting.
+        :raises ConfigError: when the setting doesn't take it.
+        """
+        try:
+            return self._parse(value)
+        except (TypeError, ValueError, OverflowError):
+            message = f"{source} is {_shorten(value)}, but takes {self.takes}"
+            raise ConfigError(message) from None
+
+
 def _setting(default: object, kind: _Kind, description: str) -> Any:
-    """Return a dataclass field that __post_init__ fills from the environment if it wasn't given."""
-    return field(
-        default=_UNSET, metadata={"default": default, "kind": kind, "description": description}
-    )
+    return Setting(default, kind, description)
 
 
-_UNSET: Final[Any] = object()
+class _DataclassFields:
+    """What the functions of :mod:`dataclasses` look for, made when one of them does."""
+
+    def __get__(self, instance: object, owner: type) -> dict[str, Field[Any]]:
+        from dataclasses import field, fields, make_dataclass  # noqa: PLC0415 - slow to import
+
+        types = owner.__annotations__
+        made = make_dataclass(
+            owner.__name__, [(s.name, types[s.name], field(default=s.default)) for s in _SETTINGS]
+        )
+        return {each.name: each for each in fields(made)}
 
 
-class Row(NamedTuple):
-    """One setting as the documentation shows it."""
+@dataclass_transform(frozen_default=True, kw_only_default=True)
+class _Frozen:
+    """A frozen dataclass of :class:`Setting`, without the milliseconds that making one takes."""
 
-    name: str
-    variable: str
-    default: object
-    takes: str
-    description: str
+    __dataclass_fields__: ClassVar[_DataclassFields] = _DataclassFields()
+
+    def __init__(self, **given: Any) -> None:
+        values = vars(self)
+        for setting in _SETTINGS:
+            if setting.name in given:
+                source = setting.name
+                value = given.pop(source)
+            else:
+                source = setting.variable
+                # Orchestrators often pass a variable that nobody filled as an empty one.
+                value = os.environ.get(source) or setting.default
+            values[setting.name] = setting.parse(value, source)
+        if given:
+            names = ", ".join(setting.name for setting in _SETTINGS)
+            raise TypeError(f"Config has no {', '.join(given)}, but {names}")
+        problem = conflict(
+            values["check_ttl"], values["check_interval"], values["check_max_age"], "check_"
+        )
+        if problem is not None:
+            raise ConfigError(problem)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        from dataclasses import FrozenInstanceError  # noqa: PLC0415 - slow to import
+
+        raise FrozenInstanceError(f"cannot assign to field {name!r}")
+
+    def __delattr__(self, name: str) -> None:
+        from dataclasses import FrozenInstanceError  # noqa: PLC0415 - slow to import
+
+        raise FrozenInstanceError(f"cannot delete field {name!r}")
+
+    def __eq__(self, other: object) -> bool:
+        if other.__class__ is not self.__class__:
+            return NotImplemented
+        return vars(self) == vars(other)
+
+    def __hash__(self) -> int:
+        return hash(tuple(vars(self).values()))
+
+    def __repr__(self) -> str:
+        values = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
+        return f"{type(self).__qualname__}({values})"
+
+    def __replace__(self, **changes: Any) -> Self:
+        """Return a copy with changes, for :func:`copy.replace` of Python 3.13."""
+        return type(self)(**{**vars(self), **changes})
 
 
-@dataclass(frozen=True, kw_only=True)
-class Config:
+class Config(_Frozen):
     """Every setting of the library; none can change once made.
 
     What isn't given is read from the environment when the object is made, as ``DOCKERFLOW_``
@@ -217,13 +308,13 @@ class Config:
 
     version_path: Path | str | None = _setting(
         None,
-        _Kind("a folder or a file", _parse_path),
+        ("a folder or a file", _parse_path),
         "Where version.json is: its folder or the file. By default `/app`, then the working "
         "directory.",
     )
     heartbeat_failed_status_code: int = _setting(
         500,
-        _Kind("a status code from 500 to 599", _parse_server_error),
+        ("a status code from 500 to 599", _parse_server_error),
         "Status code of a heartbeat that failed.",
     )
     heartbeat_timeout: float = _setting(
@@ -260,28 +351,28 @@ class Config:
     )
     heartbeat_tags: Collection[str] = _setting(
         (),
-        _Kind("tags, separated by commas in the environment", parse_list),
+        ("tags, separated by commas in the environment", parse_list),
         "The heartbeat runs the checks that have one of these tags. By default it runs all.",
     )
     drain_seconds: float = _setting(
         0.0,
-        _Kind("a number of seconds, or 0 for off", _parse_delay),
+        ("a number of seconds, or 0 for off", _parse_delay),
         "How long the heartbeat is 503 after SIGTERM before the server gets the signal, in "
         "seconds. 0 leaves the signal alone.",
     )
     heartbeat_details: Literal["always", "debug", "never"] = _setting(
         "always",
-        _Kind("always, debug or never", _parse_details),
+        ("always, debug or never", _parse_details),
         "When the heartbeat shows more than the overall status.",
     )
     silenced_checks: Collection[str] = _setting(
         (),
-        _Kind("check ids, separated by commas in the environment", parse_list),
+        ("check ids, separated by commas in the environment", parse_list),
         "Ids of check messages to leave out.",
     )
     request_id_header_name: Collection[str] = _setting(
         (DEFAULT_HEADER,),
-        _Kind("one or several header names, separated by commas", _parse_header_names),
+        ("one or several header names, separated by commas", _parse_header_names),
         "Headers to read the request id from, by preference; names in any case. `traceparent` "
         "gives its trace id.",
     )
@@ -292,7 +383,7 @@ class Config:
     )
     summary_redacted_keys: Collection[str] = _setting(
         REDACTED_KEYS,
-        _Kind("parts of keys, separated by commas in the environment", _parse_keys),
+        ("parts of keys, separated by commas in the environment", _parse_keys),
         "Keys of the query string whose values are replaced: those with one of these in their "
         "names, in any case.",
     )
@@ -316,12 +407,12 @@ class Config:
     )
     summary_sample_rate: float = _setting(
         1.0,
-        _Kind("a number from 0 to 1", _parse_share),
+        ("a number from 0 to 1", _parse_share),
         "Which share of the requests that succeed, with a status below 400, is summarised.",
     )
     summary_fields: Callable[[Any], Mapping[str, Any]] | str | None = _setting(
         None,
-        _Kind("a function, or where to import it from as `package.module:name`", _parse_function),
+        ("a function, or where to import it from as `package.module:name`", _parse_function),
         "A function that gives further fields of request.summary. It takes the ASGI scope, the "
         "WSGI environ or the framework's request.",
     )
@@ -333,24 +424,9 @@ class Config:
     )
     path_prefix: str = _setting(
         "",
-        _Kind("empty, or a path that begins with a slash", _parse_prefix),
+        ("empty, or a path that begins with a slash", _parse_prefix),
         "Path under which the endpoints are served, instead of the root.",
     )
-
-    def __post_init__(self) -> None:
-        """Take what wasn't given from the environment, and check everything."""
-        for setting in fields(self):
-            name, kind = setting.name, setting.metadata["kind"]
-            value, source = getattr(self, name), name
-            if value is _UNSET:
-                source = PREFIX + name.upper()
-                # Orchestrators often pass a variable that nobody filled as an empty one.
-                value = os.environ.get(source) or setting.metadata["default"]
-            # A frozen dataclass has no other way.
-            object.__setattr__(self, name, _parse(kind, value, source))
-        problem = conflict(self.check_ttl, self.check_interval, self.check_max_age, "check_")
-        if problem is not None:
-            raise ConfigError(problem)
 
     @classmethod
     def from_settings(
@@ -369,42 +445,37 @@ class Config:
         :param given: fields that win over all others.
         :raises ConfigError: when a value isn't one that the setting takes.
         """
-        for setting in fields(cls):
-            name, variable = setting.name, PREFIX + setting.name.upper()
+        for setting in _SETTINGS:
+            name = setting.name
             if name in given:
                 continue
-            value = settings.get(variable)
+            value = settings.get(setting.variable)
             if value is not None:
-                given[name] = _parse(setting.metadata["kind"], value, variable)
-            elif defaults and name in defaults and not os.environ.get(variable):
+                given[name] = setting.parse(value, setting.variable)
+            elif defaults and name in defaults and not os.environ.get(setting.variable):
                 given[name] = defaults[name]
         return cls(**given)
 
     @classmethod
-    def table(cls) -> list[Row]:
-        """Return one row for each setting: name, environment variable, default, what it takes."""
-        return [
-            Row(
-                setting.name,
-                PREFIX + setting.name.upper(),
-                setting.metadata["default"],
-                setting.metadata["kind"].takes,
-                setting.metadata["description"],
-            )
-            for setting in fields(cls)
-        ]
+    def table(cls) -> list[Setting]:
+        """Return the settings: name, environment variable, default, what it takes, and what for."""
+        return list(_SETTINGS)
 
 
-SETTINGS: Final = tuple(row.variable for row in Config.table())
+_SETTINGS: Final[tuple[Setting, ...]] = tuple(
+    value for value in vars(Config).values() if isinstance(value, Setting)
+)
+
+SETTINGS: Final = tuple(setting.variable for setting in _SETTINGS)
 """The names of all settings, as in the environment and in a framework's settings."""
 
+# A plain set: a dictionary's keys are intersected with no other kind as fast.
+_NAMES: Final = set(SETTINGS)
 
-def _parse(kind: _Kind, value: object, source: str) -> Any:
-    try:
-        return kind.parse(value)
-    except (TypeError, ValueError, OverflowError):
-        message = f"{source} is {_shorten(value)}, but takes {kind.takes}"
-        raise ConfigError(message) from None
+
+def pick(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of a framework's settings that are ours; it is done for each request."""
+    return {name: settings[name] for name in settings.keys() & _NAMES}
 
 
 def _shorten(value: object) -> str:

@@ -6,11 +6,13 @@ does the server get the signal, and stops accepting connections: by then nobody 
 
 from __future__ import annotations
 
+import _thread
 import logging
 import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
@@ -26,7 +28,8 @@ class _Drain:
     def __init__(self) -> None:
         self.is_draining = False
         self.seconds = 0.0
-        self.timer: threading.Timer | None = None
+        self.has_begun = False
+        self.is_over = False
         self.was_told = False
         self.previous: Any = signal.SIG_DFL
         self.loop_callback: tuple[Any, tuple[Any, ...]] | None = None
@@ -34,23 +37,27 @@ class _Drain:
 
     def begin(self) -> bool:
         """Drain; return whether that is new, so that the signal has to wait."""
-        if self.timer is not None:
-            self.timer.cancel()
+        if self.has_begun:
+            self.is_over = True
             return False
-        self.is_draining = True
+        self.has_begun = self.is_draining = True
         if self.tell_others is not None:
             try:
                 self.tell_others()
             except Exception:
                 logger.exception("Not all processes could be told to drain")
-        # The signal once more, as a handler may only be called in the main thread.
-        self.timer = threading.Timer(self.seconds, os.kill, (os.getpid(), signal.SIGTERM))
-        self.timer.daemon = True
         try:
-            self.timer.start()
+            # Not threading's start(), which waits: a signal may come in gevent's hub, which can't.
+            _thread.start_new_thread(self._end_later, ())
         except RuntimeError:  # no more threads to be had: end without delay
             return False
         return True
+
+    def _end_later(self) -> None:
+        time.sleep(self.seconds)
+        # The signal once more, as a handler may only be called in the main thread.
+        if not self.is_over:
+            os.kill(os.getpid(), signal.SIGTERM)
 
     def on_signal(self, signum: int, frame: FrameType | None) -> None:
         if self.begin():

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NoReturn, cast
 
@@ -16,6 +17,8 @@ MAX_BYTES: Final = 1 << 20
 
 # Where the Dockerflow specification has the file.
 _IN_APP: Final = Path("/app/version.json")
+
+_MISSING: Final = (None, None, (None, None))
 
 
 class VersionError(ValueError):
@@ -63,11 +66,12 @@ def release(root: Path | str | None = None) -> str | None:
 
 
 # https://docs.sentry.io/platforms/python/configuration/releases/
-_not_in_release = re.compile(r"[\s/\\\x00-\x1f\x7f\ud800-\udfff]+").sub
+_NOT_IN_RELEASE: Final = r"[\s/\\\x00-\x1f\x7f\ud800-\udfff]+"
 
 
 def _release_name(value: object) -> str:
-    name = _not_in_release("-", value.strip())[:200] if isinstance(value, str) else ""
+    # Not compiled before: what serves version.json needs no name.
+    name = re.sub(_NOT_IN_RELEASE, "-", value.strip())[:200] if isinstance(value, str) else ""
     return "" if name in (".", "..") else name
 
 
@@ -80,30 +84,33 @@ class VersionFile:
 
     def __init__(self, path: Path | str | None = None) -> None:
         self._path = None if path is None else Path(path)
-        self._state: object = None
-        self._result: tuple[bytes | None, str | None] = (None, None)
+        # The file, its state and what is served of it: at once, for the threads that share it.
+        self._seen: tuple[Path | None, object, tuple[bytes | None, str | None]] = _MISSING
 
     def read(self) -> tuple[bytes | None, str | None]:
         """Return the file's bytes, or what is wrong with it; ``(None, None)`` when it is missing.
 
         Never raises. A broken file is logged as an error, once for each change.
         """
+        seen, known, result = self._seen
+        # While such a file is as it was, no other one is meant. The one here may come to be
+        # hidden by one in /app.
+        if seen is not None and (self._path is not None or seen is _IN_APP):
+            with suppress(OSError):
+                if _state(seen.stat()) == known:
+                    return result
         path = resolve(self._path)
         try:
-            stat = path.stat()
+            state: object = _state(path.stat())
         except (FileNotFoundError, NotADirectoryError):
-            self._state, self._result = None, (None, None)
-            return self._result
+            self._seen = _MISSING
+            return _MISSING[2]
         except (OSError, ValueError) as error:
-            state: object = (path, str(error))
-        else:
-            state = (path, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size, stat.st_ino)
-        if state != self._state:
+            state = str(error)
+        if path != seen or state != known:
             result = self._check(path)
-            # The result first: another thread that sees the new state must see its result.
-            self._result, self._state = result, state
-            return result
-        return self._result
+            self._seen = path, state, result
+        return result
 
     @staticmethod
     def _check(path: Path) -> tuple[bytes | None, str | None]:
@@ -115,6 +122,10 @@ class VersionFile:
             logger.error("%s", error)  # noqa: TRY400 - the one line says it all
             return None, str(error)
         return body, None
+
+
+def _state(stat: os.stat_result) -> tuple[int, ...]:
+    return stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size, stat.st_ino
 
 
 def resolve(path: Path | str | None) -> Path:

@@ -5,19 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
-from http import HTTPStatus
-from typing import TYPE_CHECKING
 
 from dockerflow._core import EXCHANGE, Core, Exchange
-from dockerflow._http import Request, Response
+from dockerflow._http import Request
 from dockerflow._summary import KEY
-from dockerflow.checks.registry import Registry
-from dockerflow.config import Config
-from dockerflow.drain import install_once
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _typeshed import OptExcInfo
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+    from dockerflow._http import Response
+    from dockerflow.checks.registry import Registry
+    from dockerflow.config import Config
 
 __all__ = ["DockerflowMiddleware"]
 
@@ -52,14 +52,14 @@ class DockerflowMiddleware:
             ("HTTP_" + name.upper().replace("-", "_"), name) for name in core.wanted_headers
         ]
         # A gunicorn worker has set its handlers by now, unless the app is loaded before it is.
-        install_once(core.config.drain_seconds, only_over_a_server=True)
+        core.install_drain(only_over_a_server=True)
         self._has_installed = False
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request."""
         if not self._has_installed:
             self._has_installed = True
-            install_once(self._core.config.drain_seconds)
+            self._core.install_drain()
         endpoint = self._core.paths.get(_decode(environ.get("PATH_INFO", "")))
         app = self.app if endpoint is None else self._endpoint
         if EXCHANGE in environ:  # another of our middlewares further out does the rest
@@ -98,6 +98,8 @@ class DockerflowMiddleware:
 
 def send_response(response: Response, start_response: StartResponse) -> list[bytes]:
     """Begin the answer and return its body, as a WSGI application does."""
+    from http import HTTPStatus  # noqa: PLC0415 - slow to import
+
     try:
         phrase = HTTPStatus(response.status).phrase
     except ValueError:  # one of the 5xx that has no name

@@ -70,3 +70,5 @@ def test_the_broker_stops_and_comes_back(app, redis_server):
     assert check().id == health.ERROR_CANNOT_CONNECT_CELERY_BROKER
     redis_server.start()
     assert check().id == health.ERROR_NO_CELERY_WORKERS
+    redis_server.restart()
+    assert check().id == health.ERROR_NO_CELERY_WORKERS

@@ -291,6 +291,10 @@ def known_row(check, fault):
     ("check", "fault"), ROWS, ids=[f"{c}-{f}".replace("`", "") for c, f in ROWS]
 )
 def test_fault(request, rows, check, fault):
+    if check == "`redis`, asyncio cluster" and fault in {"restarted", "stopped"}:
+        redis = pytest.importorskip("redis")
+        if redis.VERSION < (7, 2):
+            pytest.skip("this client never finds its nodes again")
     server = request.getfixturevalue(CHECKS[check][0])
     status, messages, kind = asyncio.run(observe(server, check, fault))
     if fault in {"healthy", "restarted", "read-only"}:

@@ -335,7 +335,6 @@ class BrokenText:
         ([message(level="error")], "list with Error"),
         (types.SimpleNamespace(level=40, msg="m"), "SimpleNamespace"),
     ],
-    ids=repr,
 )
 def test_nonsense(runner: Runner, registry: Registry, value: Any, kind: str) -> None:
     returns(registry, value)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import os
+import pickle
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -176,9 +178,11 @@ def test_frozen() -> None:
     for name in FIELDS:
         with pytest.raises(dataclasses.FrozenInstanceError):
             setattr(config, name, getattr(config, name))
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            delattr(config, name)
     with pytest.raises(TypeError):
         Config("x")  # type: ignore[misc]
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError, match="no unknown, but version_path, "):
         Config(unknown=1)  # type: ignore[call-arg]
 
 
@@ -186,6 +190,24 @@ def test_what_config_gives_it_takes() -> None:
     config = Config(path_prefix="/x", silenced_checks=["a"], version_path="/srv")
     assert dataclasses.replace(config) == config
     assert hash(config) == hash(dataclasses.replace(config))
+    assert dataclasses.replace(config, path_prefix="") != config
+    assert Config(**dataclasses.asdict(config)) == config
+    assert pickle.loads(pickle.dumps(config)) == copy.deepcopy(config) == config
+    assert config.__replace__(path_prefix="/y").path_prefix == "/y"  # what copy.replace() calls
+
+
+def test_equal_only_to_its_own_kind() -> None:
+    class Other(Config):
+        pass
+
+    assert Config() != Other()
+    assert Config() != vars(Config())
+
+
+def test_repr_names_every_field() -> None:
+    config = Config(path_prefix="/x", heartbeat_tags=["a"])
+    assert eval(repr(config), {"Config": Config}) == config  # noqa: PGH001
+    assert repr(config).startswith("Config(version_path=None, ")
 
 
 def test_table() -> None:

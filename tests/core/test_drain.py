@@ -118,6 +118,35 @@ assert got == [signal.SIGTERM]
 """)
 
 
+def test_the_server_gets_no_further_signal_once_the_wait_was_ended() -> None:
+    run(f"""{HANDLERS}
+signal.signal(signal.SIGTERM, lambda *args: got.append(args[0]))
+assert drain.install(0.2)
+for _ in range(2):
+    os.kill(os.getpid(), signal.SIGTERM)
+time.sleep(0.5)
+assert got == [signal.SIGTERM]
+""")
+
+
+def test_a_signal_in_the_hub_of_gevent() -> None:
+    """Which greenlet runs when the signal comes is chance, and the hub must not wait."""
+    pytest.importorskip("gevent")
+    run(f"""
+from gevent import monkey
+monkey.patch_all()
+import gevent
+{HANDLERS}
+signal.signal(signal.SIGTERM, lambda *args: got.append(args[0]))
+assert drain.install(0.3)
+started = time.monotonic()
+gevent.get_hub().loop.run_callback(os.kill, os.getpid(), signal.SIGTERM)
+while not got:
+    gevent.sleep(0.01)
+assert drain.is_draining() and time.monotonic() - started > 0.25
+""")
+
+
 def test_a_handler_at_the_event_loop() -> None:
     """As hypercorn's and Sanic's, by the middleware, at the lifespan's start."""
     run(f"""{HANDLERS}

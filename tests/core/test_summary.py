@@ -12,8 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dockerflow._http import Request
-from dockerflow._summary import Ended as Outcome
-from dockerflow._summary import redact, summarise, without_personal_data
+from dockerflow._summary import Outcome, redact, summarise, without_personal_data
 from dockerflow.asgi import DockerflowMiddleware
 from dockerflow.config import Config
 

@@ -4,7 +4,6 @@ import gc
 import logging
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -16,7 +15,8 @@ import pytest
 
 flask = pytest.importorskip("flask")
 
-from werkzeug.middleware.dispatcher import DispatcherMiddleware  # noqa: E402 - after the skip
+import services  # noqa: E402 - after the skip
+from werkzeug.middleware.dispatcher import DispatcherMiddleware  # noqa: E402
 
 from dockerflow import checks  # noqa: E402
 from dockerflow.config import ConfigError  # noqa: E402
@@ -340,9 +340,7 @@ print([e["exception"]["values"][-1]["type"] for e in events])
 def test_gevent_workers(tmp_path):
     pytest.importorskip("gevent")
     pytest.importorskip("gunicorn")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = services.free_port()
     (tmp_path / "served_flask.py").write_text(
         "import flask, time\n"
         "from dockerflow import checks\n"

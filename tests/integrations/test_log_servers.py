@@ -5,7 +5,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+import services
 
 PATIENCE = 20.0
 SCHEMA = json.loads(resources.files("dockerflow").joinpath("mozlog.schema.json").read_text())
@@ -92,9 +92,7 @@ def get(port: int, path: str) -> int | None:
 
 
 def serve(command: list[str], folder: Path) -> list[dict[str, Any]]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
+    port = services.free_port()
     command = [part.format(port=port) for part in command]
     environ = {**os.environ, "PYTHONPATH": str(folder), "PYTHONWARNINGS": "ignore"}
     process = subprocess.Popen(

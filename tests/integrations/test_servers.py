@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import services
 
 TESTS = Path(__file__).parents[1]
 PATIENCE = 20.0  # for what should take no time at all, on a busy machine
@@ -57,9 +58,7 @@ class Server:
     """A server in a process of its own, and what it logged."""
 
     def __init__(self, command: list[str], folder: Path, **environ: str) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port: int = free.getsockname()[1]
+        self.port = services.free_port()
         self.log, self.errors = folder / "stdout", folder / "stderr"
         environ = {
             **os.environ,

@@ -7,6 +7,7 @@ are in tests/conftest.py: started once, and mended before each test that asks fo
 import contextlib
 import os
 import pwd
+import secrets
 import shutil
 import signal
 import socket
@@ -22,10 +23,21 @@ import pytest
 PATIENCE = 30.0  # for what should take no time at all, on a busy machine
 
 
+# Of pytest-xdist's processes, of which each takes ports of its own.
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+
+
 def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
+    """A port for a server yet to be started, which nobody else is given meanwhile.
+
+    The kernel would give its own to other tests' servers and clients too.
+    """
+    while True:
+        port = 10_000 + WORKER + WORKERS * secrets.randbelow(20_000 // WORKERS)
+        with contextlib.suppress(OSError), socket.socket() as free:
+            free.bind(("127.0.0.1", port))
+            return port
 
 
 def find(*names: str) -> list[str]:
@@ -255,7 +267,7 @@ class RedisServer(Service):
         )
 
     def call(self, *command: Any, **options: Any) -> Any:
-        with self.client(**options) as client:
+        with self.client(client_name="tests", **options) as client:
             # Redis' own answer, as the client would make a dict of some.
             client.response_callbacks.clear()
             return client.execute_command(*command)
@@ -272,8 +284,8 @@ class RedisServer(Service):
         return True
 
     def connections(self) -> int:
-        """How many connections there are but the one that asks."""
-        return len(self.call("client", "list").splitlines()) - 1
+        """How many connections there are but those of ``call``, the last of which may linger."""
+        return sum(" name=tests " not in line for line in self.call("client", "list").splitlines())
 
     def mend(self) -> None:
         super().mend()

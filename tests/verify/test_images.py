@@ -74,7 +74,7 @@ def tar_of(name: str, content: bytes) -> bytes:
     [
         b"",
         b"hello",
-        gzip.compress(b"hello"),
+        gzip.compress(b"hello", mtime=0),
         tar_of("hello", b""),
         tar_of("manifest.json", b""),
         tar_of("manifest.json", b"[]"),

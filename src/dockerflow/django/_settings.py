@@ -8,24 +8,45 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Iterable, Mapping
+from types import ModuleType
 from typing import Any, Final, cast
 
-from django.conf import settings
+from django.conf import Settings, UserSettingsHolder, settings
 
 from dockerflow._core import Core, LiveCore
 from dockerflow.config import SETTINGS, Config, ConfigError, parse_bool
 
-_NAMES = (*SETTINGS, "SILENCED_SYSTEM_CHECKS", "BASE_DIR")
+_NAMES: Final = {*SETTINGS, "SILENCED_SYSTEM_CHECKS", "BASE_DIR"}
 _MISSING: Final = object()
 
 
 def read() -> dict[str, Any]:
-    """Return those of Django's settings that are there and matter here."""
+    """Return those of Django's settings that are there and matter here; for each request.
+
+    Where they lie, since the lazy object takes long to find that something isn't there.
+    """
     settings.DEBUG  # noqa: B018  # pyright: ignore[reportUnusedExpression] - has them loaded
-    # Within, since looking for what isn't there in the lazy object takes ten times as long.
-    within = settings._wrapped  # noqa: SLF001
-    values = {name: getattr(within, name, _MISSING) for name in _NAMES}
-    return {name: value for name, value in values.items() if value is not _MISSING}
+    found: dict[str, Any] = {}
+    deleted: set[str] = set()
+    layer: Any = settings._wrapped  # noqa: SLF001
+    # Settings that were made by hand, and those of tests, lie over others.
+    while type(layer) is UserSettingsHolder:
+        own = vars(layer)
+        for name in (own.keys() & _NAMES) - deleted:
+            found.setdefault(name, own[name])
+        deleted |= own["_deleted"]
+        layer = own["default_settings"]
+    if type(layer) is Settings:
+        below = vars(layer)
+        names = below.keys() & _NAMES
+    elif type(layer) is ModuleType:  # Django's own defaults, which have none of these
+        return found
+    else:  # of a library that has settings of its own kind
+        below = {name: getattr(layer, name, _MISSING) for name in _NAMES}
+        names = {name for name, value in below.items() if value is not _MISSING}
+    for name in names - deleted:
+        found.setdefault(name, below[name])
+    return found
 
 
 def make(values: Mapping[str, Any]) -> Core:

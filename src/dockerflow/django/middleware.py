@@ -10,6 +10,7 @@ import re
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from functools import lru_cache
 from typing import Any, ClassVar, Final
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
@@ -151,9 +152,7 @@ class DockerflowMiddleware:
         """Send the id back, and log the summary, or see to it that the last byte does."""
         exchange = _begin(request)
         exchange.status = response.status_code
-        name, rid = exchange.id_header
-        if name not in response:
-            response[name] = rid
+        response.headers.setdefault(*exchange.id_header)
         self._collect(exchange, request)
         if _is_outer(request):
             return response
@@ -162,6 +161,7 @@ class DockerflowMiddleware:
         else:
             exchange.finished = time.monotonic()
             exchange.end()
+            exchange.source = None  # else each other would keep them until the collector runs
         if not _is_driven(request):
             exchange.leave()
         return response
@@ -198,15 +198,10 @@ class DockerflowMiddleware:
             if self._is_overridden("_build_extra_meta"):
                 ours = DockerflowMiddleware._build_extra_meta(self, request)
                 given = self._build_extra_meta(request)
-                # Values that are ours aren't kept, as they may not be final; the time never is.
-                changed = {k: v for k, v in given.items() if ours.get(k, _UNSET) != v}
-                changed.pop("t", None)
-                exchange.extra.update(changed, **dict.fromkeys(ours.keys() - given.keys()))
+                exchange.change(ours, given)
         except Exception:
             logger.exception("The fields of a summary could not be made")
 
-
-_UNSET: Final = object()
 
 # Django answers them with a 4xx.
 _NO_FAILURES: Final = (
@@ -229,14 +224,15 @@ def _is_driven(request: HttpRequest) -> bool:
 
 def _begin(request: Any, *, is_driven: bool = False) -> Exchange:
     """Return the request's exchange, made when first asked for."""
-    exchange: Exchange | None = getattr(request, "_dockerflow_exchange", None)
+    known: dict[str, Any] = vars(request)
+    exchange: Exchange | None = known.get("_dockerflow_exchange")
     if exchange is not None:
         return exchange
-    carrier = getattr(request, "scope", None) or request.META
+    carrier = known.get("scope") or request.META
     outer: Exchange | None = carrier.get(EXCHANGE)
     if outer is None:
         core = _settings.live().get()
-        request._dockerflow_core = core  # noqa: SLF001
+        known["_dockerflow_core"] = core
         exchange = Exchange(core, _neutral(request, core))
         exchange.source = request
         exchange.peer = request.META.get("REMOTE_ADDR", "")
@@ -245,23 +241,24 @@ def _begin(request: Any, *, is_driven: bool = False) -> Exchange:
         carrier.setdefault(_summary.KEY, exchange.extra)
     else:
         exchange = outer
-    request._dockerflow_exchange = exchange  # noqa: SLF001 - these are ours
-    request._dockerflow_is_outer = outer is not None  # noqa: SLF001
-    request._dockerflow_is_driven = is_driven  # noqa: SLF001
-    if not hasattr(request, "_id"):
-        request._id = exchange.rid  # noqa: SLF001
-    request._start_timestamp = time.time()  # noqa: SLF001
+    known["_dockerflow_exchange"] = exchange
+    known["_dockerflow_is_outer"] = outer is not None
+    known["_dockerflow_is_driven"] = is_driven
+    known.setdefault("_id", exchange.rid)
+    known["_start_timestamp"] = time.time()
     return exchange
 
 
 def _neutral(request: HttpRequest, core: Core) -> Request:
-    headers: dict[str, str] = {}
-    for name in core.wanted_headers:
-        value = request.META.get("HTTP_" + name.upper().replace("-", "_"))
-        if value is not None:
-            headers[name] = value
-    query = request.META.get("QUERY_STRING", "")
-    return Request(request.method or "", request.path, query, headers)
+    meta = request.META
+    headers = {name: meta[key] for key, name in _meta_keys(core.wanted_headers) if key in meta}
+    return Request(request.method or "", request.path, meta.get("QUERY_STRING", ""), headers)
+
+
+@lru_cache(maxsize=8)
+def _meta_keys(headers: frozenset[str]) -> list[tuple[str, str]]:
+    """Return by which keys Django has the headers."""
+    return [("HTTP_" + name.upper().replace("-", "_"), name) for name in headers]
 
 
 def _user_id(request: HttpRequest) -> str:

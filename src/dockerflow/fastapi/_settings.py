@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 from dockerflow._core import Core, LiveCore
 from dockerflow._endpoints import LBHEARTBEAT_JSON
 from dockerflow._http import Response
 from dockerflow.checks.registry import Registry
-from dockerflow.config import SETTINGS, Config
+from dockerflow.config import SETTINGS, Config, pick
 
 
 class Cores:
@@ -33,11 +33,18 @@ class Cores:
 
         :raises ConfigError: when one of its first settings is wrong.
         """
+        return self.live(app).get()
+
+    def live(self, app: Any) -> LiveCore:
+        """Return what follows the settings of ``app``.
+
+        :raises ConfigError: when one of its first settings is wrong.
+        """
         live = self._by_app.get(app)
         if live is None:
             # Not the app itself: it is the key, and would keep itself alive.
             live = self._by_app[app] = LiveCore(_reader(getattr(app, "state", None)), self._make)
-        return live.get()
+        return live
 
     def _make(self, settings: Any) -> Core:
         config = self._config or Config.from_settings(settings)
@@ -45,4 +52,8 @@ class Cores:
 
 
 def _reader(state: Any) -> Callable[[], dict[str, Any]]:
+    # Starlette's State finds that something isn't there by raising, 25 times for each request.
+    values: Any = getattr(state, "_state", None)
+    if type(values) is dict:
+        return lambda: pick(cast("dict[str, Any]", values))
     return lambda: {name: getattr(state, name) for name in SETTINGS if hasattr(state, name)}

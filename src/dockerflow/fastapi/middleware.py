@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
-from dockerflow._core import Core, summary_logger
+from dockerflow._core import Core, LiveCore, summary_logger
 from dockerflow.asgi import (
     ASGIApp,
     DockerflowMiddleware,
@@ -61,24 +62,40 @@ class Installed:
         self.app = app
         self._cores = cores
         self._drivers: WeakKeyDictionary[Any, _Driver] = WeakKeyDictionary()
+        self._last: tuple[Callable[[], Any], LiveCore, _Driver] | None = None
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Answer one connection."""
-        # Around an application, and not within it, its settings aren't known.
-        app: Any = scope.get("app", self)
         try:
-            core = self._cores.get(app)
+            # Around an application, and not within it, its settings aren't known.
+            driver = self._driver_for(scope.get("app", self))
         except ConfigError as error:
             if scope["type"] != "lifespan":
                 raise
-            # The server ends, and shows the one line.
-            await receive()
-            await send({"type": "lifespan.startup.failed", "message": str(error)})
-            return
-        driver = self._drivers.get(app)
+            return _fail(error, receive, send)
+        return driver(scope, receive, send)
+
+    def _driver_for(self, app: Any) -> _Driver:
+        last = self._last
+        live: LiveCore
+        driver: _Driver | None
+        if last is not None and last[0]() is app:
+            live, driver = last[1:]
+        else:
+            live, driver = self._cores.live(app), self._drivers.get(app)
+        core = live.get()
         if driver is None or driver.core is not core:
             driver = self._drivers[app] = self._driver(self.app, core, self._logger)
-        await driver(scope, receive, send)
+        if last is None or last[2] is not driver:
+            # The next request is nearly always for the same application.
+            self._last = ref(app), live, driver
+        return driver
+
+
+async def _fail(error: ConfigError, receive: Receive, send: Send) -> None:
+    """Let the server end, and show the one line."""
+    await receive()
+    await send({"type": "lifespan.startup.failed", "message": str(error)})
 
 
 class RequestIdMiddleware(Installed):

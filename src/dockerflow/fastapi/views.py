@@ -71,9 +71,12 @@ async def answer(core: Core, endpoint: Endpoint, method: str, app: Any) -> _http
 
 def _version(app: Any, configured: object) -> object:
     """Return what is to be served as the version, looked up when asked for."""
-    root: Any = getattr(getattr(app, "state", None), "APP_DIR", None) or os.environ.get("APP_DIR")
-    if get_version is _get_version and (root is None or configured is not None):
+    is_ours = get_version is _get_version
+    if is_ours and configured is not None:
         return VERSION_FILE  # cached, and found by the settings
+    root: Any = getattr(getattr(app, "state", None), "APP_DIR", None) or os.environ.get("APP_DIR")
+    if is_ours and root is None:
+        return VERSION_FILE
     try:
         return get_version(root or "/app")
     except Exception as error:  # noqa: BLE001 - the answer says so

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 from flask import (
     Blueprint,
     Flask,
+    Request,
     Response,
     abort,
     current_app,
@@ -31,7 +32,7 @@ from dockerflow._http import Response as CoreResponse
 from dockerflow.checks._check import surroundings
 from dockerflow.checks.registry import Registry, default_registry
 from dockerflow.checks.runner import is_failure
-from dockerflow.config import SETTINGS, Config
+from dockerflow.config import Config, pick
 from dockerflow.flask.checks import (
     check_database_connected,
     check_migrations_applied,
@@ -108,10 +109,10 @@ class Dockerflow:
         app.extensions[_SITE] = site
         app.register_blueprint(site.make_blueprint())
         # First to begin and last to end: so the id is there for every other hook, and the
-        # response is the one that goes out.
-        app.before_request_funcs.setdefault(None, []).insert(0, site.before_request)
-        app.after_request_funcs.setdefault(None, []).insert(0, site.after_request)
-        app.teardown_request_funcs.setdefault(None, []).insert(0, site.teardown_request)
+        # response is the one that goes out. Of these hooks Flask doesn't ask at each request
+        # whether they are coroutines, which takes longer than what they do.
+        app.url_value_preprocessors.setdefault(None, []).insert(0, site.begin)
+        app.process_response = site.end  # type: ignore[assignment, method-assign]
         got_request_exception.connect(site.got_request_exception, app)
         app.wsgi_app = site  # type: ignore[method-assign]
 
@@ -153,7 +154,7 @@ class Dockerflow:
         """
         exchange = _current_exchange(self)
         fields = exchange.fields()
-        if not fields["uid"]:
+        if not fields.get("uid"):
             try:
                 fields["uid"] = self.user_id() or ""
             except Exception:
@@ -204,6 +205,8 @@ class _Site(DockerflowMiddleware):
     def __init__(self, extension: Dockerflow, app: Flask) -> None:
         self.extension = extension
         self.flask = app
+        self.process_response: Callable[..., Any] = app.process_response
+        self._tears_down = False
         self._live = LiveCore(self._read_settings, self._make_core)
         self._set_up(app.wsgi_app, self._live.get())
 
@@ -215,8 +218,8 @@ class _Site(DockerflowMiddleware):
         return core
 
     def _read_settings(self) -> dict[str, Any]:
-        config, extension = self.flask.config, self.extension
-        settings: dict[str, Any] = {name: config[name] for name in SETTINGS if name in config}
+        extension = self.extension
+        settings = pick(self.flask.config)
         # Not settings of the app, but what may change as they may.
         settings["version_path"] = extension.given_version_path
         settings["silenced_checks"] = tuple(extension.silenced_checks)
@@ -306,44 +309,54 @@ class _Site(DockerflowMiddleware):
 
         return view
 
-    def exchange(self) -> Exchange:
-        """Return what is known of this request; that of the driver, or of our hooks alone."""
-        environ = request.environ
+    def exchange(self, served: Request) -> Exchange:
+        """Return what is known of a request; that of the driver, or of our hooks alone."""
+        environ = served.environ
         exchange: Exchange | None = environ.get(EXCHANGE)
         if exchange is None:
             exchange = environ[EXCHANGE] = Exchange(self._core, self._request(environ))
             environ[_OWN] = exchange
             exchange.source = environ
             exchange.peer = environ.get("REMOTE_ADDR", "")
-        if request.url_rule is not None:
-            exchange.route = request.url_rule.rule
+            if not self._tears_down:
+                self._tears_down = True
+                self.flask.teardown_request_funcs.setdefault(None, []).insert(0, _teardown)
+        if served.url_rule is not None:
+            exchange.route = served.url_rule.rule
         exchange.logger = self.extension.summary_logger
         return exchange
 
-    def before_request(self) -> None:
+    def begin(self, *_: Any) -> None:
         """Set the request's id, where the app looks for it."""
         try:
-            if EXCHANGE not in request.environ:
+            # What stands for them is looked up anew at each use.
+            served, space = _real(request), _real(g)
+            if EXCHANGE in served.environ:
+                exchange = self.exchange(served)
+            else:
                 self.core()
-            exchange = self.exchange()
-            if request.environ.get(_OWN) is exchange:
+                exchange = self.exchange(served)
                 exchange.enter()
             # A g that came from outside of the request may have the id of the one before.
-            if g.get("request_id") is None or g.get("request_id") == g.get("_request_id"):
-                g.request_id = exchange.rid
-            g._request_id = exchange.rid  # noqa: SLF001 - the name that apps know
-            g._start_timestamp = time.time()  # noqa: SLF001
+            given = getattr(space, "request_id", None)
+            if given is None or given == getattr(space, "_request_id", None):
+                space.request_id = exchange.rid
+            space._request_id = exchange.rid  # noqa: SLF001 - the name that apps know
+            space._start_timestamp = time.time()  # noqa: SLF001
         except Exception:
             logger.exception("The request's id could not be set")
 
-    def after_request(self, response: Response) -> Response:
-        """Take what the summary is to say while the request's context is there."""
+    def end(self, *args: Any) -> Any:
+        """Make the response as the app does, and take what the summary is to say."""
+        response = self.process_response(*args)
+        # While the request's context is there.
         try:
-            exchange = self.exchange()
+            served = _real(request)
+            exchange = self.exchange(served)
             # Another hook may have failed, and this be the answer to that.
             exchange.finished = time.monotonic() if _is_whole(response) else 0.0
             self._collect(exchange)
-            if request.environ.get(_OWN) is exchange:
+            if served.environ.get(_OWN) is exchange:
                 exchange.status = response.status_code
                 name, value = exchange.id_header
                 response.headers.setdefault(name, value)
@@ -358,7 +371,7 @@ class _Site(DockerflowMiddleware):
     def got_request_exception(self, _: Flask, exception: BaseException, **__: Any) -> None:
         """Take what no error handler of the app's own caught."""
         try:
-            exchange = self.exchange()
+            exchange = self.exchange(_real(request))
             exchange.handled = exception
             self._collect(exchange)
             if request.environ.get(_OWN) is exchange and self._propagates():
@@ -366,37 +379,52 @@ class _Site(DockerflowMiddleware):
         except Exception:
             logger.exception("The summary of a request could not be completed")
 
-    def teardown_request(self, _: BaseException | None) -> None:
-        """Undo what :meth:`before_request` did."""
-        exchange = request.environ.get(_OWN)
-        if exchange is not None:
-            exchange.leave()
-
     def _propagates(self) -> bool:
         propagates = cast("bool | None", self.flask.config["PROPAGATE_EXCEPTIONS"])
         return self.flask.testing or self.flask.debug if propagates is None else propagates
 
     def _collect(self, exchange: Exchange) -> None:
-        """Take the fields of ``summary_extra()``; those of the core's that it lacks are left out.
-
-        Values that are the core's own aren't kept: they may not be final.
-        """
+        """Take the user's id, and what the extension makes of the summary's fields."""
         extension = self.extension
-        own = Dockerflow.summary_extra(extension)
-        uid = own["uid"]
-        given = own
-        if type(extension).summary_extra is not Dockerflow.summary_extra or (
-            "summary_extra" in vars(extension)
-        ):
+        if _is_own(extension.summary_extra, Dockerflow.summary_extra):
+            uid = "" if "uid" in exchange.extra else self._user_id()
+        else:
+            own = Dockerflow.summary_extra(extension)
             given = extension.summary_extra()
-        changed = {key: value for key, value in given.items() if own.get(key, _UNSET) != value}
-        changed.pop("t", None)
-        exchange.extra.update(changed, **dict.fromkeys(own.keys() - given.keys()))
-        if uid and "uid" in given:
+            exchange.change(own, given)
+            uid = own["uid"] if "uid" in given else ""
+        if uid:
             exchange.extra.setdefault("uid", uid)
 
+    def _user_id(self) -> str:
+        extension = self.extension
+        # Most apps have no users, or not by Flask-Login.
+        if not hasattr(self.flask, "login_manager") and _is_own(
+            extension.user_id, Dockerflow.user_id
+        ):
+            return ""
+        try:
+            return extension.user_id() or ""
+        except Exception:
+            logger.exception("The id of the user could not be read")
+            return ""
 
-_UNSET: Final = object()
+
+def _teardown(_: BaseException | None) -> None:
+    """Undo what :meth:`_Site.begin` did where the driver isn't."""
+    exchange = request.environ.get(_OWN)
+    if exchange is not None:
+        exchange.leave()
+
+
+def _is_own(method: Callable[..., Any], function: Callable[..., Any]) -> bool:
+    """Whether a method is the one of the class, and not one that the app has put there."""
+    return getattr(method, "__func__", None) is function
+
+
+def _real(proxy: Any) -> Any:
+    """Return what one of Flask's proxies stands for now."""
+    return proxy._get_current_object()  # noqa: SLF001 - a public method of Werkzeug's
 
 
 def _current_exchange(extension: Dockerflow) -> Exchange:
@@ -404,7 +432,7 @@ def _current_exchange(extension: Dockerflow) -> Exchange:
     if site is None or site.extension is not extension:
         message = "This app has no Dockerflow of this extension: call init_app(app)"
         raise RuntimeError(message)
-    return site.exchange()
+    return site.exchange(_real(request))
 
 
 def _is_whole(response: Response) -> bool:

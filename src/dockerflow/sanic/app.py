@@ -27,7 +27,7 @@ from dockerflow._core import VERSION_FILE, Core, Exchange, LiveCore, summary_log
 from dockerflow._endpoints import ENDPOINTS, Endpoint
 from dockerflow.asgi import _route_path  # pyright: ignore[reportPrivateUsage] - the package's own
 from dockerflow.checks.registry import Registry, default_registry
-from dockerflow.config import SETTINGS, Config
+from dockerflow.config import Config, pick
 from dockerflow.sanic.checks import check_redis_connected
 
 logger = logging.getLogger("dockerflow.sanic")
@@ -146,7 +146,7 @@ class Dockerflow:
         self.registry.register(_CheckOf(check, obj), check.__name__)
 
     def _read_settings(self, app: Sanic[Any, Any]) -> dict[str, Any]:
-        settings: dict[str, Any] = {n: app.config[n] for n in SETTINGS if n in app.config}
+        settings = pick(cast("Mapping[str, Any]", app.config))
         # Not settings of the app, but what may change as they may.
         settings["version_path"] = self.version_path
         settings["silenced_checks"] = tuple(self.silenced_checks)
@@ -294,21 +294,13 @@ class Dockerflow:
             getattr(request.ctx, _FORGET, _nothing)()
 
     def _collect(self, exchange: Exchange, request: Request) -> None:
-        """Take the fields of ``summary_extra()``; those of the core's that it lacks are left out.
-
-        Values that are the core's own aren't kept: they may not be final.
-        """
+        """Take what a ``summary_extra()`` of the app's makes of the fields."""
         summary_extra: Any = self.summary_extra
         if getattr(summary_extra, "__func__", None) is Dockerflow.summary_extra:
             return
         own = Dockerflow.summary_extra(self, request)
         given = summary_extra(request) if signature(summary_extra).parameters else summary_extra()
-        changed = {key: value for key, value in given.items() if own.get(key, _UNSET) != value}
-        changed.pop("t", None)
-        exchange.extra.update(changed, **dict.fromkeys(own.keys() - given.keys()))
-
-
-_UNSET: Final = object()
+        exchange.change(own, given)
 
 
 class _CheckOf:

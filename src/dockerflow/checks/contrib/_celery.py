@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import Callable
 from typing import Any
 
 from dockerflow import health
-from dockerflow.checks.contrib._common import load, named, report
+from dockerflow.checks.contrib._common import QUICK, load, named, report
 from dockerflow.checks.messages import CheckMessage, Error
 from dockerflow.config import parse_seconds
 
@@ -18,7 +19,8 @@ def celery(app: Any, *, timeout: float = 2.0, min_workers: int = 1) -> Check:
     """Make a check that Celery's workers answer a ping, over a connection of the app's own pool.
 
     It returns as soon as enough have answered. A worker that is busy answers too, unless it
-    runs its tasks in its main process (the ``solo`` pool).
+    runs its tasks in its main process (the ``solo`` pool). A pooled connection that turns out to
+    be stale, as after a restart of the broker, is no failure.
 
     :param app: the Celery application.
     :param timeout: seconds for connecting to the broker, and again for the workers to answer.
@@ -44,8 +46,15 @@ def celery(app: Any, *, timeout: float = 2.0, min_workers: int = 1) -> Check:
 
 @named("celery")
 def _celery(app: Any, timeout: float, min_workers: int) -> CheckMessage | None:
+    started = time.monotonic()
     try:
-        replies = _ping(app, timeout, min_workers)
+        try:
+            replies = _ping(app, timeout, min_workers)
+        except Exception as error:
+            # A pooled connection from before a restart of the broker shows that at once.
+            if not _is_of_broker(app, error) or time.monotonic() - started > QUICK:
+                raise
+            replies = _ping(app, timeout, min_workers)
     except Exception as error:
         if not _is_of_broker(app, error):
             raise

@@ -6,10 +6,13 @@ import logging
 import traceback
 from collections.abc import Callable, Iterable
 from importlib import import_module
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 from urllib.parse import quote, quote_plus
 
 from dockerflow.checks.messages import CheckMessage
+
+QUICK: Final = 0.5
+"""Seconds: a pooled connection that is stale fails in less."""
 
 logger = logging.getLogger("dockerflow.checks.contrib")
 

@@ -6,19 +6,16 @@ import functools
 import sys
 import time
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Final, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from dockerflow import health
-from dockerflow.checks.contrib._common import load, named, report
+from dockerflow.checks.contrib._common import QUICK, load, named, report
 from dockerflow.checks.messages import CheckMessage, Error
 
 if TYPE_CHECKING:
     from redis import Redis, RedisCluster
     from redis.asyncio import Redis as AsyncRedis
     from redis.asyncio import RedisCluster as AsyncRedisCluster
-
-QUICK: Final = 0.5
-"""Seconds."""
 
 
 @overload
