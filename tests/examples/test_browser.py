@@ -14,13 +14,15 @@ from typing import Any
 import pytest
 import services
 
+from .conftest import need
+
 WIDE, NARROW = (1280, 900), (320, 700)
 
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     chromium, driver = services.find("chromium", "chromedriver")
-    webdriver = pytest.importorskip("selenium.webdriver")
+    webdriver = need("selenium.webdriver")
     options = webdriver.ChromeOptions()
     options.binary_location = chromium
     for argument in (
