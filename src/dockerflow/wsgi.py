@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
 
 from dockerflow._core import EXCHANGE, Core, Exchange
 from dockerflow._http import Request
@@ -69,14 +68,16 @@ class DockerflowMiddleware:
         exchange.connect(environ, start_response)
         environ[EXCHANGE] = exchange
         environ[KEY] = exchange.extra
+        exchange.enter()
         try:
-            with _serving(exchange):
-                body = app(environ, exchange.start_response)
+            body = app(environ, exchange.start_response)
+            if exchange.finished:
+                exchange.end()
         except BaseException as error:
             exchange.end(error)
             raise
-        if exchange.finished:
-            exchange.end()
+        finally:
+            exchange.leave()
         return _SizedBody(body, exchange) if hasattr(body, "__len__") else _Body(body, exchange)
 
     def _endpoint(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -124,8 +125,11 @@ class _Exchange(Exchange):
         /,
     ) -> Write:
         id_header = self.id_header
-        name = id_header[0].lower()
-        if all(key.lower() != name for key, _ in headers):
+        wanted = id_header[0]
+        for name, _ in headers:
+            if len(name) == len(wanted) and name.lower() == wanted.lower():
+                break
+        else:
             headers = [*headers, id_header]
         # The server refuses a second status, with exc_info, once the first one went out.
         write = (
@@ -141,8 +145,7 @@ class _Exchange(Exchange):
         """Log the summary, once, and leave the environ as it came."""
         self._environ.pop(EXCHANGE, None)
         self._environ.pop(KEY, None)
-        with _serving(self):  # its line is one of the request's
-            super().end(exception)
+        super().end(exception)
 
     def complete(self) -> None:
         self.source = self._environ
@@ -185,17 +188,18 @@ class _Body:
     def close(self) -> None:
         exchange = self._exchange
         failure = self._failure
+        exchange.enter()  # the summary's line is one of the request's, too
         try:
             close = getattr(self._body, "close", None)
             if close is not None:
-                with _serving(exchange):
-                    close()
+                close()
         except BaseException as error:
             failure = failure or error
             raise
         finally:
             exchange.client_gone = not exchange.finished
             exchange.end(failure)
+            exchange.leave()
 
 
 class _SizedBody(_Body):
@@ -207,17 +211,10 @@ class _SizedBody(_Body):
         return len(self._body)  # type: ignore[arg-type]
 
 
-@contextmanager
-def _serving(exchange: Exchange) -> Generator[None]:
-    exchange.enter()
-    try:
-        yield
-    finally:
-        exchange.leave()
-
-
 def _decode(path: str) -> str:
     """Return a path as text: WSGI gives its bytes as ISO 8859-1."""
+    if path.isascii():
+        return path
     try:
         return path.encode("latin-1").decode("utf-8", "replace")
     except UnicodeEncodeError:  # no WSGI text, but the app may cope with it
