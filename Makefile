@@ -24,10 +24,11 @@ $(STAMP): requirements/dev.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-# exec, so that a signal to make's child reaches the server itself.
+# exec, so that a signal to make's child reaches the server itself. Without git there is no version.
 run: $(STAMP)
-	@echo "Open http://$(HOST):$(PORT)/__heartbeat__ or http://$(HOST):$(PORT)/docs (Ctrl+C ends it)"
-	@exec $(BIN)/python examples/notes/app.py
+	-@$(BIN)/dockerflow version write --from git --replace examples/shortener >/dev/null
+	@echo "Open http://$(HOST):$(PORT)/ and http://$(HOST):$(PORT)/__heartbeat__ (Ctrl+C ends it)"
+	@cd examples/shortener && exec ../../$(BIN)/python -m links serve
 
 test: $(STAMP)
 	$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
@@ -67,6 +68,10 @@ LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hash
 lock: $(STAMP)
 	$(BIN)/$(LOCK) --group core-test -o requirements/core-test.txt
 	$(BIN)/$(LOCK) --group dev -o requirements/dev.txt
+	for name in fastapi flask django; do \
+		$(BIN)/$(LOCK) -c requirements/dev.txt examples/shortener/requirements/$$name.in \
+			-o examples/shortener/requirements/$$name.txt || exit 1; \
+	done
 
 # Side by side with the incumbent, which gets an environment of its own.
 bench: $(STAMP)

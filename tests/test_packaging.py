@@ -74,15 +74,21 @@ def test_sdist_has_what_the_tests_need(dist):
         "CHANGELOG.md",
         "Makefile",
         "src/dockerflow/py.typed",
-        "examples/notes/app.py",
+        "examples/shortener/links/static/app.js",
         "requirements/dev.txt",
         "tests/test_packaging.py",
     } <= names
 
 
-@pytest.mark.parametrize("name", ["core-test", "dev"])
-def test_lock_names_no_host(name):
-    text = (ROOT / "requirements" / f"{name}.txt").read_text(encoding="utf-8")
+LOCKS = [
+    *(f"requirements/{name}.txt" for name in ("core-test", "dev")),
+    *(f"examples/shortener/requirements/{name}.txt" for name in ("fastapi", "flask", "django")),
+]
+
+
+@pytest.mark.parametrize("path", LOCKS)
+def test_lock_names_no_host(path):
+    text = (ROOT / path).read_text(encoding="utf-8")
     assert "://" not in text
     assert "index-url" not in text
     pinned = re.findall(r"^[\w.-]+==", text, re.MULTILINE)

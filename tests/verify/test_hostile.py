@@ -286,18 +286,3 @@ def test_other_languages(name):
     warned = {v.rule.id for v in report.verdicts if v.status == "failed"}
     assert warned == ({"DF302"} if name == "shell" else set())
     assert ("DF303" in passed) == (name == "node")
-
-
-def test_notes(tmp_path):
-    example = Path(__file__).parents[2] / "examples" / "notes"
-    report = verify(
-        Targets(
-            command=(sys.executable, str(example / "app.py")),
-            version_jsons=(example / "version.json",),
-            environ={"NOTES_DATABASE": str(tmp_path / "notes.sqlite3")},
-            wait=60,
-        )
-    )
-    assert report.could_not_run == []
-    assert [v.findings for v in report.verdicts if v.status == "failed"] == []
-    assert report.count("passed") >= 16

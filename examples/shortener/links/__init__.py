@@ -1,0 +1,1 @@
+"""What the shortener is, whichever framework serves it."""

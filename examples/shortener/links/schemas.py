@@ -1,0 +1,54 @@
+"""What clients send and get, the same from every framework."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, HttpUrl, TypeAdapter, ValidationError
+from pydantic_core import PydanticCustomError
+
+MAX_LENGTH = 2000
+_address = TypeAdapter(HttpUrl)
+
+
+def _check_url(value: Any) -> str:
+    """Return the URL in ASCII, as a Location header takes it."""
+    try:
+        url = str(_address.validate_python(value))
+    except ValidationError:
+        url = ""
+    if not 0 < len(url) <= MAX_LENGTH:
+        raise PydanticCustomError(
+            "url",
+            "must be complete, begin with http:// or https:// and have at most "
+            f"{MAX_LENGTH} characters",
+        )
+    return url
+
+
+class NewLink(BaseModel):
+    """What a client sends."""
+
+    url: Annotated[str, BeforeValidator(_check_url)]
+
+
+class Link(BaseModel):
+    """What a client gets. There are no hits where nobody counts them, or Redis is down."""
+
+    code: str
+    short_url: str
+    url: str
+    hits: int | None
+
+
+def explain(errors: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Return what a client gets for a body that isn't a :class:`NewLink`.
+
+    :param errors: those of pydantic, or of FastAPI with "body" before each location.
+    """
+    lines = []
+    for error in errors:
+        where = [str(part) for part in error["loc"] if part != "body"]
+        lines.append(f"{'.'.join(where)}: {error['msg']}" if where else str(error["msg"]))
+    return {"error": "; ".join(lines)}

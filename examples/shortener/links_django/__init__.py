@@ -1,0 +1,1 @@
+"""The shortener by Django. ``FRAMEWORK=django python -m links serve`` runs it."""

@@ -1,0 +1,84 @@
+"""The shortener by FastAPI. ``FRAMEWORK=fastapi python -m links serve`` runs it."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse
+from servestatic import ServeStaticASGI
+from starlette.exceptions import HTTPException
+
+from dockerflow.checks import contrib
+from dockerflow.fastapi import install
+from links import assets, health, hits, page, storage
+from links.codes import is_code
+from links.schemas import Link, NewLink, explain
+from links.settings import get_settings
+
+settings = get_settings()
+engine = storage.connect(settings)
+store = storage.Storage(engine)
+counter = hits.Hits(hits.connect(settings))
+health.register(
+    contrib.database(engine), contrib.migrations(engine, storage.ALEMBIC_INI), counter.client
+)
+
+# FastAPI's pages of documentation load their script from elsewhere; the schema is at /openapi.json.
+app = FastAPI(title="Links", docs_url=None, redoc_url=None)
+app.add_middleware(ServeStaticASGI, **assets.options())
+install(app)  # around everything, so that assets have request ids and summaries too
+
+
+@app.exception_handler(RequestValidationError)
+async def refuse(_: Request, error: RequestValidationError) -> JSONResponse:
+    """Answer as the other ways do."""
+    return JSONResponse(explain(error.errors()), status_code=422)
+
+
+def shown(request: Request, link: storage.StoredLink, count: int | None) -> Link:
+    """Return what a client gets of a link."""
+    short_url = f"{request.base_url}{link.code}"
+    return Link(code=link.code, short_url=short_url, url=link.url, hits=count)
+
+
+@app.exception_handler(HTTPException)
+async def explain_status(_: Request, error: HTTPException) -> JSONResponse:
+    """Answer what FastAPI itself refuses under the same key, such as a body that is no UTF-8."""
+    return JSONResponse({"error": error.detail}, error.status_code, error.headers)
+
+
+# Not async: SQLAlchemy's connections block, so these run in threads.
+
+
+@app.get("/", include_in_schema=False)
+def index() -> HTMLResponse:
+    """Show the page."""
+    return HTMLResponse(page.render(), headers=page.HEADERS)
+
+
+@app.get("/api/links")
+def newest(request: Request) -> list[Link]:
+    """Return the newest links."""
+    links = store.newest(20)
+    counts = counter.get([link.code for link in links])
+    return [shown(request, *pair) for pair in zip(links, counts, strict=True)]
+
+
+@app.post("/api/links", status_code=201)
+def shorten(new: NewLink, request: Request) -> Link:
+    """Keep a link."""
+    link = store.add(new.url)
+    [count] = counter.get([link.code])
+    return shown(request, link, count)
+
+
+@app.get("/{code}")
+@app.head("/{code}", include_in_schema=False)
+def follow(code: str, request: Request) -> Response:
+    """Send the visitor where the link leads."""
+    url = store.find(code) if is_code(code) else None
+    if url is None:
+        return PlainTextResponse("There is no such link.", status_code=404)
+    if request.method == "GET":
+        counter.add(code)
+    return RedirectResponse(url, status_code=302, headers={"Cache-Control": "no-store"})

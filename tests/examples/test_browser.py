@@ -1,0 +1,232 @@
+"""The page as people see it: in a headless Chromium, by the example in each of its ways.
+
+The screenshots are kept in the folder that DOCKERFLOW_TEST_SCREENSHOTS names, if it does.
+"""
+
+import json
+import os
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import services
+
+from .conftest import need
+
+WIDE, NARROW = (1280, 900), (320, 700)
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    chromium, driver = services.find("chromium", "chromedriver")
+    webdriver = need("selenium.webdriver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for argument in (
+        "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
+        "--no-proxy-server", "--no-first-run", "--lang=en", "--hide-scrollbars",
+        f"--user-data-dir={tmp_path_factory.mktemp('chromium')}",
+    ):  # fmt: skip
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    # Named, so that selenium doesn't go and look for one to download.
+    service = webdriver.ChromeService(executable_path=driver)
+    browser = webdriver.Chrome(options=options, service=service)
+    browser.set_page_load_timeout(60)
+    yield browser
+    browser.quit()
+
+
+class _Goal(BaseHTTPRequestHandler):
+    """A page somewhere else, with an icon of no bytes."""
+
+    def do_GET(self) -> None:
+        body = b"<!doctype html><title>Arrived</title><link rel=icon href='data:,'><p>Here it is."
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html; charset=utf-8")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def goal() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Goal) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/a/rather/long/path?with=a&query=in+it#and-more"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def screenshots(tmp_path: Path) -> Path:
+    folder = Path(os.environ.get("DOCKERFLOW_TEST_SCREENSHOTS") or tmp_path)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def wait_for(condition: Any, what: str) -> Any:
+    from selenium.common.exceptions import StaleElementReferenceException
+
+    def tried() -> Any:
+        try:
+            return condition()
+        except StaleElementReferenceException:
+            return None
+
+    return services.wait_for(tried, what)
+
+
+def console(browser: Any) -> list[Any]:
+    return browser.get_log("browser")
+
+
+def requested(browser: Any) -> dict[str, int]:
+    """All that was asked for since the last call, with the status; 0 if there was none."""
+    urls: dict[str, int] = {}
+    for entry in browser.get_log("performance"):
+        message = json.loads(entry["message"])["message"]
+        parameters = message["params"]
+        if message["method"] == "Network.requestWillBeSent":
+            urls.setdefault(parameters["request"]["url"], 0)
+        elif message["method"] == "Network.responseReceived":
+            urls[parameters["response"]["url"]] = parameters["response"]["status"]
+    return urls
+
+
+def look(browser: Any, size: tuple[int, int], scheme: str) -> None:
+    metrics = {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    feature = {"name": "prefers-color-scheme", "value": scheme}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+
+
+def luminance(color: str) -> float:
+    parts = color[color.index("(") + 1 : -1].split(",")[:3]
+    linear = [
+        value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4
+        for value in (float(part) / 255 for part in parts)
+    ]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+# The color of each element that has a text of its own, and what it stands on.
+COLORS = """
+return [...document.querySelectorAll("body *")].filter(
+  (element) => element.offsetParent && [...element.childNodes].some(
+    (node) => node.nodeType === Node.TEXT_NODE && node.data.trim())
+).map((element) => {
+  const color = getComputedStyle(element).color;
+  let below = element, background;
+  do {
+    background = getComputedStyle(below).backgroundColor;
+    below = below.parentElement;
+  } while (background === "rgba(0, 0, 0, 0)" && below);
+  return [element.textContent.trim(), color, background];
+});
+"""
+
+
+def check_looks(browser: Any) -> None:
+    """Nothing sticks out to the side, and all texts are readable as WCAG 2 AA has it."""
+    widths = "return [document.documentElement.scrollWidth, innerWidth]"
+    scroll, inner = browser.execute_script(widths)
+    assert scroll <= inner
+    colors = browser.execute_script(COLORS)
+    assert len(colors) > 8
+    for text, color, background in colors:
+        lighter, darker = sorted((luminance(color), luminance(background)), reverse=True)
+        assert (lighter + 0.05) / (darker + 0.05) >= 4.5, (text, color, background)
+
+
+def test_shorten_and_follow_in_a_browser(browser, shared, goal, screenshots):
+    from selenium.webdriver.common.by import By
+
+    look(browser, WIDE, "light")
+    console(browser), requested(browser)  # of the test before
+    before = len(shared.get("/api/links").json())
+    browser.get(shared.url)
+    rows = (By.CSS_SELECTOR, "#links li")
+    wait_for(lambda: len(browser.find_elements(*rows)) == min(before, 20), "the newest links")
+
+    field, button = browser.find_element(By.ID, "url"), browser.find_element(By.ID, "shorten")
+    assert (field.accessible_name, field.aria_role) == ("Long address", "textbox")
+    assert (button.accessible_name, button.aria_role) == ("Shorten", "button")
+    assert browser.title
+    assert len(browser.find_elements(By.TAG_NAME, "h1")) == 1
+    assert len(browser.find_elements(By.TAG_NAME, "main")) == 1
+
+    field.send_keys(goal)
+    button.click()
+    [short] = wait_for(
+        lambda: browser.find_elements(By.CSS_SELECTOR, "#result a"), "the short link"
+    )
+    address = short.get_attribute("href")
+    assert short.text == address
+    assert address.startswith(f"{shared.url}/")
+    assert field.get_attribute("value") == ""
+    first = wait_for(
+        lambda: [
+            row
+            for row in browser.find_elements(*rows)[:1]
+            if goal in row.get_attribute("innerHTML")
+            or goal in row.find_element(By.CLASS_NAME, "target").text
+        ],
+        "the new link among the newest",
+    )
+    assert first[0].find_element(By.TAG_NAME, "a").get_attribute("href") == address
+
+    for size, name in ((WIDE, "wide"), (NARROW, "narrow")):
+        for scheme in ("light", "dark"):
+            look(browser, size, scheme)
+            check_looks(browser)
+            path = screenshots / f"{shared.way}-{name}-{scheme}.png"
+            assert browser.save_screenshot(str(path))
+            assert path.stat().st_size > 5000
+
+    look(browser, WIDE, "light")
+    seen = requested(browser)
+    kinds = {Path(url).suffix for url in seen}
+    assert {".css", ".js", ".svg"} <= kinds, seen
+    assert {url: status for url, status in seen.items() if status not in (200, 201)} == {}
+    assert [url for url in seen if not url.startswith(f"{shared.url}/")] == []
+    assert console(browser) == []
+
+    browser.find_element(By.CSS_SELECTOR, "#result a").click()
+    wait_for(lambda: browser.title == "Arrived", "the page that the link leads to")
+    assert browser.current_url == goal
+    assert console(browser) == []
+
+
+def test_what_goes_wrong_is_said_in_the_page(browser, shared, screenshots):
+    from selenium.webdriver.common.by import By
+
+    look(browser, WIDE, "light")
+    browser.get(shared.url)
+    console(browser)
+    field, button = browser.find_element(By.ID, "url"), browser.find_element(By.ID, "shorten")
+    field.send_keys("not an address")
+    button.click()
+    assert not browser.execute_script("return document.getElementById('url').validity.valid")
+    field.clear()
+    # A URL for the browser, but none that the server takes.
+    field.send_keys("ftp://example.org/")
+    button.click()
+    error = browser.find_element(By.ID, "error")
+    wait_for(lambda: error.text.startswith("The address must be"), "the error")
+    assert error.aria_role == "alert"
+    assert field.get_attribute("aria-invalid") == "true"
+    assert browser.find_elements(By.CSS_SELECTOR, "#result a") == []
+    for scheme in ("light", "dark"):
+        look(browser, NARROW, scheme)
+        check_looks(browser)
+        assert browser.save_screenshot(str(screenshots / f"{shared.way}-error-{scheme}.png"))
+    # Chromium itself tells of the status; the page's script and its policy have nothing to add.
+    assert [entry for entry in console(browser) if "status of 422" not in entry["message"]] == []

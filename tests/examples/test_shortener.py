@@ -1,0 +1,346 @@
+"""The example does the same in all of its ways, and is the citizen that Dockerflow asks for."""
+
+import gzip
+import json
+import re
+import socket
+import subprocess
+import sys
+import time
+from importlib import resources
+
+import jsonschema
+import pytest
+import services
+
+from dockerflow.verify.probes import Targets, verify
+
+from .conftest import EXAMPLE, PATIENCE, VERSION, WAYS, run
+
+SCHEMA = json.loads(resources.files("dockerflow").joinpath("mozlog.schema.json").read_text())
+VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
+WELL = {"database": "ok", "migrations": "ok"}
+
+
+def test_shorten_and_follow(shared):
+    made = shared.shorten("https://example.org/a/long path?q=ü#part")
+    assert (made.status, made.headers.get_content_type()) == (201, "application/json")
+    link = made.json()
+    assert re.fullmatch(r"[1-9A-Za-z]{8}", link["code"])
+    assert link == {
+        "code": link["code"],
+        "short_url": f"{shared.url}/{link['code']}",
+        "url": "https://example.org/a/long%20path?q=%C3%BC#part",
+        "hits": None,
+    }
+    for method in ("GET", "HEAD"):
+        followed = shared.request(method, f"/{link['code']}")
+        assert (followed.status, followed.headers["Location"]) == (302, link["url"])
+        assert followed.headers["Cache-Control"] == "no-store"
+    other = shared.shorten("http://example.org").json()
+    assert other["url"] == "http://example.org/"
+    assert shared.get("/api/links").json()[:2] == [other, link]
+
+
+def test_what_is_no_code_is_not_found(shared):
+    for path in ("/11111111", "/nothing", "/%00", "/%ff", "/a%0ab", "/" + "1" * 3000, "/static/x"):
+        assert shared.get(path).status == 404, path
+    assert b"There is no such link" in shared.get("/11111111").body
+    for method in ("PUT", "DELETE"):
+        assert shared.request(method, "/api/links").status == 405
+
+
+WRONG = [
+    "javascript:alert(1)", "ftp://example.org/", "//example.org", "example.org", "", " ", "http://",
+    "https://example.org/" + "x" * 2000, 7, None, ["https://example.org/"], True,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("url", WRONG, ids=lambda url: repr(url)[:20])
+def test_a_wrong_address_is_refused(shared, url):
+    refused = shared.shorten(url)
+    assert refused.status == 422
+    assert refused.json() == {
+        "error": "url: must be complete, begin with http:// or https:// and have at most "
+        "2000 characters"
+    }
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"{}", b'{"url": "\xff"}', b"null"])
+def test_a_broken_body_is_refused(shared, body):
+    refused = shared.request("POST", "/api/links", body, Content_Type="application/json")
+    assert refused.status in (400, 422), refused.body  # FastAPI's own is 400 for what is no UTF-8
+    assert list(refused.json()) == ["error"]
+    assert refused.json()["error"]
+
+
+def test_an_address_can_not_add_headers(shared):
+    link = shared.shorten("https://example.org/\r\nX-Own: 1").json()
+    followed = shared.get(f"/{link['code']}")
+    assert "X-Own" not in followed.headers
+    assert followed.headers["Location"].startswith("https://example.org/")
+
+
+def test_the_page_and_its_assets(shared):
+    page = shared.get("/")
+    assert (page.status, page.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
+    policy = page.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert page.headers["X-Content-Type-Options"] == "nosniff"
+    text = page.body.decode()
+    assert "$" not in text
+    assert not re.search(r"<style|\sstyle=|\son\w+=|<script(?![^>]*src=)", text)
+    paths = {*re.findall(r'(?:href|src)="(/static/[^"]+)"', text)}
+    links = {*re.findall(r'(?:href|src)="([^"]+)"', text)}
+    assert links - paths == {"/__heartbeat__", "/__version__"}  # and nothing from elsewhere
+    names = {re.sub(r"\.[0-9a-f]{12}(?=\.\w+$)", "", path) for path in paths}
+    assert names == {"/static/app.js", "/static/icon.svg", "/static/style.css"}
+    assert names.isdisjoint(paths)
+    for path in paths:
+        source = EXAMPLE / "links/static" / re.sub(r"^/static/(\w+)\.[0-9a-f]{12}", r"\1", path)
+        plain = shared.get(path)
+        assert (plain.status, plain.body) == (200, source.read_bytes())
+        assert "Content-Encoding" not in plain.headers
+        compressed = shared.get(path, Accept_Encoding="gzip")
+        assert compressed.headers["Content-Encoding"] == "gzip"
+        assert len(compressed.body) < len(plain.body)
+        assert gzip.decompress(compressed.body) == plain.body
+        for answer in (plain, compressed):
+            assert answer.headers["Vary"] == "Accept-Encoding"
+            caching = answer.headers["Cache-Control"]
+            assert "immutable" in caching
+            assert int(re.search(r"max-age=(\d+)", caching)[1]) >= 365 * 24 * 3600
+            assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        again = shared.get(path, If_Modified_Since=plain.headers["Last-Modified"])
+        assert (again.status, again.body) == (304, b"")
+    for name in names:  # what would be cached under a name that stays
+        assert shared.get(name).status == 404
+
+
+def test_endpoints(shared):
+    assert shared.checks() == (200, WELL)
+    assert shared.get("/__version__").json() == VERSION
+    assert shared.get("/__lbheartbeat__").status == 200
+    assert shared.get("/", X_Request_ID="mine").headers["X-Request-ID"] == "mine"
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_logs_and_a_clean_end(start, way):
+    shortener = start(way, WEB_CONCURRENCY="2")
+    link = shortener.shorten("https://example.org/").json()
+    paths = ["/", f"/{link['code']}", "/nothing", "/__heartbeat__", "/__version__"]
+    for path in paths:
+        shortener.get(path)
+    code = shortener.stop()
+    assert code in (0, -15)  # uvicorn ends by the signal that it got
+    with socket.socket() as free:
+        assert free.connect_ex(("127.0.0.1", shortener.port)) != 0
+    lines = shortener.lines()
+    for line in lines:
+        VALIDATOR.validate(line)
+    assert {line["Logger"] for line in lines} == {"links"}
+    summaries = [line["Fields"] for line in lines if line["Type"] == "request.summary"]
+    seen = [fields["path"] for fields in summaries if fields["path"] != "/__lbheartbeat__"]
+    assert seen == ["/api/links", *paths]
+    assert [line for line in lines if line["Severity"] < 4] == []  # Django warns of each 404
+    assert shortener.stderr.read_text() == ""
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_requests_under_way_are_finished(start, way):
+    """With a drain, too, in which the heartbeat alone says what is coming."""
+    shortener = start(way, DOCKERFLOW_DRAIN_SECONDS="2")
+    # Half a request, which the server has to wait for.
+    with socket.create_connection(("127.0.0.1", shortener.port), timeout=PATIENCE) as slow:
+        body = b'{"url": "https://example.org/"}'
+        slow.sendall(
+            b"POST /api/links HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+            b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
+        )
+        began = time.monotonic()
+        shortener.process.terminate()
+        services.wait_for(lambda: shortener.get("/__heartbeat__").status == 503, "drain")
+        assert shortener.get("/").status == 200
+        assert shortener.shorten("https://example.org/").status == 201
+        services.wait_for(lambda: time.monotonic() > began + 2.2, "end of the drain")
+        slow.sendall(body)
+        assert slow.recv(4096).startswith(b"HTTP/1.1 201")
+    assert shortener.process.wait(PATIENCE) in (0, -15)
+
+
+SECRET = "hunter2"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("PORT", "abc", "'abc'"),
+        ("PORT", "0", "'0'"),
+        ("PORT", "65536", "'65536'"),
+        ("WEB_CONCURRENCY", "-1", "'-1'"),
+        ("FRAMEWORK", "rails", "'fastapi', 'flask' or 'django'"),
+        ("DATABASE_URL", f"mysql://app:{SECRET}@db/app", "postgresql://"),
+        ("DATABASE_URL", f"postgresql://app:{SECRET}@", "postgresql://"),
+        ("DATABASE_URL", "sqlite://", "sqlite:///"),
+        ("DATABASE_URL", "nonsense", "sqlite:///"),
+        ("REDIS_URL", f"http://:{SECRET}@redis", "redis://"),
+        ("DOCKERFLOW_DRAIN_SECONDS", "soon", "'soon'"),
+        ("DOCKERFLOW_LOG_LEVEL", "loud", "'loud'"),
+    ],
+)
+def test_a_wrong_setting_fails_at_start(example, name, value, words):
+    failed = run(example, "links", "serve", **{name: value})
+    assert (failed.returncode, failed.stdout) == (2, "")
+    [line] = failed.stderr.splitlines()
+    assert line.startswith(name)
+    assert words in line
+    assert SECRET not in line
+
+
+def test_all_wrong_settings_are_told_at_once(example):
+    failed = run(example, "links", "serve", PORT="abc", REDIS_URL="here")
+    [line] = failed.stderr.splitlines()
+    assert re.fullmatch("PORT .*; REDIS_URL .*", line)
+
+
+def test_an_empty_variable_is_none(start):
+    shortener = start("flask", REDIS_URL="", WEB_CONCURRENCY="", HOST="")
+    assert shortener.checks() == (200, WELL)
+
+
+def test_a_copy_that_nobody_built_builds_itself(example, tmp_path):
+    """As `make run` has it; and what is changed is built anew."""
+    import shutil
+
+    folder = tmp_path / "app"
+    shutil.copytree(example, folder, ignore=shutil.ignore_patterns("build"))
+    code = "from links import assets; print(assets.is_built())"
+    show = [sys.executable, "-c", code]
+
+    def is_built() -> str:
+        return subprocess.run(show, cwd=folder, capture_output=True, text=True, check=True).stdout
+
+    assert is_built() == "False\n"
+    assert run(folder, "links", "assets").returncode == 0
+    assert is_built() == "True\n"
+    (folder / "links/static/style.css").write_text("body { color: red }\n", encoding="utf-8")
+    assert is_built() == "False\n"
+
+
+def test_migrations_are_those_of_the_models(example, tmp_path):
+    environ = {"DATABASE_URL": f"sqlite:///{tmp_path}/links.sqlite3"}
+    assert run(example, "links", "migrate", **environ).returncode == 0
+    checked = run(example, "alembic", "check", **environ)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    checked = run(example, "django", "makemigrations", "--check", "--dry-run",
+                  DJANGO_SETTINGS_MODULE="links_django.settings", **environ)  # fmt: skip
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    down = run(example, "alembic", "downgrade", "base", **environ)
+    assert down.returncode == 0, down.stderr
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_database_that_can_not_be_migrated(example, tmp_path, way):
+    """The reason is in the log, and whoever deploys is told by the exit code."""
+    (tmp_path / "links.sqlite3").write_bytes(b"no database" * 100)
+    environ = {"FRAMEWORK": way, "DATABASE_URL": f"sqlite:///{tmp_path}/links.sqlite3"}
+    for command in ("migrate", "serve"):
+        failed = run(example, "links", command, **environ)
+        assert (failed.returncode, failed.stderr) == (1, "")
+        [line] = map(json.loads, failed.stdout.splitlines())
+        VALIDATOR.validate(line)
+        assert line["Severity"] == 3
+        assert "not a database" in json.dumps(line["Fields"])
+
+
+@pytest.fixture
+def servers(postgres, redis_server):
+    """The variables that name PostgreSQL, with nothing in it, and Redis."""
+    with postgres.connect("app", "app") as connection:
+        connection.execute("DROP OWNED BY app")
+    return {
+        "DATABASE_URL": postgres.url("postgresql").render_as_string(hide_password=False),
+        "REDIS_URL": f"redis://127.0.0.1:{redis_server.port}/0",
+    }
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_with_servers(start, example, way, servers, postgres, redis_server):  # noqa: PLR0917
+    shortener = start(way, **servers)
+    # A server's migrations are the deployment's business.
+    assert shortener.checks() == (200, {"database": "ok", "migrations": "warning", "redis": "ok"})
+    migrated = run(example, "links", "migrate", FRAMEWORK=way, **servers)
+    assert (migrated.returncode, migrated.stderr) == (0, "")
+    for line in migrated.stdout.splitlines():
+        VALIDATOR.validate(json.loads(line))
+    assert run(example, "links", "migrate", FRAMEWORK=way, **servers).returncode == 0
+    assert shortener.checks() == (200, WELL | {"redis": "ok"})
+
+    link = shortener.shorten("https://example.org/").json()
+    assert link["hits"] == 0
+    for method in ("GET", "GET", "HEAD", "GET"):
+        assert shortener.request(method, f"/{link['code']}").status == 302
+    assert shortener.get("/api/links").json() == [link | {"hits": 3}]
+
+    # Redis may go: nobody waits for it, only the numbers are missing.
+    redis_server.kill()
+    status, checks = shortener.checks()
+    assert status == 200
+    assert checks == WELL | {"redis": "error"}
+    assert shortener.get(f"/{link['code']}").status == 302
+    assert shortener.shorten("https://example.org/2").json()["hits"] is None
+    assert [known["hits"] for known in shortener.get("/api/links").json()] == [None, None]
+    redis_server.start()
+    assert shortener.get(f"/{link['code']}").status == 302
+    assert shortener.checks() == (200, WELL | {"redis": "ok"})
+    assert [known["hits"] for known in shortener.get("/api/links").json()] == [0, 1]
+
+    # PostgreSQL may not, but after a restart no request is lost.
+    postgres.restart()
+    assert shortener.get(f"/{link['code']}").status == 302
+    postgres.kill()
+    status, checks = shortener.checks()
+    assert (status, checks["database"], checks["redis"]) == (500, "error", "ok")
+    assert shortener.get("/").status == 200
+    assert shortener.get(f"/{link['code']}").status == 500
+    postgres.start()
+    assert shortener.checks() == (200, WELL | {"redis": "ok"})
+    assert shortener.get(f"/{link['code']}").status == 302
+    assert shortener.stop() in (0, -15)
+    text = shortener.stdout.read_text() + shortener.stderr.read_text()
+    assert postgres.password not in text
+    for line in shortener.lines():
+        VALIDATOR.validate(line)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_paused_redis_holds_nobody_up(start, example, way, servers, redis_server):
+    assert run(example, "links", "migrate", FRAMEWORK=way, **servers).returncode == 0
+    shortener = start(way, **servers)
+    link = shortener.shorten("https://example.org/").json()
+    redis_server.pause()
+    began = time.monotonic()
+    assert shortener.get(f"/{link['code']}").status == 302
+    assert time.monotonic() - began < 5
+    status, checks = shortener.checks()
+    assert (status, checks["redis"]) == (200, "error")
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_it_passes_the_specification(example, tmp_path, monkeypatch, way):
+    monkeypatch.chdir(example)
+    report = verify(
+        Targets(
+            command=(sys.executable, "-m", "links", "serve"),
+            version_jsons=(example / "version.json",),
+            environ={"FRAMEWORK": way, "DATABASE_URL": f"sqlite:///{tmp_path}/links.sqlite3"},
+            wait=PATIENCE,
+        )
+    )
+    assert report.could_not_run == []
+    # gunicorn is one process more than its worker, which is a recommendation's business.
+    allowed = set() if way == "fastapi" else {"DF301"}
+    assert {v.rule.id for v in report.verdicts if v.status == "failed"} <= allowed
+    assert [v.rule.id for v in report.verdicts if report.fails(v)] == []
+    assert report.count("passed") >= 16
