@@ -125,10 +125,10 @@ def _memory(results: Results) -> Iterator[str]:
     if not rows:
         yield "Not measured yet."
         return
-    yield "| | KiB |"
+    yield "| | MiB |"
     yield "|---|---|"
     for title, value in rows.items():
-        yield f"| {title} | {_number(value)} |"
+        yield f"| {title} | {value / 1024:.2f} |"
 
 
 def _pieces(results: Results) -> Iterator[str]:
