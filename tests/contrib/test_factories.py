@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from dockerflow import health
 from dockerflow.checks import Registry, contrib
 from dockerflow.checks.contrib._common import load, report
 from dockerflow.checks.messages import Error
@@ -124,26 +123,6 @@ def test_an_error_is_logged_with_its_traceback(caplog):
     assert (record.name, record.levelno) == ("dockerflow.checks.contrib", logging.ERROR)
     assert record.exc_info
     assert "what the driver says" in record.getMessage()
-
-
-def test_every_id_is_in_the_documentation():
-    documented = re.findall(
-        r"^\| `(dockerflow\.[a-z]+\.[EWI]\d+)` \| `(\w+)` \|",
-        PAGE.read_text(encoding="utf-8"),
-        re.MULTILINE,
-    )
-    ids = [
-        (value, name)
-        for name, value in vars(health).items()
-        if isinstance(value, str) and value.startswith("dockerflow.health.")
-    ]
-    assert len({value for value, _ in ids}) == len(ids)
-    mine = {value for value, _ in documented}
-    assert set(documented) <= set(ids)
-    used = "".join(
-        path.read_text(encoding="utf-8") for path in Path(contrib.__file__).parent.glob("*.py")
-    )
-    assert mine == {value for value, name in ids if f"health.{name}" in used}
 
 
 def test_all_is_what_there_is():
