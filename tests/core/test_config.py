@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dockerflow.config import REDACTED_KEYS, Config, ConfigError
+from dockerflow.config import REDACTED_KEYS, Config, ConfigError, Picker
 
 FIELDS = [field.name for field in dataclasses.fields(Config)]
 
@@ -247,3 +247,34 @@ def _refusal(**arguments: Any) -> str:
 def test_settings_that_exclude_each_other(values: dict[str, float], text: str) -> None:
     with pytest.raises(ConfigError, match=text):
         Config(**values)  # type: ignore[arg-type]
+
+
+def _change(settings, *, remove=(), **add):
+    for name in remove:
+        del settings[name]
+    settings.update(add)
+
+
+TIMEOUT, PREFIX = "DOCKERFLOW_CHECK_TIMEOUT", "DOCKERFLOW_PATH_PREFIX"
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({}, {TIMEOUT: 1}),
+        ({TIMEOUT: 2}, {TIMEOUT: 2}),
+        ({PREFIX: "/a"}, {TIMEOUT: 1, PREFIX: "/a"}),
+        ({"remove": [TIMEOUT]}, {}),
+        ({"remove": ["OTHER"], PREFIX: "/a"}, {TIMEOUT: 1, PREFIX: "/a"}),
+        ({"remove": [TIMEOUT], PREFIX: "/a"}, {PREFIX: "/a"}),
+        ({"remove": [TIMEOUT], "ANOTHER": 1}, {}),
+    ],
+)
+def test_settings_are_picked_as_they_are_now(change, expected):
+    settings = {"DEBUG": True, TIMEOUT: 1, "OTHER": 3}
+    picker = Picker()
+    assert picker.pick(settings) == {TIMEOUT: 1}
+    _change(settings, **change)
+    assert picker.pick(settings) == expected
+    assert picker.pick({}) == {}
+    assert picker.pick(settings) == expected
