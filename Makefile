@@ -31,7 +31,7 @@ run: $(STAMP)
 	@cd examples/shortener && exec ../../$(BIN)/python -m links serve
 
 test: $(STAMP)
-	$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
+	$(BIN)/python -m pytest -rs $(PARALLEL) $(ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check .

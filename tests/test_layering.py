@@ -60,7 +60,7 @@ LAYERS = (
     ("_log_formats", "_log_handlers"),
     ("_log_config",),
     ("checks", "logging"),
-    ("structlog",),
+    ("structlog", "_heartbeat_page"),
     ("_endpoints", "_summary"),
     ("_extension", "drain"),
     ("_core",),

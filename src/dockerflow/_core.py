@@ -105,18 +105,20 @@ class Core:
 
             drain.install_once(self.config.drain_seconds, only_over_a_server=only_over_a_server)
 
-    def respond(
+    def respond(  # noqa: PLR0913 - what is by name has a default
         self,
         endpoint: Endpoint,
         method: str,
         results: CheckResults | None,
         *,
+        accept: str = "",
         debug: bool = False,
         version: object = VERSION_FILE,
     ) -> Response:
         """Return the answer of an endpoint, without the body if the method is HEAD.
 
         :param results: what the checks said; ``None`` where :meth:`needs_checks` said no.
+        :param accept: the request's Accept header, which chooses the heartbeat's form.
         :param debug: whether the app's framework is in its debug mode.
         :param version: what the app's own function gave in the place of version.json: an
             object, ``None`` for nothing, or the exception that it raised.
@@ -140,6 +142,7 @@ class Core:
                 results,
                 failed_status_code=failed_status_code,
                 show_details=details == "always" or (details == "debug" and debug),
+                accept=accept if self.config.heartbeat_html else None,
             )
         else:
             logger.error(_endpoints.ERROR_MESSAGE)

@@ -83,8 +83,18 @@ def version(body: bytes | None, error: str | None) -> Response:
     return _response(200, body)
 
 
-def heartbeat(results: CheckResults, *, failed_status_code: int, show_details: bool) -> Response:
-    """Answer ``/__heartbeat__`` with what the checks said."""
+def heartbeat(
+    results: CheckResults,
+    *,
+    failed_status_code: int,
+    show_details: bool,
+    accept: str | None = None,
+) -> Response:
+    """Answer ``/__heartbeat__`` with what the checks said.
+
+    :param accept: the request's Accept header, empty if it has none; ``None`` if it doesn't
+        matter, since the answer is JSON for everybody.
+    """
     from dockerflow.checks.messages import level_to_text  # noqa: PLC0415
     from dockerflow.checks.runner import is_failure  # noqa: PLC0415
 
@@ -96,6 +106,13 @@ def heartbeat(results: CheckResults, *, failed_status_code: int, show_details: b
         payload["details"] = results.details
         if results.durations:
             headers = (("Server-Timing", server_timing(results.durations, results.ages)),)
+    if accept is not None:
+        headers = (("Vary", "Accept"), *headers)
+        from dockerflow import _heartbeat_page as page  # noqa: PLC0415  # few have it
+
+        if page.is_preferred(accept):
+            body = page.render(results, show_details=show_details)
+            return _response(status, body, page.CONTENT_TYPE, (*headers, *page.HEADERS))
     return _response(status, dump(payload), headers=headers)
 
 

@@ -123,7 +123,8 @@ class DockerflowMiddleware:
         results = None
         if core.needs_checks(endpoint, method):
             results = await core.registry.arun(core.config)
-        await _send_response(send, core.respond(endpoint, method, results))
+        response = core.respond(endpoint, method, results, accept=_accept(scope))
+        await _send_response(send, response)
 
 
 class _Exchange(Exchange):
@@ -215,6 +216,11 @@ def _request(scope: Scope, names: _HeaderNames) -> Request:
     path: str = _full_path(scope) if scope.get("root_path") else scope["path"]
     query = scope.get("query_string", b"").decode("latin-1")
     return Request(scope["method"], path, query, headers)
+
+
+def _accept(scope: Scope) -> str:
+    lines = [value for name, value in scope["headers"] if name.lower() == b"accept"]
+    return b",".join(lines).decode("latin-1")
 
 
 async def _send_response(send: Send, response: Response) -> None:

@@ -365,6 +365,9 @@ class Config(_Frozen):
         ("always, debug or never", _parse_details),
         "When the heartbeat shows more than the overall status.",
     )
+    heartbeat_html: bool = _setting(
+        False, _BOOL, "Whether the heartbeat is a page for clients that prefer HTML to JSON."
+    )
     silenced_checks: Collection[str] = _setting(
         (),
         ("check ids, separated by commas in the environment", parse_list),

@@ -88,7 +88,8 @@ class DockerflowMiddleware:
         results = None
         if core.needs_checks(endpoint, method):
             results = core.registry.run(core.config)
-        return send_response(core.respond(endpoint, method, results), start_response)
+        accept = environ.get("HTTP_ACCEPT", "")
+        return send_response(core.respond(endpoint, method, results, accept=accept), start_response)
 
     def _request(self, environ: WSGIEnvironment) -> Request:
         headers = {name: environ[key] for key, name in self._wanted if key in environ}

@@ -201,6 +201,50 @@ def test_details_can_be_hidden(make_client: MakeClient, details: str) -> None:
     assert not response.all("server-timing")
 
 
+BROWSER = {"accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
+
+
+def test_a_page_for_people(make_client: MakeClient) -> None:
+    client = make_client(heartbeat_html=True, heartbeat_failed_status_code=503)
+    client.registry.register(lambda: checks.Error("<b> & co", id="x.E001"), name="database")
+    page = client.get("/__heartbeat__", BROWSER)
+    assert page.status == 503
+    assert page.all("content-type") == ["text/html; charset=utf-8"]
+    assert page.all("vary") == ["Accept"]
+    assert page.all("cache-control") == ["no-store"]
+    assert page.all("content-length") == [str(len(page.body))]
+    assert page.all("content-security-policy")[0].startswith("default-src 'none'; ")
+    assert page.all("server-timing")[0].startswith("database;dur=")
+    assert b"&lt;b&gt; &amp; co" in page.body
+    head = client.request("HEAD", "/__heartbeat__/", BROWSER)
+    assert (head.status, head.body) == (503, b"")
+    assert head.all("content-type") == page.all("content-type")
+    for headers in ({}, {"accept": "*/*"}, {"accept": "text/html;q=0.5, application/json"}):
+        answer = client.get("/__heartbeat__", headers)
+        assert answer.all("content-type") == ["application/json"]
+        assert answer.all("vary") == ["Accept"]
+        assert json.loads(answer.body)["checks"] == {"database": "error"}
+    for path in ("/__version__", "/__lbheartbeat__"):
+        answer = client.get(path, BROWSER)
+        assert "text/html" not in answer.all("content-type")[0]
+        assert not answer.all("vary")
+
+
+def test_the_page_is_off_by_default_and_hides_details(
+    client: Client, make_client: MakeClient
+) -> None:
+    plain = client.get("/__heartbeat__", BROWSER)
+    assert plain.all("content-type") == ["application/json"]
+    assert not plain.all("vary")
+    hiding = make_client(heartbeat_html=True, heartbeat_details="never")
+    hiding.registry.register(lambda: checks.Error("secret", id="x.E001"), name="database")
+    page = hiding.get("/__heartbeat__", BROWSER)
+    assert page.status == 500
+    assert b"error" in page.body
+    assert b"secret" not in page.body
+    assert b"database" not in page.body
+
+
 def test_sync_and_async_checks_run_at_the_same_time(client: Client) -> None:
     arrived: list[str] = []
     everybody = threading.Event()

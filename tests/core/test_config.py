@@ -34,6 +34,7 @@ CASES: list[tuple[str, Any, Any, Any, str, Any]] = [
     ("heartbeat_tags", (), ["a", "b"], ("a", "b"), " a , b,,", ("a", "b")),
     ("drain_seconds", 0.0, 2, 2.0, "0", 0.0),
     ("heartbeat_details", "always", "never", "never", "debug", "debug"),
+    ("heartbeat_html", False, True, True, "on", True),
     ("silenced_checks", (), ["a", "b"], ("a", "b"), " a , b,,", ("a", "b")),
     ("request_id_header_name", ("X-Request-ID",), "X-A", ("X-A",), "X-A, X-B", ("X-A", "X-B")),
     ("summary_log_querystring", False, True, True, "1", True),

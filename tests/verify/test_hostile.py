@@ -170,6 +170,16 @@ def test_daemons_that_leave_the_session_are_ended():
     assert one.status == "failed"
 
 
+@pytest.mark.parametrize(("workers", "status"), [(1, "passed"), (2, "failed")])
+def test_a_master_and_its_only_worker_count_as_one(workers, status):
+    code = SERVE + (
+        f"for _ in range({workers}):\n if not os.fork(): server.serve_forever()\nsignal.pause()"
+    )
+    report = verify(python(code))
+    (one,) = [v for v in report.verdicts if v.rule.id == "DF301"]
+    assert one.status == status
+
+
 def test_forks_on_and_on():
     marker = f"fork-{os.getpid()}"
     code = SERVE + (

@@ -70,7 +70,8 @@ def respond(
     """Return the core's answer as Django's."""
     core = _settings.core_of(request)
     method = request.method or "GET"
-    answer = core.respond(endpoint, method, results, debug=settings.DEBUG, **options)
+    accept = request.META.get("HTTP_ACCEPT", "")
+    answer = core.respond(endpoint, method, results, accept=accept, debug=settings.DEBUG, **options)
     response = HttpResponse(answer.body, status=answer.status)
     for name, value in answer.headers:
         response[name] = value

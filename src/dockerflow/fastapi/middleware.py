@@ -14,6 +14,7 @@ from dockerflow.asgi import (
     Receive,
     Scope,
     Send,
+    _accept,  # pyright: ignore[reportPrivateUsage] - the package's own
     _route_path,  # pyright: ignore[reportPrivateUsage] - the package's own
     _send_response,  # pyright: ignore[reportPrivateUsage] - the package's own
 )
@@ -39,7 +40,7 @@ class _Driver(DockerflowMiddleware):
         if endpoint == "lbheartbeat":  # which nothing of the app has a part in
             response = core.respond(endpoint, method, None)
         else:
-            response = await views.answer(core, endpoint, method, scope.get("app"))
+            response = await views.answer(core, endpoint, method, scope.get("app"), _accept(scope))
         await _send_response(send, response)
 
 

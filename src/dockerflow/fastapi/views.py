@@ -48,7 +48,8 @@ async def respond(cores: Cores, endpoint: Endpoint, request: Request) -> Respons
         exchange.endpoint = endpoint
     if endpoint == "error" and not core.config.error_endpoint:
         raise HTTPException(404)
-    made = await answer(core, endpoint, request.method, app)
+    accept = ",".join(request.headers.getlist("accept"))
+    made = await answer(core, endpoint, request.method, app, accept)
     response = Response(made.body, made.status)
     response.raw_headers = [
         (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in made.headers
@@ -56,7 +57,9 @@ async def respond(cores: Cores, endpoint: Endpoint, request: Request) -> Respons
     return response
 
 
-async def answer(core: Core, endpoint: Endpoint, method: str, app: Any) -> _http.Response:
+async def answer(
+    core: Core, endpoint: Endpoint, method: str, app: Any, accept: str
+) -> _http.Response:
     """Return what ``app`` answers.
 
     :raises RuntimeError: at ``/__error__``.
@@ -66,7 +69,7 @@ async def answer(core: Core, endpoint: Endpoint, method: str, app: Any) -> _http
         results = await core.registry.arun(core.config)
     content = _version(app, core.config.version_path) if endpoint == "version" else VERSION_FILE
     debug = bool(getattr(app, "debug", False))
-    return core.respond(endpoint, method, results, debug=debug, version=content)
+    return core.respond(endpoint, method, results, accept=accept, debug=debug, version=content)
 
 
 def _version(app: Any, configured: object) -> object:

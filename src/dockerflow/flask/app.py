@@ -245,7 +245,14 @@ class _Site(DockerflowMiddleware):
                 version = callback(str(core.config.version_path))
             except Exception as error:  # noqa: BLE001 - the core logs and answers it
                 version = error
-        return core.respond(endpoint, method, results, debug=self.flask.debug, version=version)
+        return core.respond(
+            endpoint,
+            method,
+            results,
+            accept=request.headers.get("Accept", ""),
+            debug=self.flask.debug,
+            version=version,
+        )
 
     def make_blueprint(self) -> Blueprint:
         """Make the routes, for ``url_for`` and for apps whose ``wsgi_app`` was replaced."""

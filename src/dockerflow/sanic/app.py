@@ -185,7 +185,12 @@ class Dockerflow(RegistersChecks):
             except Exception as error:  # noqa: BLE001 - the core logs and answers it
                 version = error
         answer = core.respond(
-            endpoint, method, results, debug=bool(request.app.debug), version=version
+            endpoint,
+            method,
+            results,
+            accept=cast("str", request.headers.get("accept", "")),
+            debug=bool(request.app.debug),
+            version=version,
         )
         headers = dict(answer.headers)
         content_type = headers.pop("Content-Type", None)

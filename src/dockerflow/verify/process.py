@@ -33,6 +33,13 @@ def free_port() -> int:
     return port
 
 
+def _pid_namespace(pid: int | str) -> str | None:
+    """Return which namespace of Linux's a process is in; one elsewhere is in a container."""
+    with suppress(OSError):
+        return os.readlink(f"/proc/{pid}/ns/pid")  # noqa: PTH115 - what it names is no path
+    return None
+
+
 class Output:
     """Reads one pipe to its end in a thread, and keeps the first bytes of it."""
 
@@ -113,13 +120,26 @@ class Process:
             if process.pid not in self._before
         ]
 
+    def _app(self) -> list[psutil.Process]:
+        """Return the processes of the app: if some run in a container, none of the engine's own."""
+        tree, here = self.tree(), _pid_namespace("self")
+        return [process for process in tree if _pid_namespace(process.pid) != here] or tree
+
     def processes(self) -> list[str]:
-        """Return the command line of each of its processes."""
+        """Return the command line of each of the app's processes.
+
+        A server's master and its only worker, which is a copy of it, count as one.
+        """
+        seen: dict[int, tuple[int, list[str]]] = {}
         lines: list[str] = []
-        for process in self.tree():
+        for process in self._app():
             with suppress(psutil.Error):
                 if process.status() != psutil.STATUS_ZOMBIE:
-                    lines.append(printable(shlex.join(process.cmdline()) or process.name(), 100))
+                    seen[process.pid] = process.ppid(), process.cmdline() or [process.name()]
+        parents = [parent for parent, _ in seen.values()]
+        for parent, command in seen.values():
+            if parents.count(parent) > 1 or seen.get(parent, (0, []))[1] != command:
+                lines.append(printable(shlex.join(command), 100))
         return lines
 
     def listening(self) -> dict[int, str]:
@@ -138,7 +158,7 @@ class Process:
     def log_files(self) -> list[str]:
         """Return the files that it writes to and that are logs by their names."""
         found: set[str] = set()
-        for process in self.tree():
+        for process in self._app():
             with suppress(psutil.Error):
                 found.update(
                     file.path

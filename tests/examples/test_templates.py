@@ -1,0 +1,328 @@
+"""The templates in examples/ are what their own tools take: linters, schemas, template engines.
+
+Nobody publishes Taskcluster's schemas where a test could fetch them. The one here is made after its
+documentation, and strict on what the template uses; what is rendered is rendered by JSON-e itself.
+"""
+
+import copy
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+jsone = pytest.importorskip("jsone")
+jsonschema = pytest.importorskip("jsonschema")
+yaml = pytest.importorskip("yaml")
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "examples"
+WORKFLOW = EXAMPLES / "ci" / "github-actions.yml"
+CIRCLECI = EXAMPLES / "ci" / "circleci.yml"
+TASKCLUSTER = EXAMPLES / "ci" / "taskcluster.yml"
+MANIFESTS = sorted((EXAMPLES / "kubernetes").glob("*.yaml"))
+COMPOSE = EXAMPLES / "compose.yaml"
+SCRIPTS = sorted((EXAMPLES / "ci").glob("*.sh"))
+
+
+def run(program: str, *args: Any) -> subprocess.CompletedProcess[str]:
+    """Run one of the linters; skip without it, but not in the CI."""
+    found = shutil.which(program, path=Path(sys.executable).parent)
+    if found is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"there is no {program}")
+    environ = {**os.environ, "NO_COLOR": "1"}
+    return subprocess.run(
+        [found, *map(str, args)], cwd=ROOT, env=environ, capture_output=True, text=True, check=False
+    )  # fmt: skip
+
+
+def load(path: Path) -> Any:
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+# What each tool is given, the file, and a change of it that the tool must not let pass.
+CASES = {
+    "hadolint": (ROOT / "Dockerfile.example", "WORKDIR /app", "WORKDIR app"),
+    "jactionlint": (WORKFLOW, "needs: test", "needs: tests"),
+    "zizmor --offline": (WORKFLOW, "@3d3c42e5aac5ba805825da76410c181273ba90b1", "@v7"),
+    "check-jsonschema --builtin-schema vendor.github-workflows": (WORKFLOW, "runs-on:", "runs:"),
+    "check-jsonschema --builtin-schema vendor.circle-ci": (CIRCLECI, "steps:", "step:"),
+    "check-jsonschema --builtin-schema vendor.compose-spec": (COMPOSE, "read_only:", "readonly:"),
+    **{
+        f"kubernetes-validate --strict {path.name}": (path, "runAsNonRoot: true", "runAsRoot: no")
+        for path in MANIFESTS
+    },
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_tool_finds_nothing(case: str, tmp_path: Path) -> None:
+    path, good, bad = CASES[case]
+    command = [part for part in case.split() if part != path.name]
+    result = run(*command, path)
+    assert result.returncode == 0, result.stdout + result.stderr
+    text = path.read_text(encoding="utf-8")
+    assert good in text
+    broken = tmp_path / path.name
+    broken.write_text(text.replace(good, bad), encoding="utf-8")
+    assert run(*command, broken).returncode != 0, "it finds what is wrong"
+
+
+def test_actions_are_pinned_by_commit() -> None:
+    uses = re.findall(r"uses: (\S+)(.*)", WORKFLOW.read_text(encoding="utf-8"))
+    assert len(uses) >= 6
+    for action, comment in uses:
+        assert re.fullmatch(r"[\w.-]+/[\w.-]+@[0-9a-f]{40}", action)
+        assert re.fullmatch(r" # v\d+\.\d+\.\d+", comment)
+
+
+IDENTIFIER = {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,38}$"}
+SLUG = {"type": "string", "pattern": "^[A-Za-z0-9_-]{22}$"}
+DATE = {"type": "string", "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$"}
+TEXT = {"type": "string", "minLength": 1}
+
+
+def closed(required: dict[str, Any], **optional: Any) -> dict[str, Any]:
+    return {
+        "type": "object", "additionalProperties": False, "required": list(required),
+        "properties": {**required, **optional},
+    }  # fmt: skip
+
+
+ARTIFACT = closed(
+    {"name": {"type": "string", "pattern": "^public/"}, "path": TEXT,
+     "type": {"enum": ["file", "directory"]}}, expires=DATE,
+)  # fmt: skip
+# generic-worker's payload under "multiuser" on Linux.
+PAYLOAD = closed(
+    {
+        "maxRunTime": {"type": "integer", "minimum": 1, "maximum": 86400},
+        "command": {
+            "type": "array", "minItems": 1,
+            "items": {"type": "array", "minItems": 1, "items": {"type": "string"}},
+        },
+    },
+    env={"type": "object", "additionalProperties": {"type": "string"}},
+    osGroups={"type": "array", "items": TEXT},
+    features=closed({}, taskclusterProxy={"type": "boolean"}),
+    artifacts={"type": "array", "items": ARTIFACT},
+)  # fmt: skip
+TASK = closed(
+    {
+        "taskId": SLUG, "provisionerId": IDENTIFIER, "workerType": IDENTIFIER,
+        "created": DATE, "deadline": DATE, "payload": PAYLOAD,
+        "metadata": closed({
+            "name": TEXT, "description": TEXT,
+            "owner": {"type": "string", "pattern": "^[^@ ]+@[^@ ]+$"},
+            "source": {"type": "string", "pattern": "^https://"},
+        }),
+    },
+    expires=DATE,
+    scopes={"type": "array", "items": {"type": "string", "pattern": "^[ -~]+$"}},
+    dependencies={"type": "array", "items": SLUG, "uniqueItems": True},
+)  # fmt: skip
+CONFIG = closed(
+    {"version": {"const": 1}, "tasks": {"type": ["object", "array"]}},
+    reporting={"const": "checks-v1"},
+    policy=closed({"pullRequests": {"enum": ["public", "public_restricted", "collaborators"]}}),
+)
+
+CLONE = "https://github.com/example/links.git"
+SHA = "0123456789abcdef0123456789abcdef01234567"
+SECRET_SCOPE = "secrets:get:project/links/registry"
+
+
+def push(ref: str, *, deleted: bool = False) -> dict[str, Any]:
+    repository = {"clone_url": CLONE}
+    return {"ref": ref, "after": SHA, "deleted": deleted, "repository": repository,
+            "sender": {"login": "somebody"}}  # fmt: skip
+
+
+def pull_request(action: str) -> dict[str, Any]:
+    head = {"sha": SHA, "repo": {"clone_url": CLONE.replace("example", "fork")}}
+    return {"action": action, "pull_request": {"head": head}, "repository": {"clone_url": CLONE},
+            "sender": {"login": "somebody"}}  # fmt: skip
+
+
+def render(tasks_for: str, event: dict[str, Any]) -> list[dict[str, Any]]:
+    """What Taskcluster's GitHub service makes of the template."""
+    slugs: dict[str, str] = {}
+
+    def as_slugid(name: str) -> str:
+        return slugs.setdefault(name, f"{len(slugs):022d}")
+
+    context = {"tasks_for": tasks_for, "event": event, "as_slugid": as_slugid}
+    tasks = jsone.render(copy.deepcopy(load(TASKCLUSTER)["tasks"]), context)
+    for task in tasks:
+        jsonschema.validate(task, TASK)
+    return tasks
+
+
+def test_taskclusters_template_is_one() -> None:
+    jsonschema.validate(load(TASKCLUSTER), CONFIG)
+
+
+@pytest.mark.parametrize(
+    ("tasks_for", "event", "names"),
+    [
+        ("github-push", push("refs/heads/main"), ["test", "publish"]),
+        ("github-push", push("refs/tags/v1.2.3"), ["test", "publish"]),
+        ("github-push", push("refs/heads/a-branch"), []),
+        ("github-push", push("refs/heads/main", deleted=True), []),
+        ("github-pull-request", pull_request("opened"), ["test"]),
+        ("github-pull-request", pull_request("synchronize"), ["test"]),
+        ("github-pull-request-untrusted", pull_request("reopened"), ["test"]),
+        ("github-pull-request", pull_request("labeled"), []),
+        ("github-release", {"repository": {"clone_url": CLONE}}, []),
+        ("github-issue-comment", {"repository": {"clone_url": CLONE}}, []),
+    ],
+)
+def test_what_taskcluster_makes_of_an_event(tasks_for, event, names) -> None:
+    tasks = render(tasks_for, event)
+    assert [task["metadata"]["name"] for task in tasks] == names
+    for task in tasks:
+        has_secret = SECRET_SCOPE in task["scopes"]
+        assert has_secret == (task["metadata"]["name"] == "publish")
+        assert task["payload"]["env"]["LINKS_HEAD_REV"] == SHA
+        script = task["payload"]["command"][0][-1]
+        assert subprocess.run(["bash", "-n", "-c", script], check=False).returncode == 0
+    if tasks_for.startswith("github-pull"):
+        assert all("fork" in t["payload"]["env"]["LINKS_HEAD_REPOSITORY"] for t in tasks)
+    if "publish" in names:
+        assert tasks[1]["dependencies"] == [tasks[0]["taskId"]]
+        expected = "v1.2.3" if "tags" in event["ref"] else "latest"
+        assert tasks[1]["payload"]["env"]["TAGS"] == f"{SHA} {expected}"
+
+
+def test_the_version_step_knows_taskclusters_task() -> None:
+    [test, _] = render("github-push", push("refs/tags/v1.2.3"))
+    environ = {**test["payload"]["env"], "TASK_ID": test["taskId"], "PATH": os.environ["PATH"],
+               "TASKCLUSTER_ROOT_URL": "https://tc.example.com"}  # fmt: skip
+    dockerflow = shutil.which("dockerflow", path=Path(sys.executable).parent)
+    result = subprocess.run(
+        [dockerflow, "version", "write", "-"], env=environ, capture_output=True, check=True
+    )
+    version = json.loads(result.stdout)
+    assert (version["version"], version["commit"]) == ("v1.2.3", SHA)
+    assert version["build"] == f"https://tc.example.com/tasks/{test['taskId']}"
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+def test_scripts_are_bash(script: Path) -> None:
+    assert subprocess.run(["bash", "-n", script], check=False).returncode == 0
+    assert os.access(script, os.X_OK)
+    # A script that a pipeline calls but that isn't there would be found here.
+    for pipeline in (WORKFLOW, CIRCLECI, TASKCLUSTER):
+        assert f"examples/ci/{script.name}" in pipeline.read_text(encoding="utf-8")
+
+
+FAKE_DOCKER = """#!/usr/bin/env python3
+import json, os, sys
+said = {"argv": sys.argv[1:], "stdin": sys.stdin.read() if "--password-stdin" in sys.argv else ""}
+with open(os.environ["CALLS"], "a") as file:
+    file.write(json.dumps(said) + "\\n")
+sys.exit(sys.argv[1] in os.environ.get("FAILS", "").split())
+"""
+
+
+def publish(folder: Path, **environ: str) -> tuple[subprocess.CompletedProcess[str], list[Any]]:
+    docker, calls = folder / "docker", folder / "calls"
+    docker.write_text(FAKE_DOCKER, encoding="utf-8")
+    docker.chmod(0o755)
+    calls.touch()
+    result = subprocess.run(
+        ["bash", "-x", EXAMPLES / "ci" / "publish.sh"],  # even when a caller traces it
+        cwd=folder, capture_output=True, text=True, check=False,
+        env={"PATH": os.environ["PATH"], "CALLS": str(calls), "DOCKER": str(docker),
+             "TMPDIR": str(folder), **environ},
+    )  # fmt: skip
+    return result, list(map(json.loads, calls.read_text().splitlines()))
+
+
+def test_publishing_shows_no_secret(tmp_path: Path) -> None:
+    target = "europe-west1-docker.pkg.dev/project/repository/links"
+    result, calls = publish(
+        tmp_path, TARGET=target, TAGS="v1.2.3 latest", REGISTRY_USER="oauth2accesstoken",
+        REGISTRY_PASSWORD="s3cret $token",
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert "s3cret" not in result.stdout + result.stderr
+    assert [call["argv"] for call in calls] == [
+        ["login", "--username", "oauth2accesstoken", "--password-stdin",
+         "europe-west1-docker.pkg.dev"],
+        ["load", "--input", "image.tar"],
+        ["tag", "links", f"{target}:v1.2.3"],
+        ["push", f"{target}:v1.2.3"],
+        ["tag", "links", f"{target}:latest"],
+        ["push", f"{target}:latest"],
+    ]  # fmt: skip
+    assert calls[0]["stdin"] == "s3cret $token"
+    assert {path.name for path in tmp_path.iterdir()} == {"docker", "calls"}, "credentials are gone"
+
+
+@pytest.mark.parametrize("missing", ["TARGET", "TAGS", "REGISTRY_USER", "REGISTRY_PASSWORD"])
+def test_publishing_says_what_is_missing(tmp_path: Path, missing: str) -> None:
+    environ = {
+        "TARGET": "docker.io/a/b",
+        "TAGS": "1",
+        "REGISTRY_USER": "u",
+        "REGISTRY_PASSWORD": "p",
+    }
+    result, calls = publish(tmp_path, **{**environ, missing: ""})
+    assert result.returncode != 0
+    assert missing in result.stderr
+    assert "push" not in [call["argv"][0] for call in calls]
+
+
+def test_a_failed_push_fails(tmp_path: Path) -> None:
+    result, _ = publish(
+        tmp_path, TARGET="docker.io/a/b", TAGS="1", REGISTRY_USER="u", REGISTRY_PASSWORD="p",
+        FAILS="push",
+    )  # fmt: skip
+    assert result.returncode == 1
+
+
+def probes(container: dict[str, Any]) -> dict[str, str]:
+    return {
+        name: probe["httpGet"]["path"]
+        for name, probe in container.items()
+        if name.endswith("Probe")
+    }
+
+
+def test_probes_are_wired_as_the_documentation_says() -> None:
+    text = (EXAMPLES / "kubernetes" / "links.yaml").read_text(encoding="utf-8")
+    deployment = next(yaml.safe_load_all(text))
+    pod = deployment["spec"]["template"]["spec"]
+    [container] = pod["containers"]
+    assert probes(container) == {
+        "livenessProbe": "/__lbheartbeat__",
+        "readinessProbe": "/__lbheartbeat__",
+        "startupProbe": "/__heartbeat__",
+    }
+    environ = {variable["name"]: variable.get("value") for variable in container["env"]}
+    drain = int(environ["DOCKERFLOW_DRAIN_SECONDS"])
+    assert pod["terminationGracePeriodSeconds"] >= drain + 20
+    page = (ROOT / "docs" / "kubernetes.md").read_text(encoding="utf-8")
+    for name, path in probes(container).items():
+        assert re.search(rf"`{name}`.*`{path}`", page), (name, path)
+
+
+@pytest.mark.parametrize("path", MANIFESTS, ids=lambda path: path.name)
+def test_pods_have_no_rights(path: Path) -> None:
+    for manifest in yaml.safe_load_all(path.read_text(encoding="utf-8")):
+        if "template" not in manifest["spec"]:
+            continue
+        pod = manifest["spec"]["template"]["spec"]
+        assert pod["securityContext"]["runAsUser"] == 10001
+        for container in pod["containers"]:
+            assert container["securityContext"] == {
+                "readOnlyRootFilesystem": True,
+                "allowPrivilegeEscalation": False,
+                "capabilities": {"drop": ["ALL"]},
+            }
