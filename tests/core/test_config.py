@@ -46,7 +46,7 @@ CASES: list[tuple[str, Any, Any, Any, str, Any]] = [
     ("summary_fields", None, str, str, "collections:OrderedDict", OrderedDict),
     ("summary_log_probes", True, False, False, "no", False),
     ("error_endpoint", False, True, True, "On", True),
-    ("path_prefix", "", "/x/", "/x", "/a/b", "/a/b"),
+    ("path_prefix", "", "/x/", "/x", "/a/bX", "/a/bX"),
 ]
 
 # name, wrong value by argument or as text in the environment
@@ -179,12 +179,22 @@ def test_frozen() -> None:
     for name in FIELDS:
         with pytest.raises(dataclasses.FrozenInstanceError):
             setattr(config, name, getattr(config, name))
-        with pytest.raises(dataclasses.FrozenInstanceError):
+        with pytest.raises(dataclasses.FrozenInstanceError, match=f"cannot delete field '{name}'"):
             delattr(config, name)
     with pytest.raises(TypeError):
         Config("x")  # type: ignore[misc]
     with pytest.raises(TypeError, match="no unknown, but version_path, "):
         Config(unknown=1)  # type: ignore[call-arg]
+
+
+def test_it_is_hashed_by_its_values() -> None:
+    assert hash(Config(path_prefix="/a")) == hash(Config(path_prefix="/a"))
+    assert len({hash(Config(path_prefix=f"/{number}")) for number in range(20)}) > 1
+
+
+def test_its_fields_have_the_defaults_of_the_table() -> None:
+    defaults = {row.name: row.default for row in Config.table()}
+    assert {field.name: field.default for field in dataclasses.fields(Config)} == defaults
 
 
 def test_what_config_gives_it_takes() -> None:
@@ -242,7 +252,10 @@ def _refusal(**arguments: Any) -> str:
     [
         ({"check_ttl": 5, "check_max_age": 4}, "check_ttl is 5, but takes at most check_max_age"),
         ({"check_interval": 5, "check_max_age": 4}, "check_interval is 5, but takes at most"),
-        ({"check_ttl": 5, "check_interval": 4}, "check_ttl is 5 and check_interval is 4"),
+        (
+            {"check_ttl": 5, "check_interval": 4},
+            "but a check takes one of them: in the background its last result is kept anyway$",
+        ),
     ],
 )
 def test_settings_that_exclude_each_other(values: dict[str, float], text: str) -> None:

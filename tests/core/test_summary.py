@@ -82,6 +82,16 @@ def test_outcomes(outcome: Outcome, level: int, message: str, code: int, errno: 
     assert (fields["code"], fields["errno"]) == (code, errno)
 
 
+def test_an_outcome_is_a_status_until_more_is_known() -> None:
+    outcome = Outcome(204)
+    assert (outcome.status, outcome.exception, outcome.handled) == (204, None, None)
+    assert outcome.client_gone is False
+    escaped, handled = ValueError("escaped"), ValueError("handled")
+    assert summary(Outcome(200, escaped))[1] == "escaped"
+    assert summary(Outcome(500, handled=handled))[1] == "handled"
+    assert summary(Outcome(None, client_gone=True))[2]["code"] == 499
+
+
 def test_extra_fields() -> None:
     extra = {"errno": 7, "uid": "u", "code": 1, "own": [1], 5: "five"}
     _, _, fields = summary(Outcome(404), extra=extra)
@@ -99,7 +109,24 @@ def test_reserved_names() -> None:
     logging.getLogger("t").makeRecord("t", 20, "f", 1, "", (), None, extra=fields)
 
 
+def test_a_field_that_is_none_is_left_out() -> None:
+    extra = {"agent": None, "own": None, "lang": "de"}
+    _, _, fields = summary(Outcome(200), extra=extra)
+    assert "agent" not in fields
+    assert "own" not in fields
+    assert fields["lang"] == "de"
+
+
+@pytest.mark.parametrize("route", [None, "", b"/x", 5, object()])
+def test_a_route_that_is_no_text_is_left_out(route: Any) -> None:
+    assert "route" not in summary(Outcome(200), route=route)[2]
+    assert summary(Outcome(200), route="/x")[2]["route"] == "/x"
+
+
 def test_querystring() -> None:
+    fields = summary(Outcome(200), querystring=True, redacted=("q",))[2]
+    assert fields["querystring"].startswith("q=[redacted]&token=")
+    assert "[redacted]" not in fields["querystring"].partition("&")[2]
     assert "querystring" not in summary(Outcome(200))[2]
     fields = summary(Outcome(200), querystring=True)[2]
     assert fields["querystring"] == "q=1&token=[redacted]"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,13 @@ def test_broken(file: Path, caplog: pytest.LogCaptureFixture, name: str) -> None
     assert [(r.name, r.levelname, r.getMessage()) for r in caplog.records] == [
         ("dockerflow", "ERROR", text)
     ]
+
+
+@pytest.mark.parametrize("constant", ["NaN", "-Infinity"])
+def test_constants_that_are_no_json(file: Path, constant: str) -> None:
+    file.write_text(f'{{"a": {constant}}}')
+    problem = f"version.json is not valid JSON: {constant} is no JSON"
+    assert VersionFile(file).read() == (None, problem)
 
 
 def test_as_large_as_it_may_be(file: Path) -> None:
@@ -221,7 +229,56 @@ def test_release_finds_the_file_that_is_served(
     assert release() == "1"
     file.write_text("{")
     assert release() is None
-    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    problem = VersionFile(file).read()[1]
+    messages = [(record.levelname, record.msg, record.getMessage()) for record in caplog.records]
+    assert messages == [("ERROR", "%s", problem)] * 2  # no text of the file's is a format
     monkeypatch.setenv("DOCKERFLOW_CHECK_TIMEOUT", "abc")
     with pytest.raises(ConfigError, match="DOCKERFLOW_CHECK_TIMEOUT"):
         release()
+
+
+def test_each_reason_for_which_it_cannot_be_asked_for_is_told(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served = VersionFile(file)
+    for reason in ("first", "second"):
+
+        def fails(*_: object, reason: str = reason, **__: object) -> None:
+            raise OSError(5, reason)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Path, "stat", fails)
+            patched.setattr(Path, "open", fails)
+            patched.setattr(version, "resolve", lambda _: file)
+            assert served.read() == (None, f"version.json can't be read: {reason}")
+
+
+def test_of_a_huge_file_little_is_read(file: Path) -> None:
+    with file.open("wb") as huge:
+        huge.truncate(256 * version.MAX_BYTES)
+    tracemalloc.start()
+    try:
+        assert VersionFile(file).read()[0] is None
+        assert tracemalloc.get_traced_memory()[1] < 8 * version.MAX_BYTES
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("is_folder", [True, False])
+def test_where_an_unchanged_file_is_is_looked_up_once(
+    file: Path, monkeypatch: pytest.MonkeyPatch, *, is_folder: bool
+) -> None:
+    file.write_bytes(GOOD)
+    served = VersionFile(file.parent if is_folder else file)
+    assert served.read() == (GOOD, None)
+    monkeypatch.setattr(version, "resolve", None)
+    assert served.read() == (GOOD, None)
+
+
+def test_the_one_in_app_is_looked_up_once(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file.write_bytes(GOOD)
+    monkeypatch.setattr(version, "_IN_APP", file)
+    served = VersionFile()
+    assert served.read() == (GOOD, None)
+    monkeypatch.setattr(version, "resolve", None)
+    assert served.read() == (GOOD, None)
