@@ -62,16 +62,21 @@ class Core:
         from dockerflow.version import VersionFile  # noqa: PLC0415
 
         self._lbheartbeat = lbheartbeat
-        self.config = config = Config() if config is None else config
-        self.registry = default_registry if registry is None else registry
-        self.paths = _endpoints.paths(config.path_prefix, error_endpoint=config.error_endpoint)
-        self.id_headers = tuple(name.lower() for name in config.request_id_header_name)
+        config = Config() if config is None else config
+        self.config: Config = config
+        self.registry: Registry = default_registry if registry is None else registry
+        self.paths: dict[str, Endpoint] = _endpoints.paths(
+            config.path_prefix, error_endpoint=config.error_endpoint
+        )
+        self.id_headers: tuple[str, ...] = tuple(
+            name.lower() for name in config.request_id_header_name
+        )
         # A trace id alone is no valid traceparent, so that header isn't sent back.
-        self.response_header = next(
+        self.response_header: str = next(
             (name for name in config.request_id_header_name if name.lower() != "traceparent"),
             DEFAULT_HEADER,
         )
-        self.wanted_headers = frozenset(
+        self.wanted_headers: frozenset[str] = frozenset(
             (
                 *_summary.HEADERS,
                 *_summary.TRACE_HEADERS,
@@ -280,10 +285,10 @@ class Exchange(_summary.Outcome):
         *,
         summarises: bool = True,
     ) -> None:
-        self.started = time.monotonic()
+        self.started: float = time.monotonic()
         self.request = request
         self.endpoint: Endpoint | None = endpoint
-        self.rid = choose_request_id(request.headers, core.id_headers)
+        self.rid: str = choose_request_id(request.headers, core.id_headers)
         self.extra: dict[str, Any] = {}
         """The fields that the app adds to the summary."""
         self.summarises = summarises

@@ -112,7 +112,7 @@ class GoogleCloudFormatter(MozlogFormatter):
         project: str | None = None,
     ) -> None:
         super().__init__(logger_name=logger_name, max_bytes=max_bytes)
-        self.project = project or os.environ.get("GOOGLE_CLOUD_PROJECT")
+        self.project: str | None = project or os.environ.get("GOOGLE_CLOUD_PROJECT")
 
     def _convert(self, record: logging.LogRecord) -> dict[str, Any]:
         fields = self._fields(record)

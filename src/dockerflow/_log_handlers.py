@@ -184,7 +184,7 @@ class MozlogHandler(logging.StreamHandler[TextIO]):
         # The base class has put standard error in the place of no stream.
         self._stream = stream
         self.logger_name = name
-        self.formatter = MozlogFormatter()
+        self.formatter: logging.Formatter | None = MozlogFormatter()
 
     @property
     def stream(self) -> Any:
@@ -260,7 +260,7 @@ class QueuedHandler(MozlogHandler):
     ) -> None:
         super().__init__(stream, name)
         self.queue_size = queue_size
-        self.dropped = 0
+        self.dropped: int = 0
         self._reported = 0
         self._is_stuck = False
         self.start_anew()

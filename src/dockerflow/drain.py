@@ -19,7 +19,7 @@ from typing import Any
 
 from dockerflow.config import Config, ConfigError
 
-logger = logging.getLogger("dockerflow")
+logger: logging.Logger = logging.getLogger("dockerflow")
 
 
 class _Drain:

@@ -17,7 +17,7 @@ from typing import Final
 
 from dockerflow.config import parse_seconds
 
-logger = logging.getLogger("dockerflow")
+logger: logging.Logger = logging.getLogger("dockerflow")
 
 TOLERANCE: Final = 1.0
 """Seconds that a file may be ahead of the clock, as file systems keep time in their own way."""
@@ -51,7 +51,7 @@ class HeartbeatFile:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+        self.path: Path = Path(path)
 
     def beat(self) -> bool:
         """Touch the file, and return whether that worked.

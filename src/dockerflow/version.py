@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NoReturn, cast
 
-logger = logging.getLogger("dockerflow")
+logger: logging.Logger = logging.getLogger("dockerflow")
 
 MAX_BYTES: Final = 1 << 20
 """The largest version.json that is served, in bytes: real ones have a few hundred."""

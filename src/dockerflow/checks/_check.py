@@ -126,15 +126,15 @@ class Execution:
     def __init__(
         self, check: Check, settings: Settings, limit: float, loop: AbstractEventLoop | None
     ) -> None:
-        self.check = check
-        self.settings = settings
-        self.limit = limit
-        self.loop = loop
-        self.started = time.monotonic()
-        self.pid = os.getpid()
+        self.check: Check = check
+        self.settings: Settings = settings
+        self.limit: float = limit
+        self.loop: AbstractEventLoop | None = loop
+        self.started: float = time.monotonic()
+        self.pid: int = os.getpid()
         self.result: Result | None = None
         self.task: Task[None] | None = None
-        self.timed_out = False
+        self.timed_out: bool = False
         self._has_ended = False
         self._failures = 0  # how often it was reported as late
         self._waiters: list[Callable[[], object]] = []
@@ -250,13 +250,13 @@ class Check:
     def __init__(
         self, name: str, function: CheckFunction, options: Mapping[str, Any], observers: Observers
     ) -> None:
-        self.name = name
-        self.function = function
-        self.options = options
+        self.name: str = name
+        self.function: CheckFunction = function
+        self.options: Mapping[str, Any] = options
         self.requires: tuple[str, ...] = tuple(dict.fromkeys(options.get("requires", ())))
-        self.tags = frozenset[str](options.get("tags", ()))
-        self.observers = observers
-        self.is_async = _is_async(function)
+        self.tags: frozenset[str] = frozenset(options.get("tags", ()))
+        self.observers: Observers = observers
+        self.is_async: bool = _is_async(function)
         self.execution: Execution | None = None
         self.state: State | None = None
 

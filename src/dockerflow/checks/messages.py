@@ -118,28 +118,28 @@ class _Leveled(CheckMessage):
 class Debug(_Leveled):
     """Of use to developers only."""
 
-    default_level = DEBUG
+    default_level: ClassVar[int | None] = DEBUG
 
 
 class Info(_Leveled):
     """Worth knowing; nothing is wrong."""
 
-    default_level = INFO
+    default_level: ClassVar[int | None] = INFO
 
 
 class Warning(_Leveled):  # noqa: A001 - the name that Django's checks use too
     """Something to look at soon; the heartbeat doesn't fail."""
 
-    default_level = WARNING
+    default_level: ClassVar[int | None] = WARNING
 
 
 class Error(_Leveled):
     """Something is broken; the heartbeat fails."""
 
-    default_level = ERROR
+    default_level: ClassVar[int | None] = ERROR
 
 
 class Critical(_Leveled):
     """Something is broken that everything needs; the heartbeat fails."""
 
-    default_level = CRITICAL
+    default_level: ClassVar[int | None] = CRITICAL

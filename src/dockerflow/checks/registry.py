@@ -7,7 +7,7 @@ import logging
 import weakref
 from collections.abc import Callable, Collection, Iterable
 from types import FunctionType
-from typing import Any, TypeVar, Unpack, cast, overload
+from typing import Any, Final, TypeVar, Unpack, cast, overload
 
 from dockerflow.checks import _plan, runner
 from dockerflow.checks._background import Background
@@ -18,7 +18,7 @@ from dockerflow.checks._plan import Plan
 from dockerflow.checks.runner import CheckResults
 from dockerflow.config import Config, ConfigError
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 _F = TypeVar("_F", bound=CheckFunction)
 _O = TypeVar("_O", bound=Observer)
@@ -232,14 +232,14 @@ def _is_same(one: Any, other: Any) -> bool:
     )
 
 
-default_registry = Registry()
+default_registry: Registry = Registry()
 """The registry of a process with one app; what the functions of :mod:`dockerflow.checks` use."""
 
-register = default_registry.register
-register_partial = default_registry.register_partial
-get_checks = default_registry.get_checks
-clear_checks = default_registry.clear_checks
-observe = default_registry.observe
+register: Final = default_registry.register
+register_partial: Final = default_registry.register_partial
+get_checks: Final = default_registry.get_checks
+clear_checks: Final = default_registry.clear_checks
+observe: Final = default_registry.observe
 
 
 def _registry_of(checks: Iterable[tuple[str, CheckFunction]]) -> Registry:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CheckDetail", "CheckFunction", "CheckResults", "is_failure"]
 
-logger = logging.getLogger("dockerflow.checks.registry")
+logger: logging.Logger = logging.getLogger("dockerflow.checks.registry")
 
 
 class CheckDetail(dict[str, Any]):
@@ -89,8 +89,8 @@ class Run:
         self, plan: Plan, background: Background, loop: AbstractEventLoop | None = None
     ) -> None:
         self.plan = plan
-        self.began = time.monotonic()
-        self.end = self.began + plan.heartbeat_timeout
+        self.began: float = time.monotonic()
+        self.end: float = self.began + plan.heartbeat_timeout
         self.known: dict[int, Result] = {}
         self.done: SimpleQueue[int] = SimpleQueue()
         self.wake: Callable[[], object] | None = None

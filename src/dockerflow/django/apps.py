@@ -13,7 +13,7 @@ class DockerFlowAppConfig(AppConfig):
 
     name = "dockerflow.django"
     label = "dockerflow"
-    verbose_name = "Dockerflow"
+    verbose_name: str = "Dockerflow"
 
     def ready(self) -> None:
         """Read the settings and register the checks that they name.

@@ -31,7 +31,7 @@ from dockerflow.checks.registry import Registry, default_registry
 from dockerflow.config import ConfigError
 from dockerflow.django import _settings
 
-logger = logging.getLogger("dockerflow.django")
+logger: logging.Logger = logging.getLogger("dockerflow.django")
 
 INFO_CANT_CHECK_MIGRATIONS = health.INFO_CANT_CHECK_MIGRATIONS
 WARNING_UNAPPLIED_MIGRATION = health.WARNING_UNAPPLIED_MIGRATION

@@ -27,7 +27,7 @@ from dockerflow._http import Request
 from dockerflow.django import _settings, checks, views
 from dockerflow.drain import install_once
 
-logger = logging.getLogger("dockerflow.django")
+logger: logging.Logger = logging.getLogger("dockerflow.django")
 
 
 class DockerflowMiddleware:
@@ -54,7 +54,7 @@ class DockerflowMiddleware:
 
     def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
         self.get_response = get_response
-        self.async_mode = iscoroutinefunction(get_response)
+        self.async_mode: bool = iscoroutinefunction(get_response)
         if self.async_mode:
             markcoroutinefunction(self)
         # A wrong setting fails here, also where the app isn't in INSTALLED_APPS.

@@ -5,5 +5,5 @@
 
 from django.dispatch import Signal
 
-heartbeat_passed = Signal()
-heartbeat_failed = Signal()
+heartbeat_passed: Signal = Signal()
+heartbeat_failed: Signal = Signal()

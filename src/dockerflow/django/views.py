@@ -17,7 +17,7 @@ from dockerflow._endpoints import Endpoint
 from dockerflow.checks.runner import CheckResults, is_failure
 from dockerflow.django import _settings, checks, signals
 
-logger = logging.getLogger("dockerflow.django")
+logger: logging.Logger = logging.getLogger("dockerflow.django")
 
 
 def version(request: HttpRequest) -> HttpResponse:

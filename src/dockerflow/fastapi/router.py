@@ -56,5 +56,5 @@ def _view(cores: Cores, endpoint: Endpoint) -> Callable[[Request], Awaitable[Res
     return view
 
 
-router = make_router()
+router: APIRouter = make_router()
 """The endpoints with the default registry; for one of its own see :func:`make_router`."""

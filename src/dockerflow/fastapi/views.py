@@ -18,7 +18,7 @@ from dockerflow.version import get_version
 
 __all__ = ["get_version", "heartbeat", "lbheartbeat", "version"]
 
-logger = logging.getLogger("dockerflow.fastapi.views")
+logger: logging.Logger = logging.getLogger("dockerflow.fastapi.views")
 
 _cores = Cores()
 _get_version = get_version

@@ -42,7 +42,7 @@ from dockerflow.wsgi import DockerflowMiddleware, send_response
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
-logger = logging.getLogger("dockerflow.flask")
+logger: logging.Logger = logging.getLogger("dockerflow.flask")
 
 VersionCallback = Callable[[str], Any]
 _V = TypeVar("_V", bound=VersionCallback)
@@ -80,9 +80,9 @@ class Dockerflow(RegistersChecks):
         *,
         registry: Registry | None = None,
     ) -> None:
-        self.registry = default_registry if registry is None else registry
-        self.silenced_checks = list(silenced_checks or ())
-        self.summary_logger = summary_logger
+        self.registry: Registry = default_registry if registry is None else registry
+        self.silenced_checks: list[str] = list(silenced_checks or ())
+        self.summary_logger: logging.Logger = summary_logger
         self.given_version_path = version_path
         self._default_version_path: str | None = None
         self.get_version: VersionCallback | None = None

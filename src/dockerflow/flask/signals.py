@@ -1,8 +1,8 @@
 """Signals that a heartbeat sends: the sender is the extension, ``level`` the overall level."""
 
-from blinker import Namespace
+from blinker import NamedSignal, Namespace
 
 _signals = Namespace()
 
-heartbeat_passed = _signals.signal("heartbeat_passed")
-heartbeat_failed = _signals.signal("heartbeat_failed")
+heartbeat_passed: NamedSignal = _signals.signal("heartbeat_passed")
+heartbeat_failed: NamedSignal = _signals.signal("heartbeat_failed")

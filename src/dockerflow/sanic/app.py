@@ -29,7 +29,7 @@ from dockerflow.checks.registry import Registry, default_registry
 from dockerflow.config import Config, Picker
 from dockerflow.sanic.checks import check_redis_connected
 
-logger = logging.getLogger("dockerflow.sanic")
+logger: logging.Logger = logging.getLogger("dockerflow.sanic")
 
 _V = TypeVar("_V", bound=Callable[[str], Any])
 _EXCHANGE: Final = "_dockerflow_exchange"
@@ -64,11 +64,11 @@ class Dockerflow(RegistersChecks):
         *,
         registry: Registry | None = None,
     ) -> None:
-        self.registry = default_registry if registry is None else registry
-        self.silenced_checks = list(silenced_checks or ())
+        self.registry: Registry = default_registry if registry is None else registry
+        self.silenced_checks: list[str] = list(silenced_checks or ())
         self.version_path = version_path
         self._picker = Picker()
-        self.summary_logger = summary_logger
+        self.summary_logger: logging.Logger = summary_logger
         self.get_version: Callable[[str], Any] | None = None
         if redis is not None:
             self._register_for(check_redis_connected, redis)

@@ -42,9 +42,9 @@ class Prober:
         limit: float,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        self.base = base.rstrip("/")
+        self.base: str = base.rstrip("/")
         self.timeout = timeout
-        self.end = time.monotonic() + limit
+        self.end: float = time.monotonic() + limit
         self._client = httpx.AsyncClient(
             transport=transport,
             headers=HEADERS,

@@ -38,7 +38,7 @@ class DockerflowApp:
 
     def __init__(self, app: Any) -> None:
         self.app = app
-        self.client = Client(app)
+        self.client: Client = Client(app)
 
     def verify(  # noqa: PLR0913 - what a test may want to say
         self,

@@ -44,8 +44,8 @@ class Output:
     """Reads one pipe to its end in a thread, and keeps the first bytes of it."""
 
     def __init__(self, pipe: IO[bytes]) -> None:
-        self.kept = bytearray()
-        self.dropped = False
+        self.kept: bytearray = bytearray()
+        self.dropped: bool = False
         self._pipe = pipe
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
@@ -79,9 +79,9 @@ class Process:
     """A started command with all the processes that come of it; made by :func:`started`."""
 
     def __init__(self, command: Sequence[str], environ: Mapping[str, str]) -> None:
-        self.port = free_port()
-        self.where = shlex.join(command)
-        self.start = " ".join(
+        self.port: int = free_port()
+        self.where: str = shlex.join(command)
+        self.start: str = " ".join(
             [
                 *(f"{name}={shlex.quote(value)}" for name, value in environ.items()),
                 f"PORT={self.port}",
@@ -104,8 +104,8 @@ class Process:
             raise CouldNotRunError(f"{self.where} can't be started: {reason}") from None
         assert self._popen.stdout is not None  # noqa: S101 - it is a pipe
         assert self._popen.stderr is not None  # noqa: S101 - it is a pipe
-        self.stdout = Output(self._popen.stdout)
-        self.stderr = Output(self._popen.stderr)
+        self.stdout: Output = Output(self._popen.stdout)
+        self.stderr: Output = Output(self._popen.stderr)
 
     @property
     def exit_code(self) -> int | None:
