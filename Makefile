@@ -10,10 +10,10 @@ export HOST PORT
 # Processes, one for each core. ARGS="-n 0 ..." runs the tests in one.
 PARALLEL := -n logical --maxprocesses 4 --dist worksteal
 
-.PHONY: help install run test lint format types docs screenshot build lock coverage bench clean
+.PHONY: help install run test lint format types verifytypes docs screenshot build lock coverage bench clean
 
 help:
-	@echo "make run test lint format types docs screenshot build lock coverage bench clean"
+	@echo "make run test lint format types verifytypes docs screenshot build lock coverage bench clean"
 
 install: $(STAMP)
 
@@ -45,6 +45,10 @@ types: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/pyright
 
+# All that others can import has its type written down.
+verifytypes: $(STAMP)
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pyright --verifytypes dockerflow --ignoreexternal
+
 docs: $(STAMP)
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
 
@@ -52,9 +56,10 @@ docs: $(STAMP)
 screenshot: $(STAMP)
 	$(BIN)/python docs/screenshot.py
 
+# The same bytes of the same commit, whoever makes them, wherever and when.
 build: $(STAMP)
 	rm -rf dist
-	$(BIN)/python -m build --no-isolation
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(BIN)/python -m build --no-isolation
 	$(BIN)/twine check --strict dist/*
 
 coverage: $(STAMP)

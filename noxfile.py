@@ -3,13 +3,16 @@
 Each session makes an environment of its own with uv. README's table is checked against this.
 """
 
+from pathlib import Path
+
 import nox
 
 nox.needs_version = ">=2024.10.9"
 nox.options.default_venv_backend = "uv"
-nox.options.sessions = ["core", "newest", "oldest"]
+nox.options.sessions = ["core", "extras", "beside", "newest", "oldest"]
 nox.options.error_on_missing_interpreters = False
 
+PROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
 OLDEST = PYTHONS[0]
 
@@ -67,3 +70,41 @@ def core(session: nox.Session) -> None:
         *NOT_IN_CORE,
     )  # fmt: skip
     session.run("pytest", "-q", *PARALLEL, "tests/core")
+
+
+@nox.session(python=OLDEST)
+@nox.parametrize("extra", ["core", *PROJECT["project"]["optional-dependencies"]])
+def extras(session: nox.Session, extra: str) -> None:
+    """Install the wheel with one extra alone, in the locked versions, and use what it is for."""
+    wheel = Path(session.posargs[0]).resolve().as_uri()
+    wanted = "dockerflow-middleware" + ("" if extra == "core" else f"[{extra}]")
+    session.install("--constraint", "requirements/dev.txt", f"{wanted} @ {wheel}")
+    session.run("python", "-P", "-W", "error", "tests/smoke.py", extra)
+
+
+@nox.session(python=OLDEST)
+def beside(session: nox.Session) -> None:
+    """See that one is told when python-dockerflow is installed beside the wheel, or removed."""
+    wheel = "dockerflow-middleware[cli] @ " + Path(session.posargs[0]).resolve().as_uri()
+    incumbent = "dockerflow==2026.3.4"
+
+    def version(success_codes: list[int]) -> str:
+        # As pip would have it: python -m dockerflow, as the script may be either's.
+        return session.run(
+            "python", "-m", "dockerflow", "logs", "/dev/null",
+            silent=True, success_codes=success_codes,
+        )  # fmt: skip
+
+    session.install("--constraint", "requirements/dev.txt", wheel)
+    assert version([0]) == ""
+    session.install("--no-deps", incumbent)
+    assert "were overwritten or removed" in version([1, 2])
+    session.run("uv", "pip", "uninstall", "dockerflow", "dockerflow-middleware", external=True)
+    session.install("--no-deps", incumbent)
+    session.install("--constraint", "requirements/dev.txt", wheel)
+    assert "(python-dockerflow) is installed beside" in version([0])
+    session.run("uv", "pip", "uninstall", "dockerflow", external=True)
+    assert "were overwritten or removed" in version([1, 2])
+    session.run("uv", "pip", "uninstall", "dockerflow-middleware", external=True)
+    session.install("--constraint", "requirements/dev.txt", wheel)
+    assert version([0]) == ""

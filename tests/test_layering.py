@@ -44,6 +44,7 @@ PUBLIC = {
 
 # From the bottom up. A module imports from the rows above its own, and from its own row.
 LAYERS = (
+    ("_beside",),
     (
         "_http",
         "config",

@@ -7,7 +7,11 @@ import sys
 import time
 from contextlib import suppress
 
-from dockerflow import _endpoints, _summary
+from dockerflow import (
+    _beside,  # noqa: F401 - before what may not be ours
+    _endpoints,
+    _summary,
+)
 from dockerflow._http import Response
 from dockerflow._records import make_record
 from dockerflow._request_id import (

@@ -51,6 +51,11 @@ def forget_stdout() -> None:
 
 
 def _run(arguments: list[str]) -> int:
+    try:
+        from dockerflow import _beside  # noqa: F401, PLC0415 - to be told in one line
+    except ImportError as error:
+        print(f"dockerflow: {error}", file=sys.stderr)  # noqa: T201
+        return FAILED if arguments[:1] == ["healthcheck"] else COULD_NOT_RUN
     if arguments[:1] == ["healthcheck"]:
         from dockerflow._cli import healthcheck  # noqa: PLC0415 - only what this run needs
 

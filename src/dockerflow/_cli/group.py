@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 import click
 from click.shell_completion import CompletionItem
 
-from dockerflow import __version__
+from dockerflow import __version__, _beside
 from dockerflow._cli import healthcheck
 from dockerflow.cli import COULD_NOT_RUN, FAILED, INSTALL, INTERRUPTED, OK
 
@@ -103,6 +103,8 @@ healthcheck_command = _PassOn(
 @click.version_option(__version__, prog_name="dockerflow", message="%(prog)s %(version)s")
 def dockerflow() -> None:
     """Dockerflow for containers and CI: version.json, health checks and logs."""
+    if warning := _beside.warning():
+        click.echo(f"dockerflow: warning: {warning}", err=True)
 
 
 def run(args: Sequence[str]) -> int:

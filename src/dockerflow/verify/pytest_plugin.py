@@ -22,6 +22,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_configure() -> None:
+    """Run no test where another distribution's files are in the place of this package's.
+
+    :raises pytest.UsageError: then.
+    """
+    try:
+        from dockerflow import _beside  # noqa: F401, PLC0415 - to be told in one line
+    except ImportError as error:
+        raise pytest.UsageError(str(error)) from None
+
+
 @pytest.fixture
 def dockerflow_target(request: pytest.FixtureRequest) -> Any:
     """Return the application to check: override it, or set ``dockerflow_app`` in the ini file."""
