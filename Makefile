@@ -62,9 +62,12 @@ build: $(STAMP)
 	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(BIN)/python -m build --no-isolation
 	$(BIN)/twine check --strict dist/*
 
+# Of lines and branches, those of child processes too; fails under what pyproject.toml names.
 coverage: $(STAMP)
+	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest $(ARGS)
-	$(BIN)/coverage report --show-missing
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
 
 # --no-emit-*: where packages come from is the installing machine's business.
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \

@@ -11,9 +11,9 @@ import pytest
 
 # The CI that runs these tests sets much of what the command reads.
 ENVIRONMENT = {
-    name: os.environ[name]
-    for name in ("PATH", "SYSTEMROOT", "COVERAGE_PROCESS_START")
-    if name in os.environ
+    name: value
+    for name, value in os.environ.items()
+    if name in {"PATH", "SYSTEMROOT"} or name.startswith("COVERAGE_")
 } | {"LC_ALL": "C.UTF-8", "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
 
 

@@ -58,7 +58,7 @@ def test_version() -> None:
     assert (found.status, found.body) == (200, b' {"a":1}\n')
     missing, broken = _endpoints.version(None, None), _endpoints.version(None, 'is "odd"')
     assert (missing.status, broken.status) == (404, 500)
-    assert list(json.loads(missing.body)) == ["error"]
+    assert missing.body == b'{"error":"there is no version.json"}'
     assert json.loads(broken.body) == {"error": 'is "odd"'}
     for response in (found, missing, broken):
         assert headers_of(response)["Content-Type"] == "application/json"
@@ -98,7 +98,25 @@ def test_heartbeat_without_checks() -> None:
     assert "Server-Timing" not in headers_of(response)
 
 
+def test_heartbeat_tells_the_age_of_results() -> None:
+    results = OK._replace(ages={"a": 3.0})
+    response = _endpoints.heartbeat(results, failed_status_code=500, show_details=True)
+    assert headers_of(response)["Server-Timing"] == 'a;dur=12.3;desc="age 3.0 s"'
+
+
+def test_errors_have_their_headers() -> None:
+    response = _endpoints._error(418, "no", (("X-More", "1"),))
+    assert (response.status, headers_of(response)["X-More"]) == (418, "1")
+
+
+def test_payloads_are_compact_and_strict() -> None:
+    assert _endpoints.dump({"a": [1, "é"]}) == b'{"a":[1,"\\u00e9"]}'
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        _endpoints.dump(float("nan"))
+
+
 def test_server_timing() -> None:
+    assert _endpoints.server_timing({"Aa9.-": 0.0}) == "Aa9.-;dur=0.0"
     assert _endpoints.server_timing({"a": 0.0123, "b c,é": 1.5}) == "a;dur=12.3, b_c__;dur=1500.0"
     assert _endpoints.server_timing({"": 0.0}) == "_;dur=0.0"
     assert _endpoints.server_timing({}) == ""
@@ -120,3 +138,6 @@ def test_server_timing_is_bounded() -> None:
     text = _endpoints.server_timing({f"check{number}": 1.0 for number in range(1000)})
     assert 4000 < len(text) <= _endpoints.MAX_TIMING_BYTES
     assert _endpoints.server_timing({"x" * 9999: 1.0}) == ""
+    room = _endpoints.MAX_TIMING_BYTES - len(";dur=0.0, ")
+    assert _endpoints.server_timing({"x" * room: 0.0}) == "x" * room + ";dur=0.0"
+    assert _endpoints.server_timing({"x" * (room + 1): 0.0}) == ""

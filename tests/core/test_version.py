@@ -79,6 +79,13 @@ def test_broken(file: Path, caplog: pytest.LogCaptureFixture, name: str) -> None
     ]
 
 
+@pytest.mark.parametrize("constant", ["NaN", "-Infinity"])
+def test_constants_that_are_no_json(file: Path, constant: str) -> None:
+    file.write_text(f'{{"a": {constant}}}')
+    problem = f"version.json is not valid JSON: {constant} is no JSON"
+    assert VersionFile(file).read() == (None, problem)
+
+
 def test_as_large_as_it_may_be(file: Path) -> None:
     body = b'{"a": "%s"}' % (b"x" * (version.MAX_BYTES - 9))
     assert len(body) == version.MAX_BYTES
@@ -221,7 +228,9 @@ def test_release_finds_the_file_that_is_served(
     assert release() == "1"
     file.write_text("{")
     assert release() is None
-    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    problem = VersionFile(file).read()[1]
+    messages = [(record.levelname, record.msg, record.getMessage()) for record in caplog.records]
+    assert messages == [("ERROR", "%s", problem)] * 2  # no text of the file's is a format
     monkeypatch.setenv("DOCKERFLOW_CHECK_TIMEOUT", "abc")
     with pytest.raises(ConfigError, match="DOCKERFLOW_CHECK_TIMEOUT"):
         release()
