@@ -10,10 +10,10 @@ export HOST PORT
 # Processes, one for each core. ARGS="-n 0 ..." runs the tests in one.
 PARALLEL := -n logical --maxprocesses 4 --dist worksteal
 
-.PHONY: help install run test lint format types verifytypes docs screenshot build lock coverage bench clean
+.PHONY: help install run test lint format types verifytypes docs screenshot build lock coverage mutation bench clean
 
 help:
-	@echo "make run test lint format types verifytypes docs screenshot build lock coverage bench clean"
+	@echo "make run test lint format types verifytypes docs screenshot build lock coverage mutation bench clean"
 
 install: $(STAMP)
 
@@ -69,6 +69,10 @@ coverage: $(STAMP)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
+# Which changes of the core's pure modules no test notices; CONTRIBUTING.md has the known ones.
+mutation: $(STAMP)
+	$(BIN)/nox --session mutation -- $(ARGS)
+
 # --no-emit-*: where packages come from is the installing machine's business.
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header --no-annotate $(LOCK_ARGS)
@@ -86,4 +90,4 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/run.py $(ARGS)
 
 clean:
-	rm -rf $(VENV) dist docs/_build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) dist docs/_build .nox mutants .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -108,3 +108,12 @@ def beside(session: nox.Session) -> None:
     session.run("uv", "pip", "uninstall", "dockerflow-middleware", external=True)
     session.install("--constraint", "requirements/dev.txt", wheel)
     assert version([0]) == ""
+
+
+@nox.session(python=OLDEST)
+def mutation(session: nox.Session) -> None:
+    """Change the core's pure modules, and see which changes no test notices. Takes minutes."""
+    session.install("--require-hashes", "-r", "requirements/core-test.txt")
+    session.install("mutmut>=3.8,<4")
+    session.run("mutmut", "run", *session.posargs)
+    session.run("mutmut", "results")
