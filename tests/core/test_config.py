@@ -46,7 +46,7 @@ CASES: list[tuple[str, Any, Any, Any, str, Any]] = [
     ("summary_fields", None, str, str, "collections:OrderedDict", OrderedDict),
     ("summary_log_probes", True, False, False, "no", False),
     ("error_endpoint", False, True, True, "On", True),
-    ("path_prefix", "", "/x/", "/x", "/a/b", "/a/b"),
+    ("path_prefix", "", "/x/", "/x", "/a/bX", "/a/bX"),
 ]
 
 # name, wrong value by argument or as text in the environment

@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dockerflow._request_id import choose_request_id, get_or_generate_request_id
+from dockerflow._request_id import (
+    choose_request_id,
+    generate_request_id,
+    get_or_generate_request_id,
+    note_request,
+    noted_request,
+)
 
 UUID4 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -22,6 +28,38 @@ def test_accepted(rid):
 )
 def test_replaced(rid):
     assert UUID4.fullmatch(choose_request_id({"x-request-id": rid}, ["x-request-id"]))
+
+
+@pytest.mark.parametrize(("space", "accepted"), [(" \t", True), ("\n", False), ("\x0c", False)])
+def test_only_what_http_takes_for_space_is_left_out(space, accepted):
+    headers = {"x-request-id": f"{space}abc{space}"}
+    assert (choose_request_id(headers, ["x-request-id"]) == "abc") is accepted
+
+
+def test_every_bit_that_may_be_random_is():
+    made = [generate_request_id() for _ in range(2000)]
+    assert all(UUID4.fullmatch(rid) for rid in made)
+    for position in range(36):
+        digits = {rid[position] for rid in made}
+        fixed = {8: "-", 13: "-", 14: "4", 18: "-", 19: "89ab", 23: "-"}
+        assert digits == {*fixed.get(position, "0123456789abcdef")}, position
+    # The two bits of the variant's digit are those of no other digit.
+    for position in (17, 20):
+        assert len({rid[position] + rid[19] for rid in made}) == 64
+
+
+def test_an_exception_says_from_which_request_it_escaped():
+    class RefusesError(Exception):
+        def __getattribute__(self, name):
+            raise RuntimeError(name)
+
+    error = ValueError()
+    assert noted_request(error) == (None, None)
+    note_request(error, "rid-1", 7)
+    assert noted_request(error) == ("rid-1", 7)
+    note_request(RefusesError(), "rid-1", 7)
+    for nothing in (RefusesError(), None, object()):
+        assert noted_request(nothing) == (None, None)
 
 
 def test_the_first_acceptable_header_counts():

@@ -19,6 +19,9 @@ def test_given_wins_over_settings_over_environment_over_defaults(monkeypatch):
     assert Config.from_settings({}, defaults={"check_timeout": 6}).check_timeout == 7
     assert Config.from_settings({name: "8"}).check_timeout == 8
     assert Config.from_settings({name: "8"}, check_timeout=9).check_timeout == 9
+    # What is given for one leaves the settings of those after it as they are.
+    both = {"DOCKERFLOW_VERSION_PATH": "/b", "DOCKERFLOW_PATH_PREFIX": "/x"}
+    assert Config.from_settings(both, version_path="/a").path_prefix == "/x"
 
 
 def test_settings_that_say_nothing():

@@ -99,7 +99,24 @@ def test_reserved_names() -> None:
     logging.getLogger("t").makeRecord("t", 20, "f", 1, "", (), None, extra=fields)
 
 
+def test_a_field_that_is_none_is_left_out() -> None:
+    extra = {"agent": None, "own": None, "lang": "de"}
+    _, _, fields = summary(Outcome(200), extra=extra)
+    assert "agent" not in fields
+    assert "own" not in fields
+    assert fields["lang"] == "de"
+
+
+@pytest.mark.parametrize("route", [None, "", b"/x", 5, object()])
+def test_a_route_that_is_no_text_is_left_out(route: Any) -> None:
+    assert "route" not in summary(Outcome(200), route=route)[2]
+    assert summary(Outcome(200), route="/x")[2]["route"] == "/x"
+
+
 def test_querystring() -> None:
+    fields = summary(Outcome(200), querystring=True, redacted=("q",))[2]
+    assert fields["querystring"].startswith("q=[redacted]&token=")
+    assert "[redacted]" not in fields["querystring"].partition("&")[2]
     assert "querystring" not in summary(Outcome(200))[2]
     fields = summary(Outcome(200), querystring=True)[2]
     assert fields["querystring"] == "q=1&token=[redacted]"
