@@ -8,7 +8,7 @@ import time
 from contextlib import suppress
 
 from dockerflow import (
-    _beside,  # noqa: F401 - before what may not be ours
+    _beside,  # noqa: F401 # pyright: ignore[reportUnusedImport] - before what may not be ours
     _endpoints,
     _summary,
 )

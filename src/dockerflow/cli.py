@@ -52,7 +52,8 @@ def forget_stdout() -> None:
 
 def _run(arguments: list[str]) -> int:
     try:
-        from dockerflow import _beside  # noqa: F401, PLC0415 - to be told in one line
+        # To be told in one line.
+        from dockerflow import _beside  # noqa: F401, PLC0415 # pyright: ignore[reportUnusedImport]
     except ImportError as error:
         print(f"dockerflow: {error}", file=sys.stderr)  # noqa: T201
         return FAILED if arguments[:1] == ["healthcheck"] else COULD_NOT_RUN

@@ -28,7 +28,8 @@ def pytest_configure() -> None:
     :raises pytest.UsageError: then.
     """
     try:
-        from dockerflow import _beside  # noqa: F401, PLC0415 - to be told in one line
+        # To be told in one line.
+        from dockerflow import _beside  # noqa: F401, PLC0415 # pyright: ignore[reportUnusedImport]
     except ImportError as error:
         raise pytest.UsageError(str(error)) from None
 
