@@ -86,7 +86,7 @@ def test_imports_no_framework(module):
 # What importing takes is most of what a command line or a cold start waits for. So the core loads
 # logging, what logging loads, and these.
 FREE = ["__future__", "contextlib", "contextvars", "logging", "re"]
-CORE = ["_core", "_endpoints", "_http", "_records", "_request_id", "_summary", "config"]
+CORE = ["_beside", "_core", "_endpoints", "_http", "_records", "_request_id", "_summary", "config"]
 LIGHT = {
     "dockerflow.asgi": ["asgi", *CORE],
     "dockerflow.wsgi": ["wsgi", *CORE],

@@ -50,7 +50,11 @@ def test_fixed_answers() -> None:
     headers_of(_endpoints.LBHEARTBEAT)
     assert _endpoints.METHOD_NOT_ALLOWED.status == 405
     assert headers_of(_endpoints.METHOD_NOT_ALLOWED)["Allow"] == "GET, HEAD"
-    assert list(json.loads(_endpoints.METHOD_NOT_ALLOWED.body)) == ["error"]
+    assert _endpoints.METHOD_NOT_ALLOWED.body == b'{"error":"this endpoint takes GET and HEAD"}'
+    assert headers_of(_endpoints.METHOD_NOT_ALLOWED)["Content-Type"] == "application/json"
+    assert headers_of(_endpoints.LBHEARTBEAT)["Content-Type"] == "text/plain; charset=utf-8"
+    assert _endpoints.LBHEARTBEAT_JSON.status == 200
+    assert headers_of(_endpoints.LBHEARTBEAT_JSON)["Content-Type"] == "application/json"
 
 
 def test_version() -> None:
@@ -102,11 +106,6 @@ def test_heartbeat_tells_the_age_of_results() -> None:
     results = OK._replace(ages={"a": 3.0})
     response = _endpoints.heartbeat(results, failed_status_code=500, show_details=True)
     assert headers_of(response)["Server-Timing"] == 'a;dur=12.3;desc="age 3.0 s"'
-
-
-def test_errors_have_their_headers() -> None:
-    response = _endpoints._error(418, "no", (("X-More", "1"),))
-    assert (response.status, headers_of(response)["X-More"]) == (418, "1")
 
 
 def test_payloads_are_compact_and_strict() -> None:

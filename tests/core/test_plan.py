@@ -128,6 +128,7 @@ def test_options_and_settings_that_exclude_each_other(
     assert (entry.problem or "").startswith(problem or "")
     assert bool(entry.problem) is bool(problem)
     assert requirements(entry) == ([] if problem else ["base"])
+    assert {name: getattr(entry.settings, name) for name in options} == options
 
 
 def test_tags_choose_and_requirements_come_along() -> None:

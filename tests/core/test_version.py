@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -234,3 +235,30 @@ def test_release_finds_the_file_that_is_served(
     monkeypatch.setenv("DOCKERFLOW_CHECK_TIMEOUT", "abc")
     with pytest.raises(ConfigError, match="DOCKERFLOW_CHECK_TIMEOUT"):
         release()
+
+
+def test_each_reason_for_which_it_cannot_be_asked_for_is_told(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served = VersionFile(file)
+    for reason in ("first", "second"):
+
+        def fails(*_: object, reason: str = reason, **__: object) -> None:
+            raise OSError(5, reason)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Path, "stat", fails)
+            patched.setattr(Path, "open", fails)
+            patched.setattr(version, "resolve", lambda _: file)
+            assert served.read() == (None, f"version.json can't be read: {reason}")
+
+
+def test_of_a_huge_file_little_is_read(file: Path) -> None:
+    with file.open("wb") as huge:
+        huge.truncate(256 * version.MAX_BYTES)
+    tracemalloc.start()
+    try:
+        assert VersionFile(file).read()[0] is None
+        assert tracemalloc.get_traced_memory()[1] < 8 * version.MAX_BYTES
+    finally:
+        tracemalloc.stop()
