@@ -65,7 +65,7 @@ build: $(STAMP)
 # Of lines and branches, those of child processes too; fails under what pyproject.toml names.
 coverage: $(STAMP)
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest $(ARGS)
+	$(BIN)/coverage run -m pytest $(PARALLEL) $(ARGS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 

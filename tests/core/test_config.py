@@ -244,8 +244,7 @@ def _refusal(**arguments: Any) -> str:
         ({"check_interval": 5, "check_max_age": 4}, "check_interval is 5, but takes at most"),
         (
             {"check_ttl": 5, "check_interval": 4},
-            "check_ttl is 5 and check_interval is 4, but a check takes one of them: "
-            "in the background its last result is kept anyway$",
+            "but a check takes one of them: in the background its last result is kept anyway$",
         ),
     ],
 )
