@@ -179,12 +179,22 @@ def test_frozen() -> None:
     for name in FIELDS:
         with pytest.raises(dataclasses.FrozenInstanceError):
             setattr(config, name, getattr(config, name))
-        with pytest.raises(dataclasses.FrozenInstanceError):
+        with pytest.raises(dataclasses.FrozenInstanceError, match=f"cannot delete field '{name}'"):
             delattr(config, name)
     with pytest.raises(TypeError):
         Config("x")  # type: ignore[misc]
     with pytest.raises(TypeError, match="no unknown, but version_path, "):
         Config(unknown=1)  # type: ignore[call-arg]
+
+
+def test_it_is_hashed_by_its_values() -> None:
+    assert hash(Config(path_prefix="/a")) == hash(Config(path_prefix="/a"))
+    assert len({hash(Config(path_prefix=f"/{number}")) for number in range(20)}) > 1
+
+
+def test_its_fields_have_the_defaults_of_the_table() -> None:
+    defaults = {row.name: row.default for row in Config.table()}
+    assert {field.name: field.default for field in dataclasses.fields(Config)} == defaults
 
 
 def test_what_config_gives_it_takes() -> None:

@@ -82,6 +82,16 @@ def test_outcomes(outcome: Outcome, level: int, message: str, code: int, errno: 
     assert (fields["code"], fields["errno"]) == (code, errno)
 
 
+def test_an_outcome_is_a_status_until_more_is_known() -> None:
+    outcome = Outcome(204)
+    assert (outcome.status, outcome.exception, outcome.handled) == (204, None, None)
+    assert outcome.client_gone is False
+    escaped, handled = ValueError("escaped"), ValueError("handled")
+    assert summary(Outcome(200, escaped))[1] == "escaped"
+    assert summary(Outcome(500, handled=handled))[1] == "handled"
+    assert summary(Outcome(None, client_gone=True))[2]["code"] == 499
+
+
 def test_extra_fields() -> None:
     extra = {"errno": 7, "uid": "u", "code": 1, "own": [1], 5: "five"}
     _, _, fields = summary(Outcome(404), extra=extra)

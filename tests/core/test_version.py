@@ -262,3 +262,23 @@ def test_of_a_huge_file_little_is_read(file: Path) -> None:
         assert tracemalloc.get_traced_memory()[1] < 8 * version.MAX_BYTES
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize("is_folder", [True, False])
+def test_where_an_unchanged_file_is_is_looked_up_once(
+    file: Path, monkeypatch: pytest.MonkeyPatch, *, is_folder: bool
+) -> None:
+    file.write_bytes(GOOD)
+    served = VersionFile(file.parent if is_folder else file)
+    assert served.read() == (GOOD, None)
+    monkeypatch.setattr(version, "resolve", None)
+    assert served.read() == (GOOD, None)
+
+
+def test_the_one_in_app_is_looked_up_once(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file.write_bytes(GOOD)
+    monkeypatch.setattr(version, "_IN_APP", file)
+    served = VersionFile()
+    assert served.read() == (GOOD, None)
+    monkeypatch.setattr(version, "resolve", None)
+    assert served.read() == (GOOD, None)
