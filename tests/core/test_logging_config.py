@@ -390,6 +390,17 @@ def test_google_http_request():
     assert (out["rid"], out["lang"]) == ("r", "")
 
 
+def test_google_http_request_of_little():
+    out = gcp(
+        record(
+            "said", name="request.summary", method="", path="/a", code=204, t="long",
+            remoteAddressChain=[],
+        )
+    )  # fmt: skip
+    assert out["message"] == "said"
+    assert out["httpRequest"] == {"requestUrl": "/a", "status": 204}
+
+
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 
 
