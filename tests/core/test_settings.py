@@ -7,7 +7,7 @@ import pytest
 
 from dockerflow._core import Core, Exchange, LiveCore
 from dockerflow._http import Request
-from dockerflow.config import SETTINGS, Config, ConfigError, pick
+from dockerflow.config import SETTINGS, Config, ConfigError
 from dockerflow.version import VersionError
 
 
@@ -22,12 +22,6 @@ def test_given_wins_over_settings_over_environment_over_defaults(monkeypatch):
     # What is given for one leaves the settings of those after it as they are.
     both = {"DOCKERFLOW_VERSION_PATH": "/b", "DOCKERFLOW_PATH_PREFIX": "/x"}
     assert Config.from_settings(both, version_path="/a").path_prefix == "/x"
-
-
-def test_ours_are_picked() -> None:
-    settings = {"DOCKERFLOW_CHECK_TIMEOUT": 1, "DOCKERFLOW_OTHER": 2, "DEBUG": True}
-    assert pick(settings) == {"DOCKERFLOW_CHECK_TIMEOUT": 1}
-    assert pick({}) == {}
 
 
 def test_settings_that_say_nothing():
