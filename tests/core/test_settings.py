@@ -2,12 +2,13 @@
 
 import json
 import logging
+from typing import Any
 
 import pytest
 
 from dockerflow._core import Core, Exchange, LiveCore
 from dockerflow._http import Request
-from dockerflow.config import SETTINGS, Config, ConfigError
+from dockerflow.config import SETTINGS, Config, ConfigError, Picker
 from dockerflow.version import VersionError
 
 
@@ -22,6 +23,26 @@ def test_given_wins_over_settings_over_environment_over_defaults(monkeypatch):
     # What is given for one leaves the settings of those after it as they are.
     both = {"DOCKERFLOW_VERSION_PATH": "/b", "DOCKERFLOW_PATH_PREFIX": "/x"}
     assert Config.from_settings(both, version_path="/a").path_prefix == "/x"
+
+
+def test_what_is_ours_is_picked_however_the_settings_change() -> None:
+    picker = Picker(["B", "A"])
+    assert picker.pick({}) == {}
+    settings: dict[str, Any] = {"OTHER": 1, "A": 2}
+    assert picker.pick(settings) == {"A": 2}
+    settings["A"] = 3
+    assert picker.pick(settings) == {"A": 3}
+    settings["B"] = 4
+    assert picker.pick(settings) == {"A": 3, "B": 4}
+    assert list(picker.pick({"B": 4, "A": 3})) == ["A", "B"]
+    del settings["B"]
+    assert picker.pick(settings) == {"A": 3}
+    del settings["A"]
+    settings["B"] = 5  # as many as before, and another one the last
+    assert picker.pick(settings) == {"B": 5}
+    assert picker.pick({"B": 6, "OTHER": 1}) == {"B": 6}
+    name = next(iter(SETTINGS))
+    assert Picker().pick({name: 1, "A": 2}) == {name: 1}
 
 
 def test_settings_that_say_nothing():
