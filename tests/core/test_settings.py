@@ -41,6 +41,10 @@ def test_what_is_ours_is_picked_however_the_settings_change() -> None:
     settings["B"] = 5  # as many as before, and another one the last
     assert picker.pick(settings) == {"B": 5}
     assert picker.pick({"B": 6, "OTHER": 1}) == {"B": 6}
+    # Others, though as many and with the same last one.
+    assert picker.pick({"B": 6, "A": 7}) == {"A": 7, "B": 6}
+    assert picker.pick({"OTHER": 6, "A": 7}) == {"A": 7}
+    assert picker.pick({"B": 8, "A": 7}) == {"A": 7, "B": 8}
     name = next(iter(SETTINGS))
     assert Picker().pick({name: 1, "A": 2}) == {name: 1}
 
