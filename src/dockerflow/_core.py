@@ -89,6 +89,8 @@ class Core:
             )
         )
         self._version_file = VersionFile(config.version_path)
+        # What was read last, and the answer that it led to.
+        self._version: tuple[object, Response | None] = None, None
         self._shows_more = (
             config.summary_log_querystring
             or config.summary_log_route
@@ -138,10 +140,10 @@ class Core:
         elif endpoint == "lbheartbeat":
             response = self._lbheartbeat
         elif endpoint == "version":
-            file = self._version_file
-            response = _endpoints.version(
-                *(file.read() if version is VERSION_FILE else _dump_version(version))
-            )
+            if version is VERSION_FILE:
+                response = self._file_response()
+            else:
+                response = _endpoints.version(*_dump_version(version))
         elif endpoint == "heartbeat":
             details = self.config.heartbeat_details
             failed_status_code = self.config.heartbeat_failed_status_code
@@ -158,6 +160,15 @@ class Core:
             raise RuntimeError(_endpoints.ERROR_MESSAGE)
         if method == "HEAD":
             return Response(response.status, response.headers, b"")
+        return response
+
+    def _file_response(self) -> Response:
+        """Return version.json as it is now."""
+        content = self._version_file.read()
+        known, response = self._version
+        if response is None or content is not known:
+            response = _endpoints.version(*content)
+            self._version = content, response
         return response
 
     def summarise(self, exchange: Exchange) -> None:

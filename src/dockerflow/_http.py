@@ -28,9 +28,20 @@ class Request:
 class Response:
     """A whole answer of a Dockerflow endpoint: ``body`` is already what is to be sent."""
 
-    __slots__ = ("body", "headers", "status")
+    __slots__ = ("_raw_headers", "body", "headers", "status")
 
     def __init__(self, status: int, headers: tuple[tuple[str, str], ...], body: bytes) -> None:
         self.status: int = status
         self.headers: tuple[tuple[str, str], ...] = headers
         self.body: bytes = body
+        self._raw_headers: list[tuple[bytes, bytes]] | None = None
+
+    def raw_headers(self) -> list[tuple[bytes, bytes]]:
+        """Return the headers as ASGI has them, in a list of the caller's own."""
+        raw = self._raw_headers
+        if raw is None:
+            self._raw_headers = raw = [
+                (name.lower().encode("latin-1"), value.encode("latin-1"))
+                for name, value in self.headers
+            ]
+        return raw.copy()

@@ -123,7 +123,8 @@ class DockerflowMiddleware:
         results = None
         if core.needs_checks(endpoint, method):
             results = await core.registry.arun(core.config)
-        response = core.respond(endpoint, method, results, accept=_accept(scope))
+        accept = _accept(scope) if endpoint == "heartbeat" else ""
+        response = core.respond(endpoint, method, results, accept=accept)
         await _send_response(send, response)
 
 
@@ -224,8 +225,12 @@ def _accept(scope: Scope) -> str:
 
 
 async def _send_response(send: Send, response: Response) -> None:
-    headers = [(k.lower().encode("latin-1"), v.encode("latin-1")) for k, v in response.headers]
-    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    start = {
+        "type": "http.response.start",
+        "status": response.status,
+        "headers": response.raw_headers(),
+    }
+    await send(start)
     await send({"type": "http.response.body", "body": response.body})
 
 

@@ -51,9 +51,7 @@ async def respond(cores: Cores, endpoint: Endpoint, request: Request) -> Respons
     accept = ",".join(request.headers.getlist("accept"))
     made = await answer(core, endpoint, request.method, app, accept)
     response = Response(made.body, made.status)
-    response.raw_headers = [
-        (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in made.headers
-    ]
+    response.raw_headers = made.raw_headers()
     return response
 
 
