@@ -11,6 +11,7 @@ import sys
 import tarfile
 import threading
 import time
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -56,17 +57,21 @@ def test_what_the_image_says(engine: Engine, image: Image) -> None:
 
 def test_verify_finds_nothing(engine: Engine, image: Image, tmp_path: Path) -> None:
     """On the container, the Dockerfile and the saved image at once."""
-    options = ("--rm", "--pull=never", *HARDENED, "--env=PORT", "--env=HOST", "--env=DATABASE_URL")
+    options = ("--pull=never", *HARDENED, "--env=PORT", "--env=HOST", "--env=DATABASE_URL")
     dockerflow = shutil.which("dockerflow", path=Path(sys.executable).parent)
-    result = engine.run(
-        dockerflow, "verify", "--format=json", "--fail-on=warning",
-        f"--dockerfile={ROOT / 'Dockerfile.example'}", f"--build-arg=FRAMEWORK={image.framework}",
-        f"--archive={image.archive}", "--wait=60", "--env=HOST=127.0.0.1",
-        "--env=DATABASE_URL=sqlite:////tmp/links.sqlite3",
-        "--break=DATABASE_URL=postgresql://app:no@127.0.0.1:1/none",
-        "--", "podman", "run", *options, image.tag,
-        cwd=tmp_path, check=False,
-    )  # fmt: skip
+    name = f"links-verified-{uuid.uuid4().hex[:12]}"
+    try:
+        result = engine.run(
+            dockerflow, "verify", "--format=json", "--fail-on=warning",
+            f"--dockerfile={ROOT / 'Dockerfile.example'}", f"--build-arg=FRAMEWORK={image.framework}",
+            f"--archive={image.archive}", "--wait=60", "--env=HOST=127.0.0.1",
+            "--env=DATABASE_URL=sqlite:////tmp/links.sqlite3",
+            "--break=DATABASE_URL=postgresql://app:no@127.0.0.1:1/none",
+            "--", "podman", "run", f"--name={name}", "--replace", *options, image.tag,
+            cwd=tmp_path, check=False,
+        )  # fmt: skip
+    finally:  # what is killed isn't removed by --rm
+        engine.podman("rm", "--force", "--ignore", name)
     report = json.loads(result.stdout)
     by_status: dict[str, list[str]] = {}
     for rule in report["rules"]:
