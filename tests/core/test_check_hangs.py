@@ -235,6 +235,26 @@ def test_recovers(runner: Runner, is_async: bool, released: threading.Event) -> 
         time.sleep(0.01)
 
 
+class EarlyLoop(asyncio.SelectorEventLoop):
+    """Its clock is ahead, as uvloop's may be by what the present round of the loop took."""
+
+    def call_later(self, delay: float, *args: Any, **kwargs: Any) -> asyncio.TimerHandle:
+        return super().call_later(delay * 0.9, *args, **kwargs)
+
+
+def test_what_is_said_is_the_limit_whatever_the_clock_of_the_loop() -> None:
+    registry = Registry()
+
+    @registry.register
+    async def hung() -> None:
+        await asyncio.sleep(60)
+
+    with asyncio.Runner(loop_factory=EarlyLoop) as runner:
+        results = runner.run(registry.arun(CONFIG))
+    [text] = results.details["hung"]["messages"].values()
+    assert text == "Check hung did not finish within 0.2 s"
+
+
 def test_closed_event_loop_does_not_poison() -> None:
     registry = Registry()
     is_hung = True
