@@ -4,6 +4,7 @@ Any test folder can use the fixtures ``postgres``, ``redis_server`` and ``redis_
 are in tests/conftest.py: started once, and mended before each test that asks for them.
 """
 
+import abc
 import contextlib
 import os
 import pwd
@@ -68,7 +69,7 @@ def _children(pid: int) -> list[int]:
     return []
 
 
-class Service:
+class Service(abc.ABC):
     """A server process in a folder of its own, which is its own user's if root runs the tests."""
 
     user: str | None = None
@@ -84,11 +85,11 @@ class Service:
             os.chown(self.folder, account.pw_uid, account.pw_gid)
             self.options = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
 
-    def command(self) -> list[str]:
-        raise NotImplementedError
+    @abc.abstractmethod
+    def command(self) -> list[str]: ...
 
-    def answers(self) -> bool:
-        raise NotImplementedError
+    @abc.abstractmethod
+    def answers(self) -> bool: ...
 
     def start(self) -> None:
         with (self.folder / "log").open("ab") as log:
