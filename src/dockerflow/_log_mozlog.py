@@ -146,6 +146,8 @@ class MozlogFormatter(logging.Formatter):
     )
 
     logger_name: str = DEFAULT_NAME
+    # A subclass may forget to call our __init__.
+    max_bytes: int | None = None
 
     def __init__(  # noqa: PLR0913
         self,

@@ -65,6 +65,12 @@ def test_the_short_way_is_not_taken_past_an_override(monkeypatch):
     record = logging.makeLogRecord({"name": "a", "levelno": 20, "secret": "x", "open": "y"})
     assert '"mine":true' in Mine().format(record)
     assert '"Fields":{"open":"y"}' in Hiding().format(record)
+
+    class Careless(MozlogFormatter):
+        def __init__(self):
+            pass
+
+    assert '"secret":"x"' in Careless().format(record)
     patched = MozlogFormatter()
     patched.convert_record = Mine().convert_record
     assert '"mine":true' in patched.format(record)
