@@ -76,7 +76,7 @@ def test_without_the_extra(dockerflow):
     code = "import sys; sys.modules['click'] = None; from dockerflow.cli import main; sys.exit(main({}))"
     result = dockerflow.python(code.format(["version", "show"]))
     assert result.code == 2
-    assert "pip install dockerflow-middleware[cli]" in result.error
+    assert "pip install 'dockerflow-middleware[cli]'" in result.error
     result = dockerflow.python(code.format(["healthcheck", "--port", "1"]))
     assert result.code == 1
     assert result.error.startswith("unhealthy: http://127.0.0.1:1/__lbheartbeat__ ")
@@ -91,7 +91,7 @@ def test_subcommand_whose_requirements_are_missing(dockerflow):
     result = dockerflow.python(code)
     assert result.code == 2
     assert result.error.startswith("dockerflow: verify needs dockerflow.verify")
-    assert result.error.endswith("pip install dockerflow-middleware[cli]")
+    assert result.error.endswith("pip install 'dockerflow-middleware[cli]'")
 
 
 @pytest.mark.parametrize(

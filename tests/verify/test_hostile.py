@@ -233,6 +233,15 @@ def test_listens_on_nothing():
     [
         (("false",), "exited with 1 before it listened: it wrote nothing"),
         (("sh", "-c", "echo no such luck >&2; exit 3"), "exited with 3 .*no such luck"),
+        (
+            (
+                "sh",
+                "-c",
+                """echo '{"Severity": 3, "Fields": {"msg": "port taken"}}'; echo '{"Severity": 6}'""",
+            ),
+            "before it listened: port taken$",
+        ),
+        (("sh", "-c", "echo '[3]'; echo the end"), "before it listened: the end$"),
         (("/nonexistent/app",), "can't be started: No such file or directory"),
         (("/",), "can't be started: Permission denied"),
         (("a\0b",), "can't be started: embedded null byte"),
