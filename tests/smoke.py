@@ -107,7 +107,7 @@ def core():
         assert done.returncode == 0, done
     done = command("version")
     assert done.returncode == 2, done
-    assert "pip install dockerflow-middleware[cli]" in done.stderr, done
+    assert "pip install 'dockerflow-middleware[cli]'" in done.stderr, done
     with contextlib.redirect_stdout(io.StringIO()) as output:
         configure_logging("smoke")
         logging.getLogger("smoke").warning("hello")

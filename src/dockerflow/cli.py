@@ -15,7 +15,7 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-INSTALL: Final = "pip install dockerflow-middleware[cli]"
+INSTALL: Final = "pip install 'dockerflow-middleware[cli]'"
 
 OK: Final = 0
 FAILED: Final = 1

@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 import urllib.error
@@ -161,6 +162,25 @@ class Engine:
 
     def save(self, image: str, archive: Path) -> None:
         self.podman("save", "--quiet", "--format=docker-archive", f"--output={archive}", image)
+
+
+# Docker's command as the pipelines use it, by this machine's engine.
+DOCKER = """#!{python}
+import sys
+sys.path[:0] = ["{tests}", "{tests}/.."]
+import containers
+containers.act_as_docker(sys.argv[1:])
+"""
+
+
+def docker(folder: Path) -> Path:
+    """Write a command ``docker`` into a folder."""
+    path = folder / "docker"
+    path.write_text(
+        DOCKER.format(python=sys.executable, tests=Path(__file__).parent), encoding="utf-8"
+    )
+    path.chmod(0o755)
+    return path
 
 
 def act_as_docker(args: list[str]) -> None:

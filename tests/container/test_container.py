@@ -16,19 +16,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import containers
 import pytest
 import services
 from containers import HARDENED, SECRET, VERSION, Container, Engine, Image, until
 
 ROOT = Path(__file__).parents[2]
-
-# Docker's command as the pipelines use it, by this machine's engine.
-DOCKER = """#!{python}
-import sys
-sys.path[:0] = ["{tests}", "{tests}/.."]
-import containers
-containers.act_as_docker(sys.argv[1:])
-"""
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -298,9 +291,7 @@ def test_the_pipelines_script_builds_tests_and_keeps(
     """examples/ci/build-and-test.sh as the three pipelines run it, in a checkout of its own."""
     checkout = tmp_path / "checkout"
     shutil.copytree(context, checkout, ignore=shutil.ignore_patterns(".git", ".env*", "id_rsa"))
-    docker = tmp_path / "docker"
-    docker.write_text(DOCKER.format(python=sys.executable, tests=Path(__file__).parent))
-    docker.chmod(0o755)
+    docker = containers.docker(tmp_path)
     port = str(services.free_port())
     environ = {
         **engine.environ, "DOCKER": str(docker), "PORT": port, "IMAGE": "localhost/links-pipeline",

@@ -53,7 +53,7 @@ def each(*languages: str):
 
 
 def test_every_block_is_of_a_kind_that_is_tested():
-    kinds = {"console", "dockerfile", "ini", "json", "python", "toml", "yaml"}
+    kinds = {"console", "dockerfile", "ini", "json", "python", "text", "toml", "yaml"}
     others = [
         str(block)
         for block in BLOCKS

@@ -26,6 +26,9 @@ HELD_BY = {
     "version-missing": (
         "contract/test_endpoints.py::test_version_is_missing_then_there_then_changed"
     ),
+    "version-beside": (
+        "integrations/test_flask.py::test_a_single_module_has_its_version_beside_itself"
+    ),
     "version-broken": "contract/test_endpoints.py::test_a_broken_version_file",
     "error-endpoint": "contract/test_endpoints.py::test_the_error_endpoint",
     "django-checks": "integrations/test_django.py::test_a_setting_brings_the_system_checks_back",

@@ -71,6 +71,23 @@ def test_one_extension_for_several_apps(tmp_path):
         assert app.test_client().get("/__version__").json == {"version": name}
 
 
+def test_a_single_module_has_its_version_beside_itself(tmp_path):
+    root = tmp_path / "app"
+    root.mkdir()
+    (root / "version.json").write_text('{"version": "beside"}')
+    dockerflow = Dockerflow(registry=checks.Registry())
+    app = flask.Flask("beside", root_path=str(root))
+    dockerflow.init_app(app)
+    assert dockerflow.version_path == str(root)
+    assert app.test_client().get("/__version__").json == {"version": "beside"}
+
+    (tmp_path / "version.json").write_text('{"version": "parent"}')
+    app = flask.Flask("parent", root_path=str(root))
+    dockerflow.init_app(app)
+    assert dockerflow.version_path == str(tmp_path)
+    assert app.test_client().get("/__version__").json == {"version": "parent"}
+
+
 @pytest.mark.parametrize("mounted_first", [True, False])
 def test_an_app_in_another(records, mounted_first):
     outer, _ = make_app("outer")

@@ -26,8 +26,10 @@ HEAD = b"HTTP/1.1 200 OK\r\n"
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_left() -> Iterator[None]:
-    temporary = set(os.listdir(tempfile.gettempdir()))
+def nothing_is_left(tmp_path_factory, monkeypatch) -> Iterator[None]:
+    # Of this test's own, since others run at the same time.
+    temporary = tmp_path_factory.mktemp("temporary")
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     children = set(psutil.Process().children(recursive=True))
     threads = threading.active_count()
     yield
@@ -36,8 +38,7 @@ def nothing_is_left() -> Iterator[None]:
         time.sleep(0.01)
     assert threading.active_count() <= threads
     assert set(psutil.Process().children(recursive=True)) <= children
-    new = set(os.listdir(tempfile.gettempdir())) - temporary
-    assert not [name for name in new if name.startswith("dockerflow-verify")]
+    assert not list(temporary.glob("dockerflow-verify*"))
 
 
 @contextmanager
@@ -233,6 +234,15 @@ def test_listens_on_nothing():
     [
         (("false",), "exited with 1 before it listened: it wrote nothing"),
         (("sh", "-c", "echo no such luck >&2; exit 3"), "exited with 3 .*no such luck"),
+        (
+            (
+                "sh",
+                "-c",
+                """echo '{"Severity": 3, "Fields": {"msg": "port taken"}}'; echo '{"Severity": 6}'""",
+            ),
+            "before it listened: port taken$",
+        ),
+        (("sh", "-c", "echo '[3]'; echo the end"), "before it listened: the end$"),
         (("/nonexistent/app",), "can't be started: No such file or directory"),
         (("/",), "can't be started: Permission denied"),
         (("a\0b",), "can't be started: embedded null byte"),

@@ -37,6 +37,7 @@ from dockerflow.flask.checks import (
     check_redis_connected,
 )
 from dockerflow.flask.signals import heartbeat_failed, heartbeat_passed
+from dockerflow.version import resolve
 from dockerflow.wsgi import DockerflowMiddleware, send_response
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class Dockerflow(RegistersChecks):
     :param migrate: Flask-Migrate's extension: registers ``check_migrations_applied``.
     :param silenced_checks: ids of check messages to leave out.
     :param version_path: the folder of version.json, or the file; by default the parent of the
-        app's root path.
+        app's root path, or that path itself where only it has the file when the app is set up.
     :param registry: the checks of the heartbeat; by default the process's own.
     :raises ConfigError: when a ``DOCKERFLOW_*`` setting of the app is wrong.
 
@@ -116,7 +117,7 @@ class Dockerflow(RegistersChecks):
 
     @property
     def version_path(self) -> str | None:
-        """Where version.json is looked for: what was given, else the parent of the app's root."""
+        """Where version.json is looked for: what was given, else by the app's root path."""
         given = self.given_version_path
         return self._default_version_path if given is None else str(given)
 
@@ -414,4 +415,8 @@ def _is_whole(response: Response) -> bool:
 
 
 def _default_version_path(app: Flask) -> str:
-    return str(Path(app.root_path).parent)
+    root = Path(app.root_path)
+    # The root of an app that is a single module is itself the folder that has version.json.
+    if not resolve(root.parent).exists() and resolve(root).exists():
+        return str(root)
+    return str(root.parent)

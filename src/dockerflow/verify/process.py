@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import shlex
 import signal
@@ -22,6 +23,7 @@ from dockerflow.verify.evidence import CouldNotRunError, Log, printable
 MAX_LOG: Final = 4 << 20
 """How much of stdout and of stderr is kept, in bytes; the rest is read and thrown away."""
 KILL_SECONDS: Final = 10.0
+_ERROR: Final = 3  # the syslog level that mozlog has
 _PR_SET_CHILD_SUBREAPER: Final = 36  # from linux/prctl.h
 
 
@@ -187,7 +189,9 @@ class Process:
             output.settle(0.5)
             lines = [line for line in bytes(output.kept).splitlines() if line.strip()]
             if lines:
-                return printable(lines[-1].decode("utf-8", "replace"), 200)
+                texts = [line.decode("utf-8", "replace") for line in lines]
+                said = next(filter(None, map(_logged_error, reversed(texts))), texts[-1])
+                return printable(said, 200)
         return "it wrote nothing"
 
     def kill(self) -> None:
@@ -236,3 +240,15 @@ def _adopting() -> Generator[None]:
         yield
     finally:
         prctl(_PR_SET_CHILD_SUBREAPER, before.value, 0, 0, 0)
+
+
+def _logged_error(line: str) -> str | None:
+    """Return what a line of mozlog says, if it is an error: servers log more while they end."""
+    try:
+        match json.loads(line):
+            case {"Severity": int(severity), "Fields": {"msg": str(text)}} if severity <= _ERROR:
+                return text
+            case _:
+                return None
+    except (ValueError, RecursionError):
+        return None
