@@ -217,13 +217,16 @@ class MozlogFormatter(logging.Formatter):
         if (
             type(record) is LogRecord
             and self.max_bytes is None
+            and self.EXCLUDED_LOGRECORD_ATTRS is _excluded
+            and self.LOGGING_FORMAT_VERSION is _version
             and getattr(self.convert_record, "__func__", None) is _convert_record
             and (cls is MozlogFormatter or _keeps_hooks(cast("Any", cls)))
         ):
             try:
                 state = record.__dict__
                 msg, args, error, error_text, stack, name, level, pid, created = _parts(state)
-                if not (error or error_text or stack or created > _LATEST) and type(msg) is str:
+                special = error or error_text or stack or not 0 <= created < _LATEST
+                if type(msg) is str and not special:
                     fields = state.copy()
                     for key in _ALWAYS_THERE:
                         del fields[key]
@@ -391,18 +394,16 @@ def from_event(event: dict[Any, Any], base: logging.LogRecord) -> logging.LogRec
 
 
 _convert_record: Final = MozlogFormatter.convert_record
-_excluded = MozlogFormatter.EXCLUDED_LOGRECORD_ATTRS
+_excluded: Final = MozlogFormatter.EXCLUDED_LOGRECORD_ATTRS
+_version: Final = MozlogFormatter.LOGGING_FORMAT_VERSION
 _ALWAYS_THERE: Final = tuple(_excluded & logging.makeLogRecord({}).__dict__.keys())
 _OTHERS: Final = frozenset(_excluded - set(_ALWAYS_THERE))
 _parts: Final = itemgetter(
     "msg", "args", "exc_info", "exc_text", "stack_info", "name", "levelno", "process", "created"
 )
-_LATEST: Final = MAX_INT64 // 10**9 - 1
+_LATEST: Final = MAX_INT64 // 10**9
 _MAX_REMEMBERED: Final = 200
-_HOOKS: Final = (
-    "EXCLUDED_LOGRECORD_ATTRS", "LOGGING_FORMAT_VERSION",
-    "_convert", "_fields", "_format", "_name", "_plain", "_written",
-)  # fmt: skip
+_HOOKS: Final = ("_convert", "_fields", "_format", "_name", "_plain", "_severity", "_written")
 
 
 @cache

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
+import threading
 import time
 from logging import Logger, LogRecord, getLogRecordFactory
-from threading import current_thread, get_ident
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,7 +15,11 @@ if TYPE_CHECKING:
     from typing import Any, Final
 
 _templates: Final[dict[tuple[str, int], dict[str, Any]]] = {}
-"""What is the same in all records of this process, by logger and level."""
+"""What is the same in all records of this process, by logger and level.
+
+So the names of levels and of the process, and what logging is told to leave out, are those of when
+the first record was made.
+"""
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_templates.clear)
@@ -58,8 +63,9 @@ def make_record(
     state["msecs"] = int(created % 1 * 1000) + 0.0
     state["relativeCreated"] += (created - template["created"]) * 1000
     if state["thread"] is not None:  # else logging.logThreads is off
-        state["thread"] = get_ident()
-        state["threadName"] = current_thread().name
+        # Looked up here, as gevent may have replaced them since the import.
+        state["thread"] = threading.get_ident()
+        state["threadName"] = threading.current_thread().name
     if _has_tasks:
         state["taskName"] = _task_name()
     state.update(fields)
@@ -69,7 +75,9 @@ def make_record(
 
 
 def _task_name() -> str | None:
-    asyncio: Any = sys.modules.get("asyncio")
+    asyncio: Any = (
+        sys.modules.get("asyncio") if getattr(logging, "logAsyncioTasks", False) else None
+    )
     try:
         name: str | None = asyncio and asyncio.current_task().get_name()
     except Exception:  # noqa: BLE001  # no event loop runs here, or no task

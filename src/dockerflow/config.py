@@ -11,6 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:  # every process imports this module, and these take longer than all of it
     from collections.abc import Callable, Collection, Iterable, Mapping
     from dataclasses import Field
+    from inspect import Signature
     from pathlib import Path
     from typing import Any, ClassVar, Final, Literal, Self, TypeAlias, dataclass_transform
 else:
@@ -235,11 +236,31 @@ class _DataclassFields:
     def __get__(self, instance: object, owner: type) -> dict[str, Field[Any]]:
         from dataclasses import field, fields, make_dataclass  # noqa: PLC0415 - slow to import
 
-        types = owner.__annotations__
+        types = Config.__annotations__
         made = make_dataclass(
             owner.__name__, [(s.name, types[s.name], field(default=s.default)) for s in _SETTINGS]
         )
         return {each.name: each for each in fields(made)}
+
+
+class _SettingsSignature:
+    """What ``help()`` and others that look at run time show as the arguments."""
+
+    def __get__(self, instance: object, owner: type) -> Signature:
+        from inspect import Parameter, Signature  # noqa: PLC0415 - slow to import
+
+        types = Config.__annotations__
+        return Signature(
+            [
+                Parameter(
+                    setting.name,
+                    Parameter.KEYWORD_ONLY,
+                    default=setting.default,
+                    annotation=types[setting.name],
+                )
+                for setting in _SETTINGS
+            ]
+        )
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
@@ -247,6 +268,7 @@ class _Frozen:
     """A frozen dataclass of :class:`Setting`, without the milliseconds that making one takes."""
 
     __dataclass_fields__: ClassVar[_DataclassFields] = _DataclassFields()
+    __signature__: ClassVar[_SettingsSignature] = _SettingsSignature()
 
     def __init__(self, **given: Any) -> None:
         values = vars(self)

@@ -129,11 +129,14 @@ def _state(stat: os.stat_result) -> tuple[int, ...]:
 
 
 def resolve(path: Path | str | None) -> Path:
-    """Return the file that is meant: ``path``, the one in it, or the one in ``/app`` or here."""
+    """Return the file that is meant: ``path``, the one in it, or the one in ``/app`` or here.
+
+    Never raises, unlike pathlib's own questions, as where a folder may not be looked into.
+    """
     if path is None:
-        return _IN_APP if _IN_APP.is_file() else Path("version.json")
+        return _IN_APP if os.path.isfile(_IN_APP) else Path("version.json")  # noqa: PTH113
     path = Path(path)
-    return path / "version.json" if path.is_dir() else path
+    return path / "version.json" if os.path.isdir(path) else path  # noqa: PTH112
 
 
 def _load(path: Path) -> bytes | None:

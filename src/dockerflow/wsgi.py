@@ -198,7 +198,7 @@ class _Body:
             failure = failure or error
             raise
         finally:
-            exchange.client_gone = not exchange.finished
+            exchange.client_gone = failure is None and not exchange.finished
             exchange.end(failure)
             exchange.leave()
 

@@ -7,6 +7,7 @@ import logging
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -252,12 +253,19 @@ def row(request: pytest.FixtureRequest) -> Row:
 
 @pytest.fixture
 def make_client(row: Row, tmp_path: Path) -> Callable[..., Client]:
-    def make(**config: Any) -> Client:
-        client = Client(row, config={"version_path": tmp_path, **config})
-        _ = client.app  # skips here when the framework is missing
-        return client
+    return partial(_make_client, row, tmp_path)
 
-    return make
+
+@pytest.fixture(params=[row for row in ROWS if row.is_asgi], ids=lambda row: row.name)
+def make_asgi_client(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., Client]:
+    """Does as ``make_client``, for what has to be on the app's event loop."""
+    return partial(_make_client, request.param, tmp_path)
+
+
+def _make_client(row: Row, folder: Path, **config: Any) -> Client:
+    client = Client(row, config={"version_path": folder, **config})
+    _ = client.app  # skips here when the framework is missing
+    return client
 
 
 @pytest.fixture

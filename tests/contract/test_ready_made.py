@@ -71,14 +71,12 @@ def test_heartbeats_leave_nothing_behind(make_client, row, postgres, redis_serve
 
 @pytest.mark.timeout(900)
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="counts files by /proc")
-def test_heartbeats_of_async_clients_leave_nothing_behind(make_client, row, postgres, redis_server):
-    if not row.is_asgi:
-        pytest.skip("async clients belong to the app's event loop, which only ASGI has")
+def test_heartbeats_of_async_clients_leave_nothing_behind(make_asgi_client, postgres, redis_server):
     pytest.importorskip("asyncpg")
     from redis.asyncio import Redis
     from sqlalchemy.ext.asyncio import create_async_engine
 
-    client = make_client()
+    client = make_asgi_client()
 
     async def main():
         engine = create_async_engine(postgres.url("postgresql+asyncpg"))

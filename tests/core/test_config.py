@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import inspect
 import os
 import pickle
+import pydoc
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -195,6 +197,24 @@ def test_it_is_hashed_by_its_values() -> None:
 def test_its_fields_have_the_defaults_of_the_table() -> None:
     defaults = {row.name: row.default for row in Config.table()}
     assert {field.name: field.default for field in dataclasses.fields(Config)} == defaults
+
+
+def test_its_signature_has_all_settings() -> None:
+    parameters = inspect.signature(Config).parameters
+    assert {name: each.default for name, each in parameters.items()} == {
+        row.name: row.default for row in Config.table()
+    }
+    assert parameters["path_prefix"].annotation == "str"
+    assert "check_timeout: " in pydoc.render_doc(Config)
+
+
+def test_a_subclass_has_the_same_fields() -> None:
+    class Own(Config):
+        pass
+
+    assert [field.name for field in dataclasses.fields(Own)] == FIELDS
+    assert list(inspect.signature(Own).parameters) == FIELDS
+    assert dataclasses.replace(Own(), path_prefix="/x").path_prefix == "/x"
 
 
 def test_what_config_gives_it_takes() -> None:

@@ -1,5 +1,6 @@
 """The short way through the formatter writes the lines of the long one."""
 
+import json
 import logging
 
 import pytest
@@ -75,6 +76,25 @@ def test_the_short_way_is_not_taken_past_an_override(monkeypatch):
     patched.convert_record = Mine().convert_record
     assert '"mine":true' in patched.format(record)
     assert '"secret":"x"' in MozlogFormatter().format(record)
+    own = MozlogFormatter()
+    own.EXCLUDED_LOGRECORD_ATTRS = Hiding.EXCLUDED_LOGRECORD_ATTRS
+    own.LOGGING_FORMAT_VERSION = "3.0"
+    assert '"EnvVersion":"3.0"' in own.format(record)
+    assert '"Fields":{"open":"y"}' in own.format(record)
+    later = MozlogFormatter()
+    later.format(record)
+    monkeypatch.setattr(
+        MozlogFormatter, "EXCLUDED_LOGRECORD_ATTRS", Hiding.EXCLUDED_LOGRECORD_ATTRS
+    )
+    assert '"Fields":{"open":"y"}' in later.format(record)
+
+
+@pytest.mark.parametrize("created", [-1.0, -1e250, 1e12, float("nan"), float("inf"), 9223372036.9])
+def test_a_time_beyond_what_there_is_is_replaced(created):
+    record = logging.makeLogRecord({"name": "a", "levelno": 20, "msg": "m"})
+    record.created = created
+    stamp = json.loads(MozlogFormatter().format(record))["Timestamp"]
+    assert -(2**63) <= stamp < 2**63
 
 
 def test_djangos_request_tells_the_id():

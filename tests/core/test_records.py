@@ -112,11 +112,25 @@ def test_the_apps_own_logger_makes_the_record():
     assert (record.own, record.code) == (True, 1)
 
 
-@pytest.mark.parametrize("flag", ["logThreads", "logProcesses", "logMultiprocessing"])
+@pytest.mark.parametrize(
+    "flag", ["logThreads", "logProcesses", "logMultiprocessing", "logAsyncioTasks"]
+)
 def test_what_logging_is_told_to_leave_out(monkeypatch, flag):
-    monkeypatch.setattr(logging, flag, False)
+    monkeypatch.setattr(logging, flag, False, raising=False)  # the last one is Python 3.12's
     monkeypatch.setattr("dockerflow._records._templates", {})
     compare()
+
+    async def main():
+        compare()
+
+    asyncio.run(main())
+
+
+def test_threads_are_looked_up_when_a_record_is_made(monkeypatch):
+    # gevent's monkey.patch_all() comes after the import in a worker of a preloaded app.
+    monkeypatch.setattr(threading, "get_ident", lambda: 4711)
+    compare()
+    assert make_record(log, 20, "", PLACE, {}).thread == 4711
 
 
 def test_templates_are_bounded():

@@ -109,6 +109,15 @@ def test_directory_named_like_it(file: Path, caplog: pytest.LogCaptureFixture) -
         get_version(file.parent)
 
 
+@pytest.mark.parametrize("path", ["v" * 300, "\0", "\ud800"])
+def test_a_path_that_cant_be_asked_for(path: str, caplog: pytest.LogCaptureFixture) -> None:
+    body, error = VersionFile(path).read()
+    assert body is None
+    assert error is not None
+    assert "can't be read" in error
+    assert len(caplog.records) == 1
+
+
 @pytest.mark.parametrize("error", [PermissionError(13, "Permission denied"), OSError("odd")])
 @pytest.mark.parametrize("method", ["open", "stat"])
 def test_unreadable(

@@ -195,6 +195,17 @@ def test_a_client_gone(summaries, began, code):
     assert (record.code, record.errno, record.levelno) == (code, 0, logging.INFO)
 
 
+def test_a_body_that_fails_before_there_is_a_status(summaries):
+    def app(environ, start_response):
+        raise RuntimeError("boom")
+        yield b""
+
+    with pytest.raises(RuntimeError):
+        call(wrap(app))
+    [record] = summaries
+    assert (record.code, record.errno, record.levelno) == (500, 500, logging.ERROR)
+
+
 def test_an_app_that_sends_nothing(summaries):
     body, started = start(wrap(lambda environ, start_response: []), make_environ())
     assert list(body) == []

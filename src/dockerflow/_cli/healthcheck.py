@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple, NoReturn, cast
+from typing import Any, Final, NamedTuple, NoReturn, Protocol, cast
 from urllib.parse import quote, urlsplit
 
 from dockerflow import __version__
@@ -110,18 +110,20 @@ class Outcome(NamedTuple):
     text: str
 
 
-class Probe:
+class Probe(Protocol):
     """One look at the service. ``stage`` says what it is doing, for when it takes too long."""
 
-    stage = "starting"
+    stage: str
 
     def run(self, timeout: float) -> Outcome:
         """Look; may raise, and may take longer than the timeout."""
-        raise NotImplementedError
+        ...
 
 
-class FileProbe(Probe):
+class FileProbe:
     """Looks at the age of a file."""
+
+    stage: str = "starting"
 
     def __init__(self, path: str, max_age: float) -> None:
         self.path = path
@@ -142,8 +144,10 @@ class FileProbe(Probe):
         return Outcome(True, f"is {max(age, 0):.1f} s old")
 
 
-class HttpProbe(Probe):
+class HttpProbe:
     """Asks for a URL. Imports what it needs before any time limit runs."""
+
+    stage: str = "starting"
 
     def __init__(self, url: str) -> None:
         import http.client  # noqa: PLC0415 - half of the time that this takes to start
