@@ -242,6 +242,14 @@ def test_listens_on_nothing():
             ),
             "before it listened: port taken$",
         ),
+        (
+            (
+                sys.executable,
+                "-c",
+                "import sys, traceback\ntry: 1 / 0\nexcept ArithmeticError: traceback.print_exc()\nsys.exit('Bye')",
+            ),
+            "exited with 1 before it listened: ZeroDivisionError: division by zero$",
+        ),
         (("sh", "-c", "echo '[3]'; echo the end"), "before it listened: the end$"),
         (("/nonexistent/app",), "can't be started: No such file or directory"),
         (("/",), "can't be started: Permission denied"),
