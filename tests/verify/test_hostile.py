@@ -238,9 +238,9 @@ def test_listens_on_nothing():
             (
                 "sh",
                 "-c",
-                """echo '{"Severity": 3, "Fields": {"msg": "port taken"}}'; echo '{"Severity": 6}'""",
+                """echo '{"Severity": 3, "Fields": {"msg": "no port", "error": "taken"}}'; echo '{"Severity": 6}'; echo bye >&2""",
             ),
-            "before it listened: port taken$",
+            "before it listened: no port: taken$",
         ),
         (
             (
