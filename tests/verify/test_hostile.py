@@ -238,9 +238,17 @@ def test_listens_on_nothing():
             (
                 "sh",
                 "-c",
-                """echo '{"Severity": 3, "Fields": {"msg": "port taken"}}'; echo '{"Severity": 6}'""",
+                """echo '{"Severity": 3, "Fields": {"msg": "no port", "error": "taken"}}'; echo '{"Severity": 6}'; echo bye >&2""",
             ),
-            "before it listened: port taken$",
+            "before it listened: no port: taken$",
+        ),
+        (
+            (
+                sys.executable,
+                "-c",
+                "import sys, traceback\ntry: 1 / 0\nexcept ArithmeticError: traceback.print_exc()\nsys.exit('Bye')",
+            ),
+            "exited with 1 before it listened: ZeroDivisionError: division by zero$",
         ),
         (("sh", "-c", "echo '[3]'; echo the end"), "before it listened: the end$"),
         (("/nonexistent/app",), "can't be started: No such file or directory"),

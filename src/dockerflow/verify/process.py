@@ -184,13 +184,15 @@ class Process:
         return True
 
     def last_words(self) -> str:
-        """Return the end of what it wrote, for a message."""
+        """Return the error that it wrote last, else its last line, for a message."""
+        written: list[list[str]] = []
         for output in (self.stderr, self.stdout):
             output.settle(0.5)
-            lines = [line for line in bytes(output.kept).splitlines() if line.strip()]
-            if lines:
-                texts = [line.decode("utf-8", "replace") for line in lines]
-                said = next(filter(None, map(_logged_error, reversed(texts))), texts[-1])
+            lines = bytes(output.kept).decode("utf-8", "replace").splitlines()
+            written.append([line for line in lines if line.strip()])
+        # Why it ended, else the last that it wrote to stderr, else to stdout.
+        for said in (*map(_reason, written), *(lines[-1] for lines in written if lines)):
+            if said is not None:
                 return printable(said, 200)
         return "it wrote nothing"
 
@@ -242,12 +244,29 @@ def _adopting() -> Generator[None]:
         prctl(_PR_SET_CHILD_SUBREAPER, before.value, 0, 0, 0)
 
 
+def _reason(lines: Sequence[str]) -> str | None:
+    """Return why a command ended, as far as its lines say: servers write more while they end."""
+    said: str | None = None
+    is_in_traceback = False
+    for line in lines:
+        if line.startswith("Traceback ("):
+            is_in_traceback = True
+        elif is_in_traceback:
+            if not line[0].isspace():
+                said, is_in_traceback = line, False
+        elif text := _logged_error(line):
+            said = text
+    return said
+
+
 def _logged_error(line: str) -> str | None:
-    """Return what a line of mozlog says, if it is an error: servers log more while they end."""
+    """Return what a line of mozlog says, if it is an error."""
     try:
         match json.loads(line):
-            case {"Severity": int(severity), "Fields": {"msg": str(text)}} if severity <= _ERROR:
-                return text
+            case {"Severity": int(severity), "Fields": {"msg": str(text), **rest}} if (
+                severity <= _ERROR
+            ):
+                return f"{text}: {rest['error']}" if "error" in rest else text
             case _:
                 return None
     except (ValueError, RecursionError):
