@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import subprocess
 import sys
 import uuid
@@ -73,7 +72,7 @@ def test_the_short_dockerfile(engine: Engine, wheels: Path, tmp_path: Path, star
     )
     archive = tmp_path / "image.tar"
     engine.save(tag, archive)
-    dockerflow = shutil.which("dockerflow", path=Path(sys.executable).parent)
+    dockerflow = str(Path(sys.executable).parent / "dockerflow")
     run = (
         f"exec podman run --name={name} --replace --pull=never {' '.join(HARDENED)} --env=PORT "
         f"--env=HOST=127.0.0.1 --env=GUNICORN_CMD_ARGS=--bind=127.0.0.1:$PORT {tag}"
