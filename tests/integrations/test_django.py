@@ -5,6 +5,7 @@ import json
 import logging
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ pytest.importorskip("django")
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import apps.django_app  # noqa: F401, I001  # configures Django
+from django.conf import UserSettingsHolder, settings
 from django.core.exceptions import PermissionDenied
 from django.http import FileResponse, Http404, HttpResponse, StreamingHttpResponse
 from django.test import AsyncClient, Client, RequestFactory, override_settings
@@ -21,8 +23,8 @@ from django.utils.functional import SimpleLazyObject
 from dockerflow import checks
 from dockerflow._request_id import request_id_context
 from dockerflow.config import ConfigError
+from dockerflow.django import _settings, signals
 from dockerflow.django import checks as django_checks
-from dockerflow.django import signals
 from dockerflow.django.middleware import DockerflowMiddleware
 
 MIDDLEWARE = [
@@ -310,3 +312,18 @@ def test_a_setting_brings_the_system_checks_back():
         assert "system" in get("/__heartbeat__", False).json()["checks"]
     with override_settings(DEBUG=True):
         assert "system" not in get("/__heartbeat__", False).json()["checks"]
+
+
+def test_an_apps_own_defaults_count(monkeypatch):
+    # As by settings.configure(default_settings=...), which Django's documentation shows.
+    own = ModuleType("own_defaults")
+    own.DOCKERFLOW_CHECK_TIMEOUT = 1.5
+    own.DOCKERFLOW_PATH_PREFIX = "/ops"
+    holder = UserSettingsHolder(own)
+    holder.DOCKERFLOW_PATH_PREFIX = "/mine"
+    monkeypatch.setattr(settings, "_wrapped", holder)
+    values = _settings.read()
+    assert values["DOCKERFLOW_CHECK_TIMEOUT"] == 1.5
+    assert values["DOCKERFLOW_PATH_PREFIX"] == "/mine"
+    del holder.DOCKERFLOW_PATH_PREFIX
+    assert "DOCKERFLOW_PATH_PREFIX" not in _settings.read()

@@ -114,6 +114,18 @@ def test_a_prefix():
         assert flask.url_for("dockerflow.heartbeat") == "/ops/__heartbeat__"
 
 
+def test_a_prefix_beyond_ascii_is_before_the_hooks_too():
+    app, _ = make_app(DOCKERFLOW_PATH_PREFIX="/caf\u00e9")
+
+    @app.before_request
+    def refuse():
+        return "no", 401
+
+    client = app.test_client()
+    for endpoint in ("lbheartbeat", "heartbeat"):
+        assert client.get(f"/caf\u00e9/__{endpoint}__").status_code == 200
+
+
 def test_a_wrong_setting_fails_at_the_start():
     with pytest.raises(ConfigError, match="DOCKERFLOW_CHECK_TIMEOUT is 'soon'"):
         make_app(DOCKERFLOW_CHECK_TIMEOUT="soon")

@@ -8,10 +8,9 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Iterable, Mapping
-from types import ModuleType
 from typing import Any, Final, cast
 
-from django.conf import Settings, UserSettingsHolder, settings
+from django.conf import Settings, UserSettingsHolder, global_settings, settings
 from django.utils.functional import empty
 
 from dockerflow._core import Core, LiveCore
@@ -44,9 +43,9 @@ def _read(layer: Any) -> dict[str, Any]:
         for name in own["_deleted"] & below.keys():
             del below[name]
         return below | {name: own[name] for name in own.keys() & _NAMES}
-    if isinstance(layer, ModuleType):  # Django's own defaults, which have none of these
+    if layer is global_settings:  # Django's own defaults, which have none of these but empty ones
         return {}
-    # A library's own kind of settings.
+    # An app's own defaults, or a library's kind of settings.
     values = {name: getattr(layer, name, _MISSING) for name in _NAMES}
     return {name: value for name, value in values.items() if value is not _MISSING}
 

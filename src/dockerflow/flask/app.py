@@ -38,7 +38,11 @@ from dockerflow.flask.checks import (
 )
 from dockerflow.flask.signals import heartbeat_failed, heartbeat_passed
 from dockerflow.version import resolve
-from dockerflow.wsgi import DockerflowMiddleware, send_response
+from dockerflow.wsgi import (
+    DockerflowMiddleware,
+    _decode,  # pyright: ignore[reportPrivateUsage] - the package's own
+    send_response,
+)
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -204,7 +208,7 @@ class _Site(DockerflowMiddleware):
 
     def _endpoint(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         core = self._core
-        endpoint = self._endpoint_of(environ)
+        endpoint = core.paths.get(_decode(environ.get("PATH_INFO", "")))
         if endpoint is None or endpoint == "error":
             # It raises within the app, so that its error handling shows what it does.
             return self.app(environ, start_response)
@@ -221,9 +225,6 @@ class _Site(DockerflowMiddleware):
                 response = self.respond(endpoint, environ["REQUEST_METHOD"])
         exchange.finished = time.monotonic()
         return send_response(response, start_response)
-
-    def _endpoint_of(self, environ: WSGIEnvironment) -> Endpoint | None:
-        return self._core.paths.get(environ.get("PATH_INFO", ""))
 
     def respond(self, endpoint: Endpoint, method: str) -> CoreResponse:
         """Return the answer of an endpoint, within the app's context."""
