@@ -24,6 +24,10 @@ _MISSING: Final = (None, None, (None, None))
 class VersionError(ValueError):
     """version.json is there but can't be used; the text says why, in one line."""
 
+    def __init__(self, message: str) -> None:
+        # The name of a file may be no UTF-8, and then not every log and terminal takes it.
+        super().__init__(message.encode("utf-8", "backslashreplace").decode())
+
 
 def get_version(root: str | os.PathLike[str]) -> dict[str, Any] | None:
     """Return the content of version.json.

@@ -115,6 +115,7 @@ def test_a_path_that_cant_be_asked_for(path: str, caplog: pytest.LogCaptureFixtu
     assert body is None
     assert error is not None
     assert "can't be read" in error
+    assert error.encode()  # whatever the name of the file
     assert len(caplog.records) == 1
 
 
