@@ -14,7 +14,7 @@ pytest.importorskip("django")
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import apps.django_app  # noqa: F401, I001  # configures Django
-from django.conf import UserSettingsHolder, settings
+from django.conf import UserSettingsHolder
 from django.core.exceptions import PermissionDenied
 from django.http import FileResponse, Http404, HttpResponse, StreamingHttpResponse
 from django.test import AsyncClient, Client, RequestFactory, override_settings
@@ -314,16 +314,15 @@ def test_a_setting_brings_the_system_checks_back():
         assert "system" not in get("/__heartbeat__", False).json()["checks"]
 
 
-def test_an_apps_own_defaults_count(monkeypatch):
+def test_an_apps_own_defaults_count():
     # As by settings.configure(default_settings=...), which Django's documentation shows.
     own = ModuleType("own_defaults")
     own.DOCKERFLOW_CHECK_TIMEOUT = 1.5
     own.DOCKERFLOW_PATH_PREFIX = "/ops"
     holder = UserSettingsHolder(own)
     holder.DOCKERFLOW_PATH_PREFIX = "/mine"
-    monkeypatch.setattr(settings, "_wrapped", holder)
-    values = _settings.read()
+    values = _settings._read(holder)
     assert values["DOCKERFLOW_CHECK_TIMEOUT"] == 1.5
     assert values["DOCKERFLOW_PATH_PREFIX"] == "/mine"
     del holder.DOCKERFLOW_PATH_PREFIX
-    assert "DOCKERFLOW_PATH_PREFIX" not in _settings.read()
+    assert "DOCKERFLOW_PATH_PREFIX" not in _settings._read(holder)
