@@ -7,7 +7,7 @@ import time
 
 from dockerflow._core import EXCHANGE, Core, Exchange
 from dockerflow._http import Request
-from dockerflow._summary import KEY, SERVER_ERROR
+from dockerflow._summary import FORWARDED, KEY, SERVER_ERROR
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -212,8 +212,11 @@ def _request(scope: Scope, names: _HeaderNames) -> Request:
     """Return what the core needs of the scope, decoding none of the other headers."""
     headers: dict[str, str] = {}
     for key, value in scope["headers"]:
-        if (name := names[key]) and name not in headers:  # the first one counts
-            headers[name] = value.decode("latin-1")
+        if name := names[key]:
+            if name not in headers:  # the first one counts
+                headers[name] = value.decode("latin-1")
+            elif name == FORWARDED:  # but each proxy may add a line of its own (RFC 9110, 5.3)
+                headers[name] += "," + value.decode("latin-1")
     path: str = _full_path(scope) if scope.get("root_path") else scope["path"]
     query = scope.get("query_string", b"").decode("latin-1")
     return Request(scope["method"], path, query, headers)

@@ -93,6 +93,13 @@ def test_one_summary_with_all_fields(summaries, status, errno):
     assert (record.levelno, record.getMessage()) == (logging.INFO, "")
 
 
+def test_each_proxy_may_add_a_line_of_its_own(summaries):
+    headers = [(b"x-forwarded-for", b"192.0.2.1"), (b"X-Forwarded-For", b"192.0.2.2, 192.0.2.3")]
+    app = wrap(answering(), summary_log_addresses=True)
+    asyncio.run(call(app, headers=headers))
+    assert summaries[0].remoteAddressChain[:3] == ["192.0.2.1", "192.0.2.2", "192.0.2.3"]
+
+
 def test_fields_are_never_null(summaries):
     asyncio.run(call(wrap(answering())))
     fields = fields_of(summaries[0])
