@@ -186,9 +186,9 @@ class Core:
             level, message, fields = self.fields(exchange, exchange)
             if not config.summary_personal_data:
                 fields = _summary.without_personal_data(fields)
-            if has_failed:
-                if not log.isEnabledFor(level):
-                    return
+            if has_failed and not log.isEnabledFor(level):
+                return
+            if level >= logging.ERROR:
                 _hide_from_sentry(log.name)
             # What Logger.log() does, but for the search through the stack for the caller, which
             # is always this.

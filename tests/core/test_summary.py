@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dockerflow import _core
 from dockerflow._http import Request
 from dockerflow._summary import Outcome, redact, summarise, without_personal_data
 from dockerflow.asgi import DockerflowMiddleware
@@ -239,3 +240,16 @@ def test_sampling(summaries: list[logging.LogRecord], monkeypatch: pytest.Monkey
     served(config, "/e", 404)
     served(config, "/f", 500)
     assert [record.__dict__["path"] for record in summaries] == ["/a", "/d", "/e", "/f"]
+
+
+@pytest.mark.parametrize(("status", "hidden"), [(404, []), (500, ["request.summary"])])
+def test_only_errors_are_hidden_from_sentry(
+    status: int, hidden: list[str], monkeypatch: pytest.MonkeyPatch, summaries: list[Any]
+) -> None:
+    calls: list[str] = []
+    monkeypatch.setattr(_core, "_hide_from_sentry", calls.append)
+    exchange = _core.Exchange(_core.Core(), REQUEST)
+    exchange.status, exchange.handled = status, ValueError("x")
+    exchange.end()
+    assert len(summaries) == 1
+    assert calls == hidden
