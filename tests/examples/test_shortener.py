@@ -183,8 +183,13 @@ SECRET = "hunter2"
         ("DATABASE_URL", f"mysql://app:{SECRET}@db/app", "postgresql://"),
         ("DATABASE_URL", f"postgresql://app:{SECRET}@", "postgresql://"),
         ("DATABASE_URL", "sqlite://", "sqlite:///"),
+        ("DATABASE_URL", "sqlite:///:memory:", "sqlite:///file"),
         ("DATABASE_URL", "nonsense", "sqlite:///"),
         ("REDIS_URL", f"http://:{SECRET}@redis", "redis://"),
+        ("REDIS_URL", f"redis://:{SECRET}@redis/first", "redis://host:port/number"),
+        ("REDIS_URL", f"redis://:{SECRET}@redis/0?socket_timeout=long", "redis://"),
+        ("REDIS_URL", f"redis://:{SECRET}@redis/0?no_such_option=1", "redis://"),
+        ("REDIS_URL", f"rediss://:{SECRET}@redis/0?ssl_cert_reqs=perhaps", "rediss://"),
         ("DOCKERFLOW_DRAIN_SECONDS", "soon", "'soon'"),
         ("DOCKERFLOW_LOG_LEVEL", "loud", "'loud'"),
     ],
@@ -202,6 +207,15 @@ def test_all_wrong_settings_are_told_at_once(example):
     failed = run(example, "links", "serve", PORT="abc", REDIS_URL="here")
     [line] = failed.stderr.splitlines()
     assert re.fullmatch("PORT .*; REDIS_URL .*", line)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_options_of_the_database_url_count(example, way, servers):
+    """None is lost on the way to the driver, of which sslmode would matter most."""
+    environ = {**servers, "DATABASE_URL": servers["DATABASE_URL"] + "?sslmode=require"}
+    failed = run(example, "links", "migrate", FRAMEWORK=way, **environ)
+    assert failed.returncode == 1
+    assert "server does not support SSL" in failed.stdout, failed.stdout
 
 
 def test_an_empty_variable_is_none(start):

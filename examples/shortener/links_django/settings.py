@@ -34,7 +34,8 @@ DATABASES = {
     )
 }
 if not _settings.is_embedded:
-    DATABASES["default"]["OPTIONS"] = {"connect_timeout": 3}
+    # Beside those that the URL has, such as sslmode.
+    DATABASES["default"].setdefault("OPTIONS", {})["connect_timeout"] = 3
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 LOGGING = logs.config()
