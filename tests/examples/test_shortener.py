@@ -50,6 +50,13 @@ def test_what_is_no_code_is_not_found(shared):
         assert shared.request(method, "/api/links").status == 405
 
 
+def test_head_is_as_get(shared):
+    for path in ("/", "/api/links"):
+        head = shared.request("HEAD", path)
+        assert (head.status, head.body) == (200, b"")
+        assert head.headers["Content-Type"] == shared.get(path).headers["Content-Type"]
+
+
 WRONG = [
     "javascript:alert(1)", "ftp://example.org/", "//example.org", "example.org", "", " ", "http://",
     "https://example.org/" + "x" * 2000, 7, None, ["https://example.org/"], True,
@@ -66,12 +73,38 @@ def test_a_wrong_address_is_refused(shared, url):
     }
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"{}", b'{"url": "\xff"}', b"null"])
-def test_a_broken_body_is_refused(shared, body):
+SHAPE = 'the body must be JSON such as {"url": "https://example.org/"}'
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [(b"", SHAPE), (b"{", SHAPE), (b"[]", SHAPE), (b"null", SHAPE), (b"{}", "url: Field required")],
+)
+def test_a_broken_body_is_refused(shared, body, error):
     refused = shared.request("POST", "/api/links", body, Content_Type="application/json")
-    assert refused.status in (400, 422), refused.body  # FastAPI's own is 400 for what is no UTF-8
+    assert (refused.status, refused.json()) == (422, {"error": error})
+
+
+def test_a_body_that_is_no_text_is_refused(shared):
+    body = b'{"url": "\xff"}'
+    refused = shared.request("POST", "/api/links", body, Content_Type="application/json")
+    assert refused.status in (400, 422), refused.body  # 400 is FastAPI's own
     assert list(refused.json()) == ["error"]
-    assert refused.json()["error"]
+
+
+def test_a_body_that_is_too_large_is_not_read(shared):
+    """Else a few of them would take all the memory that a container has."""
+    longest = "https://example.org/" + "x" * 1980
+    escaped = "".join(f"\\u{ord(letter):04x}" for letter in longest)
+    body = b'{"url": "%s"}' % escaped.encode()
+    made = shared.request("POST", "/api/links", body, Content_Type="application/json")
+    assert (made.status, made.json()["url"]) == (201, longest)
+    with socket.create_connection(("127.0.0.1", shared.port), timeout=PATIENCE) as sender:
+        sender.sendall(
+            b"POST /api/links HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+            b"Content-Type: application/json\r\nContent-Length: 1000000000\r\n\r\n{"
+        )
+        assert sender.recv(4096).startswith(b"HTTP/1.1 413 ")
 
 
 def test_an_address_can_not_add_headers(shared):
@@ -317,7 +350,8 @@ def test_with_servers(start, example, way, servers, postgres, redis_server):  # 
     status, checks = shortener.checks()
     assert (status, checks["database"], checks["redis"]) == (500, "error", "ok")
     assert shortener.get("/").status == 200
-    assert shortener.get(f"/{link['code']}").status == 500
+    failed = shortener.get(f"/{link['code']}")
+    assert (failed.status, failed.json()) == (500, {"error": "Internal Server Error"})
     postgres.start()
     assert shortener.checks() == (200, WELL | {"redis": "ok"})
     assert shortener.get(f"/{link['code']}").status == 302
