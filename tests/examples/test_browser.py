@@ -230,3 +230,23 @@ def test_what_goes_wrong_is_said_in_the_page(browser, shared, screenshots):
         assert browser.save_screenshot(str(screenshots / f"{shared.way}-error-{scheme}.png"))
     # Chromium itself tells of the status; the page's script and its policy have nothing to add.
     assert [entry for entry in console(browser) if "status of 422" not in entry["message"]] == []
+
+
+def test_the_heartbeat_as_a_page(browser, start, screenshots):
+    shortener = start("fastapi", DOCKERFLOW_HEARTBEAT_HTML="true", REDIS_URL="redis://127.0.0.1:1")
+    look(browser, WIDE, "light")
+    console(browser), requested(browser)
+    address = f"{shortener.url}/__heartbeat__"
+    browser.get(address)
+    assert browser.title == "Heartbeat: warning"
+    text = browser.find_element("tag name", "body").text
+    for name, status in shortener.checks()[1].items():  # which are JSON for who asks for nothing
+        assert f"{name} {status}" in text
+    assert "dockerflow.health.E004" in text
+    for size, name in ((WIDE, "wide"), (NARROW, "narrow")):
+        for scheme in ("light", "dark"):
+            look(browser, size, scheme)
+            check_looks(browser)
+            assert browser.save_screenshot(str(screenshots / f"heartbeat-{name}-{scheme}.png"))
+    assert console(browser) == []
+    assert [url for url in requested(browser) if not url.startswith("data:")] == [address]
