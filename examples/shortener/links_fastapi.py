@@ -13,7 +13,7 @@ from dockerflow.checks import contrib
 from dockerflow.fastapi import install
 from links import assets, health, hits, page, storage
 from links.codes import is_code
-from links.schemas import MAX_BODY, Link, NewLink, explain
+from links.schemas import MAX_BODY, Link, NewLink, Problem, explain
 from links.settings import get_settings
 
 settings = get_settings()
@@ -74,7 +74,7 @@ def newest(request: Request) -> list[Link]:
     return [shown(request, *pair) for pair in zip(links, counts, strict=True)]
 
 
-@app.post("/api/links", status_code=201)
+@app.post("/api/links", status_code=201, responses={422: {"model": Problem}})
 def shorten(new: NewLink, request: Request) -> Link:
     """Keep a link."""
     link = store.add(new.url)

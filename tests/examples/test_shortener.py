@@ -85,6 +85,13 @@ def test_a_broken_body_is_refused(shared, body, error):
     assert (refused.status, refused.json()) == (422, {"error": error})
 
 
+def test_the_schema_names_what_is_refused(start):
+    schema = start("fastapi").get("/openapi.json").json()
+    assert set(schema["paths"]) == {"/api/links", "/{code}"}
+    refused = schema["paths"]["/api/links"]["post"]["responses"]["422"]
+    assert refused["content"]["application/json"]["schema"]["$ref"].endswith("/Problem")
+
+
 def test_a_body_that_is_no_text_is_refused(shared):
     body = b'{"url": "\xff"}'
     refused = shared.request("POST", "/api/links", body, Content_Type="application/json")

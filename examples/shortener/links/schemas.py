@@ -45,6 +45,12 @@ class Link(BaseModel):
     hits: int | None
 
 
+class Problem(BaseModel):
+    """What a client gets in the place of what it asked for."""
+
+    error: str
+
+
 def explain(errors: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     """Return what a client gets for a body that isn't a :class:`NewLink`.
 
