@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import logging
+import re
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -127,6 +128,22 @@ def test_process_request_of_an_ordinary_path(middleware):
     assert middleware.process_request(asked) is None
     assert asked._id == request_id_context.get() == "abc"
     assert isinstance(asked._start_timestamp, float)
+
+
+@pytest.mark.parametrize("prefix", ["", "/ops"])
+def test_a_subclass_has_patterns_of_its_own(prefix):
+    class Mine(DockerflowMiddleware):
+        viewpatterns = [
+            (re.compile(r"/alive\Z"), views.lbheartbeat),
+            *DockerflowMiddleware.viewpatterns[:1],
+        ]
+
+    with override_settings(DOCKERFLOW_PATH_PREFIX=prefix):
+        middleware = Mine(lambda request: HttpResponse("hello"))
+        assert middleware.process_request(request(f"{prefix}/alive")).status_code == 200
+        assert middleware.process_request(request(f"{prefix}/__version__")) is not None
+        assert middleware.process_request(request(f"{prefix}/__lbheartbeat__")) is None
+        assert middleware.process_request(request("/x/alive")) is None
 
 
 def test_process_request_makes_an_id(middleware):

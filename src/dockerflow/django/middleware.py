@@ -9,7 +9,7 @@ import logging
 import re
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, ClassVar, Final
 
@@ -23,6 +23,7 @@ from django.utils.functional import LazyObject, empty
 
 from dockerflow import _summary
 from dockerflow._core import EXCHANGE, Core, Exchange
+from dockerflow._endpoints import Endpoint
 from dockerflow._http import Request
 from dockerflow.django import _settings, checks, views
 from dockerflow.drain import install_once
@@ -126,17 +127,19 @@ class DockerflowMiddleware:
         return function is not getattr(DockerflowMiddleware, name)
 
     def _find_view(self, request: HttpRequest) -> Callable[[HttpRequest], Any] | None:
-        config = _settings.core_of(request).config
+        core = _settings.core_of(request)
         path = request.path_info
-        if prefix := config.path_prefix:
+        endpoint = core.paths.get(path)
+        if self.viewpatterns == _OWN_PATTERNS or endpoint == "error":
+            return None if endpoint is None else _VIEWS[endpoint]
+        # A subclass has patterns of its own.
+        if prefix := core.config.path_prefix:
             if not path.startswith(prefix):
                 return None
             path = path[len(prefix) :]
         for pattern, view in self.viewpatterns:
             if pattern.match(path):
                 return view
-        if config.error_endpoint and path in {"/__error__", "/__error__/"}:
-            return views.error
         return None
 
     def process_request(self, request: HttpRequest) -> HttpResponse | None:
@@ -204,6 +207,13 @@ class DockerflowMiddleware:
             logger.exception("The fields of a summary could not be made")
 
 
+_OWN_PATTERNS: Final = DockerflowMiddleware.viewpatterns.copy()
+_VIEWS: Final[Mapping[Endpoint, Callable[[HttpRequest], Any]]] = {
+    "version": views.version,
+    "heartbeat": views.heartbeat,
+    "lbheartbeat": views.lbheartbeat,
+    "error": views.error,
+}
 # Django answers them with a 4xx.
 _NO_FAILURES: Final = (
     Http404,
