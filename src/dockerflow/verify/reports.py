@@ -77,7 +77,12 @@ def text(report: Report, *, width: int = 100, color: bool = False) -> str:
         say(("could not run: ", "bold red"), _one_line(reason))
     say("")
     if report.count("not checked"):
-        say(("Not checked had nothing to look at; --explain ID says what that would be.", "dim"))
+        say(
+            (
+                "Not checked: there was nothing to look at; --explain ID tells what a rule needs.",
+                "dim",
+            )
+        )
     say((_summary(report), "bold"))
     return "".join(line.rstrip() + "\n" for line in out.getvalue().splitlines())
 
