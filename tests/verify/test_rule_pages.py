@@ -21,9 +21,12 @@ SENTENCES = (Path(__file__).parent / "specification.txt").read_text("utf-8").spl
 
 def index() -> str:
     lines = [
-        "# The rules of dockerflow verify",
+        "# Rules of dockerflow verify",
         "",
-        "| id | | level | asked |",
+        "Each rule checks what it quotes: a sentence of the Dockerflow specification, of mozlog's or of HTTP's. DF1xx are about",
+        "the app, DF2xx about the Dockerfile, DF3xx are recommendations. `dockerflow verify --explain ID` prints a rule's page.",
+        "",
+        "| id | rule | level | what it quotes |",
         "|---|---|---|---|",
     ]
     lines += [
