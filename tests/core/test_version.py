@@ -196,6 +196,32 @@ def test_unreadable(
     assert [record.getMessage() for record in caplog.records] == [expected]
 
 
+def test_where_it_is_by_default_it_is_read_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(version, "_IN_APP", tmp_path / "app" / "version.json")
+    (tmp_path / "version.json").write_bytes(GOOD)
+    loads = []
+    real = version._load
+
+    def load(path: Path) -> bytes | None:
+        loads.append(path)
+        return real(path)
+
+    monkeypatch.setattr(version, "_load", load)
+    served = VersionFile()
+    for _ in range(3):
+        assert served.read() == (GOOD, None)
+    assert loads == [Path("version.json")]
+    # One in /app hides it, once it is there.
+    version._IN_APP.parent.mkdir()
+    version._IN_APP.write_bytes(b"{}")
+    for _ in range(3):
+        assert served.read() == (b"{}", None)
+    assert loads == [Path("version.json"), version._IN_APP]
+
+
 def test_read_again_only_when_changed(
     file: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
