@@ -317,7 +317,10 @@ def test_sigterm_to_the_verifier_ends_what_it_started():
         time.sleep(0.05)
     process.terminate()
     assert process.wait(30) == 143
-    assert left(marker) == []
+    # What is killed may take a moment on a busy machine.
+    while left(marker):
+        assert time.monotonic() < end + 10
+        time.sleep(0.05)
 
 
 @pytest.mark.parametrize("name", ["node", "shell"])

@@ -201,11 +201,14 @@ class _Look:
             if host is not None:
                 asyncio.run(self._ask_command(host, service))
                 seen.services.append(service)
+            is_mute = host is not None and not _has_answered(service)
+            if is_mute:
+                process.wait(SETTLE)  # it may be about to exit
             run.processes = _lasting(process)
             run.log_files = process.log_files()
             if process.exit_code is not None:
                 when = "while it was being looked at"
-                if host is not None and not _has_answered(service):
+                if is_mute:
                     # A server may listen before it has loaded the app, as gunicorn does. What it
                     # didn't answer then says nothing about the app.
                     seen.services.remove(service)
