@@ -23,8 +23,9 @@ def index() -> str:
     lines = [
         "# Rules of dockerflow verify",
         "",
-        "Each rule checks what it quotes: a sentence of the Dockerflow specification, of mozlog's or of HTTP's. DF1xx are about",
-        "the app, DF2xx about the Dockerfile, DF3xx are recommendations. `dockerflow verify --explain ID` prints a rule's page.",
+        "Each rule checks what it quotes: a sentence of the Dockerflow specification, or of the pages on mozlog, HTTP and Docker",
+        "that it builds on. DF1xx are about the app, DF2xx about the Dockerfile, DF3xx are recommendations. `dockerflow verify",
+        "--explain ID` prints a rule's page.",
         "",
         "| id | rule | level | what it quotes |",
         "|---|---|---|---|",
