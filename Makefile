@@ -26,7 +26,7 @@ $(STAMP): requirements/dev.txt pyproject.toml
 
 # exec, so that a signal to make's child reaches the server itself. Without git there is no version.
 run: $(STAMP)
-	-@$(BIN)/dockerflow version write --from git --replace examples/shortener >/dev/null
+	@$(BIN)/dockerflow version write --from git --replace examples/shortener >/dev/null || true
 	@echo "Open http://$(HOST):$(PORT)/ and http://$(HOST):$(PORT)/__heartbeat__ (Ctrl+C ends it)"
 	@cd examples/shortener && exec ../../$(BIN)/python -m links serve
 

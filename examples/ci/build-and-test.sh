@@ -46,9 +46,10 @@ code=0
     --security-opt no-new-privileges --env PORT="$port" --publish "127.0.0.1:$port:$port" "$image"
 dockerflow healthcheck --port "$port" --wait 60 /__heartbeat__
 dockerflow verify --format junit --fail-on warning --dockerfile "$dockerfile" --image "$image" \
-    --version-json version.json "http://127.0.0.1:$port" >"$reports/dockerflow.xml"
-"$docker" stop --time 30 "${containers[1]}"
+    --version-json version.json "http://127.0.0.1:$port" | tee "$reports/dockerflow.xml"
+"$docker" stop -t 30 "${containers[1]}"
 "$docker" logs "${containers[1]}" >"$reports/app.log" 2>&1
-dockerflow verify --format junit --fail-on warning --logs "$reports/app.log" >"$reports/logs.xml"
+dockerflow verify --format junit --fail-on warning --logs "$reports/app.log" |
+    tee "$reports/logs.xml"
 
 "$docker" save --output image.tar "$image"

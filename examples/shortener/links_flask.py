@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from flask import Flask, Response, jsonify, redirect, request
+from flask import Flask, Response, json, jsonify, redirect, request
 from flask.typing import ResponseReturnValue
 from pydantic import ValidationError
 from servestatic import ServeStatic
+from werkzeug.exceptions import HTTPException
 
 from dockerflow.checks import contrib
 from dockerflow.flask import Dockerflow
 from links import assets, health, hits, page, storage
 from links.codes import is_code
-from links.schemas import Link, NewLink, explain
+from links.schemas import MAX_BODY, Link, NewLink, explain
 from links.settings import get_settings
 
 settings = get_settings()
@@ -25,6 +26,7 @@ health.register(
 )
 
 app = Flask(__name__, static_folder=None)
+app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
 app.wsgi_app = ServeStatic(app.wsgi_app, **assets.options())  # type: ignore[method-assign]
 # After it and so around it: assets have request ids and summaries too.
 Dockerflow(app, version_path=Path(__file__).parent)
@@ -34,6 +36,15 @@ def shown(link: storage.StoredLink, count: int | None) -> dict[str, object]:
     """Return what a client gets of a link."""
     short_url = f"{request.url_root}{link.code}"
     return Link(code=link.code, short_url=short_url, url=link.url, hits=count).model_dump()
+
+
+@app.errorhandler(HTTPException)
+def explain_status(error: HTTPException) -> ResponseReturnValue:
+    """Answer what Flask itself refuses, or fails at, under the key of our own errors."""
+    response = error.get_response()
+    response.set_data(json.dumps({"error": error.name}))
+    response.content_type = "application/json"
+    return response
 
 
 @app.get("/")

@@ -91,6 +91,7 @@ class Core:
         self._version_file = VersionFile(config.version_path)
         # What was read last, and the answer that it led to.
         self._version: tuple[object, Response | None] = None, None
+        self._leaves_out = not config.summary_log_probes or config.summary_sample_rate < 1
         self._shows_more = (
             config.summary_log_querystring
             or config.summary_log_route
@@ -174,13 +175,11 @@ class Core:
     def summarise(self, exchange: Exchange) -> None:
         """Log the summary of a request. Never raises: logging can't break the app."""
         config = self.config
-        if exchange.endpoint is not None and not config.summary_log_probes:
-            return
         log = exchange.logger
         has_failed = exchange.exception is not None or exchange.handled is not None
         if not has_failed and not log.isEnabledFor(logging.INFO):
             return
-        if config.summary_sample_rate < 1 and self._is_left_out(exchange):
+        if self._leaves_out and self._is_left_out(exchange):
             return
         try:
             level, message, fields = self.fields(exchange, exchange)
@@ -190,9 +189,7 @@ class Core:
                 return
             if level >= logging.ERROR:
                 _hide_from_sentry(log.name)
-            # What Logger.log() does, but for the search through the stack for the caller, which
-            # is always this.
-            log.handle(make_record(log, level, message, _PLACE, fields))
+            log.handle(make_record(log, level, message, fields))
         except Exception:
             with suppress(Exception):
                 logger.exception("The summary of a request could not be logged")
@@ -225,9 +222,12 @@ class Core:
         )
 
     def _is_left_out(self, exchange: Exchange) -> bool:
-        """Whether the request succeeded and isn't in the sample."""
+        """Whether the request is a probe, or succeeded and isn't in the sample."""
+        if exchange.endpoint is not None and not self.config.summary_log_probes:
+            return True
         if (
-            exchange.exception is not None
+            self.config.summary_sample_rate >= 1
+            or exchange.exception is not None
             or exchange.status is None
             or exchange.status >= _BAD_REQUEST
         ):
@@ -266,9 +266,6 @@ def _hide_from_sentry(name: str) -> None:
     sentry = sys.modules.get("sentry_sdk.integrations.logging")
     if sentry is not None:
         sentry.ignore_logger(name)
-
-
-_PLACE: Final = __file__, Core.summarise.__code__.co_firstlineno, Core.summarise.__name__
 
 
 class Exchange(_summary.Outcome):

@@ -12,7 +12,7 @@ from dockerflow.checks.messages import level_to_text
 from dockerflow.checks.runner import CheckResults
 
 _STYLE: Final = """
-:root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif }
+:root { background: canvas; color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif }
 body { margin: 2rem auto; max-width: 60rem; padding: 0 1rem }
 h1 { font-size: 1.5rem }
 table { border-collapse: collapse; width: 100% }
@@ -20,6 +20,13 @@ th, td { border-bottom: 1px solid #8886; padding: .5rem; text-align: left; verti
 td:nth-child(3) { white-space: nowrap }
 ul { list-style: none; margin: 0; padding: 0 }
 code { overflow-wrap: anywhere }
+@media (max-width: 36rem) {
+  tr { border-bottom: 1px solid #8886; display: grid; grid-template-columns: 1fr 5rem 5.5rem }
+  th, td { border: 0; overflow-wrap: anywhere }
+  td:nth-child(3) { white-space: normal }
+  td:nth-child(4) { grid-column: 1 / -1; padding-top: 0 }
+  th:nth-child(4), td:nth-child(4):empty { display: none }
+}
 .good { color: light-dark(#11651f, #6fd184) }
 .odd { color: light-dark(#7a4d00, #f0b64f) }
 .bad { color: light-dark(#b3001b, #ff8f94) }

@@ -34,14 +34,14 @@ class Response:
         self.status: int = status
         self.headers: tuple[tuple[str, str], ...] = headers
         self.body: bytes = body
-        self._raw_headers: list[tuple[bytes, bytes]] | None = None
+        self._raw_headers: tuple[tuple[bytes, bytes], ...] | None = None
 
-    def raw_headers(self) -> list[tuple[bytes, bytes]]:
-        """Return the headers as ASGI has them, in a list of the caller's own."""
+    def raw_headers(self) -> tuple[tuple[bytes, bytes], ...]:
+        """Return the headers as ASGI has them."""
         raw = self._raw_headers
         if raw is None:
-            self._raw_headers = raw = [
+            self._raw_headers = raw = tuple(
                 (name.lower().encode("latin-1"), value.encode("latin-1"))
                 for name, value in self.headers
-            ]
-        return raw.copy()
+            )
+        return raw

@@ -18,6 +18,7 @@ from typing import Any, Final, TextIO
 from weakref import WeakSet
 
 from dockerflow._log_mozlog import DEFAULT_NAME, MozlogFormatter
+from dockerflow._records import untouched
 from dockerflow._request_id import exchange_context, get_request_id, noted_request
 
 if sys.platform != "win32":
@@ -338,7 +339,8 @@ class QueuedHandler(MozlogHandler):
 
 def add_context(record: logging.LogRecord) -> None:
     """Put the request's id and its user's into a record that has none."""
-    fields = record.__dict__
+    summary = untouched(record)
+    fields = record.__dict__ if summary is None else summary[0]
     rid = get_request_id()
     if rid is not None and fields.get("rid") is None:
         fields["rid"] = rid

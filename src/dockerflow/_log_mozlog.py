@@ -30,6 +30,7 @@ from dockerflow._log_json import (
     write_json,
     write_simple,
 )
+from dockerflow._records import SummaryRecord, untouched
 
 DEFAULT_NAME = "Dockerflow"
 # The longest names and an empty line around them fit into this.
@@ -53,9 +54,13 @@ def _hostname() -> str:
         return "localhost"
 
 
+# Asking the system takes as long as writing the line.
+_process_id = cache(os.getpid)
+
 if hasattr(os, "register_at_fork"):
     # A child may be moved to a namespace of its own.
     os.register_at_fork(after_in_child=_hostname.cache_clear)
+    os.register_at_fork(after_in_child=_process_id.cache_clear)
 
 
 class MozlogFormatter(logging.Formatter):
@@ -209,13 +214,13 @@ class MozlogFormatter(logging.Formatter):
             fields[key] = value
         return fields
 
-    def format(self, record: logging.LogRecord) -> str:  # noqa: C901  # calls cost
+    def format(self, record: logging.LogRecord) -> str:  # noqa: C901, PLR0912  # calls cost
         """Return the record as one line of JSON; never raise."""
         # Most records have plain values in ASCII. Their line is made here, in a short way; it is
         # the one that _format() makes, which looks closer at all others.
-        cls = type(self)
+        cls, kind = type(self), type(record)
         if (
-            type(record) is LogRecord
+            (kind is LogRecord or kind is SummaryRecord)
             and self.max_bytes is None
             and self.EXCLUDED_LOGRECORD_ATTRS is _excluded
             and self.LOGGING_FORMAT_VERSION is _version
@@ -223,10 +228,17 @@ class MozlogFormatter(logging.Formatter):
             and (cls is MozlogFormatter or _keeps_hooks(cast("Any", cls)))
         ):
             try:
-                state = record.__dict__
-                msg, args, error, error_text, stack, name, level, pid, created = _parts(state)
-                special = error or error_text or stack or not 0 <= created < _LATEST
-                if type(msg) is str and not special:
+                if kind is not LogRecord and (summary := untouched(record)) is not None:
+                    fields, name, created, given = summary
+                    if not _OTHERS.isdisjoint(fields):
+                        raise ValueError  # noqa: TRY301
+                    logger = self.logger_name if given in _NO_NAMES else given
+                    level, pid = logging.INFO, _process_id()
+                else:
+                    state = record.__dict__
+                    msg, args, error, error_text, stack, name, level, pid, created = _parts(state)
+                    if error or error_text or stack or type(msg) is not str:
+                        raise ValueError  # noqa: TRY301
                     fields = state.copy()
                     for key in _ALWAYS_THERE:
                         del fields[key]
@@ -239,6 +251,7 @@ class MozlogFormatter(logging.Formatter):
                         msg = record.getMessage()
                     if msg:
                         fields["msg"] = msg
+                if 0 <= created < _LATEST:
                     same = name, logger, self.SYSLOG_LEVEL_MAP[level], pid
                     properties = self._properties.get(same) or self._remember(*same)
                     written = write_simple(fields)
@@ -336,7 +349,7 @@ class MozlogFormatter(logging.Formatter):
     def _name(self, record: logging.LogRecord) -> Any:
         given = getattr(record, "logger_name", None)
         # A handler's default is no reason to forget the name that the formatter was given.
-        return self.logger_name if given is None or given == DEFAULT_NAME else given
+        return self.logger_name if given in _NO_NAMES else given
 
     def _severity(self, level: Any) -> int:
         levels = self.SYSLOG_LEVEL_MAP
@@ -403,6 +416,7 @@ _parts: Final = itemgetter(
 )
 _LATEST: Final = MAX_INT64 // 10**9
 _MAX_REMEMBERED: Final = 200
+_NO_NAMES: Final = (None, DEFAULT_NAME)
 _HOOKS: Final = ("_convert", "_fields", "_format", "_name", "_plain", "_severity", "_written")
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import time
 
-from dockerflow._core import EXCHANGE, Core, Exchange
+from dockerflow._core import EXCHANGE, Core, Exchange, summary_logger
 from dockerflow._http import Request
+from dockerflow._request_id import choose_request_id
 from dockerflow._summary import FORWARDED, KEY, SERVER_ERROR
 
 TYPE_CHECKING = False
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, MutableMapping
     from typing import Any, ClassVar, Final, TypeAlias
 
+    from dockerflow._endpoints import Endpoint
     from dockerflow._http import Response
     from dockerflow.checks.registry import Registry
     from dockerflow.config import Config
@@ -62,7 +64,9 @@ class DockerflowMiddleware:
         self._names = _HeaderNames(core.wanted_headers)
         self._id_header = core.response_header.lower().encode("latin-1")
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(  # noqa: C901, PLR0912 - calls cost
+        self, scope: Scope, receive: Receive, send: Send
+    ) -> None:
         """Answer one connection."""
         if not self._has_installed:
             self._has_installed = True
@@ -74,22 +78,32 @@ class DockerflowMiddleware:
         if scope.get("root_path"):
             path = _route_path(scope)
         endpoint = self._core.paths.get(path) if self._has_endpoints else None
-        app = self.app if endpoint is None else self._endpoint
         if EXCHANGE in scope:  # another of our middlewares further out does the rest
             self._join(scope[EXCHANGE])
-            await app(scope, receive, send)
+            if endpoint is None:
+                await self.app(scope, receive, send)
+            else:
+                await _send_response(send, await self._respond(endpoint, scope))
             return
 
         request = _request(scope, self._names)
+        if endpoint == "lbheartbeat" and not self._is_heard():
+            # Load balancers ask this all the time, and nothing is left that could want more.
+            response = self._core.respond(endpoint, request.method, None)
+            rid = choose_request_id(request.headers, self._core.id_headers)
+            await _send_response(send, response, (self._id_header, rid.encode("latin-1")))
+            return
         exchange = _Exchange(self._core, request, endpoint, summarises=self._summarises)
-        if self._logger is not None:
-            exchange.logger = self._logger
         exchange.connect(scope, receive, send, self._id_header)
+        self._join(exchange)
         scope[EXCHANGE] = exchange
         scope[KEY] = exchange.extra
         exchange.enter()
         try:
-            await app(scope, exchange.receive, exchange.send)
+            if endpoint is None:
+                await self.app(scope, exchange.receive, exchange.send)
+            else:
+                await exchange.respond(await self._respond(endpoint, scope))
         except BaseException as error:
             # What escapes because the client left is no failure of the app.
             exchange.end(None if exchange.send_failed else error)
@@ -110,22 +124,29 @@ class DockerflowMiddleware:
             if scope["type"] == "lifespan":  # the app has ended
                 self._core.registry.close()
 
+    def _is_heard(self) -> bool:
+        """Whether the summary of a probe would be logged."""
+        logger = self._logger or summary_logger
+        return (
+            self._summarises
+            and self._core.config.summary_log_probes
+            and logger.isEnabledFor(logging.INFO)
+        )
+
     def _join(self, exchange: Exchange) -> None:
         if self._summarises:
             exchange.summarises = True
             if self._logger is not None:
                 exchange.logger = self._logger
 
-    async def _endpoint(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
-        """Answer one of Dockerflow's own paths, as an ASGI application."""
-        core = self._core
-        endpoint, method = core.paths[_route_path(scope)], scope["method"]
+    async def _respond(self, endpoint: Endpoint, scope: Scope) -> Response:
+        """Return the answer of one of Dockerflow's own paths."""
+        core, method = self._core, scope["method"]
         results = None
         if core.needs_checks(endpoint, method):
             results = await core.registry.arun(core.config)
         accept = _accept(scope) if endpoint == "heartbeat" else ""
-        response = core.respond(endpoint, method, results, accept=accept)
-        await _send_response(send, response)
+        return core.respond(endpoint, method, results, accept=accept)
 
 
 class _Exchange(Exchange):
@@ -143,6 +164,9 @@ class _Exchange(Exchange):
     def complete(self) -> None:
         if client := self.source.get("client"):
             self.peer = client[0]
+        # FastAPI and Starlette put the route that they chose here.
+        if (route := self.source.get("route")) is not None:
+            self.route = getattr(route, "path", None)
 
     async def receive(self) -> Message:
         message = await self._receive()
@@ -154,10 +178,15 @@ class _Exchange(Exchange):
         kind = message["type"]
         if kind == "http.response.start":
             self.status = message["status"]
-            # FastAPI and Starlette put the route that they chose here.
-            if (route := self.source.get("route")) is not None:
-                self.route = getattr(route, "path", None)
-            message = self._with_id(message)
+            wanted = self._id_header
+            headers: list[tuple[bytes, bytes]] = list(message.get("headers", ()))
+            for name, _ in headers:
+                if len(name) == len(wanted) and name.lower() == wanted:
+                    break  # the app has sent it
+            else:
+                headers.append((wanted, self.rid.encode("latin-1")))
+            # The app's own message stays as it is: it may send it again.
+            message = {**message, "headers": headers}
         try:
             await self._send(message)
         except OSError:  # how a server tells that the client left (ASGI's HTTP spec, 2.4)
@@ -174,19 +203,17 @@ class _Exchange(Exchange):
             if self.status is not None and self.status < SERVER_ERROR:
                 self.end()
 
-    def _with_id(self, message: Message) -> Message:
-        """Return the message with the id's header, unless the app has sent one.
-
-        The app's own message stays as it is: it may send it again.
-        """
-        headers: list[tuple[bytes, bytes]] = list(message.get("headers", ()))
-        wanted = self._id_header
-        for name, _ in headers:
-            if len(name) == len(wanted) and name.lower() == wanted:
-                break
-        else:
-            headers.append((wanted, self.rid.encode("latin-1")))
-        return {**message, "headers": headers}
+    async def respond(self, response: Response) -> None:
+        """Send an answer that is our own, and whole."""
+        self.status = response.status
+        try:
+            await _send_response(
+                self._send, response, (self._id_header, self.rid.encode("latin-1"))
+            )
+        except OSError:
+            self.client_gone = self.send_failed = True
+            raise
+        self.finished = time.monotonic()
 
 
 class _HeaderNames(dict[bytes, str]):
@@ -227,13 +254,11 @@ def _accept(scope: Scope) -> str:
     return b",".join(lines).decode("latin-1")
 
 
-async def _send_response(send: Send, response: Response) -> None:
-    start = {
-        "type": "http.response.start",
-        "status": response.status,
-        "headers": response.raw_headers(),
-    }
-    await send(start)
+async def _send_response(
+    send: Send, response: Response, *more_headers: tuple[bytes, bytes]
+) -> None:
+    headers = [*response.raw_headers(), *more_headers]
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})
     await send({"type": "http.response.body", "body": response.body})
 
 

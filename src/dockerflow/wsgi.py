@@ -78,7 +78,9 @@ class DockerflowMiddleware:
             raise
         finally:
             exchange.leave()
-        return _SizedBody(body, exchange) if hasattr(body, "__len__") else _Body(body, exchange)
+        if hasattr(body, "__len__"):
+            return _SizedBody(body, exchange)
+        return _EndedBody(body, exchange) if exchange.is_ended else _Body(body, exchange)
 
     def _endpoint(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one of Dockerflow's own paths, as a WSGI application."""
@@ -206,10 +208,47 @@ class _Body:
 class _SizedBody(_Body):
     """A body that says how many chunks it has: servers send a Content-Length for a single one."""
 
-    __slots__ = ()
+    __slots__ = ("_is_list",)
+
+    def __init__(self, body: Iterable[bytes], exchange: _Exchange) -> None:
+        super().__init__(body, exchange)
+        self._is_list = type(body) is list
+
+    def __next__(self) -> bytes:
+        if not self._is_list:
+            return super().__next__()
+        # None of the app's code runs here.
+        if self._iterator is None:
+            self._iterator = iter(self._body)
+        for chunk in self._iterator:
+            return chunk
+        self._exchange.finished = time.monotonic()
+        raise StopIteration
 
     def __len__(self) -> int:
         return len(self._body)  # type: ignore[arg-type]
+
+
+class _EndedBody:
+    """A body that was known as a whole, so that nothing but its end may run the app's code."""
+
+    __slots__ = ("_body", "_exchange")
+
+    def __init__(self, body: Iterable[bytes], exchange: _Exchange) -> None:
+        self._body = body
+        self._exchange = exchange
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._body)
+
+    def close(self) -> None:
+        close = getattr(self._body, "close", None)
+        if close is not None:
+            self._exchange.enter()
+            try:
+                close()
+            finally:
+                self._exchange.leave()
 
 
 def _decode(path: str) -> str:

@@ -1,8 +1,8 @@
 """An engine that builds and runs containers where there is no registry, as CI machines may be.
 
-buildah builds and podman runs, in a store of the tests' own. A stand-in for the official Python
-image is made of Debian's packages, once for each machine: what stands on top of it is what is
-tested. All of it is kept in the folder that DOCKERFLOW_TEST_CONTAINERS names, by default below the
+buildah builds and podman runs, in a store of the tests' own. On Debian a stand-in for the official
+Python image is made of its packages, once for each machine: what stands on top of it is what is
+tested. Elsewhere, as on GitHub's runners, the official image is pulled. All of it is kept in the folder that DOCKERFLOW_TEST_CONTAINERS names, by default below the
 temporary folder, so that a second run takes less time.
 """
 
@@ -26,10 +26,11 @@ from typing import Any, NamedTuple
 
 import pytest
 
-PROGRAMS = ("buildah", "podman", "runc", "mmdebstrap")
 SUITE, PYTHON = "trixie", "3.13"
-BASE = f"localhost/python:{PYTHON}-slim"
+OFFICIAL = f"python:{PYTHON}-slim"
+BASE = f"localhost/{OFFICIAL}"
 SOURCES = Path("/etc/apt/sources.list.d/debian.sources")
+PROGRAMS = ("buildah", "podman", "runc", *(["mmdebstrap"] if SOURCES.exists() else []))
 # What a machine may need to reach its package index; neither is left in the image.
 MOUNTS = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pip.conf")
 
@@ -70,8 +71,6 @@ def missing() -> str:
         return f"there is no {', '.join(absent)}"
     if os.geteuid() != 0:
         return "buildah, podman and mmdebstrap are run as root"
-    if not SOURCES.exists():
-        return f"there is no {SOURCES}, of which the base image is made"
     return ""
 
 
@@ -102,7 +101,11 @@ class Engine:
                     made = text.format(folder=self.folder)
                     (self.folder / name).write_text(made, encoding="utf-8")
             if self.podman("image", "exists", BASE, check=False).returncode:
-                self._make_base()
+                if SOURCES.exists():
+                    self._make_base()
+                else:
+                    self.podman("pull", "--quiet", OFFICIAL)
+                    self.podman("tag", OFFICIAL, BASE)
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
@@ -122,7 +125,7 @@ class Engine:
         return self.run("podman", *args, **options)
 
     def _make_base(self) -> None:
-        """Make the stand-in for ``python:3.13-slim``."""
+        """Make the stand-in for the official image."""
         sources, archive = self.folder / "suite.sources", self.folder / "base.tar"
         first, _, _ = SOURCES.read_text(encoding="utf-8").partition("\n\n")
         text = re.sub(r"(?m)^Suites:.*$", f"Suites: {SUITE}", first) + "\n"

@@ -337,6 +337,21 @@ def test_probes_can_be_left_out_of_the_log(summaries):
     assert len(summaries) == 1
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
+def test_a_probe_that_nobody_logs_is_answered_alike(summaries, monkeypatch, method):
+    app = wrap(answering())
+    path, headers = "/__lbheartbeat__", [(b"X-Request-ID", b"given")]
+    loud = asyncio.run(call(app, path=path, method=method, headers=headers))
+    assert len(summaries) == 1
+    monkeypatch.setattr(logging.getLogger("request.summary"), "disabled", True)
+    quiet = asyncio.run(call(app, path=path, method=method, headers=headers))
+    assert len(summaries) == 1
+    assert quiet == loud
+    assert ids_in(quiet) == ["given"]
+    made = [ids_in(asyncio.run(call(app, path=path))) for _ in range(2)]
+    assert made[0] != made[1]
+
+
 def test_the_querystring_is_logged_only_when_asked_for_and_without_secrets(summaries):
     for on in (False, True):
         app = wrap(answering(), summary_log_querystring=on)

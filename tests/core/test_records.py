@@ -1,16 +1,21 @@
-"""Records made from what is always the same are those that logging makes."""
+"""Records whose attributes are made when one is asked for are those that logging makes."""
 
 import asyncio
+import copy
 import logging
+import logging.handlers
 import os
+import pickle
+import queue
 import threading
 import time
 
 import pytest
 
-from dockerflow._records import make_record
+from dockerflow import _records
+from dockerflow._records import make_record, untouched
+from dockerflow.logging import MozlogFormatter
 
-PLACE = "/srv/app/place.py", 7, "function"
 log = logging.getLogger("tests.records")
 # What time it is, and what logging makes of that.
 CLOCK = {"created", "msecs", "relativeCreated"}
@@ -19,9 +24,12 @@ CLOCK = {"created", "msecs", "relativeCreated"}
 def compare(level=logging.INFO):
     for _ in range(2):  # anew, and as remembered
         before = time.time()
-        made = make_record(log, level, "", PLACE, {"code": 200})
+        made = make_record(log, level, "", {"code": 200})
         after = time.time()
-        theirs = log.makeRecord(log.name, level, PLACE[0], 7, "", (), None, "function")
+        code = make_record.__code__
+        theirs = log.makeRecord(
+            log.name, level, _records.__file__, code.co_firstlineno, "", (), None, "make_record"
+        )
         theirs.__dict__["code"] = 200
         assert list(vars(made)) == list(vars(theirs))
         for key, value in vars(theirs).items():
@@ -32,7 +40,7 @@ def compare(level=logging.INFO):
         assert made.created - made.relativeCreated / 1000 == pytest.approx(
             theirs.created - theirs.relativeCreated / 1000, abs=0.001
         )
-        assert type(made) is logging.LogRecord
+        assert isinstance(made, logging.LogRecord)
         assert made.getMessage() == ""
 
 
@@ -76,7 +84,7 @@ def test_in_a_child():
         code = 1
         try:
             compare()
-            assert make_record(log, 20, "", PLACE, {}).process == os.getpid()
+            assert make_record(log, 20, "", {}).process == os.getpid()
             code = 0
         finally:
             os._exit(code)
@@ -84,7 +92,7 @@ def test_in_a_child():
 
 
 def test_a_message_is_no_template():
-    record = make_record(log, logging.ERROR, "100 %s", PLACE, {"code": 500})
+    record = make_record(log, logging.ERROR, "100 %s", {"code": 500})
     assert record.getMessage() == "100 %s"
     assert record.code == 500
 
@@ -96,7 +104,7 @@ def test_the_apps_own_factory_makes_the_record(monkeypatch):
     factory = logging.getLogRecordFactory()
     logging.setLogRecordFactory(Mine)
     try:
-        assert type(make_record(log, 20, "", PLACE, {"code": 1})) is Mine
+        assert type(make_record(log, 20, "", {"code": 1})) is Mine
     finally:
         logging.setLogRecordFactory(factory)
 
@@ -108,7 +116,7 @@ def test_the_apps_own_logger_makes_the_record():
             record.own = True
             return record
 
-    record = make_record(Own("own"), 20, "", PLACE, {"code": 1})
+    record = make_record(Own("own"), 20, "", {"code": 1})
     assert (record.own, record.code) == (True, 1)
 
 
@@ -130,12 +138,105 @@ def test_threads_are_looked_up_when_a_record_is_made(monkeypatch):
     # gevent's monkey.patch_all() comes after the import in a worker of a preloaded app.
     monkeypatch.setattr(threading, "get_ident", lambda: 4711)
     compare()
-    assert make_record(log, 20, "", PLACE, {}).thread == 4711
+    assert make_record(log, 20, "", {}).thread == 4711
 
 
 def test_templates_are_bounded():
     for number in range(300):
-        make_record(logging.Logger(f"tests.{number}"), 20, "", PLACE, {})
+        make_record(logging.Logger(f"tests.{number}"), 20, "", {})
     from dockerflow._records import _templates
 
     assert len(_templates) <= 100
+
+
+def fresh():
+    return make_record(log, logging.INFO, "", {"code": 200, "rid": "1"})
+
+
+LOOKS = [
+    lambda record: record.name,
+    lambda record: record.code,
+    lambda record: record.__dict__["rid"],
+    vars,
+    repr,
+    copy.copy,
+    pickle.dumps,
+    lambda record: hasattr(record, "absent"),
+    lambda record: logging.Formatter("%(message)s %(threadName)s").format(record),
+    lambda record: logging.Filter("tests").filter(record),
+    lambda record: setattr(record, "code", 404),
+]
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_who_looks_finds_a_record_like_any_other(look):
+    record = fresh()
+    assert untouched(record) is not None
+    look(record)
+    assert untouched(record) is None
+    assert (record.name, record.levelname, record.rid) == ("tests.records", "INFO", "1")
+    assert record.getMessage() == ""
+    assert record.threadName == threading.current_thread().name
+    with pytest.raises(AttributeError, match="absent"):
+        _ = record.absent
+
+
+def test_what_a_filter_changes_is_so():
+    record = fresh()
+    record.code = 404
+    record.name = "renamed"
+    record.more = "text"
+    assert '"Type":"renamed"' in MozlogFormatter().format(record)
+    assert '"Fields":{"code":404,"rid":"1","more":"text"}' in MozlogFormatter().format(record)
+    record = fresh()
+    del record.rid
+    assert not hasattr(record, "rid")
+    assert '"Fields":{"code":200}' in MozlogFormatter().format(record)
+    with pytest.raises(AttributeError):
+        del record.rid
+
+
+def test_both_ways_write_the_same_line(monkeypatch):
+    for fields in (
+        {"code": 200},
+        {"code": 200, "logger_name": "x"},
+        {"a": None, "b": [1], "c": "\xe9"},
+    ):
+        record = make_record(log, logging.INFO, "", dict(fields))
+        short = MozlogFormatter(logger_name="app").format(record)
+        vars(record)
+        assert MozlogFormatter(logger_name="app").format(record) == short
+        assert MozlogFormatter(logger_name="app")._format(record) == short
+
+
+def test_a_copy_is_one_of_loggings_own():
+    for other in (copy.copy(fresh()), pickle.loads(pickle.dumps(fresh()))):
+        assert type(other) is logging.LogRecord
+        assert (other.code, other.thread) == (200, threading.get_ident())
+
+
+def test_another_thread_finds_the_one_that_logged():
+    # As from a MemoryHandler that is flushed elsewhere.
+    records = []
+    begun, end = threading.Event(), threading.Event()
+
+    def work():
+        records.extend((fresh(), fresh()))
+        begun.set()
+        end.wait(10)
+
+    thread = threading.Thread(target=work, name="worker")
+    thread.start()
+    begun.wait(10)
+    assert (records[0].thread, records[0].threadName) == (thread.ident, "worker")
+    end.set()
+    thread.join()
+    assert records[1].thread == thread.ident
+    assert records[1].threadName != threading.current_thread().name
+
+
+def test_a_queue_takes_it_to_a_listener():
+    lines = queue.SimpleQueue()
+    handler = logging.handlers.QueueHandler(lines)
+    handler.handle(fresh())
+    assert (lines.get().code, lines.empty()) == (200, True)

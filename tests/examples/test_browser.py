@@ -230,3 +230,43 @@ def test_what_goes_wrong_is_said_in_the_page(browser, shared, screenshots):
         assert browser.save_screenshot(str(screenshots / f"{shared.way}-error-{scheme}.png"))
     # Chromium itself tells of the status; the page's script and its policy have nothing to add.
     assert [entry for entry in console(browser) if "status of 422" not in entry["message"]] == []
+
+
+def test_what_fails_is_no_fault_of_the_address(browser, start):
+    from selenium.webdriver.common.by import By
+
+    shortener = start("flask", DATABASE_URL="postgresql://app@127.0.0.1:1/none")
+    browser.get(shortener.url)
+    field, button = browser.find_element(By.ID, "url"), browser.find_element(By.ID, "shorten")
+    error = browser.find_element(By.ID, "error")
+    failed = "The server failed with status 500. Try again in a moment."
+    wait_for(lambda: error.text == failed, "the failure to read the newest links")
+    field.send_keys("https://example.org/")
+    button.click()
+    wait_for(lambda: button.is_enabled() and error.text == failed, "the failure to keep a link")
+    shortener.close()
+    button.click()
+    wait_for(lambda: error.text.startswith("The server can't be reached."), "no server")
+    assert field.get_attribute("aria-invalid") is None
+    assert field.get_attribute("value") == "https://example.org/", "it can be sent again"
+    console(browser)  # Chromium itself tells of what failed
+
+
+def test_the_heartbeat_as_a_page(browser, start, screenshots):
+    shortener = start("fastapi", DOCKERFLOW_HEARTBEAT_HTML="true", REDIS_URL="redis://127.0.0.1:1")
+    look(browser, WIDE, "light")
+    console(browser), requested(browser)
+    address = f"{shortener.url}/__heartbeat__"
+    browser.get(address)
+    assert browser.title == "Heartbeat: warning"
+    text = browser.find_element("tag name", "body").text
+    for name, status in shortener.checks()[1].items():  # which are JSON for who asks for nothing
+        assert f"{name} {status}" in text
+    assert "dockerflow.health.E004" in text
+    for size, name in ((WIDE, "wide"), (NARROW, "narrow")):
+        for scheme in ("light", "dark"):
+            look(browser, size, scheme)
+            check_looks(browser)
+            assert browser.save_screenshot(str(screenshots / f"heartbeat-{name}-{scheme}.png"))
+    assert console(browser) == []
+    assert [url for url in requested(browser) if not url.startswith("data:")] == [address]

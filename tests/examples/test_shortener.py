@@ -50,6 +50,13 @@ def test_what_is_no_code_is_not_found(shared):
         assert shared.request(method, "/api/links").status == 405
 
 
+def test_head_is_as_get(shared):
+    for path in ("/", "/api/links"):
+        head = shared.request("HEAD", path)
+        assert (head.status, head.body) == (200, b"")
+        assert head.headers["Content-Type"] == shared.get(path).headers["Content-Type"]
+
+
 WRONG = [
     "javascript:alert(1)", "ftp://example.org/", "//example.org", "example.org", "", " ", "http://",
     "https://example.org/" + "x" * 2000, 7, None, ["https://example.org/"], True,
@@ -66,12 +73,45 @@ def test_a_wrong_address_is_refused(shared, url):
     }
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"{}", b'{"url": "\xff"}', b"null"])
-def test_a_broken_body_is_refused(shared, body):
+SHAPE = 'the body must be JSON such as {"url": "https://example.org/"}'
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [(b"", SHAPE), (b"{", SHAPE), (b"[]", SHAPE), (b"null", SHAPE), (b"{}", "url: Field required")],
+)
+def test_a_broken_body_is_refused(shared, body, error):
     refused = shared.request("POST", "/api/links", body, Content_Type="application/json")
-    assert refused.status in (400, 422), refused.body  # FastAPI's own is 400 for what is no UTF-8
+    assert (refused.status, refused.json()) == (422, {"error": error})
+
+
+def test_the_schema_names_what_is_refused(start):
+    schema = start("fastapi").get("/openapi.json").json()
+    assert set(schema["paths"]) == {"/api/links", "/{code}"}
+    refused = schema["paths"]["/api/links"]["post"]["responses"]["422"]
+    assert refused["content"]["application/json"]["schema"]["$ref"].endswith("/Problem")
+
+
+def test_a_body_that_is_no_text_is_refused(shared):
+    body = b'{"url": "\xff"}'
+    refused = shared.request("POST", "/api/links", body, Content_Type="application/json")
+    assert refused.status in (400, 422), refused.body  # 400 is FastAPI's own
     assert list(refused.json()) == ["error"]
-    assert refused.json()["error"]
+
+
+def test_a_body_that_is_too_large_is_not_read(shared):
+    """Else a few of them would take all the memory that a container has."""
+    longest = "https://example.org/" + "x" * 1980
+    escaped = "".join(f"\\u{ord(letter):04x}" for letter in longest)
+    body = b'{"url": "%s"}' % escaped.encode()
+    made = shared.request("POST", "/api/links", body, Content_Type="application/json")
+    assert (made.status, made.json()["url"]) == (201, longest)
+    with socket.create_connection(("127.0.0.1", shared.port), timeout=PATIENCE) as sender:
+        sender.sendall(
+            b"POST /api/links HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+            b"Content-Type: application/json\r\nContent-Length: 1000000000\r\n\r\n{"
+        )
+        assert sender.recv(4096).startswith(b"HTTP/1.1 413 ")
 
 
 def test_an_address_can_not_add_headers(shared):
@@ -183,8 +223,13 @@ SECRET = "hunter2"
         ("DATABASE_URL", f"mysql://app:{SECRET}@db/app", "postgresql://"),
         ("DATABASE_URL", f"postgresql://app:{SECRET}@", "postgresql://"),
         ("DATABASE_URL", "sqlite://", "sqlite:///"),
+        ("DATABASE_URL", "sqlite:///:memory:", "sqlite:///file"),
         ("DATABASE_URL", "nonsense", "sqlite:///"),
         ("REDIS_URL", f"http://:{SECRET}@redis", "redis://"),
+        ("REDIS_URL", f"redis://:{SECRET}@redis/first", "redis://host:port/number"),
+        ("REDIS_URL", f"redis://:{SECRET}@redis/0?socket_timeout=long", "redis://"),
+        ("REDIS_URL", f"redis://:{SECRET}@redis/0?no_such_option=1", "redis://"),
+        ("REDIS_URL", f"rediss://:{SECRET}@redis/0?ssl_cert_reqs=perhaps", "rediss://"),
         ("DOCKERFLOW_DRAIN_SECONDS", "soon", "'soon'"),
         ("DOCKERFLOW_LOG_LEVEL", "loud", "'loud'"),
     ],
@@ -202,6 +247,15 @@ def test_all_wrong_settings_are_told_at_once(example):
     failed = run(example, "links", "serve", PORT="abc", REDIS_URL="here")
     [line] = failed.stderr.splitlines()
     assert re.fullmatch("PORT .*; REDIS_URL .*", line)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_options_of_the_database_url_count(example, way, servers):
+    """None is lost on the way to the driver, of which sslmode would matter most."""
+    environ = {**servers, "DATABASE_URL": servers["DATABASE_URL"] + "?sslmode=require"}
+    failed = run(example, "links", "migrate", FRAMEWORK=way, **environ)
+    assert failed.returncode == 1
+    assert "server does not support SSL" in failed.stdout, failed.stdout
 
 
 def test_an_empty_variable_is_none(start):
@@ -303,7 +357,8 @@ def test_with_servers(start, example, way, servers, postgres, redis_server):  # 
     status, checks = shortener.checks()
     assert (status, checks["database"], checks["redis"]) == (500, "error", "ok")
     assert shortener.get("/").status == 200
-    assert shortener.get(f"/{link['code']}").status == 500
+    failed = shortener.get(f"/{link['code']}")
+    assert (failed.status, failed.json()) == (500, {"error": "Internal Server Error"})
     postgres.start()
     assert shortener.checks() == (200, WELL | {"redis": "ok"})
     assert shortener.get(f"/{link['code']}").status == 302

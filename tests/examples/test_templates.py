@@ -287,6 +287,42 @@ def test_a_failed_push_fails(tmp_path: Path) -> None:
     assert result.returncode == 1
 
 
+FAKE_COMMAND = """#!/usr/bin/env python3
+import os, sys
+call = " ".join([os.path.basename(sys.argv[0]), *sys.argv[1:]])
+print("said by", call)
+with open(os.environ["CALLS"], "a") as file:
+    file.write(call + "\\n")
+sys.exit(call.startswith(os.environ["FAILS"]))
+"""
+
+
+@pytest.mark.parametrize(
+    "step",
+    ["docker build", "docker run --name tests-", "docker run --detach", "dockerflow healthcheck",
+     "dockerflow verify", "docker stop"],
+)  # fmt: skip
+def test_what_fails_is_said_and_nothing_is_saved(tmp_path: Path, step: str) -> None:
+    for name in ("docker", "dockerflow"):
+        (tmp_path / name).write_text(FAKE_COMMAND, encoding="utf-8")
+        (tmp_path / name).chmod(0o755)
+    result = subprocess.run(
+        [EXAMPLES / "ci" / "build-and-test.sh"], cwd=tmp_path, capture_output=True, text=True,
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}", "CALLS": str(tmp_path / "calls"),
+             "FAILS": step}, check=False,
+    )  # fmt: skip
+    assert result.returncode == 1, result
+    assert f"said by {step}" in result.stdout, "whoever reads the pipeline's log sees why"
+    *calls, last = (tmp_path / "calls").read_text(encoding="utf-8").splitlines()
+    assert re.fullmatch(r"docker rm --force tests-\d+ app-\d+", last)
+    assert not [call for call in calls if call.startswith("docker save")]
+    assert [call for call in calls if call.startswith("docker cp")] or step == "docker build"
+    kept = {path.name for path in (tmp_path / "reports").iterdir()}
+    assert kept >= {"build.log", "app.log"}
+    if step == "dockerflow verify":
+        assert step in (tmp_path / "reports" / "dockerflow.xml").read_text(encoding="utf-8")
+
+
 def probes(container: dict[str, Any]) -> dict[str, str]:
     return {
         name: probe["httpGet"]["path"]

@@ -21,6 +21,7 @@ from werkzeug.middleware.dispatcher import DispatcherMiddleware  # noqa: E402
 from dockerflow import checks  # noqa: E402
 from dockerflow.config import ConfigError  # noqa: E402
 from dockerflow.flask import Dockerflow  # noqa: E402
+from dockerflow.logging import get_request_id  # noqa: E402
 
 
 def make_app(name="served", registry=None, **settings):
@@ -168,6 +169,26 @@ def test_a_missing_page_is_summarised_at_once(records):
     app.test_client().get("/missing")
     [record] = records()
     assert (record.levelname, record.code) == ("INFO", 404)
+
+
+def test_what_runs_when_the_response_is_closed_has_the_id(records):
+    app, _ = make_app()
+    ids = []
+
+    @app.get("/later")
+    def later():
+        response = app.make_response("ok")
+        response.call_on_close(lambda: ids.append(get_request_id()))
+        return response
+
+    # As a server does: werkzeug's client would close it within the app's context.
+    environ = app.test_request_context("/later").request.environ
+    body = app.wsgi_app(environ, lambda *_: None)
+    assert len(records()) == 1
+    assert (b"".join(body), ids) == (b"ok", [])
+    body.close()
+    assert ids == [records()[0].rid]
+    assert get_request_id() is None
 
 
 def test_the_apps_hooks_do_not_run_for_probes():

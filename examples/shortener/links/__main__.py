@@ -18,6 +18,13 @@ from links.settings import STOP_SECONDS, Settings, WrongSettingsError, get_setti
 
 logger = logging.getLogger("links")
 
+APPS = {
+    "fastapi": "links_fastapi:app",
+    "flask": "links_flask:app",
+    "django": "links_django.wsgi:application",
+}
+"""Where each framework's application is, as servers are told."""
+
 
 def main() -> None:
     """Run one of the commands."""
@@ -74,7 +81,7 @@ def serve(settings: Settings) -> None:
         import uvicorn  # noqa: PLC0415
 
         uvicorn.run(
-            "links_fastapi:app",
+            APPS["fastapi"],
             host=settings.host,
             port=settings.port,
             workers=settings.web_concurrency,
@@ -84,11 +91,10 @@ def serve(settings: Settings) -> None:
             timeout_graceful_shutdown=STOP_SECONDS,
         )
     else:
-        app = {"flask": "links_flask:app", "django": "links_django.wsgi:application"}
         gunicorn = [sys.executable, "-m", "gunicorn", "--config", "python:links.gunicorn_config"]
         os.environ["WEB_CONCURRENCY"] = str(settings.web_concurrency)  # it can't read an empty one
         # In place of this process, so that signals reach it.
-        os.execv(sys.executable, [*gunicorn, app[settings.framework]])  # noqa: S606
+        os.execv(sys.executable, [*gunicorn, APPS[settings.framework]])  # noqa: S606
 
 
 if __name__ == "__main__":

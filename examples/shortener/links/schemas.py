@@ -9,6 +9,9 @@ from pydantic import BaseModel, BeforeValidator, HttpUrl, TypeAdapter, Validatio
 from pydantic_core import PydanticCustomError
 
 MAX_LENGTH = 2000
+MAX_BODY = 16 * 1024
+"""Bytes: enough for such a URL, however it is escaped. A larger body isn't read."""
+_SHAPE = 'the body must be JSON such as {"url": "https://example.org/"}'
 _address = TypeAdapter(HttpUrl)
 
 
@@ -42,13 +45,20 @@ class Link(BaseModel):
     hits: int | None
 
 
+class Problem(BaseModel):
+    """What a client gets in the place of what it asked for."""
+
+    error: str
+
+
 def explain(errors: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     """Return what a client gets for a body that isn't a :class:`NewLink`.
 
     :param errors: those of pydantic, or of FastAPI with "body" before each location.
     """
-    lines = []
-    for error in errors:
-        where = [str(part) for part in error["loc"] if part != "body"]
-        lines.append(f"{'.'.join(where)}: {error['msg']}" if where else str(error["msg"]))
-    return {"error": "; ".join(lines)}
+    return {"error": "; ".join(map(_explain, errors))}
+
+
+def _explain(error: Mapping[str, Any]) -> str:
+    name = error["loc"][-1] if error["loc"] else ""
+    return f"{name}: {error['msg']}" if name in NewLink.model_fields else _SHAPE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -12,11 +13,12 @@ from pydantic import (
     Field,
     RedisDsn,
     SecretStr,
-    TypeAdapter,
     ValidationError,
 )
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from redis import Redis
+from redis.exceptions import RedisError
 
 STOP_SECONDS = 20
 """How long requests may take to their end once the server stops."""
@@ -31,7 +33,8 @@ def _database_url(value: SecretStr) -> SecretStr:
         url = AnyUrl(value.get_secret_value())
     except ValidationError:
         raise PydanticCustomError("database_url", _DATABASE) from None
-    is_file = url.scheme == "sqlite" and not url.host and len(url.path or "") > 1
+    nameless = {None, "", "/", "/:memory:"}
+    is_file = url.scheme == "sqlite" and not url.host and url.path not in nameless
     is_server = url.scheme in {"postgres", "postgresql"} and bool(url.host)
     if not (is_file or is_server):
         raise PydanticCustomError("database_url", _DATABASE)
@@ -39,10 +42,15 @@ def _database_url(value: SecretStr) -> SecretStr:
 
 
 def _redis_url(value: SecretStr) -> SecretStr:
+    url = value.get_secret_value()
     try:
-        TypeAdapter(RedisDsn).validate_python(value.get_secret_value())
-    except ValidationError:
-        raise PydanticCustomError("redis_url", _REDIS) from None
+        # Connects to nothing, but takes no options that there aren't.
+        Redis.from_url(url).connection_pool.make_connection()
+        is_right = re.fullmatch(r"/\d+", RedisDsn(url).path or "")
+    except (RedisError, TypeError, ValueError):
+        is_right = None
+    if not is_right:
+        raise PydanticCustomError("redis_url", _REDIS)
     return value
 
 

@@ -8,6 +8,7 @@ import dj_database_url
 from django.core.management.utils import get_random_secret_key
 
 from links import logs
+from links.schemas import MAX_BODY
 from links.settings import get_settings
 
 _settings = get_settings()
@@ -18,6 +19,7 @@ BASE_DIR = Path(__file__).parent.parent
 SECRET_KEY = get_random_secret_key()
 # The load balancer knows the hosts. Here a wrong one does no more than get its own name back.
 ALLOWED_HOSTS = ["*"]
+DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY
 
 INSTALLED_APPS = ["dockerflow.django", "links_django"]
 MIDDLEWARE = [
@@ -34,7 +36,8 @@ DATABASES = {
     )
 }
 if not _settings.is_embedded:
-    DATABASES["default"]["OPTIONS"] = {"connect_timeout": 3}
+    # Beside those that the URL has, such as sslmode.
+    DATABASES["default"].setdefault("OPTIONS", {})["connect_timeout"] = 3
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 LOGGING = logs.config()

@@ -11,3 +11,4 @@ urlpatterns = [
     path("api/links", views.links),
     path("<str:code>", views.follow),
 ]
+handler500 = views.fail

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.views.decorators.http import require_http_methods, require_safe
 from pydantic import ValidationError
@@ -34,6 +35,8 @@ def shorten(request: HttpRequest) -> HttpResponse:
     """Keep a link."""
     try:
         new = NewLink.model_validate_json(request.body)
+    except RequestDataTooBig:
+        return JsonResponse({"error": "Content Too Large"}, status=413)
     except ValidationError as error:
         return JsonResponse(explain(error.errors()), status=422)
     link = StoredLink.objects.create(url=new.url)
@@ -56,3 +59,8 @@ def follow(request: HttpRequest, code: str) -> HttpResponse:
     if request.method == "GET":
         counter.add(code)
     return HttpResponseRedirect(link.url, headers={"Cache-Control": "no-store"})
+
+
+def fail(_: HttpRequest) -> HttpResponse:
+    """Answer what failed as the other ways do; Django logs it."""
+    return JsonResponse({"error": "Internal Server Error"}, status=500)

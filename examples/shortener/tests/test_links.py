@@ -8,12 +8,6 @@ import pytest
 
 from dockerflow import testing
 
-APPS = {
-    "fastapi": "links_fastapi:app",
-    "flask": "links_flask:app",
-    "django": "links_django.wsgi:application",
-}
-
 
 @pytest.fixture(scope="session")
 def client(tmp_path_factory):
@@ -21,7 +15,7 @@ def client(tmp_path_factory):
     os.environ["DATABASE_URL"] = f"sqlite:///{tmp_path_factory.mktemp('links')}/links.sqlite3"
     os.environ.pop("REDIS_URL", None)
     from links import assets, settings
-    from links.__main__ import migrate
+    from links.__main__ import APPS, migrate
 
     if not assets.is_built():
         assets.build()
@@ -41,15 +35,15 @@ def test_a_link_leads_where_it_should(client):
     made = shorten(client, "https://example.org/a?b=c")
     assert made.status == 201
     followed = client.get(f"/{made.json()['code']}")
-    assert followed.status in {302, 307}
+    assert followed.status == 302
     assert followed.all("location") == ["https://example.org/a?b=c"]
     assert made.json()["url"] in [link["url"] for link in client.get("/api/links").json()]
 
 
 def test_what_is_no_url_is_refused(client):
     refused = shorten(client, "javascript:alert(1)")
-    assert refused.status in {400, 422}
-    assert "url" in refused.body.decode().lower()
+    assert refused.status == 422
+    assert refused.json()["error"].startswith("url: must be complete")
 
 
 def test_unknown_links_are_not_found(client):

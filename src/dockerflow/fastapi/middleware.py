@@ -8,6 +8,8 @@ from typing import Any, ClassVar
 from weakref import WeakKeyDictionary, ref
 
 from dockerflow._core import Core, LiveCore, summary_logger
+from dockerflow._endpoints import Endpoint
+from dockerflow._http import Response
 from dockerflow.asgi import (
     ASGIApp,
     DockerflowMiddleware,
@@ -15,8 +17,6 @@ from dockerflow.asgi import (
     Scope,
     Send,
     _accept,  # pyright: ignore[reportPrivateUsage] - the package's own
-    _route_path,  # pyright: ignore[reportPrivateUsage] - the package's own
-    _send_response,  # pyright: ignore[reportPrivateUsage] - the package's own
 )
 from dockerflow.config import ConfigError
 from dockerflow.fastapi import views
@@ -34,14 +34,11 @@ class _Driver(DockerflowMiddleware):
         self.core = core
         self._logger = logger
 
-    async def _endpoint(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
+    async def _respond(self, endpoint: Endpoint, scope: Scope) -> Response:
         core, method = self.core, scope["method"]
-        endpoint = core.paths[_route_path(scope)]
         if endpoint == "lbheartbeat":  # which nothing of the app has a part in
-            response = core.respond(endpoint, method, None)
-        else:
-            response = await views.answer(core, endpoint, method, scope.get("app"), _accept(scope))
-        await _send_response(send, response)
+            return core.respond(endpoint, method, None)
+        return await views.answer(core, endpoint, method, scope.get("app"), _accept(scope))
 
 
 class _IdDriver(_Driver):

@@ -51,7 +51,7 @@ async def respond(cores: Cores, endpoint: Endpoint, request: Request) -> Respons
     accept = ",".join(request.headers.getlist("accept"))
     made = await answer(core, endpoint, request.method, app, accept)
     response = Response(made.body, made.status)
-    response.raw_headers = made.raw_headers()
+    response.raw_headers = list(made.raw_headers())
     return response
 
 

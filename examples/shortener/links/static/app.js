@@ -6,6 +6,8 @@ const result = document.getElementById("result");
 const list = document.getElementById("links");
 const empty = document.getElementById("empty");
 
+class Refusal extends Error {}
+
 function element(name, properties) {
   return Object.assign(document.createElement(name), properties);
 }
@@ -19,9 +21,12 @@ async function ask(options) {
   }
   const type = response.headers.get("Content-Type") ?? "";
   const answer = type.startsWith("application/json") ? await response.json() : {};
+  if (response.status >= 500) {
+    throw new Error(`The server failed with status ${response.status}. Try again in a moment.`);
+  }
   if (!response.ok) {
     const reason = answer.error?.replace(/^url: /, "The address ");
-    throw new Error(reason ?? `The server failed with status ${response.status}.`);
+    throw new Refusal(reason ?? `The server refused it with status ${response.status}.`);
   }
   return answer;
 }
@@ -81,7 +86,9 @@ form.addEventListener("submit", async (event) => {
     form.reset();
     await showNewest();
   } catch (reason) {
-    field.setAttribute("aria-invalid", "true");
+    if (reason instanceof Refusal) {
+      field.setAttribute("aria-invalid", "true");
+    }
     fail(reason);
   } finally {
     button.disabled = false;
