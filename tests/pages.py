@@ -13,6 +13,7 @@ ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 PAGES = [
     ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
     *sorted(path for path in DOCS.rglob("*.md") if "_build" not in path.parts),
 ]
 

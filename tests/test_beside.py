@@ -14,7 +14,7 @@ import pytest
 import dockerflow
 
 PACKAGE = Path(dockerflow.__file__).parent
-MEND = "pip uninstall dockerflow dockerflow-middleware, then pip install dockerflow-middleware"
+FIX = "pip uninstall dockerflow dockerflow-middleware, then pip install dockerflow-middleware"
 
 # The modules of python-dockerflow 2026.3.4.
 ITS_FILES = [
@@ -58,7 +58,7 @@ def test_drivers_say_what_is_wrong(broken, module):
     assert last.startswith(
         "ImportError: files of dockerflow-middleware were overwritten or removed"
     )
-    assert last.endswith(MEND)
+    assert last.endswith(FIX)
 
 
 @pytest.mark.parametrize(("command", "code"), [("version", 2), ("healthcheck", 1)])
@@ -76,7 +76,7 @@ def test_no_test_suite_runs(broken):
     done = run(broken, "-m", "pytest", "-q", "-p", "no:cacheprovider")
     assert done.returncode == pytest.ExitCode.USAGE_ERROR
     assert "ERROR: files of dockerflow-middleware were overwritten or removed" in done.stderr
-    assert MEND in done.stderr
+    assert FIX in done.stderr
 
 
 def test_the_command_warns_while_all_still_works(tmp_path):
@@ -91,6 +91,6 @@ def test_the_command_warns_while_all_still_works(tmp_path):
     done = run(tmp_path, *arguments)
     assert done.returncode == 0, done.stderr
     assert "the distribution 'dockerflow' 2026.3.4 (python-dockerflow) is installed" in done.stderr
-    assert MEND in done.stderr
+    assert FIX in done.stderr
     shutil.rmtree(info)
     assert run(tmp_path, *arguments).stderr == ""

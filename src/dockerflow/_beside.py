@@ -6,14 +6,14 @@ installing it overwrites ours, and uninstalling it removes them.
 
 import dockerflow
 
-MEND = "pip uninstall dockerflow dockerflow-middleware, then pip install dockerflow-middleware"
+FIX = "pip uninstall dockerflow dockerflow-middleware, then pip install dockerflow-middleware"
 
 # What tells costs nothing at import: python-dockerflow's __init__ has no version.
 if not hasattr(dockerflow, "__version__"):
     raise ImportError(
         "files of dockerflow-middleware were overwritten or removed when the distribution "
         "'dockerflow' (python-dockerflow), whose import package has the same name, was installed "
-        f"or removed beside it. To mend it: {MEND}"
+        f"or removed beside it. To fix it: {FIX}"
     )
 
 
@@ -31,5 +31,5 @@ def warning() -> str | None:
     return (
         f"the distribution 'dockerflow' {version} (python-dockerflow) is installed beside "
         "dockerflow-middleware, and removing or updating it will break this package. "
-        f"To mend it: {MEND}"
+        f"To fix it: {FIX}"
     )

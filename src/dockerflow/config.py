@@ -331,45 +331,47 @@ class Config(_Frozen):
     version_path: Path | str | None = _setting(
         None,
         ("a folder or a file", _parse_path),
-        "Where version.json is: its folder or the file. By default `/app`, then the working "
-        "directory.",
+        "The folder that has version.json, or the file itself. By default `/app`, then the "
+        "working directory.",
     )
     heartbeat_failed_status_code: int = _setting(
         500,
         ("a status code from 500 to 599", _parse_server_error),
-        "Status code of a heartbeat that failed.",
+        "Status code of a heartbeat that fails.",
     )
     heartbeat_timeout: float = _setting(
-        10.0, _SECONDS, "How long one heartbeat may take in all, in seconds."
+        10.0, _SECONDS, "Time limit of the heartbeat as a whole, in seconds."
     )
     check_timeout: float = _setting(
-        5.0, _SECONDS, "How long a check without a timeout of its own may take, in seconds."
+        5.0, _SECONDS, "Time limit of a check that has none of its own, in seconds."
     )
     check_critical: bool = _setting(
-        True, _BOOL, "Whether an error of a check fails the heartbeat, if the check doesn't say."
+        True,
+        _BOOL,
+        "Whether an error of a check fails the heartbeat, unless the check says otherwise.",
     )
     check_ttl: float | None = _setting(
         None,
         _OPTIONAL_SECONDS,
-        "How long a check's result is used again, in seconds. By default not at all.",
+        "For how many seconds a check's result is reused. By default it isn't.",
     )
     check_max_age: float | None = _setting(
         None,
         _OPTIONAL_SECONDS,
-        "How old a result that still counts as healthy may be, in seconds. By default that follows "
-        "from `interval`, `failures` and `timeout`.",
+        "After how many seconds a healthy result no longer counts as healthy. By default that "
+        "follows from `interval`, `failures` and `timeout`.",
     )
     check_interval: float | None = _setting(
         None,
         _OPTIONAL_SECONDS,
         "Seconds between two runs of a check in the background. By default checks run when the "
-        "heartbeat asks.",
+        "heartbeat is requested.",
     )
     check_failures: int = _setting(
-        1, _COUNT, "How many failures in a row make a healthy check a failed one."
+        1, _COUNT, "How many failures in a row turn a healthy check into a failed one."
     )
     check_recoveries: int = _setting(
-        1, _COUNT, "How many successes in a row make a failed check a healthy one."
+        1, _COUNT, "How many successes in a row turn a failed check into a healthy one."
     )
     heartbeat_tags: Collection[str] = _setting(
         (),
@@ -379,16 +381,17 @@ class Config(_Frozen):
     drain_seconds: float = _setting(
         0.0,
         ("a number of seconds, or 0 for off", _parse_delay),
-        "How long the heartbeat is 503 after SIGTERM before the server gets the signal, in "
-        "seconds. 0 leaves the signal alone.",
+        "For how many seconds after SIGTERM the heartbeat is 503 before the server gets the "
+        "signal. 0 leaves the signal alone.",
     )
     heartbeat_details: Literal["always", "debug", "never"] = _setting(
         "always",
         ("always, debug or never", _parse_details),
-        "When the heartbeat shows more than the overall status.",
+        "When the heartbeat shows more than the overall status: always, in the framework's debug "
+        "mode only, or never.",
     )
     heartbeat_html: bool = _setting(
-        False, _BOOL, "Whether the heartbeat is a page for clients that prefer HTML to JSON."
+        False, _BOOL, "Whether the heartbeat is a web page for clients that prefer HTML to JSON."
     )
     silenced_checks: Collection[str] = _setting(
         (),
@@ -398,54 +401,56 @@ class Config(_Frozen):
     request_id_header_name: Collection[str] = _setting(
         (DEFAULT_HEADER,),
         ("one or several header names, separated by commas", _parse_header_names),
-        "Headers to read the request id from, by preference; names in any case. `traceparent` "
-        "gives its trace id.",
+        "Headers to take the request id from, in order of preference, case-insensitive. From "
+        "`traceparent` the trace id is taken.",
     )
     summary_log_querystring: bool = _setting(
         False,
         _BOOL,
-        "Whether request.summary has the query string, with the values of secrets replaced.",
+        "Whether request.summary has the query string, with the values of secrets redacted.",
     )
     summary_redacted_keys: Collection[str] = _setting(
         REDACTED_KEYS,
         ("parts of keys, separated by commas in the environment", _parse_keys),
-        "Keys of the query string whose values are replaced: those with one of these in their "
-        "names, in any case.",
+        "Which values of the query string are redacted: those whose key contains one of these, "
+        "case-insensitive.",
     )
     summary_log_route: bool = _setting(
         False,
         _BOOL,
         "Whether request.summary has `route`: the template that the path matched, such as "
-        "`/items/{id}`, where the framework tells.",
+        "`/items/{id}`, where the framework provides it.",
     )
     summary_log_addresses: bool = _setting(
         False,
         _BOOL,
         "Whether request.summary has `remoteAddressChain`: the addresses in `X-Forwarded-For`, "
-        "and that of whoever was connected.",
+        "then the one that the connection came from.",
     )
     summary_personal_data: bool = _setting(
         True,
         _BOOL,
-        "Whether logs may have the user's id, email and addresses. If not, they have none of "
-        "them, whatever else is set.",
+        "Whether logs may contain the user's id, email and addresses. If false they contain none "
+        "of these, whatever else is set.",
     )
     summary_sample_rate: float = _setting(
         1.0,
         ("a number from 0 to 1", _parse_share),
-        "Which share of the requests that succeed, with a status below 400, is summarised.",
+        "Which share of the successful requests (status below 400) is summarised.",
     )
     summary_fields: Callable[[Any], Mapping[str, Any]] | str | None = _setting(
         None,
         ("a function, or where to import it from as `package.module:name`", _parse_function),
-        "A function that gives further fields of request.summary. It takes the ASGI scope, the "
-        "WSGI environ or the framework's request.",
+        "A function that returns further fields of request.summary. It is called with the ASGI "
+        "scope, the WSGI environ or the framework's request.",
     )
     summary_log_probes: bool = _setting(
-        True, _BOOL, "Whether requests to Dockerflow's own paths are summarised."
+        True, _BOOL, "Whether requests to Dockerflow's own endpoints are summarised."
     )
     error_endpoint: bool = _setting(
-        False, _BOOL, "Whether there is an `/__error__` that logs an error and raises."
+        False,
+        _BOOL,
+        "Whether there is an `/__error__`, which logs an error and raises an exception.",
     )
     path_prefix: str = _setting(
         "",

@@ -88,13 +88,15 @@ class VersionFile:
 
     def __init__(self, path: Path | str | None = None) -> None:
         self._path = None if path is None else Path(path)
+        self._is_missing = False
         # The file, its state and what is served of it: at once, for the threads that share it.
         self._seen: tuple[Path | None, object, tuple[bytes | None, str | None]] = _MISSING
 
     def read(self) -> tuple[bytes | None, str | None]:
         """Return the file's bytes, or what is wrong with it; ``(None, None)`` when it is missing.
 
-        Never raises. A broken file is logged as an error, once for each change.
+        Never raises. A broken file is logged as an error, once for each change, and where a
+        missing one was looked for as a warning, once for each time that it goes missing.
         """
         seen, known, result = self._seen
         # While such a file is as it was, no other one is meant. The one here may come to be
@@ -108,13 +110,29 @@ class VersionFile:
             state: object = _state(path.stat())
         except (FileNotFoundError, NotADirectoryError):
             self._seen = _MISSING
+            if not self._is_missing:
+                self._is_missing = True
+                logger.warning("%s", self._where(path))
             return _MISSING[2]
         except (OSError, ValueError) as error:
             state = str(error)
+        self._is_missing = False
         if path != seen or state != known:
             result = self._check(path)
             self._seen = path, state, result
         return result
+
+    def _where(self, path: Path) -> str:
+        """Say where the file was looked for: the answer to strangers doesn't."""
+        absolute = str(path)
+        with suppress(OSError):  # where the working directory was removed
+            absolute = os.path.abspath(path)  # noqa: PTH100
+        places = [absolute] if self._path is not None else [str(_IN_APP), absolute]
+        text = (
+            f"there is no {' and no '.join(dict.fromkeys(places))}: "
+            "DOCKERFLOW_VERSION_PATH can name another place"
+        )
+        return text.encode("utf-8", "backslashreplace").decode()
 
     @staticmethod
     def _check(path: Path) -> tuple[bytes | None, str | None]:

@@ -49,6 +49,21 @@ def test_what_is_ours_is_picked_however_the_settings_change() -> None:
     assert Picker().pick({name: 1, "A": 2}) == {name: 1}
 
 
+def test_other_settings_are_looked_through_though_as_many_with_the_same_last_one() -> None:
+    picker = Picker(["B", "A"])
+    assert picker.pick({"OTHER": 6, "A": 7}) == {"A": 7}
+    assert picker.pick({"B": 8, "A": 7}) == {"A": 7, "B": 8}
+
+
+def test_one_more_is_found_though_the_last_one_is_the_same() -> None:
+    picker = Picker(["A"])
+    settings: dict[str, Any] = {"OTHER": 1}
+    assert picker.pick(settings) == {}
+    settings["A"] = 2
+    settings["OTHER"] = settings.pop("OTHER")
+    assert picker.pick(settings) == {"A": 2}
+
+
 def test_settings_that_say_nothing():
     settings = {"DOCKERFLOW_CHECK_TIMEOUT": None, "DOCKERFLOW_OTHER": 1, "DEBUG": True}
     assert Config.from_settings(settings) == Config()

@@ -55,12 +55,56 @@ def test_other_file_name(tmp_path: Path) -> None:
     assert VersionFile(path).read() == (GOOD, None)
 
 
+ELSEWHERE = "DOCKERFLOW_VERSION_PATH can name another place"
+
+
 def test_missing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "f").write_text("")
     for path in (tmp_path, tmp_path / "version.json", tmp_path / "no" / "no", tmp_path / "f" / "x"):
         assert get_version(path) is None
-        assert VersionFile(path).read() == (None, None)
-    assert not caplog.records
+        assert not caplog.records
+        served = VersionFile(path)
+        for _ in range(3):
+            assert served.read() == (None, None)
+        place = path / "version.json" if path == tmp_path else path
+        assert [(r.name, r.levelname, r.getMessage()) for r in caplog.records] == [
+            ("dockerflow", "WARNING", f"there is no {place}: {ELSEWHERE}")
+        ]
+        caplog.clear()
+
+
+def test_where_one_is_missing_by_default(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("dockerflow.version._IN_APP", Path("/nowhere/version.json"))
+    served = VersionFile()
+    assert served.read() == (None, None)
+    (tmp_path / "version.json").write_text("{}")
+    assert served.read() == (b"{}", None)
+    (tmp_path / "version.json").unlink()
+    assert served.read() == (None, None)
+    here = f"there is no /nowhere/version.json and no {tmp_path / 'version.json'}: {ELSEWHERE}"
+    assert caplog.messages == [here, here]
+
+
+def test_where_one_is_missing_is_said_in_text_that_any_log_takes(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert VersionFile(tmp_path / "\udcff").read() == (None, None)
+    (message,) = caplog.messages
+    assert "\\udcff" in message
+
+
+def test_the_working_directory_was_removed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert VersionFile("a.json").read() == (None, None)
+    assert caplog.messages == [f"there is no a.json: {ELSEWHERE}"]
 
 
 @pytest.mark.parametrize("name", BROKEN)
@@ -150,6 +194,32 @@ def test_unreadable(
     for _ in range(3):
         assert served.read() == (None, expected)
     assert [record.getMessage() for record in caplog.records] == [expected]
+
+
+def test_where_it_is_by_default_it_is_read_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(version, "_IN_APP", tmp_path / "app" / "version.json")
+    (tmp_path / "version.json").write_bytes(GOOD)
+    loads = []
+    real = version._load
+
+    def load(path: Path) -> bytes | None:
+        loads.append(path)
+        return real(path)
+
+    monkeypatch.setattr(version, "_load", load)
+    served = VersionFile()
+    for _ in range(3):
+        assert served.read() == (GOOD, None)
+    assert loads == [Path("version.json")]
+    # One in /app hides it, once it is there.
+    version._IN_APP.parent.mkdir()
+    version._IN_APP.write_bytes(b"{}")
+    for _ in range(3):
+        assert served.read() == (b"{}", None)
+    assert loads == [Path("version.json"), version._IN_APP]
 
 
 def test_read_again_only_when_changed(

@@ -21,9 +21,13 @@ SENTENCES = (Path(__file__).parent / "specification.txt").read_text("utf-8").spl
 
 def index() -> str:
     lines = [
-        "# The rules of dockerflow verify",
+        "# Rules of dockerflow verify",
         "",
-        "| id | | level | asked |",
+        "Each rule checks what it quotes: a sentence of the Dockerflow specification, or of the pages on mozlog, HTTP and Docker",
+        "that it builds on. DF1xx are about the app, DF2xx about the Dockerfile, DF3xx are recommendations. `dockerflow verify",
+        "--explain ID` prints a rule's page.",
+        "",
+        "| id | rule | level | what it quotes |",
         "|---|---|---|---|",
     ]
     lines += [

@@ -38,7 +38,7 @@ class _Checks(NamedTuple):
     "--django",
     "settings",
     metavar="SETTINGS",
-    help="Run those of the Django project with this settings module; "
+    help="Run the checks of the Django project with this settings module; "
     "$DJANGO_SETTINGS_MODULE does the same where there is no TARGET.",
 )
 @click.option(
@@ -52,7 +52,7 @@ class _Checks(NamedTuple):
     "--fail-level",
     type=click.Choice(list(_FAIL_LEVELS)),
     default="error",
-    help="From which level on the exit code is 1; by default error, as for the heartbeat.",
+    help="Lowest level that makes the exit code 1; by default error, as for the heartbeat.",
 )
 @click.option("--verbose", is_flag=True, help="Log to standard error, with tracebacks.")
 def checks(

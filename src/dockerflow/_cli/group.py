@@ -25,11 +25,12 @@ class _Where(NamedTuple):
 COMMANDS: Final[Mapping[str, _Where]] = {
     "checks": _Where("dockerflow._cli.checks:checks", "Run an app's checks without HTTP."),
     "healthcheck": _Where(
-        "dockerflow._cli.group:healthcheck_command", "Ask a service whether it is well."
+        "dockerflow._cli.group:healthcheck_command", "Ask a service whether it is healthy."
     ),
-    "logs": _Where("dockerflow._cli.logs:logs", "Print mozlog for people."),
+    "logs": _Where("dockerflow._cli.logs:logs", "Show mozlog as text for people."),
     "verify": _Where(
-        "dockerflow.verify.command:verify", "Check a running service against Dockerflow."
+        "dockerflow.verify.command:verify",
+        "Check an app, a Dockerfile or an image against Dockerflow.",
     ),
     "version": _Where("dockerflow._cli.version:version", "Write, check and show version.json."),
 }

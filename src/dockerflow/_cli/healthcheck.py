@@ -29,7 +29,7 @@ MAX_LINE: Final = 500
 MAX_NAME: Final = 200  # of the URL in that line, so that the reason still fits
 
 DESCRIPTION: Final = """\
-Ask a service whether it is well: exit code 0 if it is, else 1 and one line that says why.
+Ask a service whether it is healthy: exit code 0 if it is, else 1 and one line that says why.
 
 TARGET is a path on this machine, such as /__heartbeat__, or an http or https URL. By default it is
 /__lbheartbeat__, under $DOCKERFLOW_PATH_PREFIX if that is set: that says whether the process
@@ -77,28 +77,28 @@ OPTIONS: Final[dict[str, dict[str, Any]]] = {
     "--port": {
         "metavar": "PORT",
         "type": _port,
-        "help": f"port of a TARGET that is a path; by default $PORT, else {DEFAULT_PORT}",
+        "help": f"port, if TARGET is a path; by default $PORT, else {DEFAULT_PORT}",
     },
     "--timeout": {
         "metavar": "SECONDS",
         "type": _seconds,
         "default": DEFAULT_TIMEOUT,
-        "help": "how long the whole answer may take, from the look-up of the name to the last "
+        "help": "how long the whole answer may take, from resolving the name to the last "
         f"byte; by default {DEFAULT_TIMEOUT:g}",
     },
     "--wait": {
         "metavar": "SECONDS",
         "type": _seconds,
-        "help": "ask again and again until it is healthy, for so long at most",
+        "help": "ask again until it is healthy, but not longer than this",
     },
     "--file": {
         "metavar": "PATH",
-        "help": "instead of asking over HTTP, look when this file was last written",
+        "help": "instead of asking over HTTP, look at the age of this file",
     },
     "--max-age": {
         "metavar": "SECONDS",
         "type": _seconds,
-        "help": "how long ago that may be; goes with --file",
+        "help": "how old the file may be; goes with --file",
     },
 }
 

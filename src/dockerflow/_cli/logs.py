@@ -27,7 +27,7 @@ _LEVELS: Final = {name.lower(): number for number, name in enumerate(_log_text.S
     "--level",
     type=click.Choice(list(_LEVELS), case_sensitive=False),
     default="debug",
-    help="Only what is as grave as this, or more.",
+    help="Only lines of this level or a higher one.",
 )
 @click.option(
     "--type",

@@ -45,22 +45,22 @@ def _parse_extra(
 @click.option("--source", default="", help="URL of the repository.")
 @click.option("--version", "version_", default="", help="Release tag, or a text for people.")
 @click.option("--commit", default="", help="Hash of the commit.")
-@click.option("--build", default="", help="URL of the CI's build.")
+@click.option("--build", default="", help="URL of the CI build.")
 @click.option(
     "--set",
     "extra",
     metavar="KEY=VALUE",
     multiple=True,
     callback=_parse_extra,
-    help="Another key. May be given several times.",
+    help="Add another key. May be given several times.",
 )
 @click.option(
     "--from",
     "origin",
     type=click.Choice(writer.ORIGINS),
-    help="Where values come from; by default what the environment shows.",
+    help="Where to take values from; by default recognised by the environment.",
 )
-@click.option("--replace", is_flag=True, help="Forget an existing file, its other keys included.")
+@click.option("--replace", is_flag=True, help="Replace an existing file, its other keys included.")
 def write(  # noqa: PLR0913 - an option each
     *,
     path: Path,
@@ -147,7 +147,7 @@ def check(path: Path | None) -> None:
 
 @version.command()
 @click.argument("path", type=_PATH, required=False)
-@click.option("--release", "only_release", is_flag=True, help="Only the release's name.")
+@click.option("--release", "only_release", is_flag=True, help="Print only the name of the release.")
 def show(path: Path | None, *, only_release: bool) -> None:
     """Print the version.json at PATH: a file, or its folder.
 

@@ -166,13 +166,25 @@ _IDS: Final = _RuleIds()
     epilog="Exit codes: 0 passed, 1 findings, 2 could not run.",
 )
 @click.argument("url", required=False, callback=_url, metavar="[URL] [-- COMMAND ...]")
-@click.option("--dockerfile", multiple=True, type=_PATH, metavar="FILE", help="A Dockerfile.")
-@click.option("--image", multiple=True, metavar="NAME", help="An image of docker or podman.")
-@click.option("--archive", multiple=True, type=_PATH, metavar="FILE", help="A saved image.")
-@click.option("--logs", multiple=True, metavar="FILE", help="A log file; - is stdin.")
-@click.option("--version-json", multiple=True, type=_PATH, metavar="FILE", help="A version.json.")
 @click.option(
-    "--env", multiple=True, type=_PAIR, metavar="NAME=VALUE", help="Set this for the command."
+    "--dockerfile", multiple=True, type=_PATH, metavar="FILE", help="A Dockerfile to check."
+)
+@click.option(
+    "--image", multiple=True, metavar="NAME", help="An image to check, of docker or podman."
+)
+@click.option(
+    "--archive", multiple=True, type=_PATH, metavar="FILE", help="A saved image to check."
+)
+@click.option("--logs", multiple=True, metavar="FILE", help="A log file to check; - is stdin.")
+@click.option(
+    "--version-json",
+    multiple=True,
+    type=_PATH,
+    metavar="FILE",
+    help="A version.json to check, and to compare `/__version__` with.",
+)
+@click.option(
+    "--env", multiple=True, type=_PAIR, metavar="NAME=VALUE", help="Set a variable for the command."
 )
 @click.option(
     "--break",
@@ -180,39 +192,65 @@ _IDS: Final = _RuleIds()
     multiple=True,
     type=_PAIR,
     metavar="NAME=VALUE",
-    help="Start the command once more with this, which breaks a backing service.",
-)
-@click.option("--static", multiple=True, metavar="PATH", help="A static file that it serves.")
-@click.option(
-    "--slow", metavar="PATH", help="What takes over 0.5 s to answer, to be asked for at SIGTERM."
+    help="Start the command once more with a variable that breaks a backing service.",
 )
 @click.option(
-    "--build-arg", multiple=True, type=_PAIR, metavar="NAME=VALUE", help="For the Dockerfile."
+    "--static", multiple=True, metavar="PATH", help="Path of a static file that the app serves."
 )
-@click.option("--target", metavar="STAGE", help="The Dockerfile's stage; by default the last.")
+@click.option(
+    "--slow",
+    metavar="PATH",
+    help="Path that takes over 0.5 s to answer: it is requested, and SIGTERM sent meanwhile.",
+)
+@click.option(
+    "--build-arg",
+    multiple=True,
+    type=_PAIR,
+    metavar="NAME=VALUE",
+    help="Build argument of the Dockerfile.",
+)
+@click.option(
+    "--target", metavar="STAGE", help="Stage of the Dockerfile to check; by default the last."
+)
 @click.option(
     "--wait",
     type=_SECONDS,
     metavar="SECONDS",
-    help="Wait so long for the URL to answer (default 0) or the command to listen (default 20).",
+    help="How long to wait until the URL answers (default 0) or the command listens (default 20).",
 )
 @click.option(
-    "--timeout", type=_SECONDS, default=10.0, show_default=True, help="For one request, in seconds."
+    "--timeout", type=_SECONDS, default=10.0, show_default=True, help="Time limit of one request."
 )
 @click.option(
-    "--grace", type=_SECONDS, default=10.0, show_default=True, help="From SIGTERM to the end."
+    "--grace",
+    type=_SECONDS,
+    default=10.0,
+    show_default=True,
+    help="Time from SIGTERM to the end of the process.",
 )
 @click.option(
-    "--limit", type=_SECONDS, default=120.0, show_default=True, help="For all of one target."
+    "--limit",
+    type=_SECONDS,
+    default=120.0,
+    show_default=True,
+    help="Time limit of all requests to one target.",
 )
-@click.option("--select", multiple=True, type=_IDS, metavar="IDS", help="Only these: DF101,DF2")
-@click.option("--ignore", multiple=True, type=_IDS, metavar="IDS", help="All but these.")
+@click.option(
+    "--select",
+    multiple=True,
+    type=_IDS,
+    metavar="IDS",
+    help="Check only these rules, or those that begin so: DF101,DF2",
+)
+@click.option(
+    "--ignore", multiple=True, type=_IDS, metavar="IDS", help="Check all rules but these."
+)
 @click.option(
     "--fail-on",
     type=click.Choice(["error", "warning", "never"]),
     default="error",
     show_default=True,
-    help="The least level that makes the exit code 1.",
+    help="Lowest level of a finding that makes the exit code 1.",
 )
 @click.option(
     "--format",
@@ -221,7 +259,7 @@ _IDS: Final = _RuleIds()
     default="text",
     show_default=True,
 )
-@click.option("--explain", metavar="ID", help="Tell about a rule, and do nothing else.")
+@click.option("--explain", metavar="ID", help="Explain a rule, and check nothing.")
 @click.pass_context
 def verify(ctx: click.Context, /, **given: Any) -> None:
     """Check an app, a Dockerfile or an image against the Dockerflow specification.

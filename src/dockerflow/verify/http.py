@@ -74,7 +74,8 @@ class Prober:
         except httpx.RemoteProtocolError as error:
             seen.error = f"the answer is not valid HTTP ({printable(str(error))})"
         except Exception as error:  # noqa: BLE001 - an app in this process may raise anything
-            seen.error = f"{type(error).__name__}: {printable(str(error))}"
+            # httpx has errors without a text.
+            seen.error = ": ".join(filter(None, (type(error).__name__, printable(str(error)))))
         return Answer(
             method,
             url,

@@ -197,16 +197,25 @@ class _Look:
         with started(targets.command, targets.environ) as process:
             run = Run(process.where, process.start, process.port, grace=targets.grace)
             host = self._until_it_listens(process, run)
+            service = Service(process.where, start=run.start)
             if host is not None:
-                service = Service(process.where, start=run.start)
                 asyncio.run(self._ask_command(host, service))
                 seen.services.append(service)
+            is_mute = host is not None and not _has_answered(service)
+            if is_mute:
+                process.wait(SETTLE)  # it may be about to exit
             run.processes = _lasting(process)
             run.log_files = process.log_files()
             if process.exit_code is not None:
+                when = "while it was being looked at"
+                if is_mute:
+                    # A server may listen before it has loaded the app, as gunicorn does. What it
+                    # didn't answer then says nothing about the app.
+                    seen.services.remove(service)
+                    when = "before it answered"
                 raise CouldNotRunError(
-                    f"{process.where} exited with {process.exit_code} while it was being looked "
-                    f"at: {process.last_words()}"
+                    f"{process.where} exited with {process.exit_code} {when}: "
+                    f"{process.last_words()}"
                 )
             self._say(f"{process.where}: waiting for it to end after SIGTERM")
             if host is not None and targets.slow:
@@ -287,6 +296,10 @@ def _connects(host: str, port: int) -> bool:
             return True
     except OSError:
         return False
+
+
+def _has_answered(service: Service) -> bool:
+    return any(answer.status is not None for answer in service.answers.values())
 
 
 def _lasting(process: Process) -> list[str]:

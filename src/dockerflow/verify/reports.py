@@ -77,7 +77,12 @@ def text(report: Report, *, width: int = 100, color: bool = False) -> str:
         say(("could not run: ", "bold red"), _one_line(reason))
     say("")
     if report.count("not checked"):
-        say(("Not checked had nothing to look at; --explain ID says what that would be.", "dim"))
+        say(
+            (
+                "Not checked: there was nothing to look at; --explain ID tells what a rule needs.",
+                "dim",
+            )
+        )
     say((_summary(report), "bold"))
     return "".join(line.rstrip() + "\n" for line in out.getvalue().splitlines())
 
@@ -329,15 +334,16 @@ FORMATS: Final[dict[str, Callable[[Report], str]]] = {
 
 def explain(rule: Rule) -> str:
     """Return what a rule is about, as its page in the documentation has it."""
-    kind = "requirement: an error" if rule.level == "error" else "recommendation: a warning"
+    what = "Requirement" if rule.level == "error" else "Recommendation"
+    article = "an error" if rule.level == "error" else "a warning"
     return (
         f"# {rule.id}: {rule.heading}\n\n"
-        f"A {kind}.\n\n"
+        f"{what}: a finding is {article}.\n\n"
         f"> {rule.sentence}\n\n"
-        f"From <{rule.source}>.\n\n"
-        f"## Looks at\n\n{rule.looks_at[0].upper()}{rule.looks_at[1:]}.\n\n"
-        f"## Fix\n\n{rule.fix}\n\n"
-        f"## Leave it out\n\n"
+        f"Quoted from <{rule.source}>.\n\n"
+        f"## What it looks at\n\n{rule.looks_at[0].upper()}{rule.looks_at[1:]}.\n\n"
+        f"## How to fix it\n\n{rule.fix}\n\n"
+        f"## How to ignore it\n\n"
         f"`dockerflow verify --ignore {rule.id}`"
         + (
             f", or `# dockerflow ignore={rule.id}` as a line of the Dockerfile"
