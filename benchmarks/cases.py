@@ -1,7 +1,8 @@
 """What is measured: each case gives a function that does a thing n times, for each variant.
 
 ``bare`` is the app without any library, ``incumbent`` python-dockerflow and ``ours`` this library,
-each as its own documentation has it used. The file runs in both environments: it imports
+each as its own documentation has it used; ``floor`` logs the same line by hand, without a library
+around the app. The file runs in both environments: it imports
 whatever ``dockerflow`` is there.
 """
 
@@ -146,6 +147,37 @@ def drive_wsgi(app: Any, path: str = "/", query: str = "a=1") -> Run:
     return run
 
 
+# The floor: one line, logged by hand around the bare application, and nothing else.
+
+
+def _log_by_hand() -> Callable[[], None]:
+    info = logging.getLogger("request.summary").info
+    standard = logging.makeLogRecord({}).__dict__
+    fields = {k: v for k, v in summary_record().__dict__.items() if k not in standard}
+    return lambda: info("", extra=fields)
+
+
+def floor_asgi(app: Any) -> Any:
+    log = _log_by_hand()
+
+    async def middleware(scope: Any, receive: Any, send: Any) -> None:
+        await app(scope, receive, send)
+        log()
+
+    return middleware
+
+
+def floor_wsgi(app: Any) -> Any:
+    log = _log_by_hand()
+
+    def middleware(environ: Any, start_response: Any) -> Any:
+        body = app(environ, start_response)
+        log()
+        return body
+
+    return middleware
+
+
 # Applications.
 
 
@@ -189,7 +221,7 @@ def asgi_app(variant: str, app: Any = bare_asgi) -> Any:
         from dockerflow.asgi import DockerflowMiddleware
 
         return DockerflowMiddleware(app)
-    return app
+    return floor_asgi(app) if variant == "floor" else app
 
 
 def asgi(variant: str) -> Run:
@@ -243,7 +275,8 @@ def fastapi_app(variant: str, *, with_checks: Callable[[], None] | None = None) 
 
 def fastapi(variant: str) -> Run:
     """A request to a FastAPI app."""
-    return drive_asgi(fastapi_app(variant))
+    app = fastapi_app(variant)
+    return drive_asgi(floor_asgi(app) if variant == "floor" else app)
 
 
 def fastapi_lbheartbeat(variant: str) -> Run:
@@ -273,7 +306,7 @@ def flask_app(variant: str) -> Any:
     def index() -> dict[str, str]:
         return {"answer": "ok"}
 
-    if variant != "bare":
+    if variant not in {"bare", "floor"}:
         from dockerflow.flask import Dockerflow
 
         Dockerflow(app, version_path=version_folder())
@@ -282,7 +315,8 @@ def flask_app(variant: str) -> Any:
 
 def flask(variant: str) -> Run:
     """A request to a Flask app."""
-    return drive_wsgi(flask_app(variant).wsgi_app)
+    app = flask_app(variant).wsgi_app
+    return drive_wsgi(floor_wsgi(app) if variant == "floor" else app)
 
 
 def django_app(variant: str) -> Any:
@@ -297,7 +331,7 @@ def django_app(variant: str) -> Any:
     urlpatterns = [path("", lambda _: JsonResponse({"answer": "ok"}))]
     if variant == "django-health-check":
         extra = {"INSTALLED_APPS": ["health_check"]}
-    elif variant != "bare":
+    elif variant not in {"bare", "floor"}:
         extra = {
             "INSTALLED_APPS": ["dockerflow.django"],
             "MIDDLEWARE": ["dockerflow.django.middleware.DockerflowMiddleware"],
@@ -321,7 +355,8 @@ def django_app(variant: str) -> Any:
 
 def django(variant: str) -> Run:
     """A request to a Django app under WSGI."""
-    return drive_wsgi(django_app(variant))
+    app = django_app(variant)
+    return drive_wsgi(floor_wsgi(app) if variant == "floor" else app)
 
 
 # The formatter alone.

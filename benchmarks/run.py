@@ -27,11 +27,14 @@ from measure import HERE, Comparison, Worker, python_of, rounded, set_up, spread
 
 COMPARISONS = [
     Comparison(
-        "asgi", "ASGI, ids and summary around a bare application", 2.5, 2000, subtract_bare=True
+        "asgi", "ASGI, ids and summary around a bare application", 2.5, 2000, subtract_bare=True,
+        others=("floor",),
     ),
-    Comparison("fastapi", "FastAPI application", 3, 1000, subtract_bare=True),
-    Comparison("flask", "Flask application", 4, 1000, subtract_bare=True),
-    Comparison("django", "Django application (WSGI)", 2.5, 1000, subtract_bare=True),
+    Comparison("fastapi", "FastAPI application", 3, 1000, subtract_bare=True, others=("floor",)),
+    Comparison("flask", "Flask application", 4, 1000, subtract_bare=True, others=("floor",)),
+    Comparison(
+        "django", "Django application (WSGI)", 2.5, 1000, subtract_bare=True, others=("floor",)
+    ),
     Comparison(
         "ids", "ASGI, ids alone", None, 2000, subtract_bare=True, summaries=False,
         others=("asgi-correlation-id",),
