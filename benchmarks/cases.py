@@ -598,6 +598,22 @@ def concurrent_requests(variant: str, count: int) -> Run:
     return run
 
 
+def streamed_chunks(variant: str, count: int) -> Run:
+    """A response of ``count`` chunks; per chunk."""
+    start = {"type": "http.response.start", "status": 200, "headers": []}
+    chunk = {"type": "http.response.body", "body": b"x" * 1000, "more_body": True}
+    last = {"type": "http.response.body", "body": b""}
+
+    async def streaming(scope: Any, receive: Any, send: Any) -> None:
+        await send(start)
+        for _ in range(count - 1):
+            await send(chunk)
+        await send(last)
+
+    run = drive_asgi(asgi_app(variant, streaming))
+    return lambda n: run(max(1, n // count))
+
+
 def long_life(variant: str) -> Run:
     """Requests of which no two are the same; prints the process's memory after them, in KiB."""
     served = 0

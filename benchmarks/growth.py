@@ -42,6 +42,10 @@ GROWTHS = [
         "concurrent_requests", "added cost of a request, by the requests at once",
         (1, 10, 100, 1000, 10000), 5000,
     ),
+    Growth(
+        "streamed_chunks", "added cost of a chunk, by the chunks of a streamed response",
+        (1, 10, 100, 1000, 10000), 10000,
+    ),
 ]  # fmt: skip
 
 STEPS = 10

@@ -5,6 +5,7 @@ import json
 import logging
 import random
 import time
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -166,6 +167,32 @@ def test_a_stream_is_passed_on_at_once_and_timed_to_its_last_byte(summaries):
     asyncio.run(main())
     [record] = summaries
     assert record.code == 200
+
+
+def test_a_longer_stream_takes_no_more_memory():
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        chunk = {"type": "http.response.body", "body": b"x", "more_body": True}
+        for _ in range(scope["chunks"]):
+            await send(chunk)
+        await send({"type": "http.response.body", "body": b""})
+
+    async def send(message):
+        pass
+
+    def peak(chunks):
+        tracemalloc.reset_peak()
+        before = tracemalloc.get_traced_memory()[0]
+        asyncio.run(wrapped(make_scope(chunks=chunks), nothing_more, send))
+        return tracemalloc.get_traced_memory()[1] - before
+
+    wrapped = wrap(app)
+    tracemalloc.start()
+    try:
+        peak(10)  # what is made once
+        assert peak(100_000) < peak(10) + 10_000  # a tenth of a byte for each chunk
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_client_gone_before_the_status(summaries):
