@@ -322,7 +322,7 @@ def test_a_paused_redis_holds_nobody_up(start, example, way, servers, redis_serv
     redis_server.pause()
     began = time.monotonic()
     assert shortener.get(f"/{link['code']}").status == 302
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 10  # without limits of its own it would wait for ever
     status, checks = shortener.checks()
     assert (status, checks["redis"]) == (200, "error")
 
