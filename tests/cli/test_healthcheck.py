@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import threading
 import time
@@ -14,7 +15,7 @@ import pytest
 from dockerflow._cli import healthcheck
 from dockerflow._cli.healthcheck import FileProbe, HttpProbe, Outcome, look, main
 
-LIMIT = 0.5
+LIMIT = 1
 
 
 class Server:
@@ -121,10 +122,10 @@ def test_nobody_listens(dockerflow):
 def test_a_server_that_never_answers_keeps_no_process(dockerflow):
     with serving(lambda server, _: server.stopped.wait(60)) as server:
         started = time.monotonic()
-        result = dockerflow("healthcheck", "--port", server.port, "--timeout", "0.3")
+        result = dockerflow("healthcheck", "--port", server.port, "--timeout", "1")
         assert time.monotonic() - started < 20
     assert result.code == 1
-    assert result.error.endswith("took over 0.3 s and was still waiting for the answer")
+    assert result.error.endswith("took over 1 s and was still waiting for the answer")
 
 
 def test_output_closed(dockerflow):
@@ -185,7 +186,7 @@ def test_slow_servers(kind, capsys):
     assert LIMIT <= seconds < LIMIT + 5
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.endswith(f" took over 0.5 s and was still {stage}\n")
+    assert err.endswith(f" took over 1 s and was still {stage}\n")
 
 
 HUGE = 10 << 20
@@ -392,8 +393,11 @@ def test_file(tmp_path, dockerflow):
     os.utime(beat, (time.time() - 100,) * 2)
     result = dockerflow("healthcheck", "--file", beat, "--max-age", "60")
     assert result.code == 1
-    assert result.error.startswith(f"unhealthy: {beat} is 100.")
-    assert result.error.endswith(" s old, over 60 s")
+    age = re.fullmatch(
+        rf"unhealthy: {re.escape(str(beat))} is ([\d.]+) s old, over 60 s", result.error
+    )
+    assert age, result
+    assert 100 <= float(age[1]) < 200
 
 
 def test_file_from_the_future(tmp_path, capsys):

@@ -1,6 +1,7 @@
 """What every framework answers at Dockerflow's own paths."""
 
 import asyncio
+import functools
 import json
 import logging
 import re
@@ -299,25 +300,26 @@ def test_hung_and_raising_checks_are_contained(
 ) -> None:
     client = make_client(check_timeout=0.2)
     register = client.registry.register
+    in_time = functools.partial(register, timeout=8)  # these end at once
     register(released.wait, name="hung_sync")
 
     @register
     async def hung_async() -> None:
         await asyncio.sleep(3600)
 
-    @register
+    @in_time()
     def raising() -> None:
         raise OSError("password=s3cret")
 
-    @register
+    @in_time()
     async def exiting() -> None:
         raise BaseException("s3cret")
 
-    @register
+    @in_time()
     def nonsense() -> str:
         return "all good"
 
-    @register
+    @in_time()
     def good() -> None: ...
 
     response = client.get("/__heartbeat__")

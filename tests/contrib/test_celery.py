@@ -46,7 +46,9 @@ def test_workers(app, redis_server, tmp_path):
         before = redis_server.connections()
         for _ in range(10):
             assert contrib.celery(app, timeout=10)() is None
-        assert redis_server.connections() <= before
+        services.wait_for(
+            lambda: redis_server.connections() <= before, "no more connections", services.NOTICE
+        )
     finally:
         worker.kill()
         worker.wait()

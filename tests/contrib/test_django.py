@@ -6,6 +6,7 @@ import pytest
 
 pytest.importorskip("django")
 
+import services
 from services.django_settings import add_database
 
 from dockerflow import health
@@ -79,7 +80,9 @@ def test_no_connection_is_left_behind(postgres, max_age):
         registry.register(contrib.django_database(alias), name=str(number))
     for _ in range(5):
         assert set(registry.run().statuses.values()) == {"ok"}
-    assert postgres.connections() == 0
+    services.wait_for(
+        lambda: postgres.connections() == 0, "the end of the connections", services.NOTICE
+    )
 
 
 def test_persistent_connection_from_before_a_restart(postgres):
@@ -177,7 +180,9 @@ def test_redis_cache(redis_server, backend):
         registry.register(contrib.django_cache())
         for _ in range(5):
             assert registry.run().statuses == {"cache": "ok"}
-        assert redis_server.connections() == 1
+        services.wait_for(
+            lambda: redis_server.connections() == 1, "one connection only", services.NOTICE
+        )
         assert redis_server.call("dbsize") == 0
         redis_server.stop()
         assert registry.run().details["cache"]["messages"].keys() == {health.ERROR_CACHE_EXCEPTION}
@@ -197,7 +202,9 @@ def test_django_redis(redis_server):
         registry.register(contrib.django_redis())
         for _ in range(5):
             assert registry.run().statuses == {"redis": "ok"}
-        assert redis_server.connections() == 1
+        services.wait_for(
+            lambda: redis_server.connections() == 1, "one connection only", services.NOTICE
+        )
         assert contrib.django_redis("other")().id == health.ERROR_MISCONFIGURED_REDIS
         assert contrib.django_redis("none")().id == health.ERROR_MISCONFIGURED_REDIS
 

@@ -30,7 +30,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_response(302)
             self.send_header("Location", "/")
         elif self.path == "/silent":
-            time.sleep(1)
+            time.sleep(5)
             self.send_response(200)
         elif self.path == "/endless":
             self.send_response(200)

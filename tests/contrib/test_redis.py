@@ -106,7 +106,9 @@ def test_async_client_that_only_the_check_uses(redis_server):
     registry.register(contrib.redis(client))
     for _ in range(5):
         assert registry.run().statuses == {"redis": "ok"}
-    assert redis_server.connections() == 1
+    services.wait_for(
+        lambda: redis_server.connections() == 1, "one connection only", services.NOTICE
+    )
     asyncio.run_coroutine_threadsafe(client.aclose(), loop_thread.get()).result(10)
 
 

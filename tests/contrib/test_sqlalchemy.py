@@ -130,13 +130,16 @@ def test_async_engine_of_another_loop(postgres):
     engine = create_async_engine(postgres.url("postgresql+asyncpg"))
     check = contrib.database(engine)
     app_loop = asyncio.new_event_loop()
-    threading.Thread(target=app_loop.run_forever, daemon=True).start()
+    thread = threading.Thread(target=app_loop.run_forever, daemon=True)
+    thread.start()
     asyncio.run_coroutine_threadsafe(check(), app_loop).result(10)
     message = asyncio.run(check())
     assert message is not None
     assert message.level >= 40
     asyncio.run_coroutine_threadsafe(engine.dispose(), app_loop).result(10)
     app_loop.call_soon_threadsafe(app_loop.stop)
+    thread.join()
+    app_loop.close()
 
 
 @pytest.fixture

@@ -50,6 +50,23 @@ def wait_until(condition: Callable[[], Any]) -> None:
         time.sleep(0.005)
 
 
+def waiting(registry: Registry, name: str) -> int:
+    """How many heartbeats wait for a check that is under way."""
+    execution = registry._checks[name].execution
+    return 0 if execution is None else len(execution._waiters)
+
+
+def wait_until_still(probe: Probe) -> None:
+    """Wait until it is run no more; what was begun may still come."""
+
+    def is_still() -> bool:
+        runs = probe.runs
+        time.sleep(0.2)
+        return probe.runs == runs
+
+    wait_until(is_still)
+
+
 def ok() -> None: ...
 
 
@@ -228,16 +245,20 @@ def test_bad_requirements(runner: Runner) -> None:
 @both
 def test_the_heartbeats_time_holds_for_chains(runner: Runner) -> None:
     registry = Registry()
-    for number in range(6):
-        requires = (str(number - 1),) if number else ()
-        registry.register(lambda: time.sleep(0.15), name=str(number), requires=requires)
-    started = time.monotonic()
-    results = runner(registry, Config(check_timeout=5, heartbeat_timeout=0.4))
-    assert time.monotonic() - started < 2
-    statuses = list(results.statuses.values())
-    assert statuses[0] == "ok"
-    assert "error" in statuses
-    assert statuses[-1] == "info"
+    released = threading.Event()
+    registry.register(lambda: time.sleep(0.3), name="0")
+    for number in range(1, 4):
+        registry.register(
+            lambda: released.wait(60) and None, name=str(number), requires=str(number - 1)
+        )
+    try:
+        started = time.monotonic()
+        results = runner(registry, Config(check_timeout=50, heartbeat_timeout=2))
+        assert time.monotonic() - started < PATIENCE
+    finally:
+        released.set()
+    assert list(results.statuses.values()) == ["ok", "error", "info", "info"]
+    assert results.durations["1"] <= 1.7, "what was left of the two seconds"
 
 
 @settings(max_examples=60, deadline=None)
@@ -405,17 +426,14 @@ def test_100_probes_run_each_check_of_a_chain_once(kind: type[Probe]) -> None:
     assert [probe.runs for probe in chain] == [1] * 5
 
     released.clear()
-    waiting = threading.Barrier(101)
 
     def ask() -> None:
-        waiting.wait(PATIENCE)
         assert registry.run(CONFIG).level == 0
 
     threads = [threading.Thread(target=ask) for _ in range(100)]
     for thread in threads:
         thread.start()
-    waiting.wait(PATIENCE)
-    time.sleep(0.2)
+    wait_until(lambda: waiting(registry, "first") == 100)
     released.set()
     for thread in threads:
         thread.join()
@@ -467,13 +485,13 @@ def test_a_check_that_hangs_on_is_borne_for_some_time_limits_only(runner: Runner
     released = threading.Event()
     is_hung = False
 
-    @registry.register(failures=3, timeout=0.1)
+    @registry.register(failures=3, timeout=0.5)
     def check() -> None:
         if is_hung:
             released.wait(PATIENCE)
 
     try:
-        assert runner(registry).level == 0
+        wait_until(lambda: runner(registry).level == 0)
         is_hung = True
         assert runner(registry).level == 0
         wait_until(lambda: runner(registry).level == checks.ERROR)
@@ -508,10 +526,10 @@ def test_background(runner: Runner, kind: type[Probe]) -> None:
         while (await ask()).level == 0:
             await asyncio.sleep(0.01)
         registry.close()
-        await asyncio.sleep(0.1)
-        runs = probe.runs
-        await asyncio.sleep(0.2)
-        assert probe.runs == runs, "stopped"
+        runs = 0
+        while runs != probe.runs:  # what was begun may still come
+            runs = probe.runs
+            await asyncio.sleep(0.2)
         probe.answer = None
         while (await ask()).level:
             await asyncio.sleep(0.01)
@@ -521,10 +539,13 @@ def test_background(runner: Runner, kind: type[Probe]) -> None:
 
 
 def test_one_thread_for_all_in_the_background_which_ends() -> None:
-    def clocks() -> int:
-        return sum(thread.name == "dockerflow-clock" for thread in threading.enumerate())
+    def all_clocks() -> set[threading.Thread]:
+        return {thread for thread in threading.enumerate() if thread.name == "dockerflow-clock"}
 
-    wait_until(lambda: clocks() == 0)
+    def clocks() -> int:
+        return len(all_clocks() - before)
+
+    before = all_clocks()  # of other tests
     registry = Registry()
     for number in range(20):
         registry.register(ok, name=str(number), interval=60)
@@ -563,7 +584,7 @@ def test_a_clock_that_stands_still_fails(
 
 def test_a_killed_thread_is_found_out() -> None:
     registry, probe = Registry(), Probe()
-    registry.register(probe, name="probe", interval=0.05, max_age=0.5)
+    registry.register(probe, name="probe", interval=0.05, max_age=1)
     assert run(registry).level == 0
     wait_until(lambda: probe.runs > 1)
     thread = registry._background._thread
@@ -592,7 +613,7 @@ def test_a_hung_check_in_the_background_fails(runner: Runner) -> None:
             released.wait(PATIENCE)
 
     try:
-        assert runner(registry).level == 0
+        wait_until(lambda: runner(registry).level == 0)
         is_hung = True
         wait_until(lambda: runner(registry).level == checks.ERROR)
         assert ids(runner(registry), "check") == [TIMED_OUT]
@@ -608,7 +629,8 @@ def test_a_closed_event_loop_is_left() -> None:
     registry, probe = Registry(), AsyncProbe()
     registry.register(probe, name="probe", interval=0.02, max_age=0.2)
     for runner in (arun, arun, run, arun):
-        assert runner(registry).statuses == {"probe": "ok"}
+        # Where the clock goes on, it may be late; one on a closed loop never runs the check again.
+        wait_until(lambda runner=runner: runner(registry).statuses == {"probe": "ok"})
         time.sleep(0.25)
     registry.close()
 
@@ -621,10 +643,8 @@ def test_requirements_in_the_background() -> None:
     assert run(registry).level == 0
     base.answer = checks.Error("e")
     assert run(registry).statuses == {"base": "error", "probe": "info"}
-    time.sleep(0.1)
+    wait_until_still(probe)
     runs = probe.runs
-    time.sleep(0.2)
-    assert probe.runs == runs, "it doesn't run while its requirement fails"
     base.answer = None
     assert run(registry).statuses == {"base": "ok", "probe": "ok"}
     wait_until(lambda: probe.runs > runs + 2)
@@ -665,7 +685,8 @@ def test_background_after_a_fork() -> None:
                 assert registry.run().level == 0
                 while runs < 5:
                     time.sleep(0.01)
-                assert registry.run().level == 0
+                while registry.run().level:  # until the clock of a busy machine is in time
+                    time.sleep(0.01)
                 code = 0
             finally:
                 os._exit(code)
@@ -825,7 +846,7 @@ def test_a_stuck_leader_delays_its_followers_by_one_deadline(runner: Runner) -> 
     finally:
         released.set()
     assert len(durations) == 20
-    assert max(durations) < 1.5
+    assert max(durations) < 3  # ten, if each waited for the one before it
     assert min(durations) < 0.3, "who comes late waits for the rest only"
 
 
@@ -835,14 +856,17 @@ def test_a_stuck_async_leader_with_a_longer_limit(runner: Runner) -> None:
     registry = Registry()
     released = threading.Event()
 
+    begun = threading.Event()
+
     @registry.register
     def check() -> None:
+        begun.set()
         released.wait(PATIENCE)
 
     leader = threading.Thread(target=lambda: results.append(runner(registry)))
     results: list[CheckResults] = []
     leader.start()
-    time.sleep(0.05)
+    assert begun.wait(PATIENCE)
     follower = runner(registry, Config(heartbeat_timeout=0.1))
     assert ids(follower, "check") == [TIMED_OUT]
     released.set()
@@ -864,10 +888,7 @@ def test_the_end_of_the_lifespan_stops_the_background() -> None:
 
     async def main() -> None:
         await DockerflowMiddleware(app, registry=registry)({"type": "lifespan"}, None, None)  # type: ignore[arg-type]
-        await asyncio.sleep(0.1)
-        runs = probe.runs
-        await asyncio.sleep(0.2)
-        assert probe.runs == runs
+        wait_until_still(probe)
 
     asyncio.run(main())
 

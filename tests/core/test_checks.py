@@ -40,6 +40,19 @@ def arun(registry: Registry, config: Config = CONFIG) -> CheckResults:
     return results
 
 
+def waiting(registry: Registry) -> int:
+    """How many heartbeats wait for the only check."""
+    execution = registry._checks["check"].execution
+    return 0 if execution is None else len(execution._waiters)
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 4
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
 Runner = Callable[..., CheckResults]
 both = pytest.mark.parametrize("runner", [run, arun])
 
@@ -520,13 +533,15 @@ def test_wrong_signature(runner: Runner, registry: Registry) -> None:
 
 @both
 def test_durations(runner: Runner, registry: Registry) -> None:
-    registry.register(lambda: time.sleep(0.1), name="slow")
+    registry.register(lambda: time.sleep(0.8), name="slow")
     registry.register(lambda: None, name="fast")
-    registry.register(functools.partial(asyncio.sleep, 0.1), name="aslow")
+    registry.register(functools.partial(asyncio.sleep, 0.8), name="aslow")
+    started = time.monotonic()
     durations = runner(registry).durations
-    assert 0.09 < durations["slow"] < 2
-    assert 0.09 < durations["aslow"] < 2
-    assert 0 <= durations["fast"] < 0.09
+    seconds = time.monotonic() - started
+    assert 0.79 < durations["slow"] < seconds
+    assert 0.79 < durations["aslow"] < seconds
+    assert 0 <= durations["fast"] < 0.79
 
 
 @both
@@ -702,7 +717,6 @@ def test_single_flight_of_threads(registry: Registry, is_async: bool) -> None:
     runs = 0
     count = 100
     event = threading.Event()
-    barrier = threading.Barrier(count + 1)
     if is_async:
 
         @registry.register
@@ -724,14 +738,12 @@ def test_single_flight_of_threads(registry: Registry, is_async: bool) -> None:
     everything: list[CheckResults] = []
 
     def probe() -> None:
-        barrier.wait(4)
         everything.append(registry.run(CONFIG))
 
     threads = [threading.Thread(target=probe) for _ in range(count)]
     for thread in threads:
         thread.start()
-    barrier.wait(4)
-    time.sleep(0.2)  # all of them ask
+    wait_until(lambda: waiting(registry) == count)
     event.set()
     for thread in threads:
         thread.join()
@@ -755,7 +767,9 @@ def test_probes_of_threads_and_loops_share_a_run(registry: Registry) -> None:
         first = asyncio.create_task(registry.arun(CONFIG))
         second = asyncio.create_task(asyncio.to_thread(registry.run, CONFIG))
         third = asyncio.create_task(asyncio.to_thread(arun, registry))
-        await asyncio.sleep(0.1)
+        async with asyncio.timeout(4):
+            while waiting(registry) < 3:
+                await asyncio.sleep(0.001)
         event.set()
         for task in (first, second, third):
             assert (await task).statuses == {"check": "ok"}

@@ -98,13 +98,13 @@ got = []
 def test_the_servers_handler_gets_the_signal_later() -> None:
     run(f"""{HANDLERS}
 signal.signal(signal.SIGTERM, lambda *args: got.append(args[0]))
-assert drain.install(0.3) and drain.install(0.3)
+assert drain.install(1) and drain.install(1)
 started = time.monotonic()
 os.kill(os.getpid(), signal.SIGTERM)
 assert drain.is_draining() and not got
 while not got:
     time.sleep(0.01)
-assert got == [signal.SIGTERM] and time.monotonic() - started > 0.25
+assert got == [signal.SIGTERM] and time.monotonic() - started > 0.9
 """)
 
 
@@ -121,10 +121,10 @@ assert got == [signal.SIGTERM]
 def test_the_server_gets_no_further_signal_once_the_wait_was_ended() -> None:
     run(f"""{HANDLERS}
 signal.signal(signal.SIGTERM, lambda *args: got.append(args[0]))
-assert drain.install(0.2)
+assert drain.install(1)
 for _ in range(2):
     os.kill(os.getpid(), signal.SIGTERM)
-time.sleep(0.5)
+time.sleep(1.5)
 assert got == [signal.SIGTERM]
 """)
 
@@ -138,12 +138,12 @@ monkey.patch_all()
 import gevent
 {HANDLERS}
 signal.signal(signal.SIGTERM, lambda *args: got.append(args[0]))
-assert drain.install(0.3)
+assert drain.install(1)
 started = time.monotonic()
 gevent.get_hub().loop.run_callback(os.kill, os.getpid(), signal.SIGTERM)
 while not got:
     gevent.sleep(0.01)
-assert drain.is_draining() and time.monotonic() - started > 0.25
+assert drain.is_draining() and time.monotonic() - started > 0.9
 """)
 
 
@@ -157,21 +157,21 @@ async def main():
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     async def app(scope, receive, send): ...
-    app = DockerflowMiddleware(app, config=Config(drain_seconds=0.3))
+    app = DockerflowMiddleware(app, config=Config(drain_seconds=1))
     await app({{"type": "lifespan"}}, None, None)
     started = time.monotonic()
     os.kill(os.getpid(), signal.SIGTERM)
     await asyncio.sleep(0.05)
     assert drain.is_draining() and not stop.is_set()
     await stop.wait()
-    assert time.monotonic() - started > 0.25
+    assert time.monotonic() - started > 0.9
 asyncio.run(main())
 """)
 
 
 def test_without_a_handler_the_process_ends_later() -> None:
     source = f"""{HANDLERS}
-assert drain.install(0.3)
+assert drain.install(1)
 os.kill(os.getpid(), signal.SIGTERM)
 print("drains", flush=True)
 time.sleep(20)
@@ -192,13 +192,13 @@ def tell():
     if {fails}:
         raise OSError("no such process")
 signal.signal(signal.SIGTERM, lambda *args: got.append(args[0]))
-drain.install_in_parent(0.3, tell)
+drain.install_in_parent(1, tell)
 started = time.monotonic()
 os.kill(os.getpid(), signal.SIGTERM)
 assert drain.is_draining() and got == ["told"]
 while len(got) < 2:
     time.sleep(0.01)
-assert got == ["told", signal.SIGTERM] and time.monotonic() - started > 0.25
+assert got == ["told", signal.SIGTERM] and time.monotonic() - started > 0.9
 """)
 
 
@@ -208,12 +208,12 @@ def test_a_loop_that_can_not_be_asked() -> None:
 async def main():
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, lambda: got.append("lost"))
-    drain.install_at_loop(0.3, stop.set)
+    drain.install_at_loop(1, stop.set)
     started = time.monotonic()
     os.kill(os.getpid(), signal.SIGTERM)
     await asyncio.sleep(0.05)
     assert drain.is_draining() and not stop.is_set() and not got
     await stop.wait()
-    assert time.monotonic() - started > 0.25
+    assert time.monotonic() - started > 0.9
 asyncio.run(main())
 """)

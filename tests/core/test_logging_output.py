@@ -8,6 +8,7 @@ import io
 import json
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -118,6 +119,16 @@ logging.info("never")
     assert [json.loads(line)["Fields"]["msg"][:7] for line in lines] == ["y" * 7, "leaving"]
 
 
+def wait_for_waiting(pid):
+    """Wait until a process waits for a lock of a file, or for long where the system doesn't tell."""
+    end = time.monotonic() + 2
+    while time.monotonic() < end:
+        with contextlib.suppress(OSError), open("/proc/locks") as locks:
+            if re.search(rf"-> POSIX .* {pid} ", locks.read()):
+                return
+        time.sleep(0.02)
+
+
 def test_a_signal_while_another_process_writes():
     code = """
 import logging, signal, sys
@@ -137,7 +148,7 @@ logging.info("never")
         [sys.executable, "-c", code], stdout=writer, stderr=subprocess.PIPE
     )  # fmt: skip
     process.stderr.readline()
-    time.sleep(0.3)
+    wait_for_waiting(process.pid)
     process.send_signal(signal.SIGTERM)
     time.sleep(0.3)
     assert process.poll() is None
@@ -228,10 +239,13 @@ def test_daemon_threads_at_the_end_of_the_interpreter():
 import logging, threading, time
 from dockerflow.logging import configure_logging
 configure_logging("app")
+written = []
 def write():
-    while True: logging.info("x" * 20_000)
+    while True:
+        logging.info("x" * 20_000)
+        written.append(1)
 for _ in range(4): threading.Thread(target=write, daemon=True).start()
-time.sleep(0.2)
+while len(written) < 20: time.sleep(0.01)
 """
     out, errors = run(code).communicate(timeout=30)
     assert errors == b""

@@ -190,7 +190,7 @@ def test_logs_and_a_clean_end(start, way):
 @pytest.mark.parametrize("way", WAYS)
 def test_requests_under_way_are_finished(start, way):
     """With a drain, too, in which the heartbeat alone says what is coming."""
-    shortener = start(way, DOCKERFLOW_DRAIN_SECONDS="2")
+    shortener = start(way, DOCKERFLOW_DRAIN_SECONDS="5")
     # Half a request, which the server has to wait for.
     with socket.create_connection(("127.0.0.1", shortener.port), timeout=PATIENCE) as slow:
         body = b'{"url": "https://example.org/"}'
@@ -203,7 +203,7 @@ def test_requests_under_way_are_finished(start, way):
         services.wait_for(lambda: shortener.get("/__heartbeat__").status == 503, "drain")
         assert shortener.get("/").status == 200
         assert shortener.shorten("https://example.org/").status == 201
-        services.wait_for(lambda: time.monotonic() > began + 2.2, "end of the drain")
+        services.wait_for(lambda: time.monotonic() > began + 5.2, "end of the drain")
         slow.sendall(body)
         assert slow.recv(4096).startswith(b"HTTP/1.1 201")
     assert shortener.process.wait(PATIENCE) in (0, -15)
@@ -377,7 +377,7 @@ def test_a_paused_redis_holds_nobody_up(start, example, way, servers, redis_serv
     redis_server.pause()
     began = time.monotonic()
     assert shortener.get(f"/{link['code']}").status == 302
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 10  # without limits of its own it would wait for ever
     status, checks = shortener.checks()
     assert (status, checks["redis"]) == (200, "error")
 

@@ -249,12 +249,15 @@ def test_overridden_hooks_are_called(is_async, summaries):
 
 def test_a_cancelled_request_has_one_summary_and_propagates(summaries):
     async def view(request: Any) -> HttpResponse:
+        begun.set()
         await asyncio.sleep(60)
         return HttpResponse()
 
+    begun = asyncio.Event()
+
     async def run() -> None:
         task = asyncio.ensure_future(DockerflowMiddleware(view)(RequestFactory().get("/")))
-        await asyncio.sleep(0.05)
+        await begun.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

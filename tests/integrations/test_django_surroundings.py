@@ -13,7 +13,7 @@ import pytest
 pytest.importorskip("django")
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from services import wait_for
+from services import NOTICE, wait_for
 from services.django_settings import add_database
 
 import django  # isort: skip - after the settings
@@ -69,7 +69,7 @@ def test_checks_with_queries_leave_no_connection_behind(postgres, is_async, max_
         for _ in range(4):
             response = client.get("/__heartbeat__")
             assert response.status == 200, response
-    wait_for(lambda: postgres.connections() == 0, "the end of the connections")
+    wait_for(lambda: postgres.connections() == 0, "the end of the connections", NOTICE)
 
 
 def test_a_check_by_the_async_orm_recovers_with_its_database(postgres):

@@ -16,7 +16,7 @@ import jsonschema
 import pytest
 import services
 
-PATIENCE = 20.0
+PATIENCE = 40.0
 SCHEMA = json.loads(resources.files("dockerflow").joinpath("mozlog.schema.json").read_text())
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 

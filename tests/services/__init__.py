@@ -21,7 +21,10 @@ from typing import Any
 
 import pytest
 
-PATIENCE = 30.0  # for what should take no time at all, on a busy machine
+PATIENCE = 60.0  # for what should take no time at all, on a busy machine
+# For a server to notice that a connection was closed: less than until a thread of the pool that
+# nobody needs ends, with what it left open.
+NOTICE = 15.0
 
 
 # Of pytest-xdist's processes, of which each takes ports of its own.
@@ -54,8 +57,8 @@ def find(*names: str) -> list[str]:
     pytest.skip(reason)
 
 
-def wait_for(condition: Callable[[], Any], what: str) -> Any:
-    end = time.monotonic() + PATIENCE
+def wait_for(condition: Callable[[], Any], what: str, patience: float = PATIENCE) -> Any:
+    end = time.monotonic() + patience
     while not (result := condition()):
         assert time.monotonic() < end, f"waited in vain: {what}"
         time.sleep(0.02)

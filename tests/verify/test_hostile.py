@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import socket
 import socketserver
 import struct
@@ -20,7 +21,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from dockerflow.verify.command import _ended_by_sigterm
 from dockerflow.verify.probes import Targets, verify
+from dockerflow.verify.process import Process, started
 
 SUBJECTS = Path(__file__).parent / "subjects"
 HEAD = b"HTTP/1.1 200 OK\r\n"
@@ -321,6 +324,31 @@ def test_sigterm_to_the_verifier_ends_what_it_started():
     while left(marker):
         assert time.monotonic() < end + 10
         time.sleep(0.05)
+
+
+@pytest.mark.parametrize("when", ["start", "end"])
+def test_sigterm_in_the_midst_of_a_start_or_an_end(monkeypatch, when):
+    """As by chance: the command runs already, or still, and nobody has it in hand."""
+    marker = f"midst-{os.getpid()}"
+    start, end = subprocess.Popen, Process.kill
+
+    def start_and_signal(*args, **options):
+        popen = start(*args, **options)
+        os.kill(os.getpid(), signal.SIGTERM)
+        return popen
+
+    def signal_and_end(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        end(self)
+
+    if when == "start":
+        monkeypatch.setattr(subprocess, "Popen", start_and_signal)
+    else:
+        monkeypatch.setattr(Process, "kill", signal_and_end)
+    command = (sys.executable, "-c", "import time; time.sleep(600)", marker)
+    with pytest.raises(SystemExit), _ended_by_sigterm(), started(command, {}):
+        assert when == "end", "it was asked to end before"
+    assert left(marker) == []
 
 
 @pytest.mark.parametrize("name", ["node", "shell"])

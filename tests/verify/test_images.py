@@ -120,7 +120,7 @@ def test_no_engine_has_it(tmp_path, monkeypatch):
     fake_engine(tmp_path, "docker", "echo 'Cannot connect to the daemon' >&2; exit 1")
     fake_engine(tmp_path, "podman", "sleep 60")
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    report = verify(Targets(images=("app:1",), limit=0.5))
+    report = verify(Targets(images=("app:1",), limit=2))
     assert report.exit_code == 2
     assert "docker: Cannot connect to the daemon" in report.could_not_run[0]
     assert "podman did not save it within" in report.could_not_run[0]

@@ -159,6 +159,10 @@ class Execution:
 
     def end(self, value: object, exception: BaseException | None = None) -> None:
         """Take what the check returned or raised, and wake whoever waits for it."""
+        self.conclude(value, exception)()
+
+    def conclude(self, value: object, exception: BaseException | None = None) -> Callable[[], None]:
+        """Take what the check returned or raised; gives what lets others have the result."""
         now = time.monotonic()
         if self.timed_out or now > self.started + self.limit:
             # The clock of an event loop may be a little ahead; what is said is the limit.
@@ -174,7 +178,10 @@ class Execution:
                 self.check.take(result, self.settings)
         if not was_reported:
             self._report(result, exception, is_first=True)
-        # Only now, so that whoever has the result finds it logged and observed.
+        # Only then, so that whoever has the result finds it logged and observed.
+        return partial(self._give, result)
+
+    def _give(self, result: Result) -> None:
         with _lock:
             self.result = result
             waiters, self._waiters = self._waiters, []
@@ -350,7 +357,7 @@ def _is_async(function: CheckFunction) -> bool:
     )
 
 
-def _call(function: CheckFunction, execution: Execution) -> None:
+def _call(function: CheckFunction, execution: Execution) -> Callable[[], None]:
     """Run a sync check to its end, in a thread of the pool."""
     try:
         with surroundings.get()():
@@ -362,9 +369,8 @@ def _call(function: CheckFunction, execution: Execution) -> None:
             # Here, since an iterable may do the work of the check, and may hang.
             messages = _to_messages(value)
     except BaseException as error:  # noqa: BLE001 - sys.exit() in a check must not end a worker
-        execution.end(None, error)
-    else:
-        execution.end(messages)
+        return execution.conclude(None, error)
+    return execution.conclude(messages)
 
 
 async def _resolve(value: Awaitable[object]) -> object:

@@ -44,6 +44,10 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_start_all_afresh)
 
 
+Job = Callable[[], Callable[[], None] | None]
+"""What a thread does, without raising. What it returns is called once the thread counts as free."""
+
+
 class ThreadPool:
     """At most ``max_threads`` daemon threads, started when needed and ended when idle."""
 
@@ -55,41 +59,46 @@ class ThreadPool:
 
     def start_afresh(self) -> None:
         """Forget all jobs and threads."""
-        self._jobs: deque[Callable[[], None]] = deque()
+        self._jobs: deque[Job] = deque()
         self._changed = threading.Condition()
         self._threads = 0
-        self._idle = 0
+        self._free = 0  # how many of them look for a job next
 
-    def submit(self, job: Callable[[], None]) -> None:
-        """Run ``job``, which must not raise, in one of the threads, as soon as one is free."""
+    def submit(self, job: Job) -> None:
+        """Run ``job`` in one of the threads, as soon as one is free."""
         with self._changed:
             self._jobs.append(job)
-            if self._idle >= len(self._jobs):
+            if self._free >= len(self._jobs):
                 self._changed.notify()
                 return
             if self._threads >= self.max_threads:
                 return
             self._threads += 1
+            self._free += 1
         try:
             threading.Thread(target=self._work, name="dockerflow-check", daemon=True).start()
         except RuntimeError:  # no more threads to be had, or the interpreter is shutting down
             with self._changed:
                 self._threads -= 1
+                self._free -= 1
 
     def _work(self) -> None:
         while True:
             with self._changed:
                 while not self._jobs:
-                    self._idle += 1
-                    self._changed.wait(self.idle_seconds)
-                    self._idle -= 1
-                    if not self._jobs:
-                        # Nothing came, or another thread was faster; a new one starts if needed.
+                    if not self._changed.wait(self.idle_seconds) and not self._jobs:
                         self._threads -= 1
+                        self._free -= 1
                         return
+                self._free -= 1
                 job = self._jobs.popleft()
-            job()
-            del job  # it holds the check's result; don't keep that while idle
+            tell = job()
+            with self._changed:
+                self._free += 1
+            # Only now: who is told may ask for the next job at once, and needs no other thread.
+            if tell is not None:
+                tell()
+            del job, tell  # they hold the check's result; don't keep that while idle
 
 
 class LoopThread:

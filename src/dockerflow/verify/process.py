@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import IO, Final
+from typing import IO, Any, Final
 
 import psutil
 
@@ -221,11 +221,35 @@ def started(command: Sequence[str], environ: Mapping[str, str]) -> Generator[Pro
     Whatever other child this process gets meanwhile is taken for one of the command's.
     """
     with _adopting():
-        process = Process(command, environ)
+        process = None
         try:
+            with _uninterrupted():
+                process = Process(command, environ)
             yield process
         finally:
-            process.kill()
+            if process is not None:
+                with _uninterrupted():
+                    process.kill()
+
+
+@contextmanager
+def _uninterrupted() -> Generator[None]:
+    """Have what signals raise wait: in the midst of a start or an end, processes would be left."""
+    before: dict[int, Any] = {}
+    came: list[int] = []
+    if threading.current_thread() is threading.main_thread():
+        for which in (signal.SIGINT, signal.SIGTERM):
+            # What is ignored, or left to the system, stays so for the command, too.
+            if callable(handler := signal.getsignal(which)):
+                before[which] = handler
+                signal.signal(which, lambda number, _: came.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for number in came:
+            signal.raise_signal(number)
 
 
 @contextmanager
