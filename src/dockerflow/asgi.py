@@ -268,19 +268,11 @@ def _route_path(scope: Scope) -> str:
     ``path`` has the mount in it by the ASGI spec, but not from every server and router.
     """
     path: str = scope["path"]
-    root: str = scope.get("root_path", "")
-    if root:
-        root = root.rstrip("/")
-        if path.startswith(root + "/"):
-            return path[len(root) :]
-    return path
+    root = scope.get("root_path", "").rstrip("/")
+    return path[len(root) :] if root and path.startswith(root + "/") else path
 
 
 def _full_path(scope: Scope) -> str:
     path: str = scope["path"]
-    root: str = scope.get("root_path", "")
-    if root:
-        root = root.rstrip("/")
-        if not path.startswith(root):
-            return root + path
-    return path
+    root: str = scope.get("root_path", "").rstrip("/")
+    return path if path == root or path.startswith(root + "/") else root + path

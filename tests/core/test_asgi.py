@@ -276,6 +276,21 @@ def test_nested_middlewares_summarise_once_and_serve_their_own_checks(summaries)
     assert [record.path for record in summaries] == ["/sub/__heartbeat__"]
 
 
+@pytest.mark.parametrize(
+    ("path", "root", "whole"),
+    [
+        ("/api/x", "/api", "/api/x"),
+        ("/x", "/api/", "/api/x"),
+        ("/api", "/api", "/api"),
+        ("/apiary", "/api", "/api/apiary"),
+        ("/x", "/", "/x"),
+    ],
+)
+def test_a_path_has_what_the_app_is_mounted_under(summaries, path, root, whole):
+    asyncio.run(call(wrap(answering()), path=path, root_path=root))
+    assert [record.path for record in summaries] == [whole]
+
+
 def test_a_scope_that_is_used_again_is_a_new_request(summaries):
     scope = make_scope()
     before = dict(scope)
