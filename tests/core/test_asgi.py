@@ -200,6 +200,20 @@ def test_a_client_gone_after_the_status(summaries):
     assert (record.code, record.errno, record.levelno) == (206, 0, logging.INFO)
 
 
+@pytest.mark.parametrize("path", ["/", "/__heartbeat__"])
+def test_a_client_gone_before_the_status_went_out(summaries, path):
+    async def main():
+        async def send(message):
+            raise OSError("client left")
+
+        await wrap(answering())(make_scope(path), nothing_more, send)
+
+    with pytest.raises(OSError, match="client left"):
+        asyncio.run(main())
+    [record] = summaries
+    assert (record.code, record.errno, record.levelno) == (499, 0, logging.INFO)
+
+
 @pytest.mark.parametrize(("status", "code"), [(None, 499), (200, 200)])
 def test_a_cancelled_task_is_summarised_and_still_cancelled(summaries, status, code):
     async def app(scope, receive, send):
