@@ -1,8 +1,5 @@
 """Records of summaries for the logging package, which are made in full only if somebody asks."""
 
-# The record's parts are this module's.
-# pyright: reportPrivateUsage=false
-
 from __future__ import annotations
 
 import logging
@@ -11,28 +8,39 @@ import sys
 import threading
 import time
 from logging import Logger, LogRecord, getLogRecordFactory, makeLogRecord
+from types import FunctionType, MethodType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Final
 
-_templates: Final[dict[str, dict[str, Any]]] = {}
-"""What is the same in all records of this process, by logger.
+_has_tasks: Final = sys.version_info >= (3, 12)
+_attributes: Final[Any] = LogRecord.__dict__["__dict__"]
+# What a record's attributes really are, whatever SummaryRecord makes of that.
+_get_own: Final[Callable[[LogRecord], dict[str, Any]]] = _attributes.__get__
+_set_own: Final[Callable[[LogRecord, dict[str, Any]], None]] = _attributes.__set__
 
-So the names of levels and of the process, and what logging is told to leave out, are those of when
-the first record was made.
-"""
+# Somebody may have put another function in its place before this import, as tracers do.
+_make_record: Final = Logger.makeRecord
+_is_loggings: Final = (
+    type(_make_record) is FunctionType and _make_record.__globals__ is logging.__dict__
+)
+
+
+class _Filling:
+    """One lock for all, held for some assignments; a signal handler may come in between."""
+
+    lock = threading.RLock()
+
+
+def _begin_child() -> None:
+    _Filling.lock = threading.RLock()
+
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_templates.clear)
-
-_MAX_TEMPLATES: Final = 100
-_make_record: Final = Logger.makeRecord
-_has_tasks: Final = sys.version_info >= (3, 12)
-_own_attributes: Final[Callable[[LogRecord], dict[str, Any]]] = LogRecord.__dict__[
-    "__dict__"
-].__get__
+    # Another thread of the parent may have held it.
+    os.register_at_fork(after_in_child=_begin_child)
 
 
 class SummaryRecord(LogRecord):
@@ -40,40 +48,40 @@ class SummaryRecord(LogRecord):
 
     Most of the time that a record takes goes into attributes that nobody reads: our formatter
     needs the fields, and :attr:`levelno` is here. To everybody else it is a record like any
-    other, be it by an attribute, by ``vars()``, copied or pickled.
+    other, be it by an attribute, by ``vars()``, copied or pickled, in whatever threads.
     """
 
-    __slots__ = ("_log", "_task", "_thread", "_time", "_values")
+    __slots__ = ("_dockerflow",)
+
+    _dockerflow: tuple[dict[str, Any], Logger, float, int, str | None] | None
+    """Until the record is made in full: fields, logger, time, thread and task."""
 
     levelno = logging.INFO
 
-    # The base class' would make everything at once.
-    def __init__(  # pyright: ignore[reportMissingSuperCall]
-        self, log: Logger, fields: dict[str, Any]
-    ) -> None:
-        self._log = log
-        self._values: dict[str, Any] | None = fields  # until the record is made in full
-        self._time = time.time()
-        # Looked up here, as gevent may have replaced it since the import.
-        self._thread = threading.get_ident()
-        if _has_tasks:
-            self._task = _task_name()
-
     @property
-    def __dict__(self) -> dict[str, Any]:  # type: ignore[override]
+    def __dict__(self) -> dict[str, Any]:
         """All attributes."""
-        own = _own_attributes(self)
-        fields, self._values = self._values, None
-        if fields is not None:
-            given = own.copy()
-            own.clear()
-            own.update(self._standard())
-            own.update(fields)
-            own.update(given)
-        return own
+        if (parts := self._dockerflow) is not None:
+            state = _standard(*parts)
+            with _Filling.lock:
+                if self._dockerflow is parts:  # no other thread was faster
+                    given = _get_own(self)
+                    _set_own(self, state | given if given else state)
+                    self._dockerflow = None
+        return _get_own(self)
+
+    @__dict__.setter
+    def __dict__(  # pyright: ignore[reportIncompatibleVariableOverride]
+        self, attributes: dict[str, Any]
+    ) -> None:
+        with _Filling.lock:
+            _set_own(self, attributes)
+            self._dockerflow = None
 
     def __getattr__(self, name: str) -> Any:
-        if self._values is not None and name in (attributes := self.__dict__):
+        if name == "_dockerflow":  # made by somebody who knows the base class
+            return None
+        if name in (attributes := self.__dict__):
             return attributes[name]
         message = f"{type(self).__name__!r} object has no attribute {name!r}"
         raise AttributeError(message, name=name, obj=self)
@@ -86,25 +94,8 @@ class SummaryRecord(LogRecord):
         # Whoever unpickles it may not have this class.
         return makeLogRecord, (self.__dict__,)
 
-    def _standard(self) -> dict[str, Any]:
-        """Return what :meth:`logging.Logger.makeRecord` puts into a record."""
-        name = self._log.name
-        template = _templates.get(name)
-        if template is None:
-            template = vars(_make(self._log, logging.INFO, "", ()))
-            if len(_templates) >= _MAX_TEMPLATES:
-                _templates.clear()
-            _templates[name] = template
-        state = template.copy()
-        state["created"] = created = self._time
-        state["msecs"] = int(created % 1 * 1000) + 0.0
-        state["relativeCreated"] += (created - template["created"]) * 1000
-        if state["thread"] is not None:  # else logging.logThreads is off
-            state["thread"] = self._thread
-            state["threadName"] = _thread_name(self._thread)
-        if _has_tasks:
-            state["taskName"] = self._task
-        return state
+
+_new_record: Final = SummaryRecord.__new__
 
 
 def make_record(log: Logger, level: int, message: str, fields: dict[str, Any]) -> LogRecord:
@@ -116,25 +107,51 @@ def make_record(log: Logger, level: int, message: str, fields: dict[str, Any]) -
     :param fields: what the record has besides; the caller sees to it that the names are free, and
         leaves the dictionary to the record.
     """
+    make = log.makeRecord
     if (
         level == logging.INFO
         and not message
+        and _is_loggings
         and getLogRecordFactory() is LogRecord
-        and getattr(log.makeRecord, "__func__", None) is _make_record
+        # Not by isinstance(): a tracer's stand-in has the attributes of what it stands for.
+        and type(make) is MethodType
+        and make.__func__ is _make_record
     ):
-        return SummaryRecord(log, fields)
-    # As an argument its percent signs stay as they are.
-    made = _make(log, level, "%s", (message,)) if message else _make(log, level, "", ())
+        record = _new_record(SummaryRecord)
+        task = _task_name() if _has_tasks else None
+        # The thread is asked for here, as gevent may have replaced that since the import.
+        record._dockerflow = fields, log, time.time(), threading.get_ident(), task  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        return record
+    # Not by Logger.log(), which searches the stack for its caller: that is always this place.
+    # As an argument the message's percent signs stay as they are.
+    text, args = ("%s", (message,)) if message else ("", ())
+    made = make(log.name, level, __file__, _LINE, text, args, None, _FUNCTION)
     made.__dict__.update(fields)
     return made
 
 
-def _make(log: Logger, level: int, text: str, args: tuple[str, ...]) -> LogRecord:
-    # Not by Logger.log(), which searches the stack for its caller: that is always this place.
-    code = make_record.__code__
-    return log.makeRecord(
-        log.name, level, __file__, code.co_firstlineno, text, args, None, code.co_name
-    )
+_LINE: Final = make_record.__code__.co_firstlineno
+_FUNCTION: Final = make_record.__name__
+
+
+def _standard(
+    fields: dict[str, Any], log: Logger, created: float, thread: int, task: str | None
+) -> dict[str, Any]:
+    """Return what would be in the record if it had been made in full at once."""
+    state = vars(LogRecord(log.name, logging.INFO, __file__, _LINE, "", (), None, _FUNCTION))
+    state["relativeCreated"] += (created - state["created"]) * 1000
+    state["created"] = created
+    state["msecs"] = int(created % 1 * 1000) + 0.0
+    known = state["thread"]
+    if known != thread and known is not None:  # else logging.logThreads is off
+        state["thread"] = thread
+        state["threadName"] = next(
+            (one.name for one in threading.enumerate() if one.ident == thread), None
+        )
+    if _has_tasks:
+        state["taskName"] = task
+    state.update(fields)
+    return state
 
 
 def untouched(record: LogRecord) -> tuple[dict[str, Any], str, float, object] | None:
@@ -145,18 +162,12 @@ def untouched(record: LogRecord) -> tuple[dict[str, Any], str, float, object] | 
     """
     if type(record) is not SummaryRecord:
         return None
-    own = _own_attributes(record)
+    parts = record._dockerflow  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    own = _get_own(record)
     given = own.get("logger_name")
-    fields, log, created = record._values, record._log, record._time  # noqa: SLF001
-    if fields is None or len(own) != (given is not None):
+    if parts is None or len(own) != (given is not None):
         return None
-    return fields, log.name, created, given
-
-
-def _thread_name(ident: int) -> str | None:
-    if ident == threading.get_ident():
-        return threading.current_thread().name
-    return next((one.name for one in threading.enumerate() if one.ident == ident), None)
+    return parts[0], parts[1].name, parts[2], given
 
 
 def _task_name() -> str | None:

@@ -174,10 +174,9 @@ class _Exchange(Exchange):
             self.client_gone = True
         return message
 
-    async def send(self, message: Message) -> None:
+    async def send(self, message: Message) -> None:  # noqa: C901 - calls cost
         kind = message["type"]
         if kind == "http.response.start":
-            self.status = message["status"]
             wanted = self._id_header
             headers: list[tuple[bytes, bytes]] = list(message.get("headers", ()))
             for name, _ in headers:
@@ -196,6 +195,8 @@ class _Exchange(Exchange):
             if message.get("more_body", False):
                 return
         elif kind != "http.response.pathsend":
+            if kind == "http.response.start":
+                self.status = message["status"]
             return
         if not self.finished:
             self.finished = time.monotonic()
@@ -205,11 +206,11 @@ class _Exchange(Exchange):
 
     async def respond(self, response: Response) -> None:
         """Send an answer that is our own, and whole."""
-        self.status = response.status
+        start, body = _messages(response, (self._id_header, self.rid.encode("latin-1")))
         try:
-            await _send_response(
-                self._send, response, (self._id_header, self.rid.encode("latin-1"))
-            )
+            await self._send(start)
+            self.status = response.status
+            await self._send(body)
         except OSError:
             self.client_gone = self.send_failed = True
             raise
@@ -257,9 +258,17 @@ def _accept(scope: Scope) -> str:
 async def _send_response(
     send: Send, response: Response, *more_headers: tuple[bytes, bytes]
 ) -> None:
+    start, body = _messages(response, *more_headers)
+    await send(start)
+    await send(body)
+
+
+def _messages(response: Response, *more_headers: tuple[bytes, bytes]) -> tuple[Message, Message]:
     headers = [*response.raw_headers(), *more_headers]
-    await send({"type": "http.response.start", "status": response.status, "headers": headers})
-    await send({"type": "http.response.body", "body": response.body})
+    return (
+        {"type": "http.response.start", "status": response.status, "headers": headers},
+        {"type": "http.response.body", "body": response.body},
+    )
 
 
 def _route_path(scope: Scope) -> str:
@@ -268,19 +277,11 @@ def _route_path(scope: Scope) -> str:
     ``path`` has the mount in it by the ASGI spec, but not from every server and router.
     """
     path: str = scope["path"]
-    root: str = scope.get("root_path", "")
-    if root:
-        root = root.rstrip("/")
-        if path.startswith(root + "/"):
-            return path[len(root) :]
-    return path
+    root = scope.get("root_path", "").rstrip("/")
+    return path[len(root) :] if root and path.startswith(root + "/") else path
 
 
 def _full_path(scope: Scope) -> str:
     path: str = scope["path"]
-    root: str = scope.get("root_path", "")
-    if root:
-        root = root.rstrip("/")
-        if not path.startswith(root):
-            return root + path
-    return path
+    root: str = scope.get("root_path", "").rstrip("/")
+    return path if path == root or path.startswith(root + "/") else root + path

@@ -58,7 +58,12 @@ def _parse_optional_seconds(value: Any) -> float | None:
 
 def _parse_delay(value: Any) -> float:
     """Return a number of seconds that may be 0."""
-    return 0.0 if not isinstance(value, bool) and value in (0, "0") else parse_seconds(value)
+    if isinstance(value, bool):
+        raise TypeError
+    seconds = float(value)
+    if not 0 <= seconds < _INFINITY:
+        raise ValueError
+    return seconds
 
 
 def parse_count(value: Any) -> int:

@@ -71,7 +71,8 @@ class DockerflowMiddleware:
         exchange.enter()
         try:
             body = app(environ, exchange.start_response)
-            if exchange.finished:
+            # A middleware in between may begin the answer later than the app has.
+            if exchange.finished and exchange.status is not None:
                 exchange.end()
         except BaseException as error:
             exchange.end(error)

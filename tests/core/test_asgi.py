@@ -227,6 +227,20 @@ def test_a_client_gone_after_the_status(summaries):
     assert (record.code, record.errno, record.levelno) == (206, 0, logging.INFO)
 
 
+@pytest.mark.parametrize("path", ["/", "/__heartbeat__"])
+def test_a_client_gone_before_the_status_went_out(summaries, path):
+    async def main():
+        async def send(message):
+            raise OSError("client left")
+
+        await wrap(answering())(make_scope(path), nothing_more, send)
+
+    with pytest.raises(OSError, match="client left"):
+        asyncio.run(main())
+    [record] = summaries
+    assert (record.code, record.errno, record.levelno) == (499, 0, logging.INFO)
+
+
 @pytest.mark.parametrize(("status", "code"), [(None, 499), (200, 200)])
 def test_a_cancelled_task_is_summarised_and_still_cancelled(summaries, status, code):
     async def app(scope, receive, send):
@@ -301,6 +315,21 @@ def test_nested_middlewares_summarise_once_and_serve_their_own_checks(summaries)
     assert json.loads(sent[1]["body"])["checks"] == {"inner": "ok"}
     assert len(ids_in(sent)) == 1
     assert [record.path for record in summaries] == ["/sub/__heartbeat__"]
+
+
+@pytest.mark.parametrize(
+    ("path", "root", "whole"),
+    [
+        ("/api/x", "/api", "/api/x"),
+        ("/x", "/api/", "/api/x"),
+        ("/api", "/api", "/api"),
+        ("/apiary", "/api", "/api/apiary"),
+        ("/x", "/", "/x"),
+    ],
+)
+def test_a_path_has_what_the_app_is_mounted_under(summaries, path, root, whole):
+    asyncio.run(call(wrap(answering()), path=path, root_path=root))
+    assert [record.path for record in summaries] == [whole]
 
 
 def test_a_scope_that_is_used_again_is_a_new_request(summaries):

@@ -20,7 +20,7 @@ import pytest
 
 from dockerflow import asgi, checks, wsgi
 from dockerflow.checks import CheckResults, Registry
-from dockerflow.checks._workers import ThreadPool
+from dockerflow.checks._workers import LoopThread, ThreadPool
 from dockerflow.config import Config
 
 DEADLINE = 5.0
@@ -460,6 +460,30 @@ def test_fork() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_async_checks_run_again_when_there_are_threads_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("dockerflow.checks._check.loop_thread", loops := LoopThread())
+    registry = Registry()
+
+    @registry.register
+    async def check() -> None:
+        pass
+
+    def refuse(_: Any) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        assert only_message(run(registry), "check")[0] == "dockerflow.checks.E001"
+    assert run(registry).statuses == {"check": "ok"}
+    loop = loops.get()
+    loop.call_soon_threadsafe(loop.stop)
+    while loop.is_running():
+        time.sleep(0.01)
+    loop.close()
 
 
 def test_thread_pool() -> None:

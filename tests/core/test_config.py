@@ -34,7 +34,7 @@ CASES: list[tuple[str, Any, Any, Any, str, Any]] = [
     ("check_failures", 1, 2, 2, "3", 3),
     ("check_recoveries", 1, 2, 2, "3", 3),
     ("heartbeat_tags", (), ["a", "b"], ("a", "b"), " a , b,,", ("a", "b")),
-    ("drain_seconds", 0.0, 2, 2.0, "0", 0.0),
+    ("drain_seconds", 0.0, 2, 2.0, "0.0", 0.0),
     ("heartbeat_details", "always", "never", "never", "debug", "debug"),
     ("heartbeat_html", False, True, True, "on", True),
     ("silenced_checks", (), ["a", "b"], ("a", "b"), " a , b,,", ("a", "b")),

@@ -7,6 +7,8 @@ import logging.handlers
 import os
 import pickle
 import queue
+import subprocess
+import sys
 import threading
 import time
 
@@ -109,6 +111,48 @@ def test_the_apps_own_factory_makes_the_record(monkeypatch):
         logging.setLogRecordFactory(factory)
 
 
+class Proxy:
+    """What wrapt puts in a function's place, as ddtrace does: it has all that the function has."""
+
+    def __init__(self, function):
+        self.function = function
+
+    def __getattr__(self, name):
+        return getattr(self.function, name)
+
+    def __get__(self, instance, owner=None):
+        return Proxy(self.function.__get__(instance, owner))
+
+    def __call__(self, *args, **kwargs):
+        record = self.function(*args, **kwargs)
+        record.traced = True
+        return record
+
+
+def test_what_a_tracer_puts_in_the_place_of_loggings_method_makes_the_record(monkeypatch):
+    monkeypatch.setattr(logging.Logger, "makeRecord", Proxy(logging.Logger.makeRecord))
+    record = make_record(log, 20, "", {"code": 1})
+    assert (record.traced, record.code) == (True, 1)
+
+
+def test_so_it_does_if_it_came_before_this_package():
+    code = """
+import logging
+numbers = iter("abc")
+original = logging.Logger.makeRecord
+def traced(*args, **kwargs):
+    record = original(*args, **kwargs)
+    record.number = next(numbers)
+    return record
+logging.Logger.makeRecord = traced
+from dockerflow._records import make_record
+log = logging.getLogger("tests")
+print(*(make_record(log, 20, "", {}).number for _ in range(3)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout == "a b c\n"
+
+
 def test_the_apps_own_logger_makes_the_record():
     class Own(logging.Logger):
         def makeRecord(self, *args, **kwargs):  # noqa: N802
@@ -125,7 +169,6 @@ def test_the_apps_own_logger_makes_the_record():
 )
 def test_what_logging_is_told_to_leave_out(monkeypatch, flag):
     monkeypatch.setattr(logging, flag, False, raising=False)  # the last one is Python 3.12's
-    monkeypatch.setattr("dockerflow._records._templates", {})
     compare()
 
     async def main():
@@ -139,14 +182,6 @@ def test_threads_are_looked_up_when_a_record_is_made(monkeypatch):
     monkeypatch.setattr(threading, "get_ident", lambda: 4711)
     compare()
     assert make_record(log, 20, "", {}).thread == 4711
-
-
-def test_templates_are_bounded():
-    for number in range(300):
-        make_record(logging.Logger(f"tests.{number}"), 20, "", {})
-    from dockerflow._records import _templates
-
-    assert len(_templates) <= 100
 
 
 def fresh():
@@ -179,6 +214,71 @@ def test_who_looks_finds_a_record_like_any_other(look):
     assert record.threadName == threading.current_thread().name
     with pytest.raises(AttributeError, match="absent"):
         _ = record.absent
+
+
+def test_all_attributes_may_be_set_at_once():
+    record = fresh()
+    record.__dict__ = {"name": "other", "code": 1}
+    assert vars(record) == {"name": "other", "code": 1}
+    assert not hasattr(record, "rid")
+
+
+def test_its_class_makes_records_as_its_base_does():
+    # As by those who make one like another.
+    cls = type(fresh())
+    record = cls("other", logging.ERROR, "file.py", 7, "it %s", ("broke",), None)
+    assert (record.levelno, record.getMessage()) == (logging.ERROR, "it broke")
+    record = cls.__new__(cls)
+    record.__dict__.update(vars(fresh()))
+    assert (record.name, record.code) == ("tests.records", 200)
+    assert '"Fields":{"code":200,"rid":"1"}' in MozlogFormatter().format(record)
+
+
+def test_fields_may_have_any_names():
+    fields = dict.fromkeys(("_log", "_task", "_thread", "_time", "_values"), 7)
+    record = make_record(log, logging.INFO, "", dict(fields))
+    assert {name: getattr(record, name) for name in fields} == fields
+    record._values = None
+    assert record.name == "tests.records"
+
+
+def test_the_name_of_the_level_is_that_of_now():
+    fresh().levelname  # noqa: B018
+    logging.addLevelName(logging.INFO, "info")
+    try:
+        assert fresh().levelname == "info"
+    finally:
+        logging.addLevelName(logging.INFO, "INFO")
+
+
+def test_two_threads_may_look_at_once():
+    # A listener's and the request's, where a QueueHandler hands records on as they are.
+    class Log(logging.Logger):
+        look = None
+
+        @property
+        def name(self):
+            look, self.look = self.look, None
+            if look is not None:  # while the record is being made in full
+                thread = threading.Thread(target=look)
+                thread.start()
+                thread.join()
+            return "tests.records"
+
+        @name.setter
+        def name(self, _):
+            pass
+
+    def look():
+        seen.append(record.code)
+        record.code = 404
+
+    seen = []
+    both = Log("tests.records")
+    record = make_record(both, logging.INFO, "", {"code": 200})
+    both.look = look
+    assert record.levelname == "INFO"
+    assert (seen, record.code) == ([200], 404)
 
 
 def test_what_a_filter_changes_is_so():

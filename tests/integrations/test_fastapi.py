@@ -124,6 +124,26 @@ def test_a_logger_of_ones_own(caplog):
     assert not records(caplog)
 
 
+def test_the_apps_class_of_loggers_makes_the_record(monkeypatch):
+    class Own(logging.Logger):
+        def makeRecord(self, *args: Any, **kwargs: Any) -> logging.LogRecord:  # noqa: N802
+            record = super().makeRecord(*args, **kwargs)
+            record.own = True
+            return record
+
+        def handle(self, record: Any) -> None:
+            seen.append((record.own, record.code))
+
+    seen: list[Any] = []
+    logger = Own("request.summary")
+    logger.addHandler(logging.NullHandler())
+    monkeypatch.setattr("dockerflow.fastapi.middleware.summary_logger", logger)
+    app = make_app()
+    app.add_middleware(MozlogRequestSummaryLogger)
+    TestClient(app).get("/users/x")
+    assert seen == [(True, 200)]
+
+
 def test_an_error_page_has_the_id_when_installed(caplog):
     caplog.set_level(logging.INFO, "request.summary")
     app = make_app()

@@ -142,6 +142,29 @@ def test_a_stream_is_summarised_at_its_end(records):
     assert record.code == 200
 
 
+def test_a_middleware_in_between_begins_the_answer_later(records):
+    app, dockerflow = flask.Flask("later"), Dockerflow(registry=checks.Registry())
+    app.add_url_rule("/", view_func=lambda: "x")
+    within = app.wsgi_app
+
+    def later(environ, start_response):
+        started = []
+        body = within(environ, lambda *args: started.append(args))
+
+        def begin():
+            start_response(*started[0])
+            yield from body
+            body.close()
+
+        return begin()
+
+    app.wsgi_app = later
+    dockerflow.init_app(app)
+    with app.test_client().get("/") as response:
+        assert response.data == b"x"
+    assert [(record.code, record.errno) for record in records()] == [(200, 0)]
+
+
 @pytest.mark.parametrize("testing", [True, False])
 def test_an_exception(records, testing):
     app, _ = make_app(TESTING=testing)

@@ -119,10 +119,16 @@ class LoopThread:
 
         with self._lock:
             if self._loop is None or self._loop.is_closed():
-                self._loop = asyncio.new_event_loop()
-                threading.Thread(
-                    target=self._loop.run_forever, name="dockerflow-loop", daemon=True
-                ).start()
+                loop = asyncio.new_event_loop()
+                thread = threading.Thread(
+                    target=loop.run_forever, name="dockerflow-loop", daemon=True
+                )
+                try:
+                    thread.start()
+                except BaseException:  # no more threads to be had: the next check tries again
+                    loop.close()
+                    raise
+                self._loop = loop
             return self._loop
 
 

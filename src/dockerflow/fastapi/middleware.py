@@ -134,6 +134,13 @@ class _Unconfigured(logging.Logger):
         super().__init__(logger.name)
         self._configured = logger
 
+    @property
+    def makeRecord(  # noqa: N802  # pyright: ignore[reportIncompatibleMethodOverride]
+        self,
+    ) -> Callable[..., logging.LogRecord]:
+        """What makes the records: the app may have a class of loggers that has its own way."""
+        return self._configured.makeRecord
+
     def isEnabledFor(self, level: int) -> bool:  # noqa: N802 - logging's name
         logger: logging.Logger | None = self._configured
         while logger is not None and logger is not logging.root:
