@@ -385,6 +385,13 @@ def test_header_names_are_read_in_any_case(header):
     assert (header.lower().encode(), b"trace/1;o=1") in sent[0]["headers"]
 
 
+def test_of_a_header_that_comes_twice_the_first_line_counts(summaries):
+    headers = [(b"user-agent", b"one"), (b"user-agent", b"two"), (b"x-request-id", b"given")]
+    asyncio.run(call(wrap(answering()), headers=[*headers, (b"x-request-id", b"other")]))
+    [record] = summaries
+    assert (record.agent, record.rid) == ("one", "given")
+
+
 def test_probes_can_be_left_out_of_the_log(summaries):
     app = wrap(answering(), summary_log_probes=False)
     asyncio.run(call(app, path="/__lbheartbeat__"))

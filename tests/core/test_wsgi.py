@@ -110,6 +110,21 @@ def test_the_validator_is_content_around_and_inside(path, method, tmp_path):
         assert body == b""
 
 
+@pytest.mark.parametrize("kind", [list, tuple])
+def test_a_body_says_how_many_chunks_it_has(summaries, kind):
+    def app(environ, start_response):
+        start_response("200 OK", [])
+        return kind((b"a", b"b"))
+
+    body = wrap(app)(make_environ(), lambda *_: None)
+    assert len(body) == 2
+    assert list(body) == [b"a", b"b"]
+    assert not summaries
+    body.close()
+    [record] = summaries
+    assert record.code == 200
+
+
 @pytest.mark.parametrize("when", ["call", "first", "later", "close"])
 def test_an_escaped_exception_is_one_error_and_escapes(summaries, when):
     class Body:

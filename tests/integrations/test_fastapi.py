@@ -196,6 +196,9 @@ def test_a_wrong_setting_of_the_state_fails_at_start(name):
     [message] = sent
     assert message["type"] == "lifespan.startup.failed"
     assert message["message"].startswith("DOCKERFLOW_CHECK_TIMEOUT is 'soon', but takes a number")
+    # Where the server goes on without the lifespan, no request is served by other settings.
+    with pytest.raises(ConfigError, match="DOCKERFLOW_CHECK_TIMEOUT is 'soon'"):
+        asyncio.run(app({"type": "http", "method": "GET", "path": "/"}, receive, send))
 
 
 def test_a_wrong_setting_fails_when_installed(monkeypatch):
