@@ -526,6 +526,8 @@ class Picker:
         if known is not settings or count != now or last != now_last:
             present = sorted(settings.keys() & self._names)
             self._found = settings, now, now_last, present
+        if not present:
+            return {}
         return {name: settings[name] for name in present if name in settings}
 
 

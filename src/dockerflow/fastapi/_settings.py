@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 from weakref import WeakKeyDictionary
 
@@ -55,6 +56,5 @@ def _reader(state: Any) -> Callable[[], dict[str, Any]]:
     # Starlette's State finds that something isn't there by raising, 25 times for each request.
     values: Any = getattr(state, "_state", None)
     if type(values) is dict:
-        picker = Picker()
-        return lambda: picker.pick(cast("dict[str, Any]", values))
+        return partial(Picker().pick, cast("dict[str, Any]", values))
     return lambda: {name: getattr(state, name) for name in SETTINGS if hasattr(state, name)}
