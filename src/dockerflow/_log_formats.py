@@ -12,7 +12,7 @@ from typing import Any, Final
 from dockerflow._log_json import TRUNCATED, Plain, any_text, free_key
 from dockerflow._log_mozlog import MozlogFormatter, timestamp
 from dockerflow._log_text import render
-from dockerflow._request_id import exchange_context
+from dockerflow._request_id import exchange_context, match_traceparent
 
 _SUMMARY: Final = "request.summary"
 
@@ -74,10 +74,6 @@ _SEVERITIES = ("EMERGENCY", "ALERT", "CRITICAL", "ERROR", "WARNING", "NOTICE", "
 _ERROR = _SEVERITIES.index("ERROR")
 _ERROR_EVENT = "type.googleapis.com/google.devtools.clouderrorreporting.v1beta1.ReportedErrorEvent"
 _TRACE_KEY = "logging.googleapis.com/trace"
-# https://www.w3.org/TR/trace-context/#traceparent-header
-_traceparent = re.compile(
-    r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2}).*"
-).fullmatch
 # https://cloud.google.com/trace/docs/trace-context#legacy-http-header
 _cloud_trace = re.compile(
     r"(?!0{32})([0-9a-fA-F]{32})(?:/([0-9]{1,20}))?(?:;o=([0-9]))?", re.ASCII
@@ -171,7 +167,7 @@ class GoogleCloudFormatter(MozlogFormatter):
         if exchange is None:
             return {}
         headers = exchange.request.headers
-        if match := _traceparent(headers.get("traceparent", "").strip()):
+        if match := match_traceparent(headers.get("traceparent", "").strip()):
             trace, span, flags = match.groups()
             is_sampled = bool(int(flags, 16) & 1)
         elif match := _cloud_trace(headers.get("x-cloud-trace-context", "").strip()):

@@ -38,9 +38,10 @@ _NOTE = "_dockerflow_request"
 
 # Visible ASCII without spaces can go into a header, a log line and a shell without quoting.
 _valid = re.compile(r"[\x21-\x7e]{1,128}").fullmatch
+# Its groups are the trace, the span and the flags.
 # https://www.w3.org/TR/trace-context/#traceparent-header
-_traceparent = re.compile(
-    r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}.*"
+match_traceparent = re.compile(
+    r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2}).*"
 ).fullmatch
 
 
@@ -103,7 +104,7 @@ def choose_request_id(headers: Mapping[str, str], names: Iterable[str]) -> str:
             continue
         value = value.strip(" \t")
         if name == "traceparent":
-            if match := _traceparent(value):
+            if match := match_traceparent(value):
                 return match[1]
         elif _valid(value):
             return value

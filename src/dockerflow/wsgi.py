@@ -248,6 +248,9 @@ class _EndedBody:
             self._exchange.enter()
             try:
                 close()
+            except BaseException as error:
+                self._exchange.end(error)  # so that the server's line about it has the id
+                raise
             finally:
                 self._exchange.leave()
 

@@ -37,6 +37,13 @@ async def stream(request: Request) -> None:
     await response.eof()
 
 
+@app.get("/late")
+async def late(request: Request) -> HTTPResponse:
+    Path("late").touch()
+    await asyncio.sleep(60)
+    return text("late")
+
+
 @app.get("/endless")
 async def endless(request: Request) -> None:
     response = await request.respond(status=206)

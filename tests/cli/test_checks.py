@@ -166,6 +166,35 @@ APPS = {  # code, attribute
         ),
         "app",
     ),
+    "fastapi, by a router": (
+        (
+            "from fastapi import FastAPI\n"
+            "from dockerflow.fastapi import make_router\n"
+            "app = FastAPI()\n"
+            "app.include_router(make_router(registry=registry, config=config))\n"
+        ),
+        "app",
+    ),
+    "flask, wrapped": (
+        (
+            "from flask import Flask\n"
+            "from dockerflow.flask import Dockerflow\n"
+            "app = Flask('web')\n"
+            "Dockerflow(app, silenced_checks=config.silenced_checks, registry=registry)\n"
+            "def wrap(app): return lambda environ, start_response: app(environ, start_response)\n"
+            "app.wsgi_app = wrap(app.wsgi_app)\n"
+        ),
+        "app",
+    ),
+    "sanic": (
+        (
+            "from sanic import Sanic\n"
+            "from dockerflow.sanic import Dockerflow\n"
+            "app = Sanic('web')\n"
+            "Dockerflow(app, silenced_checks=config.silenced_checks, registry=registry)\n"
+        ),
+        "app",
+    ),
     "factory": (
         (
             "from fastapi import FastAPI\n"

@@ -19,6 +19,7 @@ import services  # noqa: E402 - after the skip
 from werkzeug.middleware.dispatcher import DispatcherMiddleware  # noqa: E402
 
 from dockerflow import checks  # noqa: E402
+from dockerflow._request_id import noted_request  # noqa: E402
 from dockerflow.config import ConfigError  # noqa: E402
 from dockerflow.flask import Dockerflow  # noqa: E402
 from dockerflow.logging import get_request_id  # noqa: E402
@@ -212,6 +213,25 @@ def test_what_runs_when_the_response_is_closed_has_the_id(records):
     body.close()
     assert ids == [records()[0].rid]
     assert get_request_id() is None
+
+
+def test_what_fails_when_the_response_is_closed_has_the_id(records):
+    app, _ = make_app()
+
+    def fail():
+        raise ValueError("closing")
+
+    @app.get("/closing")
+    def closing():
+        response = flask.Response("x")
+        response.call_on_close(fail)
+        return response
+
+    response = app.test_client().get("/closing", headers={"X-Request-ID": "abc"}, buffered=False)
+    with pytest.raises(ValueError, match="closing") as raised:
+        response.close()
+    assert noted_request(raised.value)[0] == "abc"
+    assert [record.code for record in records()] == [200]
 
 
 def test_the_apps_hooks_do_not_run_for_probes():

@@ -125,8 +125,10 @@ FOR_DRAIN = {"gunicorn-preload", "gunicorn-preload-gthread", "sanic-single"}
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "command" in metafunc.fixturenames:
-        drains = "drain" in metafunc.function.__name__
-        names = [name for name in SERVERS if drains or name not in FOR_DRAIN]
+        test = metafunc.function.__name__
+        names = [name for name in SERVERS if "drain" in test or name not in FOR_DRAIN]
+        if "sanic" in test:
+            names = ["sanic"]
         metafunc.parametrize("command", names, indirect=True)
 
 
@@ -221,6 +223,15 @@ def test_a_client_that_leaves_in_mid_stream(start: Callable[..., Server]) -> Non
     assert (summary["code"], summary["errno"]) == (206, 0)
     assert server.request("GET", "/")[0].status == 200
     assert len(server.summaries("/endless")) == 1
+
+
+def test_a_client_that_leaves_sanic_before_the_answer(start: Callable[..., Server]) -> None:
+    server = start()
+    with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as connection:
+        connection.sendall(b"GET /late HTTP/1.1\r\nHost: x\r\n\r\n")
+        server.wait_for((server.log.parent / "late").exists)
+    [summary] = server.wait_for(lambda: server.summaries("/late"))
+    assert (summary["code"], summary["errno"], summary.get("msg")) == (499, 0, None)
 
 
 def test_a_hung_check_does_not_hold_up_the_end(start: Callable[..., Server]) -> None:

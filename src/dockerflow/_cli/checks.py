@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Final, NamedTuple, cast
 
 import click
@@ -150,27 +151,42 @@ def _of(app: Any) -> _Checks:
     if type(app).__module__.startswith("django.core.handlers"):
         return _of_django()
     context = getattr(app, "app_context", nullcontext)
-    for wrapper in _wrappers(app):
-        core = getattr(wrapper, "_core", None)
+    for core in _cores(app):
         registry = getattr(core, "registry", None)
         if isinstance(registry, Registry):
             return _Checks(registry, getattr(core, "config", None), context)
+    return _Checks(default_registry, None, context)
+
+
+def _cores(app: Any) -> Iterator[Any]:
+    """Return what has the registry, and perhaps the settings, wherever ours may be in an app."""
+    extensions: Any = getattr(app, "extensions", None)
+    if isinstance(extensions, dict):  # Flask's, whatever was put around the app since
+        yield getattr(cast("dict[str, Any]", extensions).get("dockerflow.site"), "_core", None)
+    live = getattr(getattr(app, "ctx", None), "dockerflow_live", None)  # Sanic's
+    if live is not None:
+        yield live.get()
+    for wrapper in _wrappers(app):
+        yield getattr(wrapper, "_core", None)
     cores = getattr(app, "_dockerflow", None)  # what dockerflow.fastapi.install() leaves
     if cores is not None:
-        core = cores.get(app)
-        return _Checks(core.registry, core.config, context)
+        yield cores.get(app)
     for middleware in getattr(app, "user_middleware", ()):  # Starlette's, not built yet
-        given: dict[str, Any] = getattr(middleware, "kwargs", {})
-        if isinstance(given.get("registry"), Registry):
-            return _Checks(given["registry"], given.get("config"), context)
-    return _Checks(default_registry, None, context)
+        yield SimpleNamespace(**getattr(middleware, "kwargs", {}))
+    for endpoint in _endpoints(app):
+        if hasattr(endpoint, "_dockerflow"):  # a router's, of dockerflow.fastapi
+            yield endpoint._dockerflow.get(app)  # noqa: SLF001 - the package's own
+
+
+def _endpoints(router: Any) -> Iterator[Any]:
+    """Return the functions behind FastAPI's routes."""
+    for route in getattr(router, "routes", ()):
+        yield getattr(route, "endpoint", None)
+        yield from _endpoints(getattr(route, "original_router", None))  # of newer releases
 
 
 def _wrappers(app: Any) -> Iterator[Any]:
     """Return the app, what is around it and in it, from the outside."""
-    extensions: Any = getattr(app, "extensions", None)  # Flask's
-    if isinstance(extensions, dict) and "dockerflow" in extensions:
-        yield cast("dict[str, Any]", extensions)["dockerflow"]
     for _ in range(_MAX_WRAPPERS):
         if app is None:
             return

@@ -53,6 +53,7 @@ def _view(cores: Cores, endpoint: Endpoint) -> Callable[[Request], Awaitable[Res
 
     # FastAPI resolves the annotations, which are texts here, in the function's module.
     view.__name__ = endpoint
+    view._dockerflow = cores  # type: ignore[attr-defined]  # noqa: SLF001 - for the command line
     return view
 
 

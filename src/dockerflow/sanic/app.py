@@ -16,6 +16,7 @@ from typing import Any, Final, TypeVar, cast
 
 from sanic import HTTPResponse, Request, Sanic
 from sanic.constants import HTTP_METHODS
+from sanic.exceptions import RequestCancelled
 from sanic.http import Stage
 from sanic.response import BaseHTTPResponse
 from sanic.worker.process import WorkerProcess
@@ -242,7 +243,8 @@ class Dockerflow(RegistersChecks):
     async def _on_response(self, request: Request, response: BaseHTTPResponse) -> None:
         try:
             exchange = self._exchange(request)
-            exchange.status = response.status
+            if not exchange.client_gone:
+                exchange.status = response.status
             exchange.route = request.uri_template
             name, value = exchange.id_header
             headers = cast("MutableMapping[str, str]", response.headers)
@@ -253,7 +255,10 @@ class Dockerflow(RegistersChecks):
     async def _on_exception(self, request: Request, exception: BaseException) -> None:
         try:
             exchange = self._exchange(request)
-            exchange.handled = exception
+            if isinstance(exception, RequestCancelled):
+                exchange.client_gone = True  # what Sanic makes of it reaches nobody
+            else:
+                exchange.handled = exception
             if request.stream is not None and request.stream.stage is not Stage.HANDLER:
                 # The answer went out in part already: Sanic can't give another.
                 self._end(exchange, request, exception)
@@ -263,7 +268,8 @@ class Dockerflow(RegistersChecks):
     async def _on_end(self, request: Request, response: HTTPResponse) -> None:
         try:
             exchange = self._exchange(request)
-            exchange.status = response.status
+            if not exchange.client_gone:
+                exchange.status = response.status
             self._end(exchange, request)
         except Exception:
             logger.exception("The summary of a request could not be completed")
