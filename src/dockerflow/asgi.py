@@ -47,6 +47,7 @@ class DockerflowMiddleware:
     # What adapters take a part of only: endpoints and summaries; ids there are always.
     _has_endpoints: ClassVar[bool] = True
     _summarises: ClassVar[bool] = True
+    _has_live_core: ClassVar[bool] = False
     _logger: logging.Logger | None = None
     """Where summaries go, if not to ``request.summary``."""
 
@@ -68,12 +69,13 @@ class DockerflowMiddleware:
         self, scope: Scope, receive: Receive, send: Send
     ) -> None:
         """Answer one connection."""
-        if not self._has_installed:
-            self._has_installed = True
-            self._core.install_drain()
         if scope["type"] != "http":
             await self._pass_on(scope, receive, send)
             return
+        if self._has_live_core:
+            self._update(scope)
+        if not self._has_installed:
+            self._install_drain()
         path: str = scope["path"]
         if scope.get("root_path"):
             path = _route_path(scope)
@@ -118,11 +120,20 @@ class DockerflowMiddleware:
             exchange.leave()
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if not self._has_installed:
+            self._install_drain()
         try:
             await self.app(scope, receive, send)
         finally:
             if scope["type"] == "lifespan":  # the app has ended
                 self._core.registry.close()
+
+    def _update(self, scope: Scope) -> None:
+        """Take another core, where the settings may have changed."""
+
+    def _install_drain(self) -> None:
+        self._has_installed = True
+        self._core.install_drain()
 
     def _is_heard(self) -> bool:
         """Whether the summary of a probe would be logged."""

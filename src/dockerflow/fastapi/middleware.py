@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from typing import Any, ClassVar
-from weakref import WeakKeyDictionary, ref
+from weakref import ref
 
-from dockerflow._core import Core, LiveCore, summary_logger
+from dockerflow._core import LiveCore, summary_logger
 from dockerflow._endpoints import Endpoint
 from dockerflow._http import Response
 from dockerflow.asgi import (
@@ -26,51 +26,37 @@ from dockerflow.logging import MozlogHandler
 __all__ = ["DockerflowMiddleware", "MozlogRequestSummaryLogger", "RequestIdMiddleware"]
 
 
-class _Driver(DockerflowMiddleware):
-    """The driver for one application, with the settings that it has now."""
-
-    def __init__(self, app: ASGIApp, core: Core, logger: logging.Logger | None) -> None:
-        self._set_up(app, core)
-        self.core = core
-        self._logger = logger
-
-    async def _respond(self, endpoint: Endpoint, scope: Scope) -> Response:
-        core, method = self.core, scope["method"]
-        if endpoint == "lbheartbeat":  # which nothing of the app has a part in
-            return core.respond(endpoint, method, None)
-        return await views.answer(core, endpoint, method, scope.get("app"), _accept(scope))
-
-
-class _IdDriver(_Driver):
-    _has_endpoints: ClassVar[bool] = False
-    _summarises: ClassVar[bool] = False
-
-
-class _SummaryDriver(_Driver):
-    _has_endpoints: ClassVar[bool] = False
-
-
-class Installed:
-    """A middleware with the settings that the application of a connection has now.
+class Installed(DockerflowMiddleware):
+    """The driver, with the settings that the application of a connection has now.
 
     :param app: the application within.
     :param cores: where the settings come from.
     """
 
-    _driver: ClassVar[type[_Driver]] = _Driver
-    _logger: logging.Logger | None = None
+    _has_live_core: ClassVar[bool] = True
 
-    def __init__(self, app: ASGIApp, cores: Cores) -> None:
+    def __init__(  # pyright: ignore[reportMissingSuperCall] - the core comes later
+        self, app: ASGIApp, cores: Cores
+    ) -> None:
         self.app = app
         self._cores = cores
-        self._drivers: WeakKeyDictionary[Any, _Driver] = WeakKeyDictionary()
-        self._last: tuple[Callable[[], Any], LiveCore, _Driver] | None = None
+        self._last: tuple[Callable[[], Any], LiveCore] | None = None
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one connection."""
+    def _update(self, scope: Scope) -> None:
+        # Around an application, and not within it, its settings aren't known.
+        app: Any = scope.get("app", self)
+        last = self._last
+        is_same = last is not None and last[0]() is app  # as nearly always
+        live = last[1] if last is not None and is_same else self._cores.live(app)
+        core = live.get()
+        if not is_same or core is not self._core:
+            self._set_up(self.app, core)
+            self._has_installed = False
+            self._last = ref(app), live
+
+    async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            # Around an application, and not within it, its settings aren't known.
-            driver = self._driver_for(scope.get("app", self))
+            self._update(scope)
         except ConfigError as error:
             if scope["type"] != "lifespan":
                 raise
@@ -78,23 +64,13 @@ class Installed:
             await receive()
             await send({"type": "lifespan.startup.failed", "message": str(error)})
             return
-        await driver(scope, receive, send)
+        await super()._pass_on(scope, receive, send)
 
-    def _driver_for(self, app: Any) -> _Driver:
-        last = self._last
-        live: LiveCore
-        driver: _Driver | None
-        if last is not None and last[0]() is app:
-            live, driver = last[1:]
-        else:
-            live, driver = self._cores.live(app), self._drivers.get(app)
-        core = live.get()
-        if driver is None or driver.core is not core:
-            driver = self._drivers[app] = self._driver(self.app, core, self._logger)
-        if last is None or last[2] is not driver:
-            # The next request is nearly always for the same application.
-            self._last = ref(app), live, driver
-        return driver
+    async def _respond(self, endpoint: Endpoint, scope: Scope) -> Response:
+        core, method = self._core, scope["method"]
+        if endpoint == "lbheartbeat":  # which nothing of the app has a part in
+            return core.respond(endpoint, method, None)
+        return await views.answer(core, endpoint, method, scope.get("app"), _accept(scope))
 
 
 class RequestIdMiddleware(Installed):
@@ -104,7 +80,8 @@ class RequestIdMiddleware(Installed):
     :raises ConfigError: when a setting in the environment is wrong.
     """
 
-    _driver: ClassVar[type[_Driver]] = _IdDriver
+    _has_endpoints: ClassVar[bool] = False
+    _summarises: ClassVar[bool] = False
 
     def __init__(self, app: ASGIApp) -> None:
         super().__init__(app, Cores())
@@ -120,7 +97,7 @@ class MozlogRequestSummaryLogger(RequestIdMiddleware):
     :raises ConfigError: when a setting in the environment is wrong.
     """
 
-    _driver: ClassVar[type[_Driver]] = _SummaryDriver
+    _summarises: ClassVar[bool] = True
 
     def __init__(self, app: ASGIApp, logger: logging.Logger | None = None) -> None:
         self._logger = _Unconfigured(summary_logger) if logger is None else logger
