@@ -41,31 +41,35 @@ def _machine(results: Results) -> Iterator[str]:
 
 
 def _ratios(results: Results) -> Iterator[str]:
-    yield "| | goal | ratio | quartiles | rounds | | bare µs | incumbent µs | ours µs | others µs |"
-    yield "|---|---|---|---|---|---|---|---|---|---|"
-    for row in results["ratios"].values():
+    yield "| | goal | ratio, quartiles | | bare µs | incumbent µs | ours µs | others µs |"
+    yield "|---|---|---|---|---|---|---|---|"
+    rows = results["ratios"].values()
+    for row in rows:
         times = dict(row["microseconds"])
         bare, theirs, ours = (_number(times.pop(key)) for key in ("bare", "incumbent", "ours"))
         others = ", ".join(f"{name} {_number(value)}" for name, value in times.items())
         low, high = row["quartiles"]
         yield (
-            f"| {row['title']}, {row['of']} | {_at_least(row['goal'])} | **{row['median']:.2f}** "
-            f"| {low:.2f} to {high:.2f} | {row['rounds']} | {_reached(row)} "
+            f"| {row['title']}, {row['of']} | {_at_least(row['goal'])} "
+            f"| **{row['median']:.2f}**, {low:.2f} to {high:.2f} | {_reached(row)} "
             f"| {bare} | {theirs} | {ours} | {others} |"
         )
     row = results["single_flight"]
     runs = row["runs"]
     yield (
-        f"| {row['title']} | {row['goal']} | **{runs['ours']}** | | "
+        f"| {row['title']} | {row['goal']} | **{runs['ours']}** "
         f"| {_REACHED[runs['ours'] == row['goal']]} | | {runs['incumbent']} | {runs['ours']} | |"
     )
     row = results["import"]
     low, high = row["quartiles"]
     yield (
-        f"| {row['title']} | at most {row['goal']:.0%} | **{row['median']:.0%}** "
-        f"| {low:.0%} to {high:.0%} | {row['rounds']} "
+        f"| {row['title']} | at most {row['goal']:.0%} "
+        f"| **{row['median']:.0%}**, {low:.0%} to {high:.0%} "
         f"| {_REACHED[row['median'] <= row['goal']]} | | | | |"
     )
+    counts = [row["rounds"] for row in rows]
+    yield ""
+    yield f"{min(counts)} to {max(counts)} rounds for each line."
 
 
 def _servers(results: Results) -> Iterator[str]:
