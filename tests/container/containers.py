@@ -95,7 +95,7 @@ class Engine:
             "CONTAINERS_STORAGE_CONF": str(self.folder / "storage.conf"),
             "CONTAINERS_CONF": str(self.folder / "containers.conf"),
         }
-        with self._alone():
+        with self.alone():
             for name, text in (("storage.conf", STORAGE), ("containers.conf", CONTAINERS)):
                 if not (self.folder / name).exists():
                     made = text.format(folder=self.folder)
@@ -108,10 +108,14 @@ class Engine:
                     self.podman("tag", OFFICIAL, BASE)
 
     @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
+    def alone(self) -> Iterator[int]:
+        """Have the store for oneself, as long as the file is open; gives its descriptor.
+
+        A build that looks for a layer fails if it is removed meanwhile.
+        """
         with (self.folder / "lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            yield
+            yield file.fileno()
 
     def run(self, *command: str, check: bool = True, **options: Any) -> Any:
         options = {"timeout": 500, "stdin": subprocess.DEVNULL, "text": True, **options}
@@ -146,12 +150,19 @@ class Engine:
         arguments = [f"--build-arg={name}={value}" for name, value in options.items()]
         if target:
             arguments.append(f"--target={target}")
-        with self._alone():  # who builds the same later finds its layers
-            result = self.run(
-                *self.build_command(), *arguments, f"--file={context / 'Dockerfile.example'}",
-                f"--tag={tag}", str(context),
-            )  # fmt: skip
+        return self.bud(
+            *arguments, f"--file={context / 'Dockerfile.example'}", f"--tag={tag}", context
+        )
+
+    def bud(self, *args: object) -> str:
+        """Build; return what the build says."""
+        with self.alone():  # and who builds the same later finds its layers
+            result = self.run(*self.build_command(), *map(str, args))
         return result.stdout + result.stderr
+
+    def remove(self, image: str) -> None:
+        with self.alone():
+            self.podman("rmi", "--force", image)
 
     def build_command(self) -> list[str]:
         mounts = [f"--volume={path}:{path}:ro" for path in MOUNTS if Path(path).exists()]
@@ -191,8 +202,11 @@ def act_as_docker(args: list[str]) -> None:
     engine = Engine()
     command, *rest = args
     if command == "build":
-        args = [*engine.build_command(), *rest]
-    elif command == "run":
+        with engine.alone() as lock:
+            os.set_inheritable(lock, True)  # it is held until the build ends
+            args = [*engine.build_command(), *rest]
+            os.execvpe(args[0], args, engine.environ)
+    if command == "run":
         # The network is the machine's, where nothing is published and only 127.0.0.1 is bound.
         rest = [part for part in rest if not re.fullmatch(r"--publish|127\.0\.0\.1:.*", part)]
         args = ["podman", "run", "--pull=never", "--env=HOST=127.0.0.1", *rest]

@@ -72,9 +72,7 @@ def test_the_short_dockerfile(engine: Engine, wheels: Path, tmp_path: Path, star
     with (tmp_path / "requirements.txt").open("a", encoding="utf-8") as file:
         file.write(f"\n# {hashlib.sha256(wheel.read_bytes()).hexdigest()}\n")
     tag, name = f"localhost/start-{start}", f"start-{start}-{uuid.uuid4().hex[:12]}"
-    engine.run(
-        *engine.build_command(), f"--volume={wheels}:/wheels:ro", f"--tag={tag}", str(tmp_path)
-    )
+    engine.bud(f"--volume={wheels}:/wheels:ro", f"--tag={tag}", tmp_path)
     archive = tmp_path / "image.tar"
     engine.save(tag, archive)
     dockerflow = str(Path(sys.executable).parent / "dockerflow")
@@ -89,7 +87,7 @@ def test_the_short_dockerfile(engine: Engine, wheels: Path, tmp_path: Path, star
         )  # fmt: skip
     finally:  # what is killed isn't removed by --rm
         engine.podman("rm", "--force", "--ignore", name)
-        engine.podman("rmi", "--force", tag)
+        engine.remove(tag)
     found = {rule["id"]: rule["status"] for rule in json.loads(result.stdout)["rules"]}
     # They have no service to break, no static files, and no long request.
     unseen = {rule for rule, status in found.items() if status == "not checked"}
