@@ -172,6 +172,10 @@ class Core:
             self._version = content, response
         return response
 
+    def logs_probes(self, log: logging.Logger) -> bool:
+        """Whether :meth:`summarise` may log a request to one of Dockerflow's own paths there."""
+        return self.config.summary_log_probes and log.isEnabledFor(logging.INFO)
+
     def summarise(self, exchange: Exchange) -> None:
         """Log the summary of a request. Never raises: logging can't break the app."""
         config = self.config

@@ -89,7 +89,9 @@ class DockerflowMiddleware:
             return
 
         request = _request(scope, self._names)
-        if endpoint == "lbheartbeat" and not self._is_heard():
+        if endpoint == "lbheartbeat" and not (
+            self._summarises and self._core.logs_probes(self._logger or summary_logger)
+        ):
             # Load balancers ask this all the time, and nothing is left that could want more.
             response = self._core.respond(endpoint, request.method, None)
             rid = choose_request_id(request.headers, self._core.id_headers)
@@ -134,15 +136,6 @@ class DockerflowMiddleware:
     def _install_drain(self) -> None:
         self._has_installed = True
         self._core.install_drain()
-
-    def _is_heard(self) -> bool:
-        """Whether the summary of a probe would be logged."""
-        logger = self._logger or summary_logger
-        return (
-            self._summarises
-            and self._core.config.summary_log_probes
-            and logger.isEnabledFor(logging.INFO)
-        )
 
     def _join(self, exchange: Exchange) -> None:
         if self._summarises:

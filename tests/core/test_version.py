@@ -196,20 +196,26 @@ def test_unreadable(
     assert [record.getMessage() for record in caplog.records] == [expected]
 
 
+@pytest.fixture
+def loads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Which files were read."""
+    paths: list[Path] = []
+    real = version._load
+
+    def load(path: Path) -> bytes | None:
+        paths.append(path)
+        return real(path)
+
+    monkeypatch.setattr(version, "_load", load)
+    return paths
+
+
 def test_where_it_is_by_default_it_is_read_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loads: list[Path]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(version, "_IN_APP", tmp_path / "app" / "version.json")
     (tmp_path / "version.json").write_bytes(GOOD)
-    loads = []
-    real = version._load
-
-    def load(path: Path) -> bytes | None:
-        loads.append(path)
-        return real(path)
-
-    monkeypatch.setattr(version, "_load", load)
     served = VersionFile()
     for _ in range(3):
         assert served.read() == (GOOD, None)
@@ -223,16 +229,8 @@ def test_where_it_is_by_default_it_is_read_once(
 
 
 def test_read_again_only_when_changed(
-    file: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    file: Path, loads: list[Path], caplog: pytest.LogCaptureFixture
 ) -> None:
-    loads = []
-    real = version._load
-
-    def load(path: Path) -> bytes | None:
-        loads.append(path)
-        return real(path)
-
-    monkeypatch.setattr(version, "_load", load)
     served = VersionFile(file)
     steps: list[tuple[bytes | None, int]] = [
         (None, 0),
