@@ -30,7 +30,7 @@ def newest(session: nox.Session) -> None:
     # The package has a session of its own, with what builds it; images have versions of
     # their own, and the linters of the templates are locked.
     elsewhere = (
-        "tests/test_packaging.py", "tests/docs/test_readme.py", "tests/container",
+        "tests/project/test_packaging.py", "tests/docs/test_readme.py", "tests/container",
         "tests/examples/test_templates.py",
     )  # fmt: skip
     ignored = (f"--ignore={path}" for path in elsewhere)

@@ -177,8 +177,8 @@ def sanic():
 def orjson():
     import orjson as package
 
-    from dockerflow._log_json import fast_encoder
     from dockerflow.logging import MozlogFormatter
+    from dockerflow.logging._json import fast_encoder
 
     record = logging.makeLogRecord({"msg": "hello", "args": None})
     assert json.loads(MozlogFormatter().format(record))["Fields"]["msg"] == "hello"

@@ -5,18 +5,18 @@ from __future__ import annotations
 import logging
 import time
 
-from dockerflow._core import EXCHANGE, Core, Exchange, summary_logger
-from dockerflow._http import Request
-from dockerflow._request_id import choose_request_id
-from dockerflow._summary import FORWARDED, KEY, SERVER_ERROR
+from dockerflow._core.app import EXCHANGE, Core, Exchange, summary_logger
+from dockerflow._core.messages import Request
+from dockerflow._core.request_id import choose_request_id
+from dockerflow._core.summary import FORWARDED, KEY, SERVER_ERROR
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, MutableMapping
     from typing import Any, ClassVar, Final, TypeAlias
 
-    from dockerflow._endpoints import Endpoint
-    from dockerflow._http import Response
+    from dockerflow._core.endpoints import Endpoint
+    from dockerflow._core.messages import Response
     from dockerflow.checks.registry import Registry
     from dockerflow.config import Config
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import re
 
-from dockerflow._request_id import DEFAULT_HEADER
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # every process imports this module, and these take longer than all of it
     from collections.abc import Callable, Collection, Iterable, Mapping
@@ -22,6 +20,7 @@ else:
 
 
 PREFIX: Final = "DOCKERFLOW_"
+DEFAULT_HEADER: Final = "X-Request-ID"
 
 REDACTED_KEYS: Final = (
     "pass", "pwd", "secret", "token", "key", "auth", "code", "credential", "session",

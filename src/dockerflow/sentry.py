@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from dockerflow import _endpoints
+from dockerflow._core import endpoints as _endpoints
 
 SamplingContext = Mapping[str, Any]
 Sampler = Callable[[Any], float | bool | None]

@@ -18,8 +18,8 @@ from typing import Any, cast
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from dockerflow._log_handlers import add_context
-from dockerflow._log_mozlog import RESERVED, MozlogFormatter, from_event
+from dockerflow.logging._handlers import add_context
+from dockerflow.logging._mozlog import RESERVED, MozlogFormatter, from_event
 
 __all__ = ["MozlogRenderer", "configure", "processors", "render_to_record"]
 

@@ -18,8 +18,8 @@ from typing import Any, Literal, NamedTuple, Self
 from urllib.parse import unquote_to_bytes
 from wsgiref.util import setup_testing_defaults
 
-from dockerflow._request_id import get_request_id
-from dockerflow._summary import SERVER_ERROR
+from dockerflow._core.request_id import get_request_id
+from dockerflow._core.summary import SERVER_ERROR
 
 __all__ = ["Client", "DockerflowContract", "Response", "capture_summaries"]
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 
-from dockerflow._core import EXCHANGE, Core, Exchange
-from dockerflow._http import Request
-from dockerflow._summary import KEY
+from dockerflow._core.app import EXCHANGE, Core, Exchange
+from dockerflow._core.messages import Request
+from dockerflow._core.summary import KEY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _typeshed import OptExcInfo
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-    from dockerflow._http import Response
+    from dockerflow._core.messages import Response
     from dockerflow.checks.registry import Registry
     from dockerflow.config import Config
 

@@ -9,8 +9,8 @@ import sys
 import pytest
 
 from dockerflow import __version__
-from dockerflow._cli import group
-from dockerflow._cli.healthcheck import OPTIONS
+from dockerflow.cli import _group as group
+from dockerflow.cli.healthcheck import OPTIONS
 
 LOCAL = ["checks", "healthcheck", "logs", "version"]
 HELPS = [

@@ -12,8 +12,8 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from dockerflow._cli import healthcheck
-from dockerflow._cli.healthcheck import FileProbe, HttpProbe, Outcome, look, main
+from dockerflow.cli import healthcheck
+from dockerflow.cli.healthcheck import FileProbe, HttpProbe, Outcome, look, main
 
 LIMIT = 1
 

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dockerflow import _log_text
-from dockerflow.cli import INTERRUPTED
+from dockerflow.cli._exit import INTERRUPTED
+from dockerflow.logging import _text as _log_text
 
 STAMP = 1795488735516400896
 TIME = "2026-11-24 02:52:15.516"

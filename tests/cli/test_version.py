@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dockerflow import _version_write as writer
+from dockerflow.cli import _version_json as writer
 from dockerflow.version import VersionError, get_version
 
 SHA = "0123456789abcdef0123456789abcdef01234567"

@@ -25,7 +25,7 @@ from django.test import Client, RequestFactory, override_settings
 
 from dockerflow import checks as dockerflow_checks
 from dockerflow import health
-from dockerflow._request_id import exchange_context, request_id_context
+from dockerflow._core.request_id import exchange_context, request_id_context
 from dockerflow.django import checks, signals, views
 from dockerflow.django.middleware import DockerflowMiddleware
 

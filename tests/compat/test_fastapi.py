@@ -17,7 +17,7 @@ with warnings.catch_warnings():
     from fastapi.testclient import TestClient
 
 from dockerflow import checks
-from dockerflow._request_id import request_id_context
+from dockerflow._core.request_id import request_id_context
 from dockerflow.fastapi import router, views
 from dockerflow.fastapi.middleware import MozlogRequestSummaryLogger, RequestIdMiddleware
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from dockerflow import drain
-from dockerflow._core import Core
+from dockerflow._core.app import Core
 from dockerflow.checks import Observation, Registry
 from dockerflow.config import Config, ConfigError
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dockerflow import _endpoints
+from dockerflow._core import endpoints as _endpoints
 from dockerflow.checks import CheckResults
 
 OK = CheckResults({"a": "ok"}, {}, 0, {"a": 0.0123})

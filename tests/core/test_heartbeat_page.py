@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dockerflow import _endpoints, _heartbeat_page
+from dockerflow._core import endpoints as _endpoints
+from dockerflow._core import heartbeat_page as _heartbeat_page
 from dockerflow.checks import CheckResults
 
 RESULTS = CheckResults(

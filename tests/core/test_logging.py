@@ -26,7 +26,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import dockerflow.logging as module
-from dockerflow import _log_json, _request_id
+from dockerflow._core import request_id as _request_id
 from dockerflow.logging import (
     JsonLogFormatter,
     MozlogFormatter,
@@ -35,6 +35,7 @@ from dockerflow.logging import (
     SafeJSONEncoder,
     safer_format_traceback,
 )
+from dockerflow.logging import _json as _log_json
 
 HAS_ORJSON = importlib.util.find_spec("orjson") is not None
 LINE_ENDS = re.compile("[\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")

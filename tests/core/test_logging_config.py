@@ -14,9 +14,9 @@ import sys
 
 import pytest
 
-from dockerflow import _request_id
-from dockerflow._core import Core, Exchange
-from dockerflow._http import Request
+from dockerflow._core import request_id as _request_id
+from dockerflow._core.app import Core, Exchange
+from dockerflow._core.messages import Request
 from dockerflow.config import Config, ConfigError
 from dockerflow.logging import (
     GoogleCloudFormatter,

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dockerflow import _log_json
 from dockerflow.logging import MozlogFormatter
+from dockerflow.logging import _json as _log_json
 
 texts = st.text(st.characters(max_codepoint=0x2100), max_size=20)
 values = (
@@ -98,9 +98,9 @@ def test_a_time_beyond_what_there_is_is_replaced(created):
 
 
 def test_djangos_request_tells_the_id():
-    from dockerflow._core import Core, Exchange
-    from dockerflow._http import Request
-    from dockerflow._log_handlers import add_context
+    from dockerflow._core.app import Core, Exchange
+    from dockerflow._core.messages import Request
+    from dockerflow.logging._handlers import add_context
 
     class Served:
         pass

@@ -17,8 +17,8 @@ import time
 
 import pytest
 
-from dockerflow import _log_handlers
 from dockerflow.logging import MozlogHandler, QueuedHandler
+from dockerflow.logging import _handlers as _log_handlers
 
 LINES = int(os.environ.get("LOG_LINES", "16000"))  # of all the threads of one process
 
@@ -338,7 +338,7 @@ for n in range(20_000): logging.info("%d", n)
 def test_nobody_waits_forever_for_a_reader_that_is_stuck(monkeypatch):
     code = """
 import logging, sys, time
-from dockerflow import _log_handlers
+from dockerflow.logging import _handlers as _log_handlers
 from dockerflow.logging import configure_logging
 _log_handlers._EXIT_SECONDS = 0.2
 configure_logging("app", queue_size=100)

@@ -14,8 +14,8 @@ import time
 
 import pytest
 
-from dockerflow import _records
-from dockerflow._records import make_record, untouched
+from dockerflow._core import records as _records
+from dockerflow._core.records import make_record, untouched
 from dockerflow.logging import MozlogFormatter
 
 log = logging.getLogger("tests.records")
@@ -145,7 +145,7 @@ def traced(*args, **kwargs):
     record.number = next(numbers)
     return record
 logging.Logger.makeRecord = traced
-from dockerflow._records import make_record
+from dockerflow._core.records import make_record
 log = logging.getLogger("tests")
 print(*(make_record(log, 20, "", {}).number for _ in range(3)))
 """

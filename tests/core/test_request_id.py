@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dockerflow._request_id import (
+from dockerflow._core.request_id import (
     choose_request_id,
     generate_request_id,
     get_or_generate_request_id,

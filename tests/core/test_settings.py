@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from dockerflow._core import Core, Exchange, LiveCore
-from dockerflow._http import Request
+from dockerflow._core.app import Core, Exchange, LiveCore
+from dockerflow._core.messages import Request
 from dockerflow.config import SETTINGS, Config, ConfigError, Picker
 from dockerflow.version import VersionError
 
@@ -164,7 +164,7 @@ def test_a_summary_that_nobody_will_write_is_not_made(summaries):
 
 
 def test_enter_and_leave_set_the_id_and_take_it_back():
-    from dockerflow._request_id import get_request_id
+    from dockerflow._core.request_id import get_request_id
 
     outer, inner = exchange_of(Core()), exchange_of(Core())
     outer.enter()

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dockerflow import _core
-from dockerflow._http import Request
-from dockerflow._summary import Outcome, redact, summarise, without_personal_data
+from dockerflow._core import app as _core
+from dockerflow._core.messages import Request
+from dockerflow._core.summary import Outcome, redact, summarise, without_personal_data
 from dockerflow.asgi import DockerflowMiddleware
 from dockerflow.config import Config
 

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dockerflow._request_id import get_request_id, request_id_context
+from dockerflow._core.request_id import get_request_id, request_id_context
 from dockerflow.checks import Registry
 from dockerflow.config import Config
 from dockerflow.wsgi import DockerflowMiddleware

@@ -20,14 +20,17 @@ import pages
 import pytest
 import yaml
 
-from dockerflow import _endpoints
-from dockerflow._cli import group, healthcheck
-from dockerflow._version_write import problems
+from dockerflow._core import endpoints as _endpoints
+from dockerflow.cli import _group as group
+from dockerflow.cli import healthcheck
+from dockerflow.cli._version_json import problems
 from dockerflow.verify import dockerfile
 from dockerflow.verify.probes import Targets, verify
 from dockerflow.verify.rules import RULES
 
-SCHEMA = json.loads((pages.ROOT / "src/dockerflow/mozlog.schema.json").read_text(encoding="utf-8"))
+SCHEMA = json.loads(
+    (pages.ROOT / "src/dockerflow/logging/mozlog.schema.json").read_text(encoding="utf-8")
+)
 PROJECT = tomllib.loads((pages.ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 EXTRAS = set(PROJECT["project"]["optional-dependencies"])
 ENDPOINTS = set(_endpoints.paths(error_endpoint=True))

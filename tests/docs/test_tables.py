@@ -24,14 +24,15 @@ import click
 import pages
 import pytest
 
-from dockerflow import _endpoints, health
 from dockerflow import checks as public_checks
-from dockerflow._cli import group
-from dockerflow._log_mozlog import MozlogFormatter
+from dockerflow import health
+from dockerflow._core import endpoints as _endpoints
 from dockerflow.checks import contrib
 from dockerflow.checks._options import CheckOptions
+from dockerflow.cli import _group as group
 from dockerflow.config import Config
 from dockerflow.logging import logging_config
+from dockerflow.logging._mozlog import MozlogFormatter
 from dockerflow.verify.rules import RULES
 
 SOURCE = pages.ROOT / "src" / "dockerflow"
@@ -214,7 +215,7 @@ def test_options_of_checks():
 
 
 def test_envelope():
-    schema = json.loads((SOURCE / "mozlog.schema.json").read_text(encoding="utf-8"))
+    schema = json.loads((SOURCE / "logging" / "mozlog.schema.json").read_text(encoding="utf-8"))
     listed = firsts("log-fields", "envelope")
     record = logging.LogRecord("x", logging.INFO, "", 1, "x", None, None)
     assert listed == list(json.loads(MozlogFormatter().format(record)))
@@ -233,14 +234,14 @@ def test_fields_of_any_line():
     long = logging.makeLogRecord({"msg": "x" * 5000})
     fields |= json.loads(MozlogFormatter(max_bytes=2000).format(long))["Fields"]
     by_handlers = {"rid", "uid", "dropped"}
-    source = (SOURCE / "_log_handlers.py").read_text(encoding="utf-8")
+    source = (SOURCE / "logging" / "_handlers.py").read_text(encoding="utf-8")
     assert by_handlers <= set(re.findall(r"\b[a-z]+\b", source))
     assert set(firsts("log-fields", "any")) == {*fields, *by_handlers}
 
 
 def test_fields_of_a_summary():
-    from dockerflow._http import Request
-    from dockerflow._summary import Outcome, summarise
+    from dockerflow._core.messages import Request
+    from dockerflow._core.summary import Outcome, summarise
 
     request = Request("GET", "/", "a=1", {"user-agent": "x"})
     plain = summarise(request, Outcome(200), seconds=0.1, rid="x", extra={})[2]
@@ -262,14 +263,14 @@ def test_fields_of_a_summary():
     for row in pages.rows(part("log-fields", "summary")):
         assert ("by `summary_" in row[2]) == (codes(row[0])[0] not in plain)
         assert {c for c in codes(row[2]) if c.startswith("summary_")} <= settings
-    schema = json.loads((SOURCE / "mozlog.schema.json").read_text(encoding="utf-8"))
+    schema = json.loads((SOURCE / "logging" / "mozlog.schema.json").read_text(encoding="utf-8"))
     assert set(full) <= set(schema["$defs"]["summaryFields"]["properties"])
 
 
 def test_loggers():
     named = set()
     for path in SOURCE.rglob("*.py"):
-        if "_cli" in path.parts or "verify" in path.parts:
+        if "cli" in path.parts or "verify" in path.parts:
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and ast.unparse(node.func) == "logging.getLogger":

@@ -11,7 +11,8 @@ import pages
 import pytest
 from markdown_it import MarkdownIt
 
-from dockerflow import _beside, checks, health
+from dockerflow import checks, health
+from dockerflow._core import conflict as _beside
 from dockerflow.asgi import DockerflowMiddleware as Asgi
 from dockerflow.config import Config, ConfigError
 from dockerflow.testing import Client

@@ -17,7 +17,9 @@ from dockerflow.verify.probes import Targets, verify
 
 from .conftest import EXAMPLE, PATIENCE, VERSION, WAYS, run
 
-SCHEMA = json.loads(resources.files("dockerflow").joinpath("mozlog.schema.json").read_text())
+SCHEMA = json.loads(
+    resources.files("dockerflow.logging").joinpath("mozlog.schema.json").read_text()
+)
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 WELL = {"database": "ok", "migrations": "ok"}
 

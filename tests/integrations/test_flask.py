@@ -19,7 +19,7 @@ import services  # noqa: E402 - after the skip
 from werkzeug.middleware.dispatcher import DispatcherMiddleware  # noqa: E402
 
 from dockerflow import checks  # noqa: E402
-from dockerflow._request_id import noted_request  # noqa: E402
+from dockerflow._core.request_id import noted_request  # noqa: E402
 from dockerflow.config import ConfigError  # noqa: E402
 from dockerflow.flask import Dockerflow  # noqa: E402
 from dockerflow.logging import get_request_id  # noqa: E402

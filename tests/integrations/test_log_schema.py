@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 from dockerflow.logging import MozlogFormatter
 
-SCHEMA = json.loads(resources.files("dockerflow").joinpath("mozlog.schema.json").read_text())
+SCHEMA = json.loads(
+    resources.files("dockerflow.logging").joinpath("mozlog.schema.json").read_text()
+)
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 ROOT = Path(__file__).parents[2]
 EXAMPLES = [

@@ -17,7 +17,9 @@ import pytest
 import services
 
 PATIENCE = 40.0
-SCHEMA = json.loads(resources.files("dockerflow").joinpath("mozlog.schema.json").read_text())
+SCHEMA = json.loads(
+    resources.files("dockerflow.logging").joinpath("mozlog.schema.json").read_text()
+)
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 
 APPS = """

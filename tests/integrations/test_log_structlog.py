@@ -24,7 +24,9 @@ from dockerflow.structlog import (  # noqa: E402  # both need structlog
     render_to_record,
 )
 
-SCHEMA = json.loads(resources.files("dockerflow").joinpath("mozlog.schema.json").read_text())
+SCHEMA = json.loads(
+    resources.files("dockerflow.logging").joinpath("mozlog.schema.json").read_text()
+)
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 FORMATTER = structlog.stdlib.ProcessorFormatter
 

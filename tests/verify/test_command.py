@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from dockerflow.verify.command import verify
+from dockerflow.cli.verify import verify
 from dockerflow.verify.rules import RULES
 
 SUBJECTS = Path(__file__).parent / "subjects"

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from dockerflow.verify import dockerfile
 from dockerflow.verify.evidence import CouldNotRunError, Evidence
-from dockerflow.verify.report import judge
+from dockerflow.verify.verdicts import judge
 
 USERS = ("DF202", "DF203")
 

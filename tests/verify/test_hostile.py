@@ -21,7 +21,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from dockerflow.verify.command import _ended_by_sigterm
+from dockerflow.cli.verify import _ended_by_sigterm
 from dockerflow.verify.probes import Targets, verify
 from dockerflow.verify.process import Process, started
 
@@ -306,7 +306,7 @@ sys.exit("no module named nope")
 
 def test_sigterm_to_the_verifier_ends_what_it_started():
     marker = f"orphan-{os.getpid()}"
-    code = "from dockerflow.verify.command import verify; verify()"
+    code = "from dockerflow.cli.verify import verify; verify()"
     command = [sys.executable, "-c", "import time; time.sleep(600)", marker]
     process = subprocess.Popen(
         [sys.executable, "-c", code, "--", *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from dockerflow.verify.probes import Targets, verify
-from dockerflow.verify.report import Report
 from dockerflow.verify.rules import RULES
+from dockerflow.verify.verdicts import Report
 
 SUBJECTS = Path(__file__).parent / "subjects"
 APP = (sys.executable, str(SUBJECTS / "app.py"))

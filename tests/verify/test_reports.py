@@ -11,11 +11,11 @@ import jsonschema
 import pytest
 import xmlschema
 
-from dockerflow.verify import reports
+from dockerflow.verify import formats as reports
 from dockerflow.verify.evidence import Evidence, Service
 from dockerflow.verify.probes import Targets, verify
-from dockerflow.verify.report import Report, Verdict, judge
 from dockerflow.verify.rules import RULES, Finding
+from dockerflow.verify.verdicts import Report, Verdict, judge
 
 HERE = Path(__file__).parent
 NASTY = "\x1b[31m<b>&\"'%\r\n::error::%0A,: ]]> \x00\ufffe é"

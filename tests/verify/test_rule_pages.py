@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dockerflow.verify import reports
+from dockerflow.verify import formats as reports
 from dockerflow.verify.rules import RULES
 
 ROOT = Path(__file__).parents[2]

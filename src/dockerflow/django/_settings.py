@@ -13,7 +13,7 @@ from typing import Any, Final, cast
 from django.conf import Settings, UserSettingsHolder, global_settings, settings
 from django.utils.functional import empty
 
-from dockerflow._core import Core, LiveCore
+from dockerflow._core.app import Core, LiveCore
 from dockerflow.config import SETTINGS, Config, ConfigError, Picker, parse_bool
 
 _NAMES: Final = {*SETTINGS, "SILENCED_SYSTEM_CHECKS", "BASE_DIR"}

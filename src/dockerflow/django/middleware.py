@@ -21,10 +21,10 @@ from django.http import FileResponse, Http404, HttpRequest, HttpResponse
 from django.http.multipartparser import MultiPartParserError
 from django.utils.functional import LazyObject, empty
 
-from dockerflow import _summary
-from dockerflow._core import EXCHANGE, Core, Exchange
-from dockerflow._endpoints import Endpoint
-from dockerflow._http import Request
+from dockerflow._core import summary as _summary
+from dockerflow._core.app import EXCHANGE, Core, Exchange
+from dockerflow._core.endpoints import Endpoint
+from dockerflow._core.messages import Request
 from dockerflow.django import _settings, checks, views
 from dockerflow.drain import install_once
 

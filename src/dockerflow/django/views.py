@@ -12,8 +12,8 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.utils.module_loading import import_string
 
-from dockerflow._core import VERSION_FILE
-from dockerflow._endpoints import Endpoint
+from dockerflow._core.app import VERSION_FILE
+from dockerflow._core.endpoints import Endpoint
 from dockerflow.checks.runner import CheckResults, is_failure
 from dockerflow.django import _settings, checks, signals
 

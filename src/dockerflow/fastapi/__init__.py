@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from starlette.applications import Starlette
 
-from dockerflow._endpoints import LBHEARTBEAT
+from dockerflow._core.endpoints import LBHEARTBEAT
 from dockerflow.asgi import ASGIApp
 from dockerflow.checks.registry import Registry
 from dockerflow.config import Config

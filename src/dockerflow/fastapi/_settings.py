@@ -7,9 +7,9 @@ from functools import partial
 from typing import Any, cast
 from weakref import WeakKeyDictionary
 
-from dockerflow._core import Core, LiveCore
-from dockerflow._endpoints import LBHEARTBEAT_JSON
-from dockerflow._http import Response
+from dockerflow._core.app import Core, LiveCore
+from dockerflow._core.endpoints import LBHEARTBEAT_JSON
+from dockerflow._core.messages import Response
 from dockerflow.checks.registry import Registry
 from dockerflow.config import SETTINGS, Config, Picker
 

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 from weakref import ref
 
-from dockerflow._core import LiveCore, summary_logger
-from dockerflow._endpoints import Endpoint
-from dockerflow._http import Response
+from dockerflow._core.app import LiveCore, summary_logger
+from dockerflow._core.endpoints import Endpoint
+from dockerflow._core.messages import Response
 from dockerflow.asgi import (
     ASGIApp,
     DockerflowMiddleware,

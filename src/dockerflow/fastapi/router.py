@@ -8,7 +8,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from dockerflow._endpoints import ENDPOINTS, Endpoint
+from dockerflow._core.endpoints import ENDPOINTS, Endpoint
 from dockerflow.checks.registry import Registry
 from dockerflow.config import Config
 from dockerflow.fastapi import views

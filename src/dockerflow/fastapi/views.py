@@ -10,9 +10,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from dockerflow import _http
-from dockerflow._core import EXCHANGE, VERSION_FILE, Core, Exchange
-from dockerflow._endpoints import Endpoint
+from dockerflow._core import messages as _http
+from dockerflow._core.app import EXCHANGE, VERSION_FILE, Core, Exchange
+from dockerflow._core.endpoints import Endpoint
 from dockerflow.fastapi._settings import Cores
 from dockerflow.version import get_version
 

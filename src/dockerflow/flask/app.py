@@ -23,10 +23,10 @@ from flask import (
 )
 from werkzeug.wsgi import ClosingIterator
 
-from dockerflow._core import EXCHANGE, VERSION_FILE, Core, Exchange, LiveCore, summary_logger
-from dockerflow._endpoints import ENDPOINTS, Endpoint
-from dockerflow._extension import RegistersChecks
-from dockerflow._http import Response as CoreResponse
+from dockerflow._core.app import EXCHANGE, VERSION_FILE, Core, Exchange, LiveCore, summary_logger
+from dockerflow._core.endpoints import ENDPOINTS, Endpoint
+from dockerflow._core.extension import RegistersChecks
+from dockerflow._core.messages import Response as CoreResponse
 from dockerflow.checks._check import surroundings
 from dockerflow.checks.registry import Registry, default_registry
 from dockerflow.checks.runner import is_failure

@@ -21,10 +21,11 @@ from sanic.http import Stage
 from sanic.response import BaseHTTPResponse
 from sanic.worker.process import WorkerProcess
 
-from dockerflow import _http, drain
-from dockerflow._core import VERSION_FILE, Core, Exchange, LiveCore, summary_logger
-from dockerflow._endpoints import ENDPOINTS, Endpoint
-from dockerflow._extension import RegistersChecks
+from dockerflow import drain
+from dockerflow._core import messages as _http
+from dockerflow._core.app import VERSION_FILE, Core, Exchange, LiveCore, summary_logger
+from dockerflow._core.endpoints import ENDPOINTS, Endpoint
+from dockerflow._core.extension import RegistersChecks
 from dockerflow.asgi import _route_path  # pyright: ignore[reportPrivateUsage] - the package's own
 from dockerflow.checks.registry import Registry, default_registry
 from dockerflow.config import Config, Picker

@@ -2,7 +2,7 @@
 
 :mod:`~dockerflow.verify.probes` and the modules below it look at a target and keep what they saw
 (:mod:`~dockerflow.verify.evidence`), :mod:`~dockerflow.verify.rules` judges it without any I/O, and
-:mod:`~dockerflow.verify.reports` says so in the format that was asked for.
+:mod:`~dockerflow.verify.formats` says so in the format that was asked for.
 
 Nothing is imported here: what is in this package needs the ``cli`` extra.
 """

@@ -20,10 +20,10 @@ from dockerflow.verify.evidence import (
     VersionFile,
     printable,
 )
+from dockerflow.verify.formats import text
 from dockerflow.verify.http import questions
-from dockerflow.verify.report import Report, judge
-from dockerflow.verify.reports import text
 from dockerflow.verify.rules import RULES
+from dockerflow.verify.verdicts import Report, judge
 
 BASE = "http://testserver"
 

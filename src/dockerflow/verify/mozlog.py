@@ -120,7 +120,7 @@ def _error(content: dict[str, Any]) -> str:
 
 @cache
 def _validator() -> Any:
-    text = resources.files("dockerflow").joinpath("mozlog.schema.json").read_text("utf-8")
+    text = resources.files("dockerflow.logging").joinpath("mozlog.schema.json").read_text("utf-8")
     defs = json.loads(text)["$defs"]
     return jsonschema.Draft202012Validator(
         {

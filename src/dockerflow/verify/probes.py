@@ -27,8 +27,8 @@ from dockerflow.verify.evidence import (
 )
 from dockerflow.verify.http import Prober, look_at
 from dockerflow.verify.process import Process, started
-from dockerflow.verify.report import Report, judge
 from dockerflow.verify.rules import RULES
+from dockerflow.verify.verdicts import Report, judge
 
 SETTLE: Final = 1.0
 """How long an app that listens elsewhere may take to listen on $PORT too, in seconds."""

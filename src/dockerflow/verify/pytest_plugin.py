@@ -29,7 +29,7 @@ def pytest_configure() -> None:
     """
     try:
         # To be told in one line.
-        from dockerflow import _beside  # noqa: F401, PLC0415 # pyright: ignore[reportUnusedImport]
+        from dockerflow._core import conflict as _beside  # noqa: F401, PLC0415 # pyright: ignore[reportUnusedImport]
     except ImportError as error:
         raise pytest.UsageError(str(error)) from None
 

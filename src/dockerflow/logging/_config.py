@@ -7,8 +7,8 @@ import os
 from collections.abc import Callable
 from typing import Any, Final, Literal
 
-from dockerflow._log_mozlog import DEFAULT_NAME, MIN_BYTES
 from dockerflow.config import PREFIX, ConfigError
+from dockerflow.logging._mozlog import DEFAULT_NAME, MIN_BYTES
 
 _FORMATTERS: Final = {
     "mozlog": "dockerflow.logging.MozlogFormatter",

@@ -19,7 +19,7 @@ import pytest
 
 import dockerflow
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 NAME = "dockerflow_middleware"
 INFO = f"{NAME}-{dockerflow.__version__}.dist-info/"
 
@@ -92,7 +92,7 @@ def test_wheel_has_the_package_and_nothing_else(wheel):
         for path in (package / "dockerflow").rglob("*")
         if path.is_file() and path.suffix != ".pyc"
     }
-    assert {"dockerflow/py.typed", "dockerflow/mozlog.schema.json"} <= files
+    assert {"dockerflow/py.typed", "dockerflow/logging/mozlog.schema.json"} <= files
     about = {"METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE"}
     assert {*wheel.namelist()} == files | {INFO + name for name in about}
 

@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple, cast
 import click
 
 from dockerflow.checks import STATUSES, CheckResults, Registry, default_registry, level_to_text
-from dockerflow.cli import FAILED
+from dockerflow.cli._exit import FAILED
 from dockerflow.config import Config, ConfigError
 
 _FAIL_LEVELS: Final = {name: level for level, name in STATUSES.items() if level >= logging.WARNING}

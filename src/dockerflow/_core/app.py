@@ -7,14 +7,18 @@ import sys
 import time
 from contextlib import suppress
 
-from dockerflow import (
-    _beside,  # noqa: F401 # pyright: ignore[reportUnusedImport] - before what may not be ours
-    _endpoints,
-    _summary,
+from dockerflow._core import (
+    conflict,  # noqa: F401 # pyright: ignore[reportUnusedImport] - must run first
 )
-from dockerflow._http import Response
-from dockerflow._records import make_record
-from dockerflow._request_id import (
+from dockerflow._core import (
+    endpoints as _endpoints,
+)
+from dockerflow._core import (
+    summary as _summary,
+)
+from dockerflow._core.messages import Response
+from dockerflow._core.records import make_record
+from dockerflow._core.request_id import (
     DEFAULT_HEADER,
     choose_request_id,
     exchange_context,
@@ -29,9 +33,9 @@ if TYPE_CHECKING:
     from contextvars import Token
     from typing import Any, Final
 
-    from dockerflow._endpoints import Endpoint
-    from dockerflow._http import Request
-    from dockerflow._request_id import Served
+    from dockerflow._core.endpoints import Endpoint
+    from dockerflow._core.messages import Request
+    from dockerflow._core.request_id import Served
     from dockerflow.checks.registry import Registry
     from dockerflow.checks.runner import CheckResults
 

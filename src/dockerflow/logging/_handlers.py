@@ -17,9 +17,9 @@ from queue import SimpleQueue
 from typing import Any, Final, TextIO
 from weakref import WeakSet
 
-from dockerflow._log_mozlog import DEFAULT_NAME, MozlogFormatter
-from dockerflow._records import untouched
-from dockerflow._request_id import exchange_context, get_request_id, noted_request
+from dockerflow._core.records import untouched
+from dockerflow._core.request_id import exchange_context, get_request_id, noted_request
+from dockerflow.logging._mozlog import DEFAULT_NAME, MozlogFormatter
 
 if sys.platform != "win32":
     import fcntl

@@ -12,8 +12,8 @@ from typing import IO, Any, Final
 
 import click
 
-from dockerflow import _log_text
-from dockerflow.cli import forget_stdout
+from dockerflow.cli._exit import forget_stdout
+from dockerflow.logging import _text as _log_text
 
 MAX_LINE: Final = 1 << 20
 """How many bytes of one line are looked at, and kept, together."""

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Any, Protocol
 
-    from dockerflow._http import Request
+    from dockerflow._core.messages import Request
 
     class Served(Protocol):
         """What lines that are logged during a request want to know of it."""
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
         """The request, with those of its headers that are wanted."""
 
 
-DEFAULT_HEADER = "X-Request-ID"
+from dockerflow.config import DEFAULT_HEADER
 
 request_id_context: ContextVar[str | None] = ContextVar("request_id", default=None)
 """The id of the request that is being served here; ``None`` outside of one."""

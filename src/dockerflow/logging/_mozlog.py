@@ -17,7 +17,8 @@ from logging import LogRecord
 from operator import itemgetter
 from typing import Any, ClassVar, Final, Literal, cast
 
-from dockerflow._log_json import (
+from dockerflow._core.records import SummaryRecord, untouched
+from dockerflow.logging._json import (
     MAX_INT64,
     MIN_INT64,
     Plain,
@@ -30,7 +31,6 @@ from dockerflow._log_json import (
     write_json,
     write_simple,
 )
-from dockerflow._records import SummaryRecord, untouched
 
 DEFAULT_NAME = "Dockerflow"
 # The longest names and an empty line around them fit into this.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parent.parent / ".ci/branches.py"
+SCRIPT = Path(__file__).parents[2] / ".ci/branches.py"
 
 
 @pytest.fixture(scope="module")

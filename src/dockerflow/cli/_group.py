@@ -10,9 +10,10 @@ from typing import Any, Final, NamedTuple
 import click
 from click.shell_completion import CompletionItem
 
-from dockerflow import __version__, _beside
-from dockerflow._cli import healthcheck
-from dockerflow.cli import COULD_NOT_RUN, FAILED, INSTALL, INTERRUPTED, OK
+from dockerflow import __version__
+from dockerflow._core import conflict as _beside
+from dockerflow.cli import healthcheck
+from dockerflow.cli._exit import COULD_NOT_RUN, FAILED, INSTALL, INTERRUPTED, OK
 
 
 class _Where(NamedTuple):
@@ -23,16 +24,16 @@ class _Where(NamedTuple):
 
 
 COMMANDS: Final[Mapping[str, _Where]] = {
-    "checks": _Where("dockerflow._cli.checks:checks", "Run an app's checks without HTTP."),
+    "checks": _Where("dockerflow.cli.checks:checks", "Run an app's checks without HTTP."),
     "healthcheck": _Where(
-        "dockerflow._cli.group:healthcheck_command", "Ask a service whether it is healthy."
+        "dockerflow.cli._group:healthcheck_command", "Ask a service whether it is healthy."
     ),
-    "logs": _Where("dockerflow._cli.logs:logs", "Show mozlog as text for people."),
+    "logs": _Where("dockerflow.cli.logs:logs", "Show mozlog as text for people."),
     "verify": _Where(
-        "dockerflow.verify.command:verify",
+        "dockerflow.cli.verify:verify",
         "Check an app, a Dockerfile or an image against Dockerflow.",
     ),
-    "version": _Where("dockerflow._cli.version:version", "Write, check and show version.json."),
+    "version": _Where("dockerflow.cli.version:version", "Write, check and show version.json."),
 }
 
 

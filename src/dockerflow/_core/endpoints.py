@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from dockerflow._http import Response
+from dockerflow._core.messages import Response
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def heartbeat(
             headers = (("Server-Timing", server_timing(results.durations, results.ages)),)
     if accept is not None:
         headers = (("Vary", "Accept"), *headers)
-        from dockerflow import _heartbeat_page as page  # noqa: PLC0415  # few have it
+        from dockerflow._core import heartbeat_page as page  # noqa: PLC0415  # few have it
 
         if page.is_preferred(accept):
             body = page.render(results, show_details=show_details)

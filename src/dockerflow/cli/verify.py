@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import click
 from rich.console import Console
 
-from dockerflow.verify import reports
+from dockerflow.verify import formats as reports
 from dockerflow.verify.probes import Targets
 from dockerflow.verify.probes import verify as run
 from dockerflow.verify.rules import RULES

@@ -10,17 +10,17 @@ in images that have none of the command's own requirements.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
-from typing import Final
 
-INSTALL: Final = "pip install 'dockerflow-middleware[cli]'"
-
-OK: Final = 0
-FAILED: Final = 1
-COULD_NOT_RUN: Final = 2
-INTERRUPTED: Final = 130  # what a shell gives for a process that Ctrl-C ended
+from dockerflow.cli._exit import (
+    COULD_NOT_RUN,
+    FAILED,
+    INSTALL,
+    INTERRUPTED,
+    OK,
+    forget_stdout,
+)
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -45,24 +45,19 @@ def main(args: Sequence[str] | None = None) -> int:
         return OK
 
 
-def forget_stdout() -> None:
-    """Write nowhere from now on: the reader has gone, and Python flushes once more at its end."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-
-
 def _run(arguments: list[str]) -> int:
     try:
         # To be told in one line.
-        from dockerflow import _beside  # noqa: F401, PLC0415 # pyright: ignore[reportUnusedImport]
+        from dockerflow._core import conflict as _beside  # noqa: F401, PLC0415 # pyright: ignore[reportUnusedImport]
     except ImportError as error:
         print(f"dockerflow: {error}", file=sys.stderr)  # noqa: T201
         return FAILED if arguments[:1] == ["healthcheck"] else COULD_NOT_RUN
     if arguments[:1] == ["healthcheck"]:
-        from dockerflow._cli import healthcheck  # noqa: PLC0415 - only what this run needs
+        from dockerflow.cli import healthcheck  # noqa: PLC0415 - only what this run needs
 
         return healthcheck.main(arguments[1:])
     try:
-        from dockerflow._cli import group  # noqa: PLC0415
+        from dockerflow.cli import _group as group  # noqa: PLC0415
     except ModuleNotFoundError as error:
         if error.name != "click":
             raise

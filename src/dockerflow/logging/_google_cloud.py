@@ -9,10 +9,10 @@ import sys
 import time
 from typing import Any, Final
 
-from dockerflow._log_json import TRUNCATED, Plain, any_text, free_key
-from dockerflow._log_mozlog import MozlogFormatter, timestamp
-from dockerflow._log_text import render
-from dockerflow._request_id import exchange_context, match_traceparent
+from dockerflow._core.request_id import exchange_context, match_traceparent
+from dockerflow.logging._json import TRUNCATED, Plain, any_text, free_key
+from dockerflow.logging._mozlog import MozlogFormatter, timestamp
+from dockerflow.logging._text import render
 
 _SUMMARY: Final = "request.summary"
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from dockerflow import _version_write as writer
-from dockerflow._cli.group import Finding
+from dockerflow.cli import _version_json as writer
+from dockerflow.cli._group import Finding
 from dockerflow.config import Config, ConfigError
 from dockerflow.version import VersionError, get_version, release, resolve
 

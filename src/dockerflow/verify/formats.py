@@ -14,8 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from dockerflow import __version__
-from dockerflow.verify.report import Report, Verdict
 from dockerflow.verify.rules import Finding, Rule
+from dockerflow.verify.verdicts import Report, Verdict
 
 _MARKS: Final = {
     "passed": ("✓", "passed", "green"),

@@ -7,7 +7,7 @@ import pytest
 
 import dockerflow
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 REPOSITORY = "https://git.example/them/it"
 
 

@@ -6,16 +6,16 @@ import logging
 from contextlib import suppress
 from typing import Any
 
-from dockerflow._log_config import configure_logging, logging_config
-from dockerflow._log_formats import GoogleCloudFormatter, TextFormatter
-from dockerflow._log_handlers import MozlogHandler, QueuedHandler
-from dockerflow._log_json import SafeJSONEncoder, safer_format_traceback
-from dockerflow._log_mozlog import JsonLogFormatter, MozlogFormatter
-from dockerflow._request_id import (
+from dockerflow._core.request_id import (
     get_or_generate_request_id,
     get_request_id,
     request_id_context,
 )
+from dockerflow.logging._config import configure_logging, logging_config
+from dockerflow.logging._google_cloud import GoogleCloudFormatter, TextFormatter
+from dockerflow.logging._handlers import MozlogHandler, QueuedHandler
+from dockerflow.logging._json import SafeJSONEncoder, safer_format_traceback
+from dockerflow.logging._mozlog import JsonLogFormatter, MozlogFormatter
 
 __all__ = [
     "GoogleCloudFormatter",

@@ -1,1 +1,0 @@
-"""The subcommands of ``dockerflow``. Nothing is imported here, so that each starts fast."""
