@@ -5,7 +5,7 @@ from typing import Any
 
 from sanic import HTTPResponse, Request, Sanic, text
 
-from apps import BROKEN, CHUNKS
+from apps import BROKEN, CHUNKS, settings_of
 from dockerflow.checks import Registry
 from dockerflow.config import Config
 from dockerflow.sanic import Dockerflow
@@ -44,6 +44,6 @@ def make_asgi() -> Sanic[Any, Any]:
 
 def build_sanic(config: Config, registry: Registry) -> Sanic[Any, Any]:
     app = make_asgi()
-    app.config.update({row.variable: getattr(config, row.name) for row in Config.table()})
+    app.config.update(settings_of(config))
     Dockerflow(app, registry=registry)
     return app
