@@ -22,6 +22,7 @@ from dockerflow.config import Config
 from dockerflow.testing import Response
 from dockerflow.wsgi import DockerflowMiddleware as WSGIMiddleware
 
+
 @dataclass(frozen=True)
 class Row:
     """One way to put Dockerflow around an application."""

@@ -240,7 +240,8 @@ class Sink(Transport):
     def capture_envelope(self, envelope):
         events.extend(e for e in [envelope.get_event()] if e)
 
-sentry_sdk.init(dsn="https://key@sentry.invalid/1", transport=Sink(), integrations=[SanicIntegration()])
+sentry_sdk.init(dsn="https://key@sentry.invalid/1", transport=Sink(),
+                integrations=[SanicIntegration()], auto_enabling_integrations=False)
 app = sanic.Sanic("x", configure_logging=False)
 Dockerflow(app)
 
