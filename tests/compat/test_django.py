@@ -25,9 +25,9 @@ from django.test import Client, RequestFactory, override_settings
 
 from dockerflow import checks as dockerflow_checks
 from dockerflow import health
-from dockerflow._core.request_id import exchange_context, request_id_context
 from dockerflow.django import checks, signals, views
 from dockerflow.django.middleware import DockerflowMiddleware
+from dockerflow.logging import request_id_context
 
 django.setup()
 
@@ -62,8 +62,6 @@ def app(monkeypatch):
     with override_settings(MIDDLEWARE=MIDDLEWARE, DOCKERFLOW_CHECKS=[]):
         yield
     dockerflow_checks.clear_checks()
-    request_id_context.set(None)
-    exchange_context.set(None)
 
 
 @pytest.fixture

@@ -17,9 +17,9 @@ with warnings.catch_warnings():
     from fastapi.testclient import TestClient
 
 from dockerflow import checks
-from dockerflow._core.request_id import request_id_context
 from dockerflow.fastapi import router, views
 from dockerflow.fastapi.middleware import MozlogRequestSummaryLogger, RequestIdMiddleware
+from dockerflow.logging import request_id_context
 
 
 @pytest.fixture(autouse=True)

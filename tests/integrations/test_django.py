@@ -21,11 +21,11 @@ from django.test import AsyncClient, Client, RequestFactory, override_settings
 from django.utils.functional import SimpleLazyObject
 
 from dockerflow import checks
-from dockerflow._core.request_id import request_id_context
 from dockerflow.config import ConfigError
 from dockerflow.django import _settings, signals
 from dockerflow.django import checks as django_checks
 from dockerflow.django.middleware import DockerflowMiddleware
+from dockerflow.logging import request_id_context
 
 MIDDLEWARE = [
     "dockerflow.django.middleware.DockerflowMiddleware",

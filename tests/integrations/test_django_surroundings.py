@@ -23,10 +23,10 @@ from django.http import HttpResponse, StreamingHttpResponse  # isort: skip
 from django.test import AsyncClient, Client, RequestFactory, override_settings  # isort: skip
 
 from dockerflow import checks
-from dockerflow._core.request_id import get_request_id
 from dockerflow.config import ConfigError
 from dockerflow.django import checks as django_checks
 from dockerflow.django.middleware import DockerflowMiddleware
+from dockerflow.logging import get_request_id
 from dockerflow.testing import Client as ServerClient
 
 MIDDLEWARE = [

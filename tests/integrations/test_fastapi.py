@@ -20,10 +20,10 @@ with warnings.catch_warnings():
     from fastapi.testclient import TestClient
 
 from dockerflow import checks
-from dockerflow._core.request_id import get_request_id
 from dockerflow.config import Config, ConfigError
 from dockerflow.fastapi import install, make_router, router, views
 from dockerflow.fastapi.middleware import MozlogRequestSummaryLogger, RequestIdMiddleware
+from dockerflow.logging import get_request_id
 from dockerflow.sentry import traces_sampler
 
 
