@@ -99,9 +99,7 @@ def command(request: pytest.FixtureRequest) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def server(
-    command: list[str], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Server]:
+def server(command: list[str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One of each kind, for tests that leave it well."""
     folder = tmp_path_factory.mktemp("served")
     (folder / "version.json").write_bytes(b'{"version": "1"}')
