@@ -1,7 +1,7 @@
-"""Fails when a request's summary costs far more than a log line written by hand: make bench-guard.
+"""Fails when a request costs far more than a log line written by hand: make bench-guard.
 
-The bound is wide, so that a busy machine doesn't matter; a sleep of 0.3 ms in a summary does. What the
-library costs is measured by run.py.
+The bound is wide, so that a busy machine doesn't matter; a sleep of 0.3 ms in each summary does.
+What the library really costs is measured by run.py.
 """
 
 from __future__ import annotations

@@ -57,7 +57,9 @@ class WebServer:
                 stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, start_new_session=True,
             )  # fmt: skip
 
-    def wait_for(self, condition: Callable[[], Any], what: str = "its answer") -> Any:
+    def wait_for(
+        self, condition: Callable[[], Any], what: str = "its answer", patience: float = PATIENCE
+    ) -> Any:
         """Wait while the process lives; an error of the connection is no result yet."""
 
         def tried() -> Any:
@@ -65,7 +67,7 @@ class WebServer:
             with contextlib.suppress(OSError, http.client.HTTPException):
                 return condition()
 
-        return wait_for(tried, f"{what}, of {self.command}")
+        return wait_for(tried, f"{what}, of {self.command}", patience)
 
     def wait_until_it_serves(self, path: str = "/__lbheartbeat__") -> None:
         try:
