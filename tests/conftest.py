@@ -1,6 +1,8 @@
 """The servers that tests of any folder can use; see services/."""
 
 import contextvars
+import functools
+import inspect
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +12,21 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 import services
+
+
+@functools.cache
+def _has_properties(file: Path) -> bool:
+    return "DOCKERFLOW_TEST_EXAMPLES" in file.read_text(encoding="utf-8")
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark tests whose number of examples DOCKERFLOW_TEST_EXAMPLES sets, for ``-m property``."""
+    if (
+        isinstance(item, pytest.Function)
+        and _has_properties(item.path)
+        and "EXAMPLES" in inspect.getsource(item.function)
+    ):
+        item.add_marker("property")
 
 
 @pytest.hookimpl(tryfirst=True)

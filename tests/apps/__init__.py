@@ -4,7 +4,7 @@ Each has ``/``, ``/fail`` (raises ``ValueError("100% broken")``), ``/status/500`
 (three chunks); everything else is its framework's own 404.
 """
 
-import inspect
+import dataclasses
 from typing import Any
 
 from dockerflow.config import Config
@@ -15,5 +15,5 @@ CHUNKS = (b"one ", b"two ", b"three")
 
 def settings_of(config: Config) -> dict[str, Any]:
     """The fields of a configuration, by the names that they have in a framework's settings."""
-    names = inspect.signature(Config).parameters
+    names = [field.name for field in dataclasses.fields(Config)]
     return {f"DOCKERFLOW_{name.upper()}": getattr(config, name) for name in names}
