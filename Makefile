@@ -7,6 +7,8 @@ STAMP := $(VENV)/.installed
 HOST ?= 127.0.0.1
 PORT ?= 8000
 export HOST PORT
+# Without bytecode each of the many processes that the tests start would compile all that it imports.
+unexport PYTHONDONTWRITEBYTECODE PYTHONUNBUFFERED
 # Processes, one for each core. ARGS="-n 0 ..." runs the tests in one.
 PARALLEL := -n logical --maxprocesses 4 --dist worksteal
 

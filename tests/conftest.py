@@ -3,6 +3,8 @@
 import contextvars
 import functools
 import inspect
+import logging
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,8 +12,12 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # or each process would compile what it imports
 
 import services
+
+from dockerflow import checks
+from dockerflow.testing import capture_summaries
 
 
 @functools.cache
@@ -35,6 +41,21 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool:
     arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
     contextvars.copy_context().run(pyfuncitem.obj, **arguments)
     return True
+
+
+@pytest.fixture
+def summaries() -> Iterator[list[logging.LogRecord]]:
+    """The records of request.summary that are logged during the test, in order."""
+    with capture_summaries() as records:
+        yield records
+
+
+@pytest.fixture
+def no_checks() -> Iterator[None]:
+    """Nothing is in the registry of the process, before the test and after it."""
+    checks.clear_checks()
+    yield
+    checks.clear_checks()
 
 
 @pytest.fixture(scope="session")

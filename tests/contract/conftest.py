@@ -3,7 +3,6 @@
 import contextlib
 import importlib
 import inspect
-import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -269,10 +268,3 @@ def client(make_client: Callable[..., Client]) -> Client:
 def asgi_client() -> Callable[..., Client]:
     """Returns a client of an ASGI application that is no row of its own."""
     return lambda app: Client(ROWS[0], _app=app)
-
-
-@pytest.fixture
-def summaries() -> Iterator[list[logging.LogRecord]]:
-    """The records of request.summary, in order."""
-    with testing.capture_summaries() as records:
-        yield records

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import logging
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -52,24 +51,11 @@ class Module:
 
 
 @pytest.fixture(autouse=True)
-def django(monkeypatch):
+def django(monkeypatch, no_checks):
     monkeypatch.setitem(sys.modules, HERE, Module)
-    checks.clear_checks()
     with override_settings(MIDDLEWARE=MIDDLEWARE, DOCKERFLOW_CHECKS=[]):
         yield
-    checks.clear_checks()
     django_checks._Registered.paths = None
-
-
-@pytest.fixture
-def summaries(caplog):
-    caplog.set_level(logging.INFO, "request.summary")
-
-    class Summaries:
-        def __iter__(self):
-            return iter([r for r in caplog.records if r.name == "request.summary"])
-
-    return Summaries()
 
 
 def get(path: str, is_async: bool, **headers: str) -> Any:

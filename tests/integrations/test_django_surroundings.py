@@ -38,11 +38,9 @@ both = pytest.mark.parametrize("is_async", [False, True], ids=["wsgi", "asgi"])
 
 
 @pytest.fixture(autouse=True)
-def app():
-    checks.clear_checks()
+def app(no_checks):
     with override_settings(MIDDLEWARE=MIDDLEWARE, DOCKERFLOW_CHECKS=[], ALLOWED_HOSTS=["*"]):
         yield
-    checks.clear_checks()
 
 
 def make_app(is_async: bool) -> Any:
