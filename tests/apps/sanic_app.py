@@ -19,7 +19,11 @@ def make_asgi() -> Sanic[Any, Any]:
     Sanic._app_registry.clear()
     # Two apps must not have the same name.
     app: Sanic[Any, Any] = Sanic(f"app{next(numbers)}", configure_logging=False)
+    add_routes(app)
+    return app
 
+
+def add_routes(app: Sanic[Any, Any]) -> None:
     @app.get("/")
     async def root(request: Request) -> HTTPResponse:
         return text("hello")
@@ -38,8 +42,6 @@ def make_asgi() -> Sanic[Any, Any]:
         for chunk in CHUNKS:
             await response.send(chunk)
         await response.eof()
-
-    return app
 
 
 def build_sanic(config: Config, registry: Registry) -> Sanic[Any, Any]:
