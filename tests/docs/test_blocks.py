@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import configparser
 import json
-import os
 import re
 import shlex
 import subprocess
@@ -20,6 +19,7 @@ import pages
 import pytest
 import yaml
 from services.command import dockerflow, verify
+from services.web import environment
 
 from dockerflow.cli import _group as group
 
@@ -81,11 +81,10 @@ def test_python_runs(page, tmp_path):
             0, "import sentry_sdk.integrations as known\ndel known._AUTO_ENABLING_INTEGRATIONS[:]"
         )
     script.write_text("\n".join(code), encoding="utf-8")
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("DOCKERFLOW_")}
     result = subprocess.run(
         [sys.executable, "-W", "error", str(script)],
         cwd=tmp_path,
-        env=environment,
+        env=environment(),
         capture_output=True,
         text=True,
         timeout=100,
