@@ -22,5 +22,5 @@ class DockerFlowAppConfig(AppConfig):
         """
         from dockerflow.django import _settings, checks  # noqa: PLC0415 - they need the settings
 
-        _settings.live()
+        _settings.reloading()
         checks.register()
