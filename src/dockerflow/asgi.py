@@ -116,7 +116,6 @@ class DockerflowMiddleware:
     def _join(self, exchange: Exchange) -> None:
         """Take part in a request, as the outermost middleware or further in."""
         exchange.is_summarised = True
-        sentry.ignore_logger(exchange.logger.name)
 
     async def _answer(
         self, core: Core, endpoint: Endpoint, request: Request, scope: Scope
@@ -188,6 +187,8 @@ class _Exchange(Exchange):
             self.peer = client[0]
         # FastAPI and Starlette put the route that they chose here.
         self.route = getattr(self.source.get("route"), "path", None)
+        if exception is not None:
+            sentry.ignore_logger(self.logger.name)
         super().end(exception)
 
 

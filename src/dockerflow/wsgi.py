@@ -63,7 +63,6 @@ class DockerflowMiddleware:
             return self._serve(endpoint, environ, start_response)
 
         exchange = _Exchange(self._core.settings, environ, start_response, endpoint)
-        sentry.ignore_logger(exchange.logger.name)
         environ[EXCHANGE] = exchange
         environ[KEY] = exchange.extra
         exchange.enter()
@@ -154,6 +153,8 @@ class _Exchange(Exchange):
         """Log the summary, once, and leave the environ as it came."""
         self.source.pop(EXCHANGE, None)
         self.source.pop(KEY, None)
+        if exception is not None:
+            sentry.ignore_logger(self.logger.name)
         super().end(exception)
 
 

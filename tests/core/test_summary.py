@@ -254,5 +254,13 @@ def test_summaries_are_hidden_from_sentry(
     ignored: list[str] = []
     monkeypatch.setattr(sentry, "ignore_logger", ignored.append)
     served(Config(), status=500)
-    assert len(summaries) == 1
-    assert set(ignored) == {"request.summary"}
+    assert not ignored
+
+    async def broken(scope: Any, receive: Any, send: Any) -> None:
+        raise ValueError
+
+    scope = {"type": "http", "path": "/", "method": "GET", "headers": []}
+    with pytest.raises(ValueError, match="^$"):
+        asyncio.run(DockerflowMiddleware(broken)(scope, None, None))  # type: ignore[arg-type]
+    assert len(summaries) == 2
+    assert ignored == ["request.summary"]

@@ -13,7 +13,6 @@ from typing import Any, Final
 from django.http import HttpRequest
 from django.utils.functional import LazyObject, empty
 
-from dockerflow import sentry
 from dockerflow._core.app import Core
 from dockerflow._core.exchange import EXCHANGE, Exchange
 from dockerflow._core.guard import Guarded
@@ -53,7 +52,6 @@ def begin(request: Any, *, is_driven: bool = False) -> RequestContext:
         exchange = Exchange(core.settings, neutral_request(request, core))
         exchange.source = request
         exchange.peer = request.META.get("REMOTE_ADDR", "")
-        sentry.ignore_logger(exchange.logger.name)
         exchange.enter()
         # So that a middleware further in, of the ASGI or WSGI kind, finds it.
         carrier.setdefault(KEY, exchange.extra)

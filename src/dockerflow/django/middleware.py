@@ -19,7 +19,7 @@ from django.core.signals import got_request_exception
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.multipartparser import MultiPartParserError
 
-from dockerflow import drain
+from dockerflow import drain, sentry
 from dockerflow._core.app import Core
 from dockerflow._core.endpoints import ENDPOINTS, Endpoint, path_of
 from dockerflow._core.exchange import Exchange
@@ -186,7 +186,7 @@ class DockerflowMiddleware:
         """Remember what a view raised; it is an ERROR if the response is a 5xx."""
         context = begin(request)
         exchange = context.exchange
-        exchange.handled = exception
+        _note(exchange, exception)
         # Code that calls the hooks by hand may call none after this one.
         if not (context.is_driven or context.is_outer or isinstance(exception, _NO_FAILURES)):
             self._collect(exchange, request)
@@ -220,11 +220,17 @@ class DockerflowMiddleware:
 _OWN_PATTERNS: Final = DockerflowMiddleware.viewpatterns.copy()
 
 
+def _note(exchange: Exchange, exception: BaseException) -> None:
+    exchange.handled = exception
+    sentry.ignore_logger(exchange.logger.name)
+
+
 def _remember_exception(request: Any = None, **_: object) -> None:
     """Note the exception that Django turned into a 500, wherever it came from."""
     context = context_of(request)
-    if context is not None:
-        context.exchange.handled = sys.exc_info()[1] or context.exchange.handled
+    exception = sys.exc_info()[1]
+    if context is not None and exception is not None:
+        _note(context.exchange, exception)
 
 
 got_request_exception.connect(_remember_exception, dispatch_uid="dockerflow")

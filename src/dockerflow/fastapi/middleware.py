@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
 
-from dockerflow import sentry
 from dockerflow._core.app import Core
 from dockerflow._core.endpoints import Endpoint
 from dockerflow._core.exchange import Exchange, summary_logger
@@ -67,6 +65,7 @@ class RequestIdMiddleware(Installed):
         self._cores.get(self)
 
     def _endpoint_of(self, core: Core, path: str) -> Endpoint | None:
+        del core, path
         return None
 
     def _join(self, exchange: Exchange) -> None: ...
@@ -94,4 +93,3 @@ class MozlogRequestSummaryLogger(RequestIdMiddleware):
     def _join(self, exchange: Exchange) -> None:
         exchange.is_summarised = True
         exchange.logger = self._logger
-        sentry.ignore_logger(self._logger.name)

@@ -23,6 +23,7 @@ from flask import (
 )
 from werkzeug.wsgi import ClosingIterator
 
+from dockerflow import sentry
 from dockerflow._core.app import VERSION_FILE, Core
 from dockerflow._core.endpoints import ENDPOINTS, Endpoint, path_of
 from dockerflow._core.exchange import EXCHANGE, Exchange, summary_logger
@@ -74,7 +75,7 @@ class Dockerflow(RegistersChecks):
     .. versionadded:: 0.1.0
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917 - the arguments that apps pass by position
+    def __init__(  # noqa: PLR0917 - the arguments that apps pass by position
         self,
         app: Flask | None = None,
         db: Any = None,
@@ -326,6 +327,7 @@ class _Site(DockerflowMiddleware):
         with _ending:
             exchange = self.exchange(_real(request))
             exchange.handled = exception
+            sentry.ignore_logger(exchange.logger.name)
             self._collect(exchange)
             if request.environ.get(_OWN) is exchange and self._propagates():
                 exchange.end(exception)

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from contextlib import suppress
 from functools import partial
-from inspect import isawaitable, signature
+from inspect import signature
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
@@ -213,7 +213,6 @@ class Dockerflow(RegistersChecks):
         exchange.logger = self.summary_logger
         exchange.source = request
         exchange.peer = request.ip or ""
-        sentry.ignore_logger(exchange.logger.name)
         setattr(request.ctx, _EXCHANGE, exchange)
         request.ctx.id = exchange.rid
         request.ctx.start_timestamp = time.time()
@@ -243,6 +242,7 @@ class Dockerflow(RegistersChecks):
                 exchange.client_gone = True  # Sanic's response to it reaches nobody
             else:
                 exchange.handled = exception
+                sentry.ignore_logger(exchange.logger.name)
             if request.stream is not None and request.stream.stage is not Stage.HANDLER:
                 # The response went out in part already: Sanic can't send another.
                 self._end(exchange, request, exception)
@@ -285,7 +285,7 @@ def _neutral(request: Request, core: Core) -> NeutralRequest:
     """Return what the core needs of a request."""
     headers: dict[str, str] = {}
     for name in core.settings.raw_headers.values():
-        lines: list[str] = request.headers.getall(name, [])
+        lines = cast("list[str]", request.headers.getall(name, []))
         if lines:
             headers[name] = ",".join(lines) if name in LIST_HEADERS else lines[0]
     return NeutralRequest(request.method, request.path, request.query_string, headers)
