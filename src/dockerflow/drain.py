@@ -146,8 +146,9 @@ def _delay_at_loop(loop: Any) -> bool:
     handle: Any = handles.get(signal.SIGTERM) if hasattr(handles, "get") else None
     if handle is None:
         return False
-    if handle._callback is not _on_loop_signal:  # noqa: SLF001
-        _state.previous_at_loop = partial(handle._callback, *handle._args)  # noqa: SLF001
+    callback, arguments = handle._callback, handle._args  # noqa: SLF001
+    if callback is not _on_loop_signal:
+        _state.previous_at_loop = partial(callback, *arguments)
         loop.add_signal_handler(signal.SIGTERM, _on_loop_signal)
     return True
 

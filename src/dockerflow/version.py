@@ -7,6 +7,7 @@ import logging
 import os
 import re
 import stat
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NoReturn, cast
@@ -32,6 +33,10 @@ class VersionError(ValueError):
 def _printable(text: str) -> str:
     # File names may have bytes that are not UTF-8, which logs and terminals can't encode.
     return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _log(error: VersionError) -> None:
+    logger.error("%s", error)  # without a traceback, which would add nothing
 
 
 def get_version(root: str | os.PathLike[str]) -> dict[str, Any] | None:
@@ -66,7 +71,7 @@ def release(root: Path | str | None = None) -> str | None:
     try:
         content = get_version(resolve(root)) or {}
     except VersionError as error:
-        logger.error("%s", error)  # noqa: TRY400 - the traceback adds nothing
+        _log(error)
         return None
     version, commit = (_release_name(content.get(key)) for key in ("version", "commit"))
     return version if any(map(str.isdigit, version)) else commit or version or None
@@ -147,20 +152,18 @@ class VersionFile:
             else:
                 _parse(body, path)
         except VersionError as error:
-            logger.error("%s", error)  # noqa: TRY400 - the traceback adds nothing
+            _log(error)
             return None, str(error)
         return body, None
 
     def _warn_of_missing(self, path: Path) -> None:
         # The response to the client doesn't name the places.
-        try:
-            place = os.path.abspath(path)  # noqa: PTH100 - Path.absolute() keeps ".."
-        except OSError:  # the working directory was removed
-            place = str(path)
-        places = [place] if self._path is not None else [str(_IN_APP), place]
+        with suppress(OSError):  # when the working directory was removed
+            path = path.absolute()
+        places = [path] if self._path is not None else [_IN_APP, path]
         logger.warning(
             "Found no %s: DOCKERFLOW_VERSION_PATH can name another place",
-            _printable(" and no ".join(dict.fromkeys(places))),
+            _printable(" and no ".join(map(str, dict.fromkeys(places)))),
         )
 
 
@@ -180,11 +183,17 @@ def resolve(path: Path | str | None) -> Path:
 
     :param path: the file, or its folder; ``None`` looks in ``/app``, then the working directory.
     """
-    # os.path's functions never raise, unlike pathlib's, such as for a folder without permission.
     if path is None:
-        return _IN_APP if os.path.isfile(_IN_APP) else Path("version.json")  # noqa: PTH113
+        return _IN_APP if stat.S_ISREG(_mode(_IN_APP)) else Path("version.json")
     path = Path(path)
-    return path / "version.json" if os.path.isdir(path) else path  # noqa: PTH112
+    return path / "version.json" if stat.S_ISDIR(_mode(path)) else path
+
+
+def _mode(path: Path) -> int:
+    try:
+        return path.stat().st_mode
+    except (OSError, ValueError):
+        return 0
 
 
 def _load(path: Path) -> bytes | None:

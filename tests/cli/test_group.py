@@ -120,7 +120,7 @@ def _complete(dockerflow, words, index):
 
 
 def test_completion(dockerflow):
-    assert _complete(dockerflow, "dockerflow ", 1) == [*group.COMMANDS]
+    assert _complete(dockerflow, "dockerflow ", 1) == [*group.dockerflow.commands]
     assert _complete(dockerflow, "dockerflow ver", 1) == ["verify", "version"]
     assert _complete(dockerflow, "dockerflow --v", 1) == ["--version"]
     assert _complete(dockerflow, "dockerflow version ", 2) == ["check", "show", "write"]

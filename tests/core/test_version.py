@@ -188,7 +188,6 @@ def test_unreadable(
         return real_open(self, *args, **kwargs)
 
     served = VersionFile(file)
-    monkeypatch.setattr(Path, "is_dir", os.path.isdir)
     monkeypatch.setattr(Path, "open", fail_open)
     if method == "stat":
         monkeypatch.setattr(Path, "stat", fail)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
 from dockerflow.cli._exit import (
     COULD_NOT_RUN,
@@ -47,7 +48,7 @@ def main(args: Sequence[str] | None = None) -> int:
 def _run(arguments: list[str]) -> int:
     is_healthcheck = arguments[:1] == ["healthcheck"]
     try:
-        from dockerflow._core import conflict  # noqa: F401 # pyright: ignore[reportUnusedImport]
+        import_module("dockerflow._core.conflict")
     except ImportError as error:
         print_error(f"dockerflow: {error}")
         return FAILED if is_healthcheck else COULD_NOT_RUN

@@ -1,13 +1,12 @@
-"""The click group: the subcommands, and where they are."""
+"""The click group of the subcommands."""
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any, Final
 
 import click
-from click.shell_completion import CompletionItem
 
 from dockerflow import __version__
 from dockerflow._core import conflict
@@ -15,87 +14,71 @@ from dockerflow.cli import healthcheck
 from dockerflow.cli._exit import COULD_NOT_RUN, FAILED, INSTALL, INTERRUPTED, OK, print_error
 
 
-class _Subcommand(NamedTuple):
-    path: str  # module:attribute
-    help: str
-
-
-COMMANDS: Final[Mapping[str, _Subcommand]] = {
-    "checks": _Subcommand("dockerflow.cli.checks:checks", "Run an app's checks without HTTP."),
-    "healthcheck": _Subcommand(
-        "dockerflow.cli._group:healthcheck_command", "Check whether a service is healthy."
-    ),
-    "logs": _Subcommand("dockerflow.cli.logs:logs", "Show mozlog as text for people."),
-    "verify": _Subcommand(
-        "dockerflow.cli.verify:verify",
-        "Check an app, a Dockerfile or an image against Dockerflow.",
-    ),
-    "version": _Subcommand("dockerflow.cli.version:version", "Write, check and show version.json."),
-}
-
-
-class LazyGroup(click.Group):
-    """Imports a subcommand only to run it or to show its own help.
+class Subcommand(click.Command):
+    """A subcommand that is imported when it is used.
 
     So ``dockerflow --help`` works where another package has installed click, but nothing has
     installed the other requirements of the extra ``cli``.
     """
 
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        """Return the names."""
-        return list(COMMANDS)
+    def __init__(self, name: str, short_help: str) -> None:
+        super().__init__(name, short_help=short_help)
+        self.module = f"dockerflow.cli.{name}"
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+    def load(self) -> click.Command:
         """Import the subcommand."""
-        if cmd_name not in COMMANDS:
-            return None
-        module, _, attribute = COMMANDS[cmd_name].path.partition(":")
         try:
-            command: click.Command = getattr(importlib.import_module(module), attribute)
+            command: click.Command = getattr(import_module(self.module), str(self.name))
         except ModuleNotFoundError as error:
-            message = f"{cmd_name} needs {error.name}, which is not installed: {INSTALL}"
+            message = f"{self.name} needs {error.name}, which is not installed: {INSTALL}"
             raise click.ClickException(message) from None
         return command
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        """List the subcommands."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, command.help) for name, command in COMMANDS.items()])
-
-    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        """Complete the subcommands' names."""
-        names = [
-            CompletionItem(name, help=command.help)
-            for name, command in COMMANDS.items()
-            if name.startswith(incomplete)
-        ]
-        return names + click.Command.shell_complete(self, ctx, incomplete)
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,
+    ) -> click.Context:
+        """Parse the arguments."""
+        return self.load().make_context(info_name, args, parent, **extra)
 
 
-class _HealthcheckCommand(click.Command):
+class Healthcheck(click.Command):
     """Passes its arguments to the subcommand that needs no click; has options to complete."""
 
+    def __init__(self) -> None:
+        options: list[click.Parameter] = [
+            click.Option([flag], help=settings["help"], metavar=settings["metavar"])
+            for flag, settings in healthcheck.OPTIONS.items()
+        ]
+        short_help = "Check whether a service is healthy."
+        super().__init__("healthcheck", params=options, short_help=short_help)
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the arguments for completion only."""
         if ctx.resilient_parsing:
             return super().parse_args(ctx, args)
         ctx.args = args
         return args
 
     def invoke(self, ctx: click.Context) -> Any:
+        """Run the subcommand."""
         ctx.exit(healthcheck.main(ctx.args))
 
 
-healthcheck_command = _HealthcheckCommand(
-    "healthcheck",
-    params=[
-        click.Option([flag], help=settings["help"], metavar=settings["metavar"])
-        for flag, settings in healthcheck.OPTIONS.items()
-    ],
+COMMANDS: Final = (
+    Subcommand("checks", "Run an app's checks without HTTP."),
+    Healthcheck(),
+    Subcommand("logs", "Show mozlog as text for people."),
+    Subcommand("verify", "Check an app, a Dockerfile or an image against Dockerflow."),
+    Subcommand("version", "Write, check and show version.json."),
 )
 
 
 @click.group(
-    cls=LazyGroup,
+    commands=COMMANDS,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 fine, 1 a finding, 2 could not run; healthcheck exits with 0 or 1 only. "
     "`dockerflow COMMAND --help` shows more about each.",

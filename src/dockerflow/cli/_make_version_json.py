@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Mapping
@@ -195,9 +196,13 @@ def from_git(folder: Path) -> dict[str, str]:
 
 
 def _git(folder: Path, *arguments: str) -> str:
+    git = shutil.which("git")
+    if git is None:
+        message = "git is not installed"
+        raise VersionError(message)
     try:
         result = subprocess.run(  # noqa: S603 - a fixed list, and no shell
-            ("git", *arguments),  # noqa: S607 - found by PATH
+            (git, *arguments),
             cwd=folder,
             env={**os.environ, "LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"},
             stdin=subprocess.DEVNULL,
@@ -205,9 +210,6 @@ def _git(folder: Path, *arguments: str) -> str:
             timeout=GIT_SECONDS,
             check=False,
         )
-    except FileNotFoundError:
-        message = "git is not installed"
-        raise VersionError(message) from None
     except (OSError, subprocess.TimeoutExpired) as error:
         raise VersionError(f"git can't be run: {error}") from None
     if result.returncode:

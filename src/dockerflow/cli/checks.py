@@ -33,7 +33,15 @@ class _Checks(NamedTuple):
     context: Callable[[], AbstractContextManager[Any]] = nullcontext
 
 
-@click.command()
+EXAMPLES: Final = """\b
+Examples:
+  dockerflow checks myapp.main:app
+  dockerflow checks myapp:create_app --format json
+  dockerflow checks --django mysite.settings --fail-level warning
+"""
+
+
+@click.command(epilog=EXAMPLES)
 @click.argument("target", required=False)
 @click.option(
     "--django",
@@ -66,14 +74,9 @@ def checks(
     without its own registry has that of the process, which importing the module fills. A Flask
     app's checks run in its app context. A check that isn't critical counts as a warning at most.
 
-    \b
-      dockerflow checks myapp.main:app
-      dockerflow checks myapp:create_app --format json
-      dockerflow checks --django mysite.settings --fail-level warning
-
     Exit codes: 0 if nothing fails, 1 if something does, 2 if the checks could not be run. What the
     app prints goes to standard error.
-    """  # noqa: D301 - \b is click's sign for text that keeps its lines
+    """
     with redirect_stdout(sys.stderr):
         if verbose:
             logging.basicConfig(level=logging.INFO, stream=sys.stderr)
@@ -176,14 +179,12 @@ def _cores(app: Any) -> Iterator[Any]:
     for _ in range(_MAX_WRAPPERS):
         yield getattr(wrapper, "_core", None)
         wrapper = getattr(wrapper, "wsgi_app", None) or getattr(wrapper, "app", None)
-    installed = getattr(app, "_dockerflow", None)
-    if installed is not None:
-        yield installed.get(app)
+    for owner in (app, *_endpoints(app)):
+        installed = getattr(owner, "_dockerflow", None)
+        if installed is not None:
+            yield installed.get(app)
     for middleware in getattr(app, "user_middleware", ()):
         yield SimpleNamespace(**getattr(middleware, "kwargs", {}))
-    for endpoint in _endpoints(app):
-        if hasattr(endpoint, "_dockerflow"):
-            yield endpoint._dockerflow.get(app)  # noqa: SLF001 - the package's own
 
 
 def _endpoints(router: Any) -> Iterator[Any]:

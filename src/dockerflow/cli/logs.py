@@ -21,7 +21,14 @@ MAX_LINE: Final = 1 << 20
 _LEVELS: Final = {name.lower(): number for number, name in enumerate(_text.SEVERITIES)}
 
 
-@click.command()
+EXAMPLES: Final = """\b
+Examples:
+  docker compose logs --follow web | dockerflow logs --level warning
+  kubectl logs deploy/web | dockerflow logs --rid 4bf92f3577b34da6
+"""
+
+
+@click.command(epilog=EXAMPLES)
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path))
 @click.option(
     "--level",
@@ -46,16 +53,12 @@ _LEVELS: Final = {name.lower(): number for number, name in enumerate(_text.SEVER
 def logs(
     files: tuple[Path, ...], level: str, types: tuple[str, ...], rid: str | None, color: str
 ) -> None:
-    """Print mozlog from FILES, or from standard input, as text: one line a record.
+    """Print mozlog from FILES, or from standard input, as text: one line per record.
 
     It shows time (UTC), level, type, message and fields; below them tracebacks and other long
     texts. A line without a level counts as info. Lines that are not mozlog are printed unchanged,
     regardless of the filters. Text before the JSON stays, as in docker compose's output.
-
-    \b
-      docker compose logs --follow web | dockerflow logs --level warning
-      kubectl logs deploy/web | dockerflow logs --rid 4bf92f3577b34da6
-    """  # noqa: D301 - \b is click's sign for text that keeps its lines
+    """
     is_colored = color == "always" or (color == "auto" and _is_terminal())
     max_severity = _LEVELS[level.lower()]
 
