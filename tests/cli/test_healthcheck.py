@@ -415,7 +415,7 @@ def test_no_file_can_be_there(name, reason, tmp_path, capsys):
     (tmp_path / "a").touch()
     assert main(["--file", f"{tmp_path}/{name}", "--max-age", "60"]) == 1
     err = capsys.readouterr().err
-    assert f" failed while reading the file's age: {reason}" in err
+    assert f" can't be read: {reason}" in err
     assert err.count("\n") == 1
 
 
@@ -473,8 +473,8 @@ def test_wrong_port_in_the_environment(port, monkeypatch, capsys):
 
 def test_empty_port_is_none(monkeypatch):
     monkeypatch.setenv("PORT", "")
-    probe, _ = healthcheck.parse_arguments([])
-    assert probe.name == "http://127.0.0.1:8000/__lbheartbeat__"
+    url = "http://127.0.0.1:8000/__lbheartbeat__"
+    assert healthcheck.parse_arguments([]).target == url
 
 
 def test_a_timeout_longer_than_any_clock(monkeypatch):

@@ -226,7 +226,10 @@ def merge(path: Path | None, values: Mapping[str, str], extra: Mapping[str, str]
     :param path: the file; ``None`` if there is nothing to keep.
     :raises VersionError: when the file exists and is broken.
     """
-    existing = (None if path is None else get_version(path)) or {}
+    try:
+        existing = (None if path is None else get_version(path)) or {}
+    except VersionError as error:
+        raise VersionError(f"{error}; --replace discards that file") from None
     content: dict[str, Any] = {key: values[key] for key in KEYS}
     source = existing.get("source")
     if not content["source"] and isinstance(source, str):

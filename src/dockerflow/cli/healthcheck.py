@@ -102,24 +102,22 @@ class Outcome(NamedTuple):
     text: str
 
 
-class FileProbe:
-    """Checks the age of a file."""
+def check_file(path: str, max_age: float) -> Outcome:
+    """Check that a file was touched at most ``max_age`` seconds ago."""
+    try:
+        age = file_age(path)
+    except (OSError, ValueError) as error:
+        return Outcome(False, f"can't be read: {_reason(error)}")
+    if age <= max_age:
+        return Outcome(True, f"is {age:.1f} s old")
+    if math.isinf(age):
+        return Outcome(False, "does not exist, or its time is in the future")
+    return Outcome(False, f"is {age:.1f} s old, over {max_age:g} s")
 
-    stage: str = "reading the file's age"
 
-    def __init__(self, path: str, max_age: float) -> None:
-        self.name = path
-        self.max_age = max_age
-
-    def run(self, timeout: float) -> Outcome:
-        """Return whether the file is young enough; raises OSError or ValueError."""
-        del timeout  # only HttpProbe has a use for it
-        age = file_age(self.name)
-        if age <= self.max_age:
-            return Outcome(True, f"is {age:.1f} s old")
-        if math.isinf(age):
-            return Outcome(False, "does not exist, or its time is in the future")
-        return Outcome(False, f"is {age:.1f} s old, over {self.max_age:g} s")
+def _reason(error: Exception) -> str:
+    system = error.strerror if isinstance(error, OSError) else None
+    return system or f"{type(error).__name__}: {error}"
 
 
 class HttpProbe:
@@ -129,7 +127,7 @@ class HttpProbe:
     """What it is doing, for the message when it takes too long."""
 
     def __init__(self, url: str) -> None:
-        self.name = url
+        self.url = url
 
     def run(self, timeout: float) -> Outcome:
         """Return whether the response is good; raises OSError, ValueError or HTTPException.
@@ -137,25 +135,19 @@ class HttpProbe:
         :param timeout: seconds for each step; all of them may take longer.
         """
         started = time.monotonic()
-        parts = urlsplit(self.name)
+        parts = urlsplit(self.url)
         path = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
         kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
         self.stage = "connecting"
         with closing(kind(parts.hostname or "", parts.port, timeout=timeout)) as connection:
             connection.connect()
             self.stage = "waiting for the response"
-            headers = {
-                "User-Agent": f"dockerflow-healthcheck/{__version__}",
-                "Accept": "*/*",
-                "Connection": "close",
-            }
-            connection.request("GET", quote(path, safe="/%:=&?~+!$,;'@()*[]"), headers=headers)
+            target = quote(path, safe="/%:=&?~+!$,;'@()*[]")
+            headers = {"User-Agent": f"dockerflow-healthcheck/{__version__}", "Connection": "close"}
+            connection.request("GET", target, headers=headers)
             response = connection.getresponse()
             self.stage = "reading the response"
             return _judge(response, started)
-
-
-Probe = FileProbe | HttpProbe
 
 
 def _judge(response: HTTPResponse, started: float) -> Outcome:
@@ -186,7 +178,7 @@ def _failing_checks(body: bytes) -> str:
     return ": " + ", ".join(failing) if failing else ""
 
 
-def run_with_timeout(probe: Probe, timeout: float) -> Outcome:
+def run_with_timeout(probe: HttpProbe, timeout: float) -> Outcome:
     """Run the probe, and return after ``timeout`` seconds even if it hangs.
 
     It runs in a thread, since nothing else ends resolving a name, or a server that sends a byte a
@@ -200,9 +192,7 @@ def run_with_timeout(probe: Probe, timeout: float) -> Outcome:
         except TimeoutError:
             pass  # reported below
         except (OSError, ValueError, HTTPException) as error:
-            system = error.strerror if isinstance(error, OSError) else None
-            reason = system or f"{type(error).__name__}: {error}"
-            outcomes.append(Outcome(False, f"failed while {probe.stage}: {reason}"))
+            outcomes.append(Outcome(False, f"failed while {probe.stage}: {_reason(error)}"))
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
@@ -234,8 +224,8 @@ class _Parser(argparse.ArgumentParser):
         sys.exit(UNHEALTHY)
 
 
-def parse_arguments(args: Sequence[str]) -> tuple[Probe, argparse.Namespace]:
-    """Return the probe and the options; exits with 1 if the usage is wrong."""
+def parse_arguments(args: Sequence[str]) -> argparse.Namespace:
+    """Return the options, with the URL as ``target``; exits with 1 if the usage is wrong."""
     parser = _Parser(
         prog="dockerflow healthcheck",
         description=DESCRIPTION,
@@ -247,12 +237,12 @@ def parse_arguments(args: Sequence[str]) -> tuple[Probe, argparse.Namespace]:
         parser.add_argument(flag, **settings)
     options = parser.parse_args(args)
     if options.file is None and options.max_age is None:
-        return HttpProbe(_url(parser, options.target, options.port)), options
-    if options.file is None or options.max_age is None:
+        options.target = _url(parser, options.target, options.port)
+    elif options.file is None or options.max_age is None:
         parser.error("--file and --max-age go together")
-    if options.target is not None or options.port is not None:
+    elif options.target is not None or options.port is not None:
         parser.error("--file can't be combined with TARGET or --port")
-    return FileProbe(options.file, options.max_age), options
+    return options
 
 
 def _url(parser: _Parser, target: str | None, port: int | None) -> str:
@@ -260,7 +250,12 @@ def _url(parser: _Parser, target: str | None, port: int | None) -> str:
         prefix = os.environ.get("DOCKERFLOW_PATH_PREFIX", "").rstrip("/")
         target = f"{prefix}/__lbheartbeat__"
     if target.startswith("/"):
-        return f"http://127.0.0.1:{port or _environment_port(parser)}{target}"
+        try:
+            # Orchestrators often pass variables without a value as empty ones.
+            port = port or _port(os.environ.get("PORT") or str(DEFAULT_PORT))
+        except argparse.ArgumentTypeError as error:
+            parser.error(f"$PORT: {error}")
+        return f"http://127.0.0.1:{port}{target}"
     if port is not None:
         parser.error("--port goes with a path; a URL has its own")
     try:
@@ -278,20 +273,17 @@ def _url(parser: _Parser, target: str | None, port: int | None) -> str:
     return target
 
 
-def _environment_port(parser: _Parser) -> int:
-    port = os.environ.get("PORT")
-    try:
-        # Orchestrators often pass variables without a value as empty ones.
-        return _port(port) if port else DEFAULT_PORT
-    except argparse.ArgumentTypeError as error:
-        parser.error(f"$PORT: {error}")
-
-
 def main(args: Sequence[str]) -> int:
     """Run the subcommand and return its exit code, 0 or 1; exits with 1 if the usage is wrong."""
-    probe, options = parse_arguments(args)
-    outcome = wait(lambda timeout: run_with_timeout(probe, timeout), options.timeout, options.wait)
-    line = f"healthy: {probe.name[:MAX_NAME]} {outcome.text}"
+    options = parse_arguments(args)
+
+    def probe_once(timeout: float) -> Outcome:
+        if options.file is not None:
+            return check_file(options.file, options.max_age)
+        return run_with_timeout(HttpProbe(options.target), timeout)
+
+    outcome = wait(probe_once, options.timeout, options.wait)
+    line = f"healthy: {(options.file or options.target)[:MAX_NAME]} {outcome.text}"
     if outcome.is_healthy:
         _print(line, sys.stdout)
         return HEALTHY

@@ -86,7 +86,7 @@ def write(
     file = resolve(path)
     try:
         values, notes = maker.gather(given, env=os.environ, folder=Path(), origin=origin)
-        content = _merge(None if replace or to_stdout else file, values, extra)
+        content = maker.merge(None if replace or to_stdout else file, values, extra)
         if not to_stdout:
             maker.write(file, content)
     except VersionError as error:
@@ -99,13 +99,6 @@ def write(
         name = origin or maker.detect(os.environ)
         text = " ".join(str(content["version"] or content["commit"]).split())
         click.echo(f"wrote {file}: {text} (from {name})")
-
-
-def _merge(file: Path | None, values: dict[str, str], extra: dict[str, str]) -> dict[str, object]:
-    try:
-        return maker.merge(file, values, extra)
-    except VersionError as error:
-        raise VersionError(f"{error}; --replace discards that file") from None
 
 
 def _read(path: Path | None) -> dict[str, object]:
