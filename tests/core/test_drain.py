@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from types import ModuleType
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 
 from dockerflow import drain
 from dockerflow._core.app import Core
+from dockerflow._core.messages import Request
 from dockerflow.checks import Observation, Registry
 from dockerflow.config import Config, ConfigError
 
@@ -35,11 +37,9 @@ def test_drain(failed_status_code: int) -> None:
     registry.register(lambda: pytest.fail("no check is run"), name="check")
     core = Core(Config(heartbeat_failed_status_code=failed_status_code), registry)
     assert not drain.is_draining()
-    assert core.needs_checks("heartbeat", "GET")
     drain.drain()
     assert drain.is_draining()
-    assert not core.needs_checks("heartbeat", "GET")
-    response = core.respond("heartbeat", "GET", None)
+    response = core.answer("heartbeat", Request("GET", "/__heartbeat__", "", {}))
     assert response.status == 503
     assert json.loads(response.body) == {
         "status": "error",
@@ -52,13 +52,18 @@ def test_drain(failed_status_code: int) -> None:
             }
         },
     }
-    assert core.respond("heartbeat", "HEAD", None).status == 503
-    assert core.respond("lbheartbeat", "GET", None).status == 200
-    assert core.respond("heartbeat", "POST", None).status == 405
-    registry._observers.flush()
+    for endpoint, method, status in (
+        ("heartbeat", "HEAD", 503), ("lbheartbeat", "GET", 200), ("heartbeat", "POST", 405),
+    ):  # fmt: skip
+        request = Request(method, f"/__{endpoint}__", "", {})
+        assert core.answer(endpoint, request).status == status
+    deadline = time.monotonic() + 10
+    while not seen and time.monotonic() < deadline:
+        time.sleep(0.01)
     assert {(o.kind, o.status) for o in seen} == {("heartbeat", "error")}
-    hidden = Core(Config(heartbeat_details="never"), registry).respond("heartbeat", "GET", None)
-    assert json.loads(hidden.body) == {"status": "error"}
+    hidden = Core(Config(heartbeat_details="never"), registry)
+    response = hidden.answer("heartbeat", Request("GET", "/__heartbeat__", "", {}))
+    assert json.loads(response.body) == {"status": "error"}
 
 
 @pytest.mark.usefixtures("state")

@@ -10,27 +10,20 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Generator, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stdout
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, cast
 
 import click
 
-from dockerflow.checks import STATUSES, CheckResults, Registry, default_registry, level_to_text
+from dockerflow._core.app import Core
+from dockerflow.asgi import DockerflowMiddleware
+from dockerflow.checks import STATUSES, CheckResults, Registry, level_to_text
 from dockerflow.cli._exit import FAILED
-from dockerflow.config import Config, ConfigError
+from dockerflow.config import ConfigError
 
 _FAIL_LEVELS: Final = {name: level for level, name in STATUSES.items() if level >= logging.WARNING}
 _MAX_WRAPPERS: Final = 20
-
-
-class _Checks(NamedTuple):
-    """What to run: a registry, its settings (``None``: those of the environment), its context."""
-
-    registry: Registry
-    config: Config | None = None
-    context: Callable[[], AbstractContextManager[Any]] = nullcontext
 
 
 EXAMPLES: Final = """\b
@@ -81,9 +74,9 @@ def checks(
         if verbose:
             logging.basicConfig(level=logging.INFO, stream=sys.stderr)
         try:
-            found = _load(target, settings)
-            with _exceptions(propagate=verbose) as exceptions, found.context():
-                results = found.registry.run(found.config)
+            core = _load(target, settings)
+            with _exceptions(propagate=verbose) as exceptions:
+                results = core.run_checks()
         except ConfigError as error:
             raise click.ClickException(str(error)) from None
     if not results.statuses:
@@ -93,7 +86,7 @@ def checks(
         raise click.exceptions.Exit(FAILED)
 
 
-def _load(target: str | None, settings: str | None) -> _Checks:
+def _load(target: str | None, settings: str | None) -> Core:
     if target is not None and settings is not None:
         message = "TARGET and --django exclude each other."
         raise click.UsageError(message)
@@ -128,25 +121,23 @@ def _errors_in_one_line(target: str) -> Generator[None]:
         raise click.ClickException(message) from None
 
 
-def _load_target(target: str) -> _Checks:
+def _load_target(target: str) -> Core:
     module, _, path = target.partition(":")
     found: Any = importlib.import_module(module)
     if not path:
-        return _Checks(default_registry)
+        return Core()
     for name in path.removesuffix("()").split("."):
         found = getattr(found, name)
     if inspect.isfunction(found) and _needs_no_arguments(found):  # unlike an ASGI or WSGI app
         found = found()
     if isinstance(found, Registry):
-        return _Checks(found)
+        return Core(registry=found)
     if type(found).__module__.startswith("django.core.handlers"):
         return _load_django()
-    context = getattr(found, "app_context", nullcontext)  # Flask's
     for core in _cores(found):
-        registry = getattr(core, "registry", None)
-        if isinstance(registry, Registry):
-            return _Checks(registry, getattr(core, "config", None), context)
-    return _Checks(default_registry, None, context)
+        if isinstance(core, Core):
+            return core
+    return Core(check_context=getattr(found, "app_context", nullcontext))  # Flask's, if any
 
 
 def _needs_no_arguments(function: Callable[..., Any]) -> bool:
@@ -157,34 +148,35 @@ def _needs_no_arguments(function: Callable[..., Any]) -> bool:
     return True
 
 
-def _cores(app: Any) -> Iterator[Any]:
-    """Return what has ``registry`` and ``config``, from each place in an app where ours may be.
+def _cores(app: Any) -> Iterator[object]:
+    """Return the cores from each place in an app where ours may be; ``None`` where none is.
 
     ========================================  ===================================================
     Flask extension                           ``app.extensions["dockerflow.site"]._core``
-    Sanic extension                           ``app.ctx.dockerflow_live.get()``
+    Sanic extension                           ``app.ctx.dockerflow_cores.get()``
     middleware, also inside of other ones     ``_core``, through ``wsgi_app`` and ``app``
     ``dockerflow.fastapi.install``            ``app._dockerflow.get(app)``
-    Starlette's ``add_middleware``            ``app.user_middleware[...].kwargs``
     ``dockerflow.fastapi.make_router``        ``route.endpoint._dockerflow.get(app)``
+    Starlette's ``add_middleware``            ``app.user_middleware[...].kwargs``
     ========================================  ===================================================
     """
     extensions: Any = getattr(app, "extensions", None)
     if isinstance(extensions, dict):
         yield getattr(cast("dict[str, Any]", extensions).get("dockerflow.site"), "_core", None)
-    live = getattr(getattr(app, "ctx", None), "dockerflow_live", None)
-    if live is not None:
-        yield live.get()
+    reloading = getattr(getattr(app, "ctx", None), "dockerflow_cores", None)
+    if reloading is not None:
+        yield reloading.get()
     wrapper = app
     for _ in range(_MAX_WRAPPERS):
         yield getattr(wrapper, "_core", None)
         wrapper = getattr(wrapper, "wsgi_app", None) or getattr(wrapper, "app", None)
     for owner in (app, *_endpoints(app)):
-        installed = getattr(owner, "_dockerflow", None)
-        if installed is not None:
-            yield installed.get(app)
+        core_by_app = getattr(owner, "_dockerflow", None)
+        if core_by_app is not None:
+            yield core_by_app.get(app)
     for middleware in getattr(app, "user_middleware", ()):
-        yield SimpleNamespace(**getattr(middleware, "kwargs", {}))
+        if getattr(middleware, "cls", None) is DockerflowMiddleware:
+            yield Core(middleware.kwargs.get("config"), middleware.kwargs.get("registry"))
 
 
 def _endpoints(router: Any) -> Iterator[Any]:
@@ -194,14 +186,14 @@ def _endpoints(router: Any) -> Iterator[Any]:
         yield from _endpoints(getattr(route, "original_router", None))  # newer releases
 
 
-def _load_django() -> _Checks:
+def _load_django() -> Core:
     importlib.import_module("django").setup()
     if not _uses_adapter():
-        return _Checks(default_registry)
+        return Core()
     from dockerflow.django import _settings, checks  # they need Django set up
 
     checks.update()
-    return _Checks(default_registry, _settings.live().get().config, checks.in_surroundings)
+    return _settings.reloading().get()
 
 
 def _uses_adapter() -> bool:
