@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from types import FrameType
@@ -75,35 +76,24 @@ def install(seconds: float | None = None) -> bool:
     gunicorn's ``post_worker_init``. A second SIGTERM ends the wait.
 
     :param seconds: how long to wait; by default ``Config.drain_seconds``. 0 means off.
-    :returns: whether SIGTERM drains now.
+    :returns: whether SIGTERM drains now. If it can't, a warning is logged once.
     :raises ConfigError: when ``seconds`` is neither a number over 0 nor 0.
-    :raises ValueError: when called outside of the main thread.
 
     .. versionadded:: 0.1.0
     """
     config = Config() if seconds is None else Config(drain_seconds=seconds)
-    return _install(config.drain_seconds)
+    return config.drain_seconds > 0 and _install(config.drain_seconds)
 
 
 def install_once(seconds: float, *, only_over_a_server: bool = False) -> None:
-    """Install draining for a driver; log one warning if it isn't possible.
+    """Install draining for a driver, which may call this again and again.
 
     :param seconds: the setting ``drain_seconds``; 0 means off.
     :param only_over_a_server: do nothing yet if no server has set a handler.
     """
-    if not seconds or is_draining():
-        return
-    if "uwsgi" in sys.modules:
-        _warn(_UWSGI)
-    elif threading.current_thread() is not threading.main_thread():
-        is_installed = signal.getsignal(signal.SIGTERM) is _on_signal
-        if not is_installed and _state.previous_at_loop is None:
-            _warn(_OTHER_THREAD)
-    elif not only_over_a_server or callable(signal.getsignal(signal.SIGTERM)):
-        try:
-            _install(seconds)
-        except (ValueError, OSError) as error:  # in a subinterpreter, for example
-            _warn(str(error))
+    has_server = callable(signal.getsignal(signal.SIGTERM))
+    if seconds and not is_draining() and (has_server or not only_over_a_server):
+        _install(seconds)
 
 
 def install_at_loop(seconds: float, stop: Callable[[], object]) -> None:
@@ -130,10 +120,11 @@ def install_in_parent(seconds: float, notify: Callable[[], object]) -> None:
 
 
 def _install(seconds: float) -> bool:
-    if not seconds:
-        return False
     if "uwsgi" in sys.modules:
         return _warn(_UWSGI)
+    if threading.current_thread() is not threading.main_thread():
+        is_installed = signal.getsignal(signal.SIGTERM) is _on_signal
+        return is_installed or _state.previous_at_loop is not None or _warn(_OTHER_THREAD)
     _state.seconds = min(seconds, threading.TIMEOUT_MAX)
     loop = _running_loop()
     return _delay_at_loop(loop) or _delay_in_process(loop)
@@ -160,7 +151,8 @@ def _delay_in_process(loop: Any) -> bool:
     if current is None or (loop is not None and _belongs_to_loop(current)):
         return _warn(_NOT_REPLACEABLE)
     _state.previous = current
-    signal.signal(signal.SIGTERM, _on_signal)
+    with suppress(ValueError):  # in a subinterpreter
+        signal.signal(signal.SIGTERM, _on_signal)
     if signal.getsignal(signal.SIGTERM) is not _on_signal:  # mod_wsgi ignores signal.signal()
         return _warn(_NOT_REPLACEABLE)
     # As gunicorn does: let system calls of running requests continue.

@@ -85,7 +85,7 @@ def test_under_uwsgi_a_warning_says_why_it_has_no_effect(
     before = signal.getsignal(signal.SIGTERM)
     monkeypatch.setitem(sys.modules, "uwsgi", ModuleType("uwsgi"))
     assert not drain.install(5)
-    drain.install_once(5, only_over_a_server=True)
+    drain.install_once(5)
     (message,) = caplog.messages
     assert message.startswith("drain_seconds has no effect: uWSGI ")
     assert signal.getsignal(signal.SIGTERM) is before
