@@ -1,11 +1,12 @@
-"""Keep probes out of Sentry's traces. Imports nothing of Sentry's SDK."""
+"""Keep probes out of Sentry's traces. Does not import Sentry's SDK."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from dockerflow._core import endpoints as _endpoints
+from dockerflow._core import endpoints
 
 SamplingContext = Mapping[str, Any]
 Sampler = Callable[[Any], float | bool | None]
@@ -14,13 +15,13 @@ Sampler = Callable[[Any], float | bool | None]
 def traces_sampler(rest: Sampler | float, *, path_prefix: str = "") -> Sampler:
     """Make a ``traces_sampler`` for ``sentry_sdk.init`` that drops Dockerflow's own paths.
 
-    :param rest: what decides about all others: a sampler, or a rate from 0 to 1.
-    :param path_prefix: as the setting of the same name.
+    :param rest: decides about all other requests: a sampler, or a rate from 0 to 1.
+    :param path_prefix: the setting ``path_prefix``.
     :returns: the sampler; it works for WSGI, ASGI and each framework's integration.
 
     .. versionadded:: 0.1.0
     """
-    ours = _endpoints.paths(path_prefix, error_endpoint=True)
+    ours = endpoints.paths(path_prefix, error_endpoint=True)
 
     def sample(context: SamplingContext) -> float | bool | None:
         if _path(context) in ours:
@@ -30,11 +31,21 @@ def traces_sampler(rest: Sampler | float, *, path_prefix: str = "") -> Sampler:
     return sample
 
 
+def ignore_logger(name: str) -> None:
+    """Keep the errors of a logger from becoming events: a summary's exception is one already.
+
+    Does nothing where Sentry's SDK is not in use.
+    """
+    integration = sys.modules.get("sentry_sdk.integrations.logging")
+    if integration is not None:
+        integration.ignore_logger(name)
+
+
 def _path(context: SamplingContext) -> str:
     scope: Any = context.get("asgi_scope")
     if scope:
-        path, root = str(scope.get("path", "")), str(scope.get("root_path", "")).rstrip("/")
-        return path[len(root) :] if root and path.startswith(root + "/") else path
+        path, mount_point = str(scope.get("path", "")), str(scope.get("root_path", ""))
+        return endpoints.path_below(path, mount_point)
     environ: Any = context.get("wsgi_environ")
     if environ:
         return str(environ.get("PATH_INFO", ""))

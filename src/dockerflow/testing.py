@@ -147,7 +147,7 @@ class Client:
         """Send a POST request; see :meth:`request`."""
         return self.request("POST", path, headers, **options)
 
-    async def _asgi(  # noqa: PLR0913, PLR0917 - the parts of one request
+    async def _asgi(  # noqa: PLR0917 - the parts of one request
         self,
         method: str,
         target: str,
@@ -204,7 +204,7 @@ class Client:
             error = escaped
         return Response(status, headers_out, b"".join(chunks), error)
 
-    def _wsgi(  # noqa: PLR0913, PLR0917 - the parts of one request
+    def _wsgi(  # noqa: PLR0917 - the parts of one request
         self,
         method: str,
         target: str,

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
-from unittest import mock
 from wsgiref.validate import validator
 
 import pytest
@@ -16,7 +15,7 @@ from apps import settings_of
 
 from dockerflow import testing
 from dockerflow.asgi import DockerflowMiddleware as ASGIMiddleware
-from dockerflow.checks import Registry
+from dockerflow.checks import Registry, default_registry
 from dockerflow.config import Config
 from dockerflow.testing import Response
 from dockerflow.wsgi import DockerflowMiddleware as WSGIMiddleware
@@ -108,22 +107,18 @@ def sanic_extension(make: Callable[[], Any], **options: Any) -> Any:
 
 
 def django_middleware(make: Callable[[], Any], config: Config, registry: Registry) -> Any:
-    """Django's middleware with settings and a registry of its own while a request is served."""
+    """Django's middleware with settings of its own while a request is served."""
     from django.conf import settings
     from django.test import override_settings
 
-    from dockerflow.django import checks
-
+    assert registry is default_registry
     importlib.import_module("apps.django_app")  # configures Django
     middleware = "dockerflow.django.middleware.DockerflowMiddleware"
     first = [middleware, *settings.MIDDLEWARE]
 
     @contextlib.contextmanager
     def set_up() -> Iterator[None]:
-        with (
-            override_settings(**settings_of(config), MIDDLEWARE=first),
-            mock.patch.object(checks, "registry", return_value=registry),
-        ):
+        with override_settings(**settings_of(config), DOCKERFLOW_CHECKS=[], MIDDLEWARE=first):
             yield
 
     with set_up():
@@ -198,7 +193,7 @@ class Client:
     """Sends requests as a server would, to an application made with the settings given."""
 
     row: Row
-    registry: Registry = field(default_factory=Registry)
+    registry: Registry
     config: dict[str, Any] = field(default_factory=dict)
     host: str = "testserver"
     _app: Any = None
@@ -253,7 +248,12 @@ def make_asgi_client(
 
 
 def _make_client(stack: contextlib.ExitStack, row: Row, folder: Path, **config: Any) -> Client:
-    client = Client(row, config={"version_path": folder, **config})
+    if row.wrap is django_middleware:  # whose checks are always those of the process
+        default_registry.clear_checks()
+        registry = default_registry
+    else:
+        registry = Registry()
+    client = Client(row, registry, config={"version_path": folder, **config})
     stack.callback(client.close)
     _ = client.app  # skips here when the framework is missing
     return client
@@ -267,4 +267,4 @@ def client(make_client: Callable[..., Client]) -> Client:
 @pytest.fixture
 def asgi_client() -> Callable[..., Client]:
     """Returns a client of an ASGI application that is no row of its own."""
-    return lambda app: Client(ROWS[0], _app=app)
+    return lambda app: Client(ROWS[0], Registry(), _app=app)

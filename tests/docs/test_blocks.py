@@ -143,6 +143,8 @@ def _read_arguments(arguments: list[str]) -> None:
     context = click.Context(command)
     while isinstance(command, click.Group):
         _, command, arguments = command.resolve_command(context, arguments)
+        if isinstance(command, group.Subcommand):
+            command = command.load()
     command.make_context(command.name, list(arguments))
 
 
