@@ -1,10 +1,12 @@
 """uWSGI forks in C, and runs no hook of Python's after it, as os.register_at_fork has them."""
 
+import json
 import os
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from services.web import WebServer
@@ -18,6 +20,14 @@ OPTIONS = [
 ]  # fmt: skip
 
 
+class Server(WebServer):
+    def lines(self) -> list[dict[str, Any]]:
+        """uWSGI lets standard output be standard error, where its own lines are."""
+        text = self.stderr.read_text(encoding="utf-8")
+        lines = text[: text.rfind("\n") + 1].splitlines()
+        return [json.loads(line) for line in lines if line.startswith("{")]
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebServer]:
     if not os.environ.get("CI"):
@@ -25,7 +35,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebServer]:
     folder: Path = tmp_path_factory.mktemp("uwsgi")
     home = ["--home", sys.prefix] if sys.prefix != sys.base_prefix else []
     (folder / "uwsgi.py").write_text(RUN, encoding="utf-8")
-    server = WebServer(["uwsgi", *OPTIONS, *home], folder)
+    server = Server(["uwsgi", *OPTIONS, *home], folder)
     server.wait_until_it_serves()
     yield server
     try:
