@@ -20,7 +20,7 @@ import pytest
 
 from dockerflow import asgi, checks, wsgi
 from dockerflow.checks import CheckResults, Registry
-from dockerflow.checks._workers import LoopThread, ThreadPool
+
 from dockerflow.config import Config
 
 DEADLINE = 5.0
@@ -368,7 +368,7 @@ def test_threads_are_bounded(released: threading.Event) -> None:
 PREAMBLE = """
 import asyncio, os, signal, sys, threading, time
 from dockerflow import checks
-from dockerflow.checks._workers import ThreadPool
+
 from dockerflow.config import Config
 
 @checks.register
