@@ -6,13 +6,15 @@ import functools
 import sys
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
 from dockerflow import health
+from dockerflow.checks import messages
 from dockerflow.checks.contrib._common import load, named, report
-from dockerflow.checks.messages import CheckMessage, Error, Info, Warning  # noqa: A004 - our own
+from dockerflow.checks.messages import CheckMessage, Error, Info
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -31,17 +33,17 @@ def database(engine: Engine) -> Check: ...
 @overload
 def database(engine: AsyncEngine) -> AsyncCheck: ...
 def database(engine: Any) -> Check | AsyncCheck:
-    """Make a check that a database answers, over a connection of the engine's own pool.
+    """Make a check that a database answers, over a connection of the engine's pool.
 
-    A pooled connection that turns out to be stale, as after a restart of the server, is no
-    failure: the check tries once more on a fresh one.
+    A stale pooled connection, as after a restart of the server, is not a failure: the check
+    tries once more on a fresh one.
 
-    :param engine: the app's own engine. With an ``AsyncEngine`` the check is a coroutine
+    :param engine: the engine your app uses. With an ``AsyncEngine`` the check is a coroutine
         function, and has to run on the event loop that the app uses the engine on.
     :returns: the check, to be registered. It gives ``dockerflow.health.E001`` when it can't
-        connect, ``E002`` when a connection can't be used, ``E011`` when the pool gave none in
-        its time, ``E008`` and ``E009`` on other errors of the driver and of SQLAlchemy.
-    :raises TypeError: when ``engine`` is no engine.
+        connect, ``E002`` when a connection can't be used, ``E011`` when the pool had none free in
+        time, ``E008`` and ``E009`` on other errors of the driver and of SQLAlchemy.
+    :raises TypeError: when ``engine`` isn't an engine.
     :raises ImportError: without SQLAlchemy.
 
     .. versionadded:: 0.1.0
@@ -74,34 +76,34 @@ def migrations(
     version_table: str = "alembic_version",
     version_table_schema: str | None = None,
 ) -> Check | AsyncCheck:
-    """Make a check that the database has the newest of Alembic's revisions.
+    """Make a check that the database is at the newest of Alembic's revisions.
 
     The scripts are read once, when the check first runs: a container's code doesn't change.
 
-    :param engine: the app's own engine; with an ``AsyncEngine`` the check is a coroutine function.
+    :param engine: the engine your app uses; with an ``AsyncEngine`` the check is a coroutine
+        function.
     :param config: Alembic's ``Config`` or ``ScriptDirectory``, or the path of ``alembic.ini`` or
         of the folder with the scripts.
     :param version_table: as in the ``env.py``; so is ``version_table_schema``.
     :returns: the check, to be registered. It gives ``dockerflow.health.W001`` when the database
-        isn't at the newest revision (be it behind, or ahead after a rollback of the code), and
-        ``I001`` when that can't be found out.
-    :raises TypeError: when ``engine`` is no engine.
+        isn't at the newest revision (behind, or ahead after a rollback of the code), and ``I001``
+        when that can't be determined.
+    :raises TypeError: when ``engine`` isn't an engine.
     :raises ImportError: without Alembic.
 
     .. versionadded:: 0.1.0
     """
     is_async = _is_async(engine)
     load("alembic", "alembic")
-    options = {"version_table": version_table, "version_table_schema": version_table_schema}
-    heads = _Heads(config, options)
+    scripts = _Scripts(config, version_table, version_table_schema)
     if is_async:
-        return functools.partial(_migrations_async, engine, heads)
-    return functools.partial(_migrations, engine, heads)
+        return functools.partial(_migrations_async, engine, scripts)
+    return functools.partial(_migrations, engine, scripts)
 
 
 def _is_async(engine: Any) -> bool:
     load("sqlalchemy", "sqlalchemy")
-    # Whoever has an AsyncEngine has loaded it; where greenlet is missing it can't be.
+    # Imported by all who have an AsyncEngine; without greenlet it can't be.
     loaded = sys.modules.get("sqlalchemy.ext.asyncio")
     if loaded is not None and isinstance(engine, loaded.AsyncEngine):
         return True
@@ -115,12 +117,12 @@ def _is_async(engine: Any) -> bool:
 
 
 class _UseError(Exception):
-    """Wraps what was raised while a connection was used, not while it was made."""
+    """Wraps an exception that was raised while a connection was used, not while it was made."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__(error)
         self.error = error
-        # The driver found the connection dead, and SQLAlchemy emptied its pool of such.
+        # The driver found the connection dead, and SQLAlchemy emptied its pool.
         self.stale = bool(getattr(error, "connection_invalidated", False))
 
 
@@ -165,7 +167,7 @@ def _ping(connection: Connection) -> None:
 def _database(engine: Engine) -> CheckMessage | None:
     try:
         _with_connection(engine, _ping)
-    except Exception as error:  # noqa: BLE001 - some drivers raise what is no SQLAlchemyError
+    except Exception as error:  # noqa: BLE001 - some drivers raise their own exceptions
         return _database_failure(engine, error)
     return None
 
@@ -181,7 +183,7 @@ async def _database_async(engine: AsyncEngine) -> CheckMessage | None:
 
 def _database_failure(engine: Engine | AsyncEngine, error: Exception) -> CheckMessage:
     exc = load("sqlalchemy.exc", "sqlalchemy")
-    cause = error.error if isinstance(error, _UseError) else error
+    cause = _cause(error)
     if isinstance(cause, exc.TimeoutError):
         message = Error(
             "No connection to the database was free in the pool.",
@@ -203,7 +205,7 @@ def _database_failure(engine: Engine | AsyncEngine, error: Exception) -> CheckMe
 
 
 def check_engine(engine: Engine) -> CheckMessage | None:
-    """Check like ``database(engine)``, with the ids that Flask apps' dashboards know.
+    """Check like ``database(engine)``, with the ids of python-dockerflow's check for Flask.
 
     :returns: nothing, or ``dockerflow.health.E008`` for an error of the driver and ``E009`` for
         any other of SQLAlchemy's.
@@ -211,50 +213,54 @@ def check_engine(engine: Engine) -> CheckMessage | None:
     exc = load("sqlalchemy.exc", "sqlalchemy")
     try:
         _with_connection(engine, _ping)
-    except Exception as error:
-        cause = error.error if isinstance(error, _UseError) else error
+    except (_UseError, exc.SQLAlchemyError) as error:
+        cause = _cause(error)
         if isinstance(cause, exc.DBAPIError):
             message = Error("The database driver failed.", id=health.ERROR_DB_API_EXCEPTION)
         elif isinstance(cause, exc.SQLAlchemyError):
             message = Error("The database can't be used.", id=health.ERROR_SQLALCHEMY_EXCEPTION)
         else:
-            raise
+            raise cause from None
         return report(message, cause, secrets=_secrets(engine))
     return None
+
+
+def _cause(error: Exception) -> Exception:
+    return error.error if isinstance(error, _UseError) else error
 
 
 def _secrets(engine: Any) -> tuple[object, ...]:
     return (getattr(getattr(engine, "url", None), "password", None),)
 
 
-class _Heads:
-    """The newest revisions of the scripts, and which of them a database lacks."""
+@dataclass(frozen=True)
+class _Scripts:
+    """Alembic's scripts, and the table in which a database records the ones it has.
 
-    def __init__(self, config: Any, options: dict[str, str | None]) -> None:
-        self._config = config
-        self._options = options
-        self._heads: frozenset[str] | None = None
+    Two that are made from the same arguments are equal, so that a check may be registered again
+    when its module is reloaded.
+    """
 
-    def __eq__(self, other: object) -> bool:
-        # So that registering the same check again, as after a reload, is no other check.
-        return isinstance(other, _Heads) and (
-            self._config == other._config and self._options == other._options
-        )
+    config: Any
+    version_table: str
+    version_table_schema: str | None
 
-    __hash__ = None  # type: ignore[assignment]
-
-    def read(self) -> frozenset[str]:
-        if self._heads is None:
-            self._heads = frozenset(_scripts(self._config).get_heads())
-        return self._heads
+    @functools.cached_property
+    def heads(self) -> frozenset[str]:
+        """The newest revisions."""
+        return frozenset(_directory(self.config).get_heads())
 
     def missing(self, connection: Connection) -> frozenset[str]:
         context = load("alembic.migration", "alembic").MigrationContext
-        configured = context.configure(connection, opts=self._options)
-        return self.read() - frozenset(configured.get_current_heads())
+        options = {
+            "version_table": self.version_table,
+            "version_table_schema": self.version_table_schema,
+        }
+        configured = context.configure(connection, opts=options)
+        return self.heads - frozenset(configured.get_current_heads())
 
 
-def _scripts(config: Any) -> ScriptDirectory:
+def _directory(config: Any) -> ScriptDirectory:
     directory = load("alembic.script", "alembic").ScriptDirectory
     if isinstance(config, str | PathLike):
         path = Path(fspath(cast("str | PathLike[str]", config)))
@@ -271,22 +277,22 @@ def _scripts(config: Any) -> ScriptDirectory:
 
 
 @named("migrations")
-def _migrations(engine: Engine, heads: _Heads) -> CheckMessage | None:
+def _migrations(engine: Engine, scripts: _Scripts) -> CheckMessage | None:
     try:
-        heads.read()
-        missing = _with_connection(engine, heads.missing)
-    except Exception as error:  # noqa: BLE001 - whatever the reason is, the answer isn't known
+        _ = scripts.heads  # before a connection is taken
+        missing = _with_connection(engine, scripts.missing)
+    except Exception as error:  # noqa: BLE001 - also scripts that are broken
         return _unknown_migrations(engine, error)
     return _unapplied_migrations(missing)
 
 
 @named("migrations")
-async def _migrations_async(engine: AsyncEngine, heads: _Heads) -> CheckMessage | None:
+async def _migrations_async(engine: AsyncEngine, scripts: _Scripts) -> CheckMessage | None:
     import asyncio
 
     try:
-        await asyncio.to_thread(heads.read)  # reads files, and runs them
-        missing = await _with_connection_async(engine, heads.missing)
+        await asyncio.to_thread(lambda: scripts.heads)  # this reads files, and runs them
+        missing = await _with_connection_async(engine, scripts.missing)
     except Exception as error:  # noqa: BLE001 - as above
         return _unknown_migrations(engine, error)
     return _unapplied_migrations(missing)
@@ -296,7 +302,7 @@ def _unapplied_migrations(missing: frozenset[str]) -> CheckMessage | None:
     if not missing:
         return None
     return report(
-        Warning(
+        messages.Warning(
             "The database isn't at the newest migration.", id=health.WARNING_UNAPPLIED_MIGRATION
         ),
         detail=f"not applied: {', '.join(sorted(missing))}",
@@ -304,6 +310,6 @@ def _unapplied_migrations(missing: frozenset[str]) -> CheckMessage | None:
 
 
 def _unknown_migrations(engine: Any, error: Exception) -> CheckMessage:
-    cause = error.error if isinstance(error, _UseError) else error
+    cause = _cause(error)
     message = Info("Can't check migrations.", id=health.INFO_CANT_CHECK_MIGRATIONS)
     return report(message, cause, secrets=_secrets(engine))
