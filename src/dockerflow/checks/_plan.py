@@ -81,6 +81,8 @@ def _sort(requires: dict[str, tuple[str, ...]]) -> tuple[list[str], dict[str, st
             return list(TopologicalSorter(requires).static_order()), circles
         except CycleError as error:
             names: list[str] = error.args[1][:0:-1]  # each requires the next one
+        at = names.index(next(name for name in requires if name in names))
+        names = names[at:] + names[:at]
         shown = [*names[:MAX_NAMES], "..."] if len(names) > MAX_NAMES else names
         text = "its requirements run in a circle: " + " -> ".join([*shown, names[0]])
         for name in names:
