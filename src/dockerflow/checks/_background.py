@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dockerflow.checks._check import check_context
 from dockerflow.checks._plan import Entry
-from dockerflow.checks._process import PerProcess
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -52,8 +51,11 @@ class Schedule:
                 check_context.reset(token)
 
 
-class _Clock:
-    """The schedules of one process and their thread, which ends when none is left."""
+class Background:
+    """Starts the checks of one registry when they are due, where a heartbeat would run them.
+
+    Its thread ends when no check is scheduled.
+    """
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -61,6 +63,12 @@ class _Clock:
         self._is_running = False
 
     def ensure(self, entry: Entry, interval: float, loop: AbstractEventLoop | None) -> bool:
+        """Have a check run every ``interval`` seconds, and return whether that is new.
+
+        The first run is up to the caller, who waits for its result anyway.
+
+        :param loop: the running event loop; ``None`` when there is none.
+        """
         check = entry.check
         loop = loop if check.is_async else None
         with self._changed:
@@ -85,7 +93,8 @@ class _Clock:
             self._changed.notify()
         return True
 
-    def remove(self, name: str | None) -> None:
+    def remove(self, name: str | None = None) -> None:
+        """Stop scheduling one check, or all of them."""
         with self._changed:
             if name is None:
                 self._schedules.clear()
@@ -110,23 +119,3 @@ class _Clock:
             except Exception:
                 with suppress(Exception):
                     logger.exception("Check %s could not be started", schedule.entry.check.name)
-
-
-class Background:
-    """Starts the checks of one registry when they are due, where a heartbeat would run them."""
-
-    def __init__(self) -> None:
-        self._clock = PerProcess(_Clock)
-
-    def ensure(self, entry: Entry, interval: float, loop: AbstractEventLoop | None) -> bool:
-        """Have a check run every ``interval`` seconds, and return whether that is new.
-
-        The first run is up to the caller, who waits for its result anyway.
-
-        :param loop: the running event loop; ``None`` when there is none.
-        """
-        return self._clock.get().ensure(entry, interval, loop)
-
-    def remove(self, name: str | None = None) -> None:
-        """Stop scheduling one check, or all of them."""
-        self._clock.get().remove(name)

@@ -35,7 +35,8 @@ check_context: contextvars.ContextVar[Callable[[], AbstractContextManager[Any]]]
 
 
 def _make_lock() -> AbstractContextManager[Any]:
-    return threading.Lock()  # looked up when called, as gevent may replace it later
+    # Reentrant, since the collector may end an abandoned execution at any time.
+    return threading.RLock()
 
 
 _lock: Final = PerProcess(_make_lock)
@@ -267,8 +268,6 @@ class Check:
         :param fresh_from: the time, by the monotonic clock, since which a result is fresh enough.
         :param loop: the event loop for an async check; ``None`` for the library's own.
         """
-        if (execution := self._usable(fresh_from)) is not None:
-            return execution
         with _lock.get():
             if (execution := self._usable(fresh_from)) is not None:
                 return execution
@@ -308,8 +307,6 @@ def _start(execution: Execution, loop: AbstractEventLoop | None) -> None:
 
 def _run(execution: Execution) -> None:
     """Run a sync check to its end."""
-    messages: list[CheckMessage] | str = []
-    exception = None
     try:
         with check_context.get()():
             value = execution.check.function()
@@ -320,8 +317,9 @@ def _run(execution: Execution) -> None:
             # In here, since an iterable may do the work of the check, and may hang.
             messages = to_messages(value)
     except BaseException as error:  # noqa: BLE001 - also sys.exit() ends the check only
-        exception = error
-    execution.end(messages, exception)
+        execution.end([], error)
+    else:
+        execution.end(messages)
 
 
 async def _resolve(value: Awaitable[object]) -> object:
@@ -338,17 +336,16 @@ async def _arun(execution: Execution) -> None:
     import asyncio
 
     function = cast("Callable[[], Coroutine[Any, Any, Any]]", execution.check.function)
-    messages: list[CheckMessage] | str = []
-    exception = None
     limit = asyncio.timeout(execution.limit)
     try:
         async with limit:
             with check_context.get()():
                 messages = to_messages(await function())
-    except BaseException as error:  # noqa: BLE001 - sys.exit() must not end the server
-        exception = error
-    execution.end(messages, exception, timed_out=limit.expired())
+    except BaseException as error:  # sys.exit() in a check must not end the server
+        execution.end([], error, timed_out=limit.expired())
+        is_main = threading.current_thread() is threading.main_thread()
+        if isinstance(error, KeyboardInterrupt) and is_main:
+            raise  # meant for the process, as when somebody pressed Ctrl-C
+    else:
+        execution.end(messages, timed_out=limit.expired())
     execution.task = None
-    is_main = threading.current_thread() is threading.main_thread()
-    if isinstance(exception, KeyboardInterrupt) and is_main:
-        raise exception  # meant for the process, as when somebody pressed Ctrl-C

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple, TypedDict
 
-from dockerflow.config import Config, conflict, parse_count, parse_list, parse_seconds
+from dockerflow.config import Config, conflict, parse_bool, parse_count, parse_list, parse_seconds
 
 
 class CheckOptions(TypedDict, total=False):
@@ -44,23 +44,12 @@ def _names(value: Any) -> tuple[str, ...]:
     return parse_list((value,) if isinstance(value, str) else value)
 
 
-def _number_of(kind: type | tuple[type, ...], parse: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Parse a number, but not the text of one: that is for the environment."""
-
-    def parse_number(value: Any) -> Any:
-        if not isinstance(value, kind):
-            raise TypeError
-        return parse(value)
-
-    return parse_number
-
-
-_SECONDS = ("a number of seconds over 0", _number_of((int, float), parse_seconds))
-_COUNT = ("a whole number over 0", _number_of(int, parse_count))
+_SECONDS = ("a number of seconds over 0", parse_seconds)
+_COUNT = ("a whole number over 0", parse_count)
 _NAMES = ("a string or several", _names)
 _TAKES: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
     "timeout": _SECONDS,
-    "critical": ("True or False", _number_of(bool, bool)),
+    "critical": ("True or False", parse_bool),
     "ttl": _SECONDS,
     "max_age": _SECONDS,
     "requires": _NAMES,

@@ -16,6 +16,7 @@ from dockerflow.checks._check import Check, CheckFunction
 from dockerflow.checks._observers import Observer, Observers
 from dockerflow.checks._options import CheckOptions, parse
 from dockerflow.checks._plan import Plan
+from dockerflow.checks._process import PerProcess
 from dockerflow.checks.runner import CheckResults
 from dockerflow.config import Config, ConfigError
 
@@ -36,10 +37,9 @@ class Registry:
     def __init__(self) -> None:
         self._checks: dict[str, Check] = {}
         self._observers = Observers()
-        self._background = Background()
+        self._background = PerProcess(Background)
         self._logged_tags: set[str] = set()
-        # The background's thread ends with the registry.
-        weakref.finalize(self, self._background.remove).atexit = False
+        weakref.finalize(self, _stop, self._background).atexit = False
 
     @overload
     def register(self, func: _F, name: str | None = ..., **options: Unpack[CheckOptions]) -> _F: ...
@@ -118,12 +118,12 @@ class Registry:
     def unregister(self, name: str) -> None:
         """Remove one check, if it is there. A run of it that is under way is not stopped."""
         if self._checks.pop(name, None) is not None:
-            self._background.remove(name)
+            self._background.get().remove(name)
 
     def clear_checks(self) -> None:
         """Remove every check. Those that run now are not stopped."""
         self._checks.clear()
-        self._background.remove()
+        _stop(self._background)
 
     def observe(self, func: _O) -> _O:
         """Have ``func`` called with each :class:`Observation`; also a decorator.
@@ -161,7 +161,7 @@ class Registry:
 
         Waits a second at most for observers that haven't been called yet.
         """
-        self._background.remove()
+        _stop(self._background)
         self._observers.join(CLOSING_SECONDS)
 
     def run(self, config: Config | None = None) -> CheckResults:
@@ -170,7 +170,7 @@ class Registry:
         :param config: has the time limits and the silenced ids; by default the environment's.
         :raises ConfigError: when there is no ``config``, and the environment has a wrong value.
         """
-        run = runner.Run(self._make_plan(config or Config()), self._background)
+        run = runner.Run(self._make_plan(config or Config()), self._background.get())
         runner.wait(run)
         return self._finish(run)
 
@@ -179,7 +179,7 @@ class Registry:
         import asyncio
 
         plan = self._make_plan(config or Config())
-        run = runner.Run(plan, self._background, asyncio.get_running_loop())
+        run = runner.Run(plan, self._background.get(), asyncio.get_running_loop())
         await runner.await_all(run)
         return self._finish(run)
 
@@ -202,6 +202,10 @@ class Registry:
                 self._logged_tags.add(tag)
                 logger.warning("No check has the tag %r of the setting heartbeat_tags", tag)
         return plan
+
+
+def _stop(background: PerProcess[Background]) -> None:
+    background.get().remove()
 
 
 def _must_be_callable(func: object) -> None:
@@ -244,17 +248,15 @@ clear_checks: Final = default_registry.clear_checks
 observe: Final = default_registry.observe
 
 
-def _registry_of(checks: Iterable[tuple[str, CheckFunction]]) -> Registry:
+def _prepare(
+    checks: Iterable[tuple[str, CheckFunction]], silenced_check_ids: Collection[str] | None
+) -> tuple[Registry, Config]:
     registry = Registry()
     for name, function in checks:
         registry.register(function, name=name)
-    return registry
-
-
-def _config(silenced_check_ids: Collection[str] | None) -> Config:
     if silenced_check_ids is None:
-        return Config()
-    return Config(silenced_checks=tuple(silenced_check_ids))
+        return registry, Config()
+    return registry, Config(silenced_checks=tuple(silenced_check_ids))
 
 
 def run_checks(
@@ -265,7 +267,8 @@ def run_checks(
 
     :param silenced_check_ids: ids of messages to leave out; by default those of the environment.
     """
-    return _registry_of(checks).run(_config(silenced_check_ids))
+    registry, config = _prepare(checks, silenced_check_ids)
+    return registry.run(config)
 
 
 async def run_checks_async(
@@ -273,4 +276,5 @@ async def run_checks_async(
     silenced_check_ids: Collection[str] | None = None,
 ) -> CheckResults:
     """Run ``checks`` like :func:`run_checks`, async ones on the running event loop."""
-    return await _registry_of(checks).arun(_config(silenced_check_ids))
+    registry, config = _prepare(checks, silenced_check_ids)
+    return await registry.arun(config)

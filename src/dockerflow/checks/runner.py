@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from dockerflow import health
 from dockerflow.checks._background import LONG, Background
@@ -50,20 +50,17 @@ class CheckDetail(dict[str, Any]):
     @property
     def status(self) -> str:
         """The name of the level."""
-        status: str = self["status"]
-        return status
+        return cast("str", self["status"])
 
     @property
     def level(self) -> int:
         """The highest level of the messages."""
-        level: int = self["level"]
-        return level
+        return cast("int", self["level"])
 
     @property
     def messages(self) -> dict[str, str]:
         """The texts by the messages' ids."""
-        messages: dict[str, str] = self["messages"]
-        return messages
+        return cast("dict[str, str]", self["messages"])
 
 
 class CheckResults(NamedTuple):
