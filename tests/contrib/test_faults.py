@@ -27,7 +27,7 @@ from dockerflow.config import Config
 
 PAGE = Path(__file__).parents[2] / "docs" / "fault-matrix.md"
 WRITE = "DOCKERFLOW_WRITE_FAULT_MATRIX"
-TIMEOUT = 1.5  # seconds, for servers that never answer
+TIMEOUT = 0.6  # seconds, for servers that never answer
 NAMES = {
     value: name for name, value in vars(health).items() if name.isupper() and isinstance(value, str)
 }

@@ -53,7 +53,7 @@ def test_drain(failed_status_code: int) -> None:
     assert core.respond("heartbeat", "HEAD", None).status == 503
     assert core.respond("lbheartbeat", "GET", None).status == 200
     assert core.respond("heartbeat", "POST", None).status == 405
-    registry._observers.flush()
+    registry.close()
     assert {(o.kind, o.status) for o in seen} == {("heartbeat", "error")}
     hidden = Core(Config(heartbeat_details="never"), registry).respond("heartbeat", "GET", None)
     assert json.loads(hidden.body) == {"status": "error"}
