@@ -181,8 +181,7 @@ class Execution:
 
     def timeout_result(self, seconds: float) -> Result:
         """Return the result of not having finished within so many seconds."""
-        limit = f"{float(f'{seconds if seconds > 0 else self.limit:.3g}'):g}"
-        text = f"Check {self.check.name} did not finish within {limit} s"
+        text = f"Check {self.check.name} did not finish within {float(f'{seconds:.3g}'):g} s"
         message = Error(text, id=health.ERROR_CHECK_TIMED_OUT)
         duration = max(0.0, min(time.monotonic() - self.started, seconds))
         return make_result([message], self.settings, duration)
@@ -237,13 +236,9 @@ class Check:
             if self.execution is not None and not self.execution.is_pending:
                 self.execution = None
 
-    def current_result(self, settings: Settings, state: State | None = None) -> Result | None:
-        """Return the result to show now: never a healthy one that is too old.
-
-        :param state: another state than the check's own.
-        """
-        state = state or self.state
-        if state is None:
+    def current_result(self, settings: Settings) -> Result | None:
+        """Return the result to show now: never a healthy one that is too old."""
+        if (state := self.state) is None:
             return None
         shown, newest, _ = state
         age = time.monotonic() - shown.finished

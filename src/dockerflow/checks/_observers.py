@@ -67,8 +67,7 @@ class Observers:
             if not self._is_dropping:
                 self._is_dropping = True
                 with suppress(Exception):  # logging can't break the heartbeat
-                    logger.error("Observers are too slow: %d observations wait, "
-                                 "further ones are dropped", MAX_WAITING)  # fmt: skip
+                    logger.error("Observers are too slow: %d wait, more are dropped", MAX_WAITING)
             return
         self._is_dropping = False
         # Copies, since an observer must not be able to change what the heartbeat shows.
@@ -87,6 +86,8 @@ class Observers:
 
     def join(self, seconds: float) -> None:
         """Wait until everything so far was observed, for so many seconds at most."""
+        if not self._observers:
+            return
         worker = self._worker.get()
         done = threading.Event()
         with suppress(RuntimeError):

@@ -58,7 +58,7 @@ class Registry:
         or several (see :mod:`dockerflow.checks.messages`); raising is a failure.
 
         Options are given by name. Some have their default in the ``Config``, in the field in
-        brackets.
+        parentheses.
 
         :param func: the check.
         :param name: its name in the heartbeat; by default the function's name.
@@ -113,7 +113,7 @@ class Registry:
 
     def get_checks(self) -> dict[str, CheckFunction]:
         """Return the registered functions by name."""
-        return {name: check.function for name, check in self._checks.items()}
+        return {name: check.function for name, check in dict(self._checks).items()}
 
     def unregister(self, name: str) -> None:
         """Remove one check, if it is there. A run of it that is under way is not stopped."""

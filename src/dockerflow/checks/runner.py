@@ -18,7 +18,6 @@ from dockerflow.checks._check import (
     CheckFunction,
     Execution,
     Result,
-    State,
     log_messages,
     make_result,
 )
@@ -202,10 +201,8 @@ class Run:
         if execution.is_late(now := time.monotonic()):
             execution.record_timeout(now)
             return check.current_result(settings) or execution.timeout_result(execution.limit)
-        # It may yet end in time for other heartbeats, so the check's own state doesn't change.
-        result = execution.timeout_result(self._deadline(execution) - execution.started)
-        state = State.after(check.state, result, settings.failures, settings.recoveries)
-        return check.current_result(settings, state) or result
+        # It may yet end in time for other heartbeats, so the check's state doesn't change.
+        return execution.timeout_result(self._deadline(execution) - execution.started)
 
 
 def wait(run: Run) -> None:
