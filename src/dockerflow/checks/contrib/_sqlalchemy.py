@@ -6,7 +6,7 @@ import functools
 import sys
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
@@ -233,7 +233,7 @@ def _secrets(engine: Any) -> tuple[object, ...]:
     return (getattr(getattr(engine, "url", None), "password", None),)
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Scripts:
     """Alembic's scripts, and the table in which a database records the ones it has.
 
@@ -244,42 +244,42 @@ class _Scripts:
     config: Any
     version_table: str
     version_table_schema: str | None
+    _heads: frozenset[str] | None = field(default=None, compare=False)
 
-    @functools.cached_property
     def heads(self) -> frozenset[str]:
-        """The newest revisions."""
-        return frozenset(_directory(self.config).get_heads())
+        """Return the newest revisions. Reads the scripts, and runs them, the first time."""
+        if self._heads is None:
+            self._heads = frozenset(_directory(self.config).get_heads())
+        return self._heads
 
     def missing(self, connection: Connection) -> frozenset[str]:
-        context = load("alembic.migration", "alembic").MigrationContext
         options = {
             "version_table": self.version_table,
             "version_table_schema": self.version_table_schema,
         }
-        configured = context.configure(connection, opts=options)
-        return self.heads - frozenset(configured.get_current_heads())
+        context = load("alembic.migration", "alembic").MigrationContext
+        current = context.configure(connection, opts=options).get_current_heads()
+        return self.heads() - frozenset(current)
 
 
-def _directory(config: Any) -> ScriptDirectory:
-    directory = load("alembic.script", "alembic").ScriptDirectory
+def _directory(config: Any) -> Any:
+    directory: Any = load("alembic.script", "alembic").ScriptDirectory
+    if isinstance(config, directory):
+        return config
     if isinstance(config, str | PathLike):
         path = Path(fspath(cast("str | PathLike[str]", config)))
         if not path.exists():
             raise FileNotFoundError(path)
-        made = load("alembic.config", "alembic").Config
-        config = made() if path.is_dir() else made(str(path))
         if path.is_dir():
-            config.set_main_option("script_location", str(path).replace("%", "%%"))
-    return cast(
-        "ScriptDirectory",
-        config if isinstance(config, directory) else directory.from_config(config),
-    )
+            return directory(str(path))
+        config = load("alembic.config", "alembic").Config(str(path))
+    return directory.from_config(config)
 
 
 @named("migrations")
 def _migrations(engine: Engine, scripts: _Scripts) -> CheckMessage | None:
     try:
-        _ = scripts.heads  # before a connection is taken
+        scripts.heads()  # before a connection is taken
         missing = _with_connection(engine, scripts.missing)
     except Exception as error:  # noqa: BLE001 - also scripts that are broken
         return _unknown_migrations(engine, error)
@@ -291,7 +291,7 @@ async def _migrations_async(engine: AsyncEngine, scripts: _Scripts) -> CheckMess
     import asyncio
 
     try:
-        await asyncio.to_thread(lambda: scripts.heads)  # this reads files, and runs them
+        await asyncio.to_thread(scripts.heads)
         missing = await _with_connection_async(engine, scripts.missing)
     except Exception as error:  # noqa: BLE001 - as above
         return _unknown_migrations(engine, error)
