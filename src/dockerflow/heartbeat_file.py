@@ -58,7 +58,7 @@ class HeartbeatFile:
         try:
             self.path.touch()
         except (OSError, ValueError) as error:
-            logger.error("The heartbeat file could not be touched: %s", error)  # noqa: TRY400
+            logger.log(logging.ERROR, "The heartbeat file could not be touched: %s", error)
             return False
         return True
 

@@ -150,8 +150,8 @@ class _Target:
 
 
 @functools.cache
-def _own_client(target: _Target, pid: int) -> Any:  # noqa: ARG001 - connections can't be shared
-    """Return the client that a process keeps for a check without one, as making it is slow."""
+def _own_client(target: _Target, _pid: int) -> Any:
+    """Return the client that each process keeps for a check without one, as making it is slow."""
     return load("httpx", "http").Client(timeout=target.timeout)
 
 

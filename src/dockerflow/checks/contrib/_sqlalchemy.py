@@ -116,47 +116,59 @@ def _is_async(engine: Any) -> bool:
     return False
 
 
-class _UseError(Exception):
-    """Wraps an exception that was raised while a connection was used, not while it was made."""
+class _WrappedError(Exception):
+    """Wraps an exception: some drivers raise their own, and scripts of migrations may raise any.
 
-    def __init__(self, error: Exception) -> None:
+    ``in_use`` is true if it was raised while a connection was used, not while it was made.
+    """
+
+    def __init__(self, error: Exception, *, in_use: bool) -> None:
         super().__init__(error)
         self.error = error
+        self.in_use = in_use
         # The driver found the connection dead, and SQLAlchemy emptied its pool.
-        self.stale = bool(getattr(error, "connection_invalidated", False))
+        self.is_stale = in_use and bool(getattr(error, "connection_invalidated", False))
 
 
 @contextmanager
-def _in_use() -> Generator[None]:
+def _wrapping(*, in_use: bool = False) -> Generator[None]:
     try:
         yield
+    except _WrappedError:
+        raise
     except Exception as error:
-        raise _UseError(error) from error
+        raise _WrappedError(error, in_use=in_use) from error
+
+
+def _connect(engine: Engine, work: Callable[[Connection], _T]) -> _T:
+    with _wrapping(), engine.connect() as connection, _wrapping(in_use=True):
+        return work(connection)
 
 
 def _with_connection(engine: Engine, work: Callable[[Connection], _T]) -> _T:
     """Do ``work`` on a connection, and once more if it was one from before a restart."""
     try:
-        with engine.connect() as connection, _in_use():
-            return work(connection)
-    except _UseError as error:
-        if not error.stale:
+        return _connect(engine, work)
+    except _WrappedError as failure:
+        if not failure.is_stale:
             raise
-    with engine.connect() as connection, _in_use():
-        return work(connection)
+    return _connect(engine, work)
+
+
+async def _connect_async(engine: AsyncEngine, work: Callable[[Connection], _T]) -> _T:
+    with _wrapping():
+        async with engine.connect() as connection:
+            with _wrapping(in_use=True):
+                return await connection.run_sync(work)
 
 
 async def _with_connection_async(engine: AsyncEngine, work: Callable[[Connection], _T]) -> _T:
     try:
-        async with engine.connect() as connection:
-            with _in_use():
-                return await connection.run_sync(work)
-    except _UseError as error:
-        if not error.stale:
+        return await _connect_async(engine, work)
+    except _WrappedError as failure:
+        if not failure.is_stale:
             raise
-    async with engine.connect() as connection:
-        with _in_use():
-            return await connection.run_sync(work)
+    return await _connect_async(engine, work)
 
 
 def _ping(connection: Connection) -> None:
@@ -167,8 +179,8 @@ def _ping(connection: Connection) -> None:
 def _database(engine: Engine) -> CheckMessage | None:
     try:
         _with_connection(engine, _ping)
-    except Exception as error:  # noqa: BLE001 - some drivers raise their own exceptions
-        return _database_failure(engine, error)
+    except _WrappedError as failure:
+        return _database_failure(engine, failure)
     return None
 
 
@@ -176,14 +188,14 @@ def _database(engine: Engine) -> CheckMessage | None:
 async def _database_async(engine: AsyncEngine) -> CheckMessage | None:
     try:
         await _with_connection_async(engine, _ping)
-    except Exception as error:  # noqa: BLE001 - as above
-        return _database_failure(engine, error)
+    except _WrappedError as failure:
+        return _database_failure(engine, failure)
     return None
 
 
-def _database_failure(engine: Engine | AsyncEngine, error: Exception) -> CheckMessage:
+def _database_failure(engine: Engine | AsyncEngine, failure: _WrappedError) -> CheckMessage:
     exc = load("sqlalchemy.exc", "sqlalchemy")
-    cause = _cause(error)
+    cause = failure.error
     if isinstance(cause, exc.TimeoutError):
         message = Error(
             "No connection to the database was free in the pool.",
@@ -191,7 +203,7 @@ def _database_failure(engine: Engine | AsyncEngine, error: Exception) -> CheckMe
         )
     elif isinstance(cause, exc.SQLAlchemyError) and not isinstance(cause, exc.DBAPIError):
         message = Error("The database can't be used.", id=health.ERROR_SQLALCHEMY_EXCEPTION)
-    elif cause is error:
+    elif not failure.in_use:
         message = Error(
             "Could not connect to the database.", id=health.ERROR_CANNOT_CONNECT_DATABASE
         )
@@ -213,8 +225,8 @@ def check_engine(engine: Engine) -> CheckMessage | None:
     exc = load("sqlalchemy.exc", "sqlalchemy")
     try:
         _with_connection(engine, _ping)
-    except (_UseError, exc.SQLAlchemyError) as error:
-        cause = _cause(error)
+    except _WrappedError as failure:
+        cause = failure.error
         if isinstance(cause, exc.DBAPIError):
             message = Error("The database driver failed.", id=health.ERROR_DB_API_EXCEPTION)
         elif isinstance(cause, exc.SQLAlchemyError):
@@ -223,10 +235,6 @@ def check_engine(engine: Engine) -> CheckMessage | None:
             raise cause from None
         return report(message, cause, secrets=_secrets(engine))
     return None
-
-
-def _cause(error: Exception) -> Exception:
-    return error.error if isinstance(error, _UseError) else error
 
 
 def _secrets(engine: Any) -> tuple[object, ...]:
@@ -279,10 +287,11 @@ def _directory(config: Any) -> Any:
 @named("migrations")
 def _migrations(engine: Engine, scripts: _Scripts) -> CheckMessage | None:
     try:
-        scripts.heads()  # before a connection is taken
+        with _wrapping():
+            scripts.heads()  # before a connection is taken
         missing = _with_connection(engine, scripts.missing)
-    except Exception as error:  # noqa: BLE001 - also scripts that are broken
-        return _unknown_migrations(engine, error)
+    except _WrappedError as failure:
+        return _unknown_migrations(engine, failure)
     return _unapplied_migrations(missing)
 
 
@@ -291,10 +300,11 @@ async def _migrations_async(engine: AsyncEngine, scripts: _Scripts) -> CheckMess
     import asyncio
 
     try:
-        await asyncio.to_thread(scripts.heads)
+        with _wrapping():
+            await asyncio.to_thread(scripts.heads)
         missing = await _with_connection_async(engine, scripts.missing)
-    except Exception as error:  # noqa: BLE001 - as above
-        return _unknown_migrations(engine, error)
+    except _WrappedError as failure:
+        return _unknown_migrations(engine, failure)
     return _unapplied_migrations(missing)
 
 
@@ -309,7 +319,6 @@ def _unapplied_migrations(missing: frozenset[str]) -> CheckMessage | None:
     )
 
 
-def _unknown_migrations(engine: Any, error: Exception) -> CheckMessage:
-    cause = _cause(error)
+def _unknown_migrations(engine: Any, failure: _WrappedError) -> CheckMessage:
     message = Info("Can't check migrations.", id=health.INFO_CANT_CHECK_MIGRATIONS)
-    return report(message, cause, secrets=_secrets(engine))
+    return report(message, failure.error, secrets=_secrets(engine))
