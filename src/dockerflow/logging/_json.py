@@ -60,6 +60,8 @@ def unicode_text(text: str) -> str:
 
 def any_text(value: object) -> str:
     """Return an object as a string; never raises."""
+    if type(value) is str and value.isascii():
+        return value
     return foreign_text(_text, value)
 
 
@@ -177,11 +179,16 @@ class JsonValues:
         for key, value in fields.items():
             if value is None:
                 continue
-            name = key if type(key) is str and key.isascii() else any_text(key)
+            name = any_text(key)
             if name in out:
                 name = free_key(name, out)
+            # Most values are these, and need no closer look.
             kind: Any = type(cast("object", value))
-            if kind is bool or (kind is str and value.isascii()):
+            if (
+                (kind is str and value.isascii())
+                or (kind is int and MIN_INT64 <= value <= MAX_INT64)
+                or kind is bool
+            ):
                 out[name] = value
             else:
                 out[name] = self.field(value)

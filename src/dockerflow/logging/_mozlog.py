@@ -208,7 +208,8 @@ class MozlogFormatter(logging.Formatter):
             else:
                 made = self._property(key, value, record, values)
             if made is not None:
-                line[free_key(any_text(key), line)] = made
+                name = any_text(key)
+                line[name if name not in line else free_key(name, line)] = made
         return line
 
     def _write(self, line: dict[str, Any]) -> str:
