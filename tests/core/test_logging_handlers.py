@@ -615,9 +615,9 @@ thread.join()
 os.waitpid(pid, 0)
 """
     program = f"""
-import os, sys
+import dockerflow.logging, os, sys
 code = compile({code!r}, "code", "exec")
-for _ in range(30):
+for _ in range(60):
     pid = os.fork()
     if pid == 0:
         exec(code, {{}})
@@ -626,7 +626,7 @@ for _ in range(30):
 """
     out, errors = run(program).communicate(timeout=60)
     assert errors == b""
-    assert sorted(messages_of(out)) == ["child"] * 30 + ["first"] * 30
+    assert sorted(messages_of(out)) == ["child"] * 60 + ["first"] * 60
 
 
 def test_a_forked_multiprocessing_child_flushes():
