@@ -45,10 +45,11 @@ class _Output:
     """
 
     def __init__(self, mode: int) -> None:
-        self._lock = threading.RLock()
+        self._thread_lock = threading.RLock()
         self._lines: deque[bytes] = deque()
         self._is_pipe = stat.S_ISFIFO(mode)
         self._is_shared = self._is_pipe or stat.S_ISSOCK(mode)
+        self._is_writing = False
         self._is_torn = False
 
     def write(self, fd: int, line: bytes) -> None:
@@ -56,24 +57,24 @@ class _Output:
 
         :raises OSError: if that isn't possible.
         """
-        with self._lock:
+        with self._thread_lock:
             self._lines.append(line)
-            if len(self._lines) > 1:  # a signal handler logs while its thread writes a line
+            if self._is_writing:  # a signal handler logs while its thread writes a line
                 return
             try:
+                self._is_writing = True
                 self._write_lines(fd)
             finally:
+                self._is_writing = False
                 self._lines.clear()
                 if self._is_shared:
-                    _unlock(fd)
+                    _lock(fd, hold=False)
 
     def _write_lines(self, fd: int) -> None:
         interruption: BaseException | None = None
-        is_locked = not self._is_shared
         rest: io.BufferedWriter[io.FileIO] | None = None
         while self._lines:
             try:
-                is_locked = is_locked or _lock(fd)
                 rest = rest or self._begin_line(fd)
                 if rest is not None:
                     rest.flush()
@@ -96,31 +97,26 @@ class _Output:
     def _begin_line(self, fd: int) -> io.BufferedWriter[io.FileIO] | None:
         """Write a short line; for a longer one, return a writer that has it.
 
-        If that is interrupted, it knows what it has written.
+        If the writer is interrupted, it knows how much it has written.
         """
+        if self._is_shared:
+            _lock(fd, hold=True)
         line = b"\n" + self._lines[0] if self._is_torn else self._lines[0]
         if self._is_pipe and len(line) <= _PIPE_BUF:
             os.write(fd, line)
-            self._is_torn = False
-            return None
+            writer = None
+        else:
+            # One byte more: what fills the buffer may be written immediately (Python 3.13).
+            writer = io.BufferedWriter(io.FileIO(fd, "wb", closefd=False), len(line) + 1)
+            writer.write(line)
         self._is_torn = False
-        # One byte more: what fills the buffer may be written immediately (Python 3.13).
-        writer = io.BufferedWriter(io.FileIO(fd, "wb", closefd=False), len(line) + 1)
-        writer.write(line)
         return writer
 
 
-def _lock(fd: int) -> bool:
+def _lock(fd: int, *, hold: bool) -> None:
     if sys.platform != "win32":
         with suppress(OSError):  # not every kind of file has locks
-            fcntl.lockf(fd, fcntl.LOCK_EX)
-    return True
-
-
-def _unlock(fd: int) -> None:
-    if sys.platform != "win32":
-        with suppress(OSError):
-            fcntl.lockf(fd, fcntl.LOCK_UN)
+            fcntl.lockf(fd, fcntl.LOCK_EX if hold else fcntl.LOCK_UN)
 
 
 # By process, device and inode: several handlers may write to one file, and a child that was forked
