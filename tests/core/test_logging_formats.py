@@ -56,6 +56,8 @@ def test_request_and_user_on_every_line():
         assert logged() == {"msg": "m", "rid": "r-1"}
     with serving(uid="u-1", summary_personal_data=False):
         assert logged() == {"msg": "m", "rid": "r-1"}
+    with serving(uid=0):
+        assert logged() == {"msg": "m", "rid": "r-1", "uid": 0}
     assert _request_id.exchange_context.get() is None
 
 

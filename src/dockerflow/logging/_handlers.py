@@ -83,16 +83,21 @@ class _Output:
             except BlockingIOError:
                 time.sleep(_BUSY_SECONDS)
             except OSError:  # the disk may have become full in the middle of the line
-                self._is_torn = True
+                self._abandon(rest)
                 raise
             except BaseException as error:
                 # A signal handler raised: finish the line first, but don't wait a second time.
                 if interruption is not None:
-                    self._is_torn = rest is not None
+                    self._abandon(rest)
                     raise
                 interruption = error
         if interruption is not None:
             raise interruption
+
+    def _abandon(self, rest: io.BufferedWriter[io.FileIO] | None) -> None:
+        if rest is not None:
+            self._is_torn = True
+            rest.raw.close()  # else it would write the rest later
 
     def _begin_line(self, fd: int) -> io.BufferedWriter[io.FileIO] | None:
         """Write a short line; for a longer one, return a writer that has it.
