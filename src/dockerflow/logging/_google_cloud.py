@@ -94,11 +94,7 @@ class GoogleCloudFormatter(MozlogFormatter):
             out[free_key(key, out)] = value
         return out
 
-    def _plain(
-        self,
-        out: dict[Any, Any],
-        record: logging.LogRecord,  # noqa: ARG002  # MozlogFormatter's needs it
-    ) -> dict[str, Any]:
+    def _plain(self, out: dict[Any, Any], _record: logging.LogRecord, /) -> dict[str, Any]:
         return JsonValues().mapping(out)
 
     def _trace(self) -> dict[str, Any]:

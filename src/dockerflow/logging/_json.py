@@ -301,17 +301,18 @@ def safer_format_traceback(
     group. Control characters in messages and notes are escaped, and the middle of a text over 64
     KiB is left out. Never raises.
     """
-    try:
-        if exc_typ is None or exc_val is None:
-            lines = [*traceback.format_tb(exc_tb), exc_typ.__qualname__ if exc_typ else ""]
-        else:
-            whole = traceback.TracebackException(exc_typ, exc_val, exc_tb, compact=True)
-            _escape_messages(whole)
-            lines = list(whole.format())
-        text = unicode_text("".join(lines))
-    except Exception:  # noqa: BLE001  # an exception's attributes may run any code
-        text = any_repr(exc_val).translate(_CONTROLS)
+    text = foreign_text(lambda exc: _format_traceback(exc_typ, exc, exc_tb), exc_val)
     return text if len(text) <= _MAX_TRACEBACK else cut_middle(text, _MAX_TRACEBACK)
+
+
+def _format_traceback(
+    kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+) -> str:
+    if kind is None or exc is None:
+        return "".join([*traceback.format_tb(trace), kind.__qualname__ if kind else ""])
+    whole = traceback.TracebackException(kind, exc, trace, compact=True)
+    _escape_messages(whole)
+    return "".join(whole.format())
 
 
 def _escape_messages(whole: traceback.TracebackException) -> None:
@@ -342,6 +343,6 @@ class SafeJSONEncoder(json.JSONEncoder):
         """Return the JSON of any object."""
         return super().encode(JsonValues().value(o))
 
-    def iterencode(self, o: Any, _one_shot: bool = False) -> Any:  # noqa: FBT001, FBT002
+    def iterencode(self, o: Any, *args: Any, **kwargs: Any) -> Any:
         """Yield the JSON of any object."""
-        return super().iterencode(JsonValues().value(o), _one_shot)
+        return super().iterencode(JsonValues().value(o), *args, **kwargs)

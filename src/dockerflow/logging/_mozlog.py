@@ -44,6 +44,7 @@ RESERVED: Final = frozenset(logging.makeLogRecord({}).__dict__) | {
 _EVENT_META: Final = frozenset({"level", "level_number", "logger", "_record", "_from_structlog"})
 _MAX_SEVERITY: Final = len(SEVERITIES) - 1
 _TEXTS: Final = frozenset({"Type", "Logger", "Hostname"})
+_NO_EXCEPTION: Final = (None, None, None)
 _MAX_INT32: Final = 2**31 - 1
 _ROUTINES: Final = frozenset({BuiltinFunctionType, FunctionType, MethodType, partial})
 _is_version: Final = re.compile(r"[0-9]+(?:\.[0-9]+){0,2}").fullmatch
@@ -194,7 +195,7 @@ class MozlogFormatter(logging.Formatter):
             "Fields": self._fields(record),
         }
 
-    def _plain(self, out: dict[Any, Any], record: logging.LogRecord) -> dict[str, Any]:
+    def _plain(self, out: dict[Any, Any], record: logging.LogRecord, /) -> dict[str, Any]:
         values = JsonValues()
         line: dict[str, Any] = {"Timestamp": out.get("Timestamp")}
         if not _is_int(line["Timestamp"], MIN_INT64, MAX_INT64):
@@ -342,11 +343,11 @@ def _own_fields(record: logging.LogRecord) -> dict[str, Any]:
     info: Any = record.exc_info
     if isinstance(info, BaseException):
         info = (type(info), info, info.__traceback__)
-    if isinstance(info, tuple) and len(cast("Any", info)) == 3:  # noqa: PLR2004
-        kind, exc, trace = cast("Any", info)
-        if exc is not None or kind is not None:
-            fields["error"] = any_repr(kind if exc is None else exc)
-            fields["traceback"] = safer_format_traceback(kind, exc, trace)
+    is_triple = isinstance(info, tuple) and len(cast("Any", info)) == len(_NO_EXCEPTION)
+    kind, exc, trace = info if is_triple else _NO_EXCEPTION
+    if kind is not None or exc is not None:
+        fields["error"] = any_repr(kind if exc is None else exc)
+        fields["traceback"] = safer_format_traceback(kind, exc, trace)
     elif record.exc_text:
         # From another process, which could not send the exception itself.
         fields["error"] = any_text(record.exc_text).rstrip("\n").rpartition("\n")[2]
