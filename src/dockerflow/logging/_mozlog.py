@@ -43,7 +43,9 @@ RESERVED: Final = frozenset(logging.makeLogRecord({}).__dict__) | {
 # Keys of structlog's events that are logged in another way, or are not for the log.
 _EVENT_META: Final = frozenset({"level", "level_number", "logger", "_record", "_from_structlog"})
 _MAX_SEVERITY: Final = len(SEVERITIES) - 1
-_TEXTS: Final = frozenset({"Type", "Logger", "Hostname"})
+_PROPERTIES: Final = frozenset(
+    {"Timestamp", "Type", "Logger", "Hostname", "EnvVersion", "Severity", "Pid"}
+)
 _NO_EXCEPTION: Final = (None, None, None)
 _MAX_INT32: Final = 2**31 - 1
 _ROUTINES: Final = frozenset({BuiltinFunctionType, FunctionType, MethodType, partial})
@@ -197,17 +199,15 @@ class MozlogFormatter(logging.Formatter):
 
     def _plain(self, out: dict[Any, Any], record: logging.LogRecord, /) -> dict[str, Any]:
         values = JsonValues()
-        line: dict[str, Any] = {"Timestamp": out.get("Timestamp")}
-        if not _is_int(line["Timestamp"], MIN_INT64, MAX_INT64):
-            line["Timestamp"] = timestamp(record)
-        for key, value in out.items():
-            if key == "Timestamp" or value is None:
-                continue
+        line: dict[str, Any] = {}
+        for key, value in ({"Timestamp": None} | out).items():
             if key == "Fields":
                 mapping: Any = cast("Any", value) if isinstance(value, Mapping) else {key: value}
                 made: Any = values.fields(mapping) or None
+            elif key in _PROPERTIES:
+                made = self._property(key, value, record)
             else:
-                made = self._property(key, value, record, values)
+                made = values.field(value)
             if made is not None:
                 name = any_text(key)
                 line[name if name not in line else free_key(name, line)] = made
@@ -216,19 +216,19 @@ class MozlogFormatter(logging.Formatter):
     def _write(self, line: dict[str, Any]) -> str:
         return encode_line(line) if self.max_bytes is None else truncate_to(self.max_bytes, line)
 
-    def _property(self, key: str, value: Any, record: logging.LogRecord, values: JsonValues) -> Any:
-        """Return a value beside ``Fields``, in the type that mozlog asks for."""
-        if key in _TEXTS:
-            return any_text(value)
-        if key == "EnvVersion":
-            right = isinstance(value, str) and _is_version(value) is not None
-            return value if right else MozlogFormatter.LOGGING_FORMAT_VERSION
+    def _property(self, key: str, value: Any, record: logging.LogRecord) -> Any:
+        """Return the value of one of mozlog's own properties, in the type that it must have."""
+        if key == "Timestamp":
+            return value if _is_int(value, MIN_INT64, MAX_INT64) else timestamp(record)
         if key == "Severity":
             right = _is_int(value, 0, _MAX_SEVERITY)
             return value if right else self._severity(record.levelno)
         if key == "Pid":
             return value if _is_int(value, 0, _MAX_INT32) else os.getpid()
-        return values.field(value)
+        if key == "EnvVersion":
+            right = isinstance(value, str) and _is_version(value) is not None
+            return value if right else MozlogFormatter.LOGGING_FORMAT_VERSION
+        return None if value is None else any_text(value)
 
     def _app_name(self, record: logging.LogRecord) -> Any:
         given = getattr(record, "logger_name", None)
@@ -344,7 +344,7 @@ def _own_fields(record: logging.LogRecord) -> dict[str, Any]:
     if isinstance(info, BaseException):
         info = (type(info), info, info.__traceback__)
     is_triple = isinstance(info, tuple) and len(cast("Any", info)) == len(_NO_EXCEPTION)
-    kind, exc, trace = info if is_triple else _NO_EXCEPTION
+    kind, exc, trace = cast("Any", info) if is_triple else _NO_EXCEPTION
     if kind is not None or exc is not None:
         fields["error"] = any_repr(kind if exc is None else exc)
         fields["traceback"] = safer_format_traceback(kind, exc, trace)
