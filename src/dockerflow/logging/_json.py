@@ -179,10 +179,10 @@ class JsonValues:
         for key, value in fields.items():
             if value is None:
                 continue
-            name = any_text(key)
+            # Most keys and values are these, and need no closer look.
+            name = key if type(key) is str and key.isascii() else any_text(key)
             if name in out:
                 name = free_key(name, out)
-            # Most values are these, and need no closer look.
             kind: Any = type(cast("object", value))
             if (
                 (kind is str and value.isascii())

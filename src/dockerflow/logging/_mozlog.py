@@ -43,9 +43,8 @@ RESERVED: Final = frozenset(logging.makeLogRecord({}).__dict__) | {
 # Keys of structlog's events that are logged in another way, or are not for the log.
 _EVENT_META: Final = frozenset({"level", "level_number", "logger", "_record", "_from_structlog"})
 _MAX_SEVERITY: Final = len(SEVERITIES) - 1
-_PROPERTIES: Final = frozenset(
-    {"Timestamp", "Type", "Logger", "Hostname", "EnvVersion", "Severity", "Pid"}
-)
+_TEXTS: Final = frozenset({"Type", "Logger", "Hostname"})
+_PROPERTIES: Final = _TEXTS | {"Timestamp", "EnvVersion", "Severity", "Pid"}
 _NO_EXCEPTION: Final = (None, None, None)
 _MAX_INT32: Final = 2**31 - 1
 _ROUTINES: Final = frozenset({BuiltinFunctionType, FunctionType, MethodType, partial})
@@ -199,18 +198,19 @@ class MozlogFormatter(logging.Formatter):
 
     def _plain(self, out: dict[Any, Any], record: logging.LogRecord, /) -> dict[str, Any]:
         values = JsonValues()
-        line: dict[str, Any] = {}
-        for key, value in ({"Timestamp": None} | out).items():
-            if key == "Fields":
+        line: dict[str, Any] = {"Timestamp": None}
+        for key, value in out.items():
+            if key in _PROPERTIES:
+                if (made := self._property(key, value, record)) is not None:
+                    line[key] = made
+            elif key == "Fields":
                 mapping: Any = cast("Any", value) if isinstance(value, Mapping) else {key: value}
-                made: Any = values.fields(mapping) or None
-            elif key in _PROPERTIES:
-                made = self._property(key, value, record)
-            else:
-                made = values.field(value)
-            if made is not None:
-                name = any_text(key)
-                line[name if name not in line else free_key(name, line)] = made
+                if fields := values.fields(mapping):
+                    line[key] = fields
+            elif (made := values.field(value)) is not None:
+                line[free_key(any_text(key), line)] = made
+        if line["Timestamp"] is None:
+            line["Timestamp"] = timestamp(record)
         return line
 
     def _write(self, line: dict[str, Any]) -> str:
@@ -218,17 +218,17 @@ class MozlogFormatter(logging.Formatter):
 
     def _property(self, key: str, value: Any, record: logging.LogRecord) -> Any:
         """Return the value of one of mozlog's own properties, in the type that it must have."""
+        if key in _TEXTS:
+            return None if value is None else any_text(value)
+        if key == "EnvVersion":
+            right = isinstance(value, str) and _is_version(value) is not None
+            return value if right else MozlogFormatter.LOGGING_FORMAT_VERSION
         if key == "Timestamp":
             return value if _is_int(value, MIN_INT64, MAX_INT64) else timestamp(record)
         if key == "Severity":
             right = _is_int(value, 0, _MAX_SEVERITY)
             return value if right else self._severity(record.levelno)
-        if key == "Pid":
-            return value if _is_int(value, 0, _MAX_INT32) else os.getpid()
-        if key == "EnvVersion":
-            right = isinstance(value, str) and _is_version(value) is not None
-            return value if right else MozlogFormatter.LOGGING_FORMAT_VERSION
-        return None if value is None else any_text(value)
+        return value if _is_int(value, 0, _MAX_INT32) else os.getpid()  # Pid
 
     def _app_name(self, record: logging.LogRecord) -> Any:
         given = getattr(record, "logger_name", None)
@@ -262,7 +262,7 @@ class MozlogFormatter(logging.Formatter):
         fields: dict[str, Any] = {
             key: value
             for key, value in record.__dict__.items()
-            if value is not None and key not in excluded and type(value) not in _ROUTINES
+            if key not in excluded and value is not None and type(value) not in _ROUTINES
         }
         for key, value in _own_fields(record).items():
             if key in fields:
