@@ -79,6 +79,31 @@ def _release_name(value: object) -> str:
     return "" if name in (".", "..") else name
 
 
+def is_commit(text: str) -> bool:
+    """Whether ``text`` is a git commit hash: 7 to 64 hexadecimal digits."""
+    return re.fullmatch("[0-9a-fA-F]{7,64}", text) is not None
+
+
+def parse_json(data: bytes | str) -> Any:
+    """Parse JSON as RFC 8259 defines it: UTF-8, without ``NaN`` and ``Infinity``.
+
+    :raises ValueError: when it is not valid; the message is one line.
+    """
+    try:
+        # Given bytes, json.loads would also accept UTF-16 and UTF-32.
+        text = data if isinstance(data, str) else data.decode()
+        return json.loads(text, parse_constant=_refuse_constant)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"not UTF-8 at byte {error.start}") from None
+    except RecursionError:
+        message = "nested too deeply"
+        raise ValueError(message) from None
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
 class VersionFile:
     """version.json as it is served: read again only when the file has changed.
 
@@ -182,20 +207,11 @@ def _parse(body: bytes, path: Path) -> dict[str, Any]:
         message = f"{path.name} is empty"
         raise VersionError(message)
     try:
-        # json would guess UTF-16 and UTF-32 too; JSON that is exchanged is UTF-8 (RFC 8259).
-        content: object = json.loads(body.decode(), parse_constant=_refuse_constant)
-    except UnicodeDecodeError as error:
-        message = f"{path.name} is not UTF-8: {error.reason} at byte {error.start}"
-        raise VersionError(message) from error
-    except (ValueError, RecursionError) as error:
+        content = parse_json(body)
+    except ValueError as error:
         message = f"{path.name} is not valid JSON: {error}"
         raise VersionError(message) from error
     if not isinstance(content, dict):
         message = f"{path.name} is not a JSON object but a {type(content).__name__}"
         raise VersionError(message)
     return cast("dict[str, Any]", content)
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    message = f"{name} is no JSON"
-    raise ValueError(message)

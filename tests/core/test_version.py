@@ -28,9 +28,9 @@ BROKEN = {
     "list": (b"[1]", "is not a JSON object but a list"),
     "string": (b'"a"', "is not a JSON object but a str"),
     "null": (b"null", "is not a JSON object"),
-    "latin-1": (b'{"a": "\xe9"}', "is not UTF-8"),
-    "UTF-16": ('{"a": 1}'.encode("utf-16"), "is not UTF-8"),
-    "deep": (b'{"a":' + b"[" * 200_000, "is not valid JSON"),
+    "latin-1": (b'{"a": "\xe9"}', "is not valid JSON: not UTF-8 at byte"),
+    "UTF-16": ('{"a": 1}'.encode("utf-16"), "is not valid JSON: not UTF-8 at byte"),
+    "deep": (b'{"a":' + b"[" * 200_000, "is not valid JSON: nested too deeply"),
     "10 MB": (b'{"a": "' + b"x" * 10_000_000 + b'"}', "is over 1048576 bytes"),
 }
 
@@ -127,7 +127,7 @@ def test_broken(file: Path, caplog: pytest.LogCaptureFixture, name: str) -> None
 @pytest.mark.parametrize("constant", ["NaN", "-Infinity"])
 def test_constants_that_are_no_json(file: Path, constant: str) -> None:
     file.write_text(f'{{"a": {constant}}}')
-    problem = f"version.json is not valid JSON: {constant} is no JSON"
+    problem = f"version.json is not valid JSON: {constant} is not JSON"
     assert VersionFile(file).read() == (None, problem)
 
 
