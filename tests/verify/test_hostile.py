@@ -21,9 +21,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from dockerflow.cli.verify import _ended_by_sigterm
-from dockerflow.verify.probes import Targets, verify
+from dockerflow.cli.verify import _exit_on_sigterm
+from dockerflow.verify.probes import Targets
 from dockerflow.verify.process import Process, started
+from dockerflow.verify.run import verify
 
 SUBJECTS = Path(__file__).parent / "subjects"
 HEAD = b"HTTP/1.1 200 OK\r\n"
@@ -346,7 +347,7 @@ def test_sigterm_in_the_midst_of_a_start_or_an_end(monkeypatch, when):
     else:
         monkeypatch.setattr(Process, "kill", signal_and_end)
     command = (sys.executable, "-c", "import time; time.sleep(600)", marker)
-    with pytest.raises(SystemExit), _ended_by_sigterm(), started(command, {}):
+    with pytest.raises(SystemExit), _exit_on_sigterm(), started(command, {}):
         assert when == "end", "it was asked to end before"
     assert left(marker) == []
 

@@ -15,7 +15,8 @@ import pytest
 
 from dockerflow.verify import image
 from dockerflow.verify.evidence import CouldNotRunError
-from dockerflow.verify.probes import Targets, verify
+from dockerflow.verify.probes import Targets
+from dockerflow.verify.run import verify
 
 
 def test_layers_lie_on_top_of_each_other(images):
@@ -23,7 +24,7 @@ def test_layers_lie_on_top_of_each_other(images):
     upper = {"app/.wh.app.py": "", "etc/group": "app:x:5:\n", "app/.wh.version.json": ""}
     for path in (images.docker([lower, upper]), images.oci([lower, upper])):
         found = image.read_archive(path, 60)
-        assert not found.sources
+        assert not found.has_sources
         assert found.version.content is None
         assert found.group == "app:x:5:\n"
         assert "app" in found.passwd
@@ -32,7 +33,7 @@ def test_layers_lie_on_top_of_each_other(images):
 def test_a_folder_made_anew_hides_what_was_below(images):
     upper = {"app/new.py": "", "app/.wh..wh..opq": ""}
     found = image.read_archive(images.docker([images.sound_files(), upper]), 60)
-    assert found.sources
+    assert found.has_sources
     assert found.version.content is None
 
 
@@ -40,19 +41,19 @@ def test_a_folder_made_anew_hides_what_was_below(images):
 def test_app_may_be_a_link(images, link):
     files = {"srv/app/main.py": "", "srv/app/version.json": "{}", "app": link}
     found = image.read_archive(images.docker([files]), 60)
-    assert found.sources
+    assert found.has_sources
     assert found.version.content == b"{}"
 
 
 def test_links_in_a_circle(images):
     found = image.read_archive(images.docker([{"app": "->/a", "a": "->/app"}]), 60)
-    assert not found.sources
+    assert not found.has_sources
 
 
 def test_packed_as_a_whole(images, tmp_path):
     path = tmp_path / "image.tar.gz"
     path.write_bytes(gzip.compress(images.docker().read_bytes()))
-    assert image.read_archive(path, 60).sources
+    assert image.read_archive(path, 60).has_sources
 
 
 def test_takes_no_longer_than_it_may(images):

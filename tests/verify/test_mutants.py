@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from dockerflow.verify.probes import Targets, verify
+from dockerflow.verify.probes import Targets
 from dockerflow.verify.rules import RULES
+from dockerflow.verify.run import verify
 from dockerflow.verify.verdicts import Report
 
 SUBJECTS = Path(__file__).parent / "subjects"

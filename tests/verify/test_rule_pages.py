@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dockerflow.verify import formats as reports
+from dockerflow.verify import formats
 from dockerflow.verify.rules import RULES
 
 ROOT = Path(__file__).parents[2]
@@ -39,7 +39,7 @@ def index() -> str:
 
 
 def pages() -> dict[str, str]:
-    found = {f"{rule.id}.md": reports.explain(rule) for rule in RULES.values()}
+    found = {f"{rule.id}.md": formats.explain(rule) for rule in RULES.values()}
     return {**found, "index.md": index()}
 
 

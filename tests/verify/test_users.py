@@ -3,7 +3,7 @@
 import pytest
 
 from dockerflow.verify.evidence import Instruction
-from dockerflow.verify.users import made_by, words
+from dockerflow.verify.users import created_by, words
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ def test_words(value, expected):
 
 
 def ids(*commands):
-    made = made_by(Instruction("RUN", command, 1, 0) for command in commands)
+    made = created_by(Instruction("RUN", command, 1, 0) for command in commands)
     return made.user, made.group, made.primary
 
 
