@@ -1,4 +1,4 @@
-"""PURE: the words of a Dockerfile's instructions, however they are written."""
+"""The words of a Dockerfile's instructions, however they are written."""
 
 import pytest
 
@@ -12,7 +12,7 @@ from dockerflow.verify.users import created_by, words
         ('["a", "b c"]', ["a", "b c"]),
         ('["a", 1]', ["a", "1"]),
         ("a 'b c'", ["a", "b c"]),
-        ("[a b", ["[a", "b"]),  # no JSON: the shell's words
+        ("[a b", ["[a", "b"]),  # not JSON: split as a shell does
         ('{"a": 1}', ["{a:", "1}"]),
         ("it's broken", ["it's", "broken"]),
     ],
@@ -42,5 +42,5 @@ BOTH = ("10001", "10001", "app")
         ((GROUP, "useradd -u 10001 -g other app", "adduser app app"), BOTH),
     ],
 )
-def test_who_is_made(commands, expected):
+def test_who_is_created(commands, expected):
     assert ids(*commands) == expected
