@@ -184,7 +184,7 @@ WITHOUT_SETTINGS = (
 
 @pytest.mark.parametrize(("rules", "mutant", "options"), COMMANDS)
 def test_commands(rules, mutant, options, tmp_path):
-    environ = {"MUTANT": mutant, "LOG_FILE": str(tmp_path / "app.log")}
+    environ = (("MUTANT", mutant), ("LOG_FILE", str(tmp_path / "app.log")))
     command = (sys.executable, "-c", WITHOUT_SETTINGS) if mutant == "without-settings" else APP
     report = verify(Targets(command=command, environ=environ, **options))
     breaks(report, rules)

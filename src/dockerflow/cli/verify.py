@@ -9,6 +9,7 @@ import threading
 import tomllib
 from collections.abc import Generator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final, NoReturn, cast
@@ -138,7 +139,10 @@ def _url(value: str) -> str:
     return value
 
 
-_PATH: Final = click.Path(path_type=Path)
+_files = partial(click.option, multiple=True, type=click.Path(path_type=Path), metavar="FILE")
+_pairs = partial(click.option, multiple=True, type=_pair, metavar="NAME=VALUE")
+_rules = partial(click.option, multiple=True, type=_rule_ids, metavar="IDS")
+_time = partial(click.option, type=_seconds, metavar="SECONDS", show_default=True)
 
 
 @click.command(
@@ -148,32 +152,25 @@ _PATH: Final = click.Path(path_type=Path)
     epilog="Exit codes: 0 passed, 1 findings, 2 could not run.",
 )
 @click.argument("url", required=False, type=_url, metavar="[URL] [-- COMMAND ...]")
+@_files("--dockerfile", "dockerfiles", help="A Dockerfile to check.")
 @click.option(
-    "--dockerfile", multiple=True, type=_PATH, metavar="FILE", help="A Dockerfile to check."
-)
-@click.option(
-    "--image", multiple=True, metavar="NAME", help="An image to check, from docker or podman."
-)
-@click.option(
-    "--archive", multiple=True, type=_PATH, metavar="FILE", help="A saved image to check."
-)
-@click.option("--logs", multiple=True, metavar="FILE", help="A log file to check; - is stdin.")
-@click.option(
-    "--version-json",
+    "--image",
+    "images",
     multiple=True,
-    type=_PATH,
-    metavar="FILE",
+    metavar="NAME",
+    help="An image to check, from docker or podman.",
+)
+@_files("--archive", "archives", help="A saved image to check.")
+@_files("--logs", type=str, help="A log file to check; - is stdin.")
+@_files(
+    "--version-json",
+    "version_jsons",
     help="A version.json to check, and to compare `/__version__` with.",
 )
-@click.option(
-    "--env", multiple=True, type=_pair, metavar="NAME=VALUE", help="Set a variable for the command."
-)
-@click.option(
+@_pairs("--env", "environ", help="Set a variable for the command.")
+@_pairs(
     "--break",
     "breaks",
-    multiple=True,
-    type=_pair,
-    metavar="NAME=VALUE",
     help="Start the command once more with a variable that breaks a backing service.",
 )
 @click.option(
@@ -184,56 +181,20 @@ _PATH: Final = click.Path(path_type=Path)
     metavar="PATH",
     help="Path that takes over 0.5 s to answer; SIGTERM is sent during a request to it.",
 )
-@click.option(
-    "--build-arg",
-    multiple=True,
-    type=_pair,
-    metavar="NAME=VALUE",
-    help="Build argument of the Dockerfile.",
-)
+@_pairs("--build-arg", "build_args", help="Build argument of the Dockerfile.")
 @click.option(
     "--target", metavar="STAGE", help="Stage of the Dockerfile to check; by default the last."
 )
-@click.option(
+@_time(
     "--wait",
-    type=_seconds,
-    metavar="SECONDS",
+    show_default=False,
     help="How long to wait until the URL answers (default 0) or the command listens (default 20).",
 )
-@click.option(
-    "--timeout",
-    type=_seconds,
-    metavar="SECONDS",
-    default=10.0,
-    show_default=True,
-    help="Time limit of one request.",
-)
-@click.option(
-    "--grace",
-    type=_seconds,
-    metavar="SECONDS",
-    default=10.0,
-    show_default=True,
-    help="Time from SIGTERM to the end of the process.",
-)
-@click.option(
-    "--limit",
-    type=_seconds,
-    metavar="SECONDS",
-    default=120.0,
-    show_default=True,
-    help="Time limit of all requests to one target.",
-)
-@click.option(
-    "--select",
-    multiple=True,
-    type=_rule_ids,
-    metavar="IDS",
-    help="Check only these rules; the beginning of ids will do: DF101,DF2",
-)
-@click.option(
-    "--ignore", multiple=True, type=_rule_ids, metavar="IDS", help="Check all rules but these."
-)
+@_time("--timeout", default=10.0, help="Time limit of one request.")
+@_time("--grace", default=10.0, help="Time from SIGTERM to the end of the process.")
+@_time("--limit", default=120.0, help="Time limit of all requests to one target.")
+@_rules("--select", help="Check only these rules; the beginning of ids will do: DF101,DF2")
+@_rules("--ignore", help="Check all rules but these.")
 @click.option(
     "--fail-on",
     type=click.Choice(["error", "warning", "never"]),
@@ -251,7 +212,17 @@ _PATH: Final = click.Path(path_type=Path)
 )
 @click.option("--explain", metavar="ID", help="Explain a rule, and check nothing.")
 @click.pass_context
-def verify(ctx: click.Context, /, **options: Any) -> None:
+def verify(
+    ctx: click.Context,
+    /,
+    *,
+    select: tuple[set[str], ...],
+    ignore: tuple[set[str], ...],
+    fail_on: str,
+    format_: str,
+    explain: str | None,
+    **given: Any,
+) -> None:
     """Check an app, a Dockerfile or an image against the Dockerflow specification.
 
     The app runs at a URL, or is a command that is started with a free port as $PORT. It may be
@@ -262,38 +233,22 @@ def verify(ctx: click.Context, /, **options: Any) -> None:
       dockerflow verify --dockerfile Dockerfile -- python app.py
       docker logs app 2>&1 | dockerflow verify --logs -
     """  # noqa: D301 - click's mark for a paragraph that is not wrapped
-    if options["explain"] is not None:
-        _explain(options["explain"])
+    if explain is not None:
+        _explain(explain)
         return
-    targets = Targets(
-        url=options["url"],
-        command=ctx.meta.get(TABLE, ()),
-        dockerfiles=options["dockerfile"],
-        images=options["image"],
-        archives=options["archive"],
-        logs=options["logs"],
-        version_jsons=options["version_json"],
-        environ=dict(options["env"]),
-        build_args=dict(options["build_arg"]),
-        **{
-            name: options[name]
-            for name in ("breaks", "static", "slow", "target", "wait", "timeout", "grace", "limit")
-        },
-    )
+    targets = Targets(command=ctx.meta.get(TABLE, ()), **given)
     _check_combination(targets)
-    selected = frozenset[str]().union(*options["select"]) if options["select"] else frozenset(RULES)
-    selected -= frozenset[str]().union(*options["ignore"])
+    selected = set[str]().union(*select) if select else set(RULES)
+    selected = selected.difference(*ignore)
     console = Console(stderr=True, markup=False, highlight=False, emoji=False)
     with _exit_on_sigterm(), console.status("starting") as status:
-        report = run.verify(
-            targets, selected=selected, fail_on=options["fail_on"], on_progress=status.update
-        )
-    if options["format_"] == "text":
+        report = run.verify(targets, selected=selected, fail_on=fail_on, on_progress=status.update)
+    if format_ == "text":
         out = Console()
         color = out.is_terminal and not out.no_color
         result = formats.text(report, width=max(out.width, 60), color=color)
     else:
-        result = formats.FORMATS[options["format_"]](report)
+        result = formats.FORMATS[format_](report)
     encoding = sys.stdout.encoding or "utf-8"
     click.echo(result.encode(encoding, "replace").decode(encoding), nl=False)
     ctx.exit(report.exit_code)

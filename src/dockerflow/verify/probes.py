@@ -6,13 +6,13 @@ import shlex
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent import futures
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from dockerflow.verify import dockerfile, image
 from dockerflow.verify.evidence import (
@@ -41,6 +41,9 @@ IN_FLIGHT: Final = 0.5
 MAX_LOG_FILE: Final = 16 << 20
 
 
+Pairs: TypeAlias = tuple[tuple[str, str], ...]
+
+
 @dataclass(frozen=True)
 class Targets:
     """What to examine, and how; times are in seconds, over 0."""
@@ -52,11 +55,11 @@ class Targets:
     archives: tuple[Path, ...] = ()
     logs: tuple[str, ...] = ()
     version_jsons: tuple[Path, ...] = ()
-    environ: Mapping[str, str] = field(default_factory=dict[str, str])
-    breaks: tuple[tuple[str, str], ...] = ()
+    environ: Pairs = ()
+    breaks: Pairs = ()
     static: tuple[str, ...] = ()
     slow: str | None = None
-    build_args: Mapping[str, str] = field(default_factory=dict[str, str])
+    build_args: Pairs = ()
     target: str | None = None
     wait: float | None = None
     timeout: float = 10.0
@@ -105,7 +108,7 @@ class Collector:
         self._evidence.versions.append(VersionFile(str(path), content, command, str(path)))
 
     def _dockerfile(self, path: Path) -> None:
-        found = dockerfile.read(path, self._targets.build_args, self._targets.target)
+        found = dockerfile.read(path, dict(self._targets.build_args), self._targets.target)
         found.reproduce = f"dockerflow verify --dockerfile {shlex.quote(str(path))}"
         self._evidence.dockerfiles.append(found)
 
@@ -160,7 +163,7 @@ class Collector:
             candidates = (Path("/app/version.json"), Path("version.json"))
             for path in [path for path in candidates if path.is_file()][:1]:
                 self._version_json(path)
-        with started(targets.command, targets.environ) as process:
+        with started(targets.command, dict(targets.environ)) as process:
             run = Run(process.where, process.start, process.port, targets.grace)
             self._examine(process, run)
         start = _escape_braces(process.start)
@@ -223,7 +226,7 @@ class Collector:
 
     def _break(self, name: str, value: str) -> None:
         """Start the command once more with a variable that breaks a backing service."""
-        environ = {**self._targets.environ, name: value}
+        environ = {**dict(self._targets.environ), name: value}
         with started(self._targets.command, environ) as process:
             service = Service(process.where, start=process.start, broken_by=f"{name}={value}")
             self._evidence.broken.append(service)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from dockerflow.verify.evidence import CouldNotRunError, Dockerfile, Evidence
 from dockerflow.verify.probes import Collector, Targets
@@ -14,7 +14,7 @@ from dockerflow.verify.verdicts import Report, judge
 def verify(
     targets: Targets,
     *,
-    selected: frozenset[str] | None = None,
+    selected: Collection[str] | None = None,
     fail_on: str = "error",
     on_progress: Callable[[str], None] = lambda _: None,
 ) -> Report:
