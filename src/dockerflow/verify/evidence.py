@@ -204,7 +204,11 @@ def json_object(data: bytes) -> dict[str, Any] | None:
     return cast("dict[str, Any]", content) if isinstance(content, dict) else None
 
 
+def one_line(text: str) -> str:
+    """Return text from outside as one safe line, without control characters."""
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
 def printable(text: str, limit: int = 300) -> str:
-    """Return text from outside as one safe line: no control characters, at most ``limit`` long."""
-    clean = "".join(c if c.isprintable() else " " for c in text[: limit + 1])
-    return clean if len(clean) <= limit else clean[: limit - 1] + "…"
+    """Return text from outside as one safe line of at most ``limit`` characters."""
+    return one_line(text if len(text) <= limit else text[: limit - 1] + "…")

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dockerflow import __version__
+from dockerflow.verify.evidence import one_line
 from dockerflow.verify.rules import Finding, Rule
 from dockerflow.verify.verdicts import Report, Verdict
 
@@ -37,7 +38,7 @@ def text(report: Report, *, width: int = 100, color: bool = False) -> str:
         legacy_windows=False, emoji=False, markup=False,
     )  # fmt: skip
     if report.targets:
-        _print(console, ("Dockerflow: " + ", ".join(map(_one_line, report.targets)), "bold"))
+        _print(console, ("Dockerflow: " + ", ".join(map(one_line, report.targets)), "bold"))
         _print(console)
     console.print(_table(report))
     for verdict in report.verdicts:
@@ -45,7 +46,7 @@ def text(report: Report, *, width: int = 100, color: bool = False) -> str:
             _print_findings(console, verdict)
     for reason in report.could_not_run:
         _print(console)
-        _print(console, ("could not run: ", "bold red"), _one_line(reason))
+        _print(console, ("could not run: ", "bold red"), one_line(reason))
     _print(console)
     if report.count("not checked"):
         hint = "Not checked: there was nothing to look at; --explain ID shows what a rule needs."
@@ -81,9 +82,9 @@ def _print_findings(console: Console, verdict: Verdict) -> None:
     _print(console)
     _print(console, (f"{rule.id} {name}: ", style), (rule.title, "bold"))
     for finding in verdict.findings:
-        _print(console, f"  {_place(finding)}: {_one_line(finding.message)}")
+        _print(console, f"  {_place(finding)}: {one_line(finding.message)}")
         if finding.reproduce:
-            _print(console, f"    reproduce with: {_one_line(finding.reproduce)}")
+            _print(console, f"    reproduce with: {one_line(finding.reproduce)}")
     _print(console, f"  asked: {rule.sentence}")
     _print(console, f"  fix: {rule.fix}")
     _print(console, (f"  more: dockerflow verify --explain {rule.id}", "dim"))
@@ -103,14 +104,10 @@ def _number(count: int, what: str) -> str:
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
-def _one_line(value: str) -> str:
-    return "".join(c if c.isprintable() else " " for c in value)
-
-
 def _place(finding: Finding) -> str:
     if finding.file and finding.line and finding.file == finding.where:
-        return f"{_one_line(finding.file)}:{finding.line}"
-    return _one_line(finding.where)
+        return f"{one_line(finding.file)}:{finding.line}"
+    return one_line(finding.where)
 
 
 def as_json(report: Report) -> str:
@@ -121,30 +118,20 @@ def as_json(report: Report) -> str:
         "exit_code": report.exit_code,
         "seconds": round(report.seconds, 3),
         "could_not_run": report.could_not_run,
-        "rules": [
-            {
-                "id": verdict.rule.id,
-                "title": verdict.rule.title,
-                "level": verdict.rule.level,
-                "status": verdict.status,
-                "sentence": verdict.rule.sentence,
-                "source": verdict.rule.source,
-                "documentation": verdict.rule.page,
-                "looks_at": verdict.rule.looks_at,
-                "fix": verdict.rule.fix,
-                "findings": [
-                    {
-                        **finding._asdict(),
-                        "file": finding.file or None,
-                        "reproduce": finding.reproduce or None,
-                    }
-                    for finding in verdict.findings
-                ],
-            }
-            for verdict in report.verdicts
-        ],
+        "rules": [_json_verdict(verdict) for verdict in report.verdicts],
     }
     return json.dumps(content, indent=2) + "\n"
+
+
+def _json_verdict(verdict: Verdict) -> dict[str, Any]:
+    rule = verdict.rule._asdict()
+    del rule["judge"]
+    findings = [
+        {**found._asdict(), "file": found.file or None, "reproduce": found.reproduce or None}
+        for found in verdict.findings
+    ]
+    rule |= {"documentation": verdict.rule.page, "status": verdict.status, "findings": findings}
+    return rule
 
 
 def _details(verdict: Verdict) -> str:
@@ -154,7 +141,7 @@ def _details(verdict: Verdict) -> str:
         if finding.reproduce:
             lines.append(f"reproduce with: {finding.reproduce}")
     lines += [f"asked: {verdict.rule.sentence}", f"fix: {verdict.rule.fix}"]
-    return "\n".join(map(_one_line, lines))
+    return "\n".join(map(one_line, lines))
 
 
 def junit(report: Report) -> str:
@@ -180,12 +167,12 @@ def junit(report: Report) -> str:
     for verdict in report.verdicts:
         case = _junit_case(suite, f"{verdict.rule.id} {verdict.rule.title}")
         if verdict in failures:
-            message = _one_line("; ".join(finding.message for finding in verdict.findings))
+            message = one_line("; ".join(finding.message for finding in verdict.findings))
             failure = ET.SubElement(case, "failure", message=message, type=verdict.rule.level)
             failure.text = _details(verdict)
         elif verdict.status in ("not checked", "ignored"):
             ET.SubElement(case, "skipped")
-    for reason in map(_one_line, report.could_not_run):
+    for reason in map(one_line, report.could_not_run):
         ET.SubElement(_junit_case(suite, reason), "error", message=reason, type="could not run")
     ET.SubElement(suite, "system-out").text = "\n".join(
         f"{verdict.rule.id} {verdict.rule.level}: {verdict.rule.title}\n{_details(verdict)}"
@@ -254,7 +241,7 @@ def _sarif_rule(rule: Rule) -> dict[str, Any]:
 
 
 def _location(finding: Finding) -> dict[str, Any]:
-    logical = {"logicalLocations": [{"name": _one_line(finding.where), "kind": "resource"}]}
+    logical = {"logicalLocations": [{"name": one_line(finding.where), "kind": "resource"}]}
     if not finding.file:
         return logical
     physical: dict[str, Any] = {"artifactLocation": {"uri": quote(finding.file)}}

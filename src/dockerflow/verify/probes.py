@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent import futures
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
@@ -119,12 +120,10 @@ class Collector:
         self._evidence.images.append(image.read_engine(name, self._targets.limit))
 
     def _log(self, name: str) -> None:
-        if name == "-":
-            where, reproduce = "stdin", ""
-            content = sys.stdin.buffer.read(MAX_LOG_FILE + 1)
-        else:
-            where, reproduce = name, f"sed -n {{}}p {_escape_braces(shlex.quote(name))}"
-            content = _read(Path(name), MAX_LOG_FILE)
+        is_stdin = name == "-"
+        where = "stdin" if is_stdin else name
+        reproduce = "" if is_stdin else f"sed -n {{}}p {_escape_braces(shlex.quote(name))}"
+        content = _read(None if is_stdin else Path(name), MAX_LOG_FILE)
         lines = content.split(b"\n")
         if len(content) > MAX_LOG_FILE:
             lines.pop()
@@ -242,13 +241,13 @@ class Collector:
                         service.responses["GET", path] = prober.request("GET", path)
 
 
-def _read(path: Path, at_most: int) -> bytes:
-    """Return a file's content; one byte more than ``at_most`` if it is longer."""
+def _read(path: Path | None, at_most: int) -> bytes:
+    """Return the content of a file or stdin; one byte more than ``at_most`` if it is longer."""
     try:
-        with path.open("rb") as file:
+        with nullcontext(sys.stdin.buffer) if path is None else path.open("rb") as file:
             return file.read(at_most + 1)
     except OSError as error:
-        raise CouldNotRunError(f"{path} can't be read: {error.strerror}") from None
+        raise CouldNotRunError(f"{path or 'stdin'} can't be read: {error.strerror}") from None
 
 
 def _escape_braces(text: str) -> str:
