@@ -21,18 +21,23 @@ from pathlib import Path
 
 from dockerflow import checks
 from dockerflow.checks import contrib
-from dockerflow.testing import DockerflowContract
+from dockerflow.testing import Client, capture_summaries
 
 COMPILED = {".so", ".pyd", ".dll", ".dylib"}
 
 
 def holds(application):
-    """The contract, as an application's own tests would run it."""
-    contract = type("Contract", (DockerflowContract,), {"app": staticmethod(application)})()
-    names = [name for name in dir(contract) if name.startswith("test_")]
-    assert names
-    for name in names:
-        getattr(contract, name)()
+    """The endpoints, request ids and summaries, without a server."""
+    with Client(application) as client, capture_summaries() as summaries:
+        for name in ("lbheartbeat", "heartbeat", "version"):
+            response = client.get(f"/__{name}__", {"X-Request-ID": "abc"})
+            assert response.status == (404 if name == "version" else 200), response
+            assert response.all("x-request-id") == ["abc"], response
+            assert client.head(f"/__{name}__").status == response.status, name
+            assert client.post(f"/__{name}__").status == 405, name
+        summaries.clear()
+        assert b"hello" in client.get("/", {"X-Request-ID": "abc"}).body
+    assert [(record.path, record.code, record.rid) for record in summaries] == [("/", 200, "abc")]
 
 
 def status_of(check):

@@ -271,7 +271,7 @@ class _Lifespan:
         scope = {"type": "lifespan", "asgi": {"version": "3.0"}, "state": self.state}
         try:
             await self._app(scope, self._incoming.get, self._outgoing.put)
-        except Exception:  # so an application says, by ASGI, that it has no lifespan
+        except Exception:  # by ASGI, it means that the application has no lifespan
             logging.getLogger("dockerflow").debug("No lifespan", exc_info=True)
         finally:
             self._outgoing.put_nowait(None)

@@ -1,4 +1,4 @@
-"""Every format says the same, and those with a schema are valid by it."""
+"""Every format reports the same, and those with a schema are valid by it."""
 
 from __future__ import annotations
 

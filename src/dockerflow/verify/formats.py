@@ -85,7 +85,7 @@ def _print_findings(console: Console, verdict: Verdict) -> None:
         _print(console, f"  {_place(finding)}: {one_line(finding.message)}")
         if finding.reproduce:
             _print(console, f"    reproduce with: {one_line(finding.reproduce)}")
-    _print(console, f"  asked: {rule.sentence}")
+    _print(console, f"  specification: {rule.sentence}")
     _print(console, f"  fix: {rule.fix}")
     _print(console, (f"  more: dockerflow verify --explain {rule.id}", "dim"))
 
@@ -140,7 +140,7 @@ def _details(verdict: Verdict) -> str:
         lines.append(f"{_place(finding)}: {finding.message}")
         if finding.reproduce:
             lines.append(f"reproduce with: {finding.reproduce}")
-    lines += [f"asked: {verdict.rule.sentence}", f"fix: {verdict.rule.fix}"]
+    lines += [f"specification: {verdict.rule.sentence}", f"fix: {verdict.rule.fix}"]
     return "\n".join(map(one_line, lines))
 
 

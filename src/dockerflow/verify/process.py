@@ -202,7 +202,7 @@ class Process:
 
 @contextmanager
 def started(command: Sequence[str], environ: Mapping[str, str]) -> Generator[Process]:
-    """Start a command; kill whatever is left of it at the end of the ``with`` statement.
+    """Start a command; kill what is left of it at the end of the ``with`` statement.
 
     Any other child that this process gets in between is taken for one of the command's.
     """

@@ -97,7 +97,7 @@ def _port(evidence: Evidence) -> Findings:
         if "PORT" in words:
             yield None
         elif match := _literal_port(words):
-            message = f"it listens on port {match[1]} whatever the value of $PORT"
+            message = f"it listens on port {match[1]} regardless of $PORT"
             yield in_dockerfile(dockerfile, message, start[-1])
 
 
