@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib import metadata
 
 import pytest
 from verify_helpers import VERSION, with_status
 
+from dockerflow.verify import pytest_plugin
 from dockerflow.verify.inprocess import DockerflowApp
 
 pytest_plugins = ["pytester"]
@@ -51,10 +53,13 @@ def suite(pytester, monkeypatch):
     return run
 
 
-def test_a_sound_app_passes_with_the_installed_plugin(pytester):
-    pytester.makepyfile(theapp=SOUND, test_it=USE)
-    pytester.makeini("[pytest]\npythonpath = .\ndockerflow_app = theapp:asgi\n")
-    pytester.runpytest_subprocess("-W", "error").assert_outcomes(passed=1)
+def test_the_plugin_is_installed():
+    (entry,) = metadata.entry_points(group="pytest11", name="dockerflow")
+    assert entry.load() is pytest_plugin
+
+
+def test_a_sound_app_passes_in_a_suite(suite):
+    suite(USE, "dockerflow_app = theapp:asgi").assert_outcomes(passed=1)
 
 
 def test_a_broken_app_fails_with_the_rule_ids(suite):
