@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:  # every process imports this module, and these take longer than all of it
-    from collections.abc import Callable, Collection, Iterable, Mapping
-    from dataclasses import Field
-    from inspect import Signature
-    from pathlib import Path
-    from typing import Any, ClassVar, Final, Literal, Self, TypeAlias, dataclass_transform
-else:
-
-    def dataclass_transform(**_: object) -> Callable[[type], type]:
-        """Stand in for typing's, which is only for type checkers."""
-        return lambda cls: cls
-
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from pkgutil import resolve_name
+from typing import Any, Final, Literal, TypeAlias
 
 PREFIX: Final = "DOCKERFLOW_"
+
 DEFAULT_HEADER: Final = "X-Request-ID"
+"""The header with the request id."""
 
 REDACTED_KEYS: Final = (
     "pass", "pwd", "secret", "token", "key", "auth", "code", "credential", "session",
@@ -30,23 +24,32 @@ REDACTED_KEYS: Final = (
 
 
 class ConfigError(ValueError):
-    """A setting has a value that it can't take. The text names setting, value and what it takes."""
+    """A setting has an invalid value. The text names the setting, the value and what is valid."""
 
 
-_Kind: TypeAlias = "tuple[str, Callable[[Any], Any]]"
-"""What a setting takes, and the function that reads it, which else raises ValueError or TypeError.
-"""
+_Kind: TypeAlias = tuple[str, Callable[[Any], Any]]
+"""What a setting takes, and the parser; it raises ValueError or TypeError."""
 
 
-_INFINITY: Final = float("inf")
+def _float(value: Any) -> float:
+    if isinstance(value, bool):
+        raise TypeError
+    return float(value)
+
+
+def _integer(value: Any) -> int:
+    if isinstance(value, bool | float):
+        raise TypeError
+    return int(value)
 
 
 def parse_seconds(value: Any) -> float:
-    """Return a time limit in seconds; raise ValueError or TypeError if it isn't a number over 0."""
-    if isinstance(value, bool):
-        raise TypeError
-    seconds = float(value)
-    if not 0 < seconds < _INFINITY:
+    """Return a time limit in seconds, over 0 and finite.
+
+    :raises ValueError, TypeError: when the value is anything else.
+    """
+    seconds = _float(value)
+    if not 0 < seconds < math.inf:
         raise ValueError
     return seconds
 
@@ -56,60 +59,50 @@ def _parse_optional_seconds(value: Any) -> float | None:
 
 
 def _parse_delay(value: Any) -> float:
-    """Return a number of seconds that may be 0."""
-    if isinstance(value, bool):
-        raise TypeError
-    seconds = float(value)
-    if not 0 <= seconds < _INFINITY:
-        raise ValueError
-    return seconds
+    return 0.0 if _float(value) == 0 else parse_seconds(value)
 
 
 def parse_count(value: Any) -> int:
-    """Return a whole number over 0; raise ValueError or TypeError if it is something else."""
-    if isinstance(value, bool | float):
-        raise TypeError
-    count = int(value)
+    """Return an integer over 0.
+
+    :raises ValueError, TypeError: when the value is anything else.
+    """
+    count = _integer(value)
     if count < 1:
         raise ValueError
     return count
 
 
 def _parse_server_error(value: Any) -> int:
-    if isinstance(value, bool | float):
-        raise TypeError
-    status = int(value)
+    status = _integer(value)
     if not 500 <= status <= 599:  # noqa: PLR2004 - the 5xx of RFC 9110
         raise ValueError
     return status
 
 
-_BOOLEANS = {
+_BOOLEANS: Final = {
     **dict.fromkeys(("1", "true", "yes", "on"), True),
     **dict.fromkeys(("0", "false", "no", "off", ""), False),
 }
 
 
 def parse_bool(value: Any) -> bool:
-    """Return a boolean, also one of the texts for it; else raise ValueError or TypeError."""
+    """Return a boolean, given as such or as a string such as ``true``, ``0`` or ``off``.
+
+    :raises ValueError, TypeError: when the value is anything else.
+    """
     if isinstance(value, str):
-        try:
-            return _BOOLEANS[value.strip().lower()]
-        except KeyError:
-            raise ValueError from None
+        value = _BOOLEANS.get(value.strip().lower(), value)
     if not isinstance(value, bool):
         raise TypeError
     return value
 
 
-def _parse_details(value: Any) -> str:
-    if value not in ("always", "debug", "never"):
-        raise ValueError
-    return str(value)
-
-
 def parse_list(value: Any) -> tuple[str, ...]:
-    """Split a text at its commas; take any other iterable of texts as it is."""
+    """Split a string at its commas; take any other iterable of strings as it is.
+
+    :raises TypeError: when the value is anything else.
+    """
     if isinstance(value, bytes):
         raise TypeError
     items = value.split(",") if isinstance(value, str) else list(value)
@@ -118,23 +111,27 @@ def parse_list(value: Any) -> tuple[str, ...]:
     return tuple(item.strip() for item in items if item.strip())
 
 
-def _is_token(name: str) -> bool:
-    # https://www.rfc-editor.org/rfc/rfc9110#name-tokens
-    return re.fullmatch(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+", name) is not None
+def _parse_keys(value: Any) -> tuple[str, ...]:
+    return tuple(item.lower() for item in parse_list(value))
 
 
 def _parse_header_names(value: Any) -> tuple[str, ...]:
     names = parse_list(value)
-    if not names or not all(map(_is_token, names)):
+    # https://www.rfc-editor.org/rfc/rfc9110#name-tokens
+    if not names or not all(re.fullmatch(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+", name) for name in names):
         raise ValueError
     return names
+
+
+def _parse_details(value: Any) -> str:
+    if value not in ("always", "debug", "never"):
+        raise ValueError
+    return str(value)
 
 
 def _parse_path(value: Any) -> Path | None:
     if value is None:
         return None
-    from pathlib import Path  # noqa: PLC0415 - not needed by default
-
     path = Path(value)
     if not os.fspath(value) or "\0" in str(path):
         raise ValueError
@@ -150,14 +147,8 @@ def _parse_prefix(value: Any) -> str:
     return prefix
 
 
-def _parse_keys(value: Any) -> tuple[str, ...]:
-    return tuple(item.lower() for item in parse_list(value))
-
-
 def _parse_share(value: Any) -> float:
-    if isinstance(value, bool):
-        raise TypeError
-    share = float(value)
+    share = _float(value)
     if not 0 <= share <= 1:
         raise ValueError
     return share
@@ -165,8 +156,6 @@ def _parse_share(value: Any) -> float:
 
 def _parse_function(value: Any) -> Any:
     if isinstance(value, str):
-        from pkgutil import resolve_name  # noqa: PLC0415  # it loads what few need
-
         try:
             value = resolve_name(value)
         except (ImportError, AttributeError):
@@ -176,16 +165,15 @@ def _parse_function(value: Any) -> Any:
     return value
 
 
-_BOOL: _Kind = ("true or false (also 1/0, yes/no, on/off)", parse_bool)
-_SECONDS: _Kind = ("a number of seconds over 0", parse_seconds)
-_OPTIONAL_SECONDS: _Kind = ("a number of seconds over 0", _parse_optional_seconds)
-_COUNT: _Kind = ("a whole number over 0", parse_count)
+_BOOL: Final[_Kind] = ("true or false (also 1/0, yes/no, on/off)", parse_bool)
+_SECONDS: Final[_Kind] = ("a number of seconds over 0", parse_seconds)
+_OPTIONAL_SECONDS: Final[_Kind] = ("a number of seconds over 0", _parse_optional_seconds)
 
 
 def conflict(
-    ttl: float | None, interval: float | None, max_age: float | None, prefix: str = ""
+    ttl: float | None, interval: float | None, max_age: float | None = None, prefix: str = ""
 ) -> str | None:
-    """Say what is wrong between these options of a check, all in seconds, if anything is."""
+    """Describe the conflict between these options of a check, in seconds; ``None`` without one."""
     if ttl is not None and interval is not None:
         return (
             f"{prefix}ttl is {ttl:g} and {prefix}interval is {interval:g}, but a check takes one "
@@ -203,25 +191,37 @@ def conflict(
 class Setting:
     """One field of :class:`Config`, with what the documentation tells of it."""
 
-    __slots__ = ("_parse", "default", "description", "name", "takes", "variable")
-
     def __init__(self, default: object, kind: _Kind, description: str) -> None:
         self.default: object = default
         self.takes: str = kind[0]
-        self._parse = kind[1]
         self.description: str = description
         self.name: str = ""
-        self.variable: str = ""
+        self._parse = kind[1]
 
     def __set_name__(self, owner: object, name: str) -> None:
         self.name = name
-        self.variable = PREFIX + name.upper()
+
+    def __repr__(self) -> str:
+        return repr(self.default)  # for the signature of Config
+
+    @property
+    def variable(self) -> str:
+        """Its name in the environment and in a framework's settings."""
+        return PREFIX + self.name.upper()
+
+    def from_environment(self) -> Any:
+        """Return the value in the environment, or the default.
+
+        :raises ConfigError: when the value in the environment is invalid.
+        """
+        # Orchestrators often pass a variable that nobody filled as an empty one.
+        return self.parse(os.environ.get(self.variable) or self.default, self.variable)
 
     def parse(self, value: object, source: str) -> Any:
         """Return the value as the field has it.
 
         :param source: what an error calls the setting.
-        :raises ConfigError: when the setting doesn't take it.
+        :raises ConfigError: when the value is invalid.
         """
         try:
             return self._parse(value)
@@ -234,100 +234,14 @@ def _setting(default: object, kind: _Kind, description: str) -> Any:
     return Setting(default, kind, description)
 
 
-class _DataclassFields:
-    """What the functions of :mod:`dataclasses` look for, made when one of them does."""
-
-    def __get__(self, instance: object, owner: type) -> dict[str, Field[Any]]:
-        from dataclasses import field, fields, make_dataclass  # noqa: PLC0415 - slow to import
-
-        types = Config.__annotations__
-        made = make_dataclass(
-            owner.__name__, [(s.name, types[s.name], field(default=s.default)) for s in _SETTINGS]
-        )
-        return {each.name: each for each in fields(made)}
-
-
-class _SettingsSignature:
-    """What ``help()`` and others that look at run time show as the arguments."""
-
-    def __get__(self, instance: object, owner: type) -> Signature:
-        from inspect import Parameter, Signature  # noqa: PLC0415 - slow to import
-
-        types = Config.__annotations__
-        return Signature(
-            [
-                Parameter(
-                    setting.name,
-                    Parameter.KEYWORD_ONLY,
-                    default=setting.default,
-                    annotation=types[setting.name],
-                )
-                for setting in _SETTINGS
-            ]
-        )
-
-
-@dataclass_transform(frozen_default=True, kw_only_default=True)
-class _Frozen:
-    """A frozen dataclass of :class:`Setting`, without the milliseconds that making one takes."""
-
-    __dataclass_fields__: ClassVar[_DataclassFields] = _DataclassFields()
-    __signature__: ClassVar[_SettingsSignature] = _SettingsSignature()
-
-    def __init__(self, **given: Any) -> None:
-        values = vars(self)
-        for setting in _SETTINGS:
-            if setting.name in given:
-                source = setting.name
-                value = given.pop(source)
-            else:
-                source = setting.variable
-                # Orchestrators often pass a variable that nobody filled as an empty one.
-                value = os.environ.get(source) or setting.default
-            values[setting.name] = setting.parse(value, source)
-        if given:
-            names = ", ".join(setting.name for setting in _SETTINGS)
-            raise TypeError(f"Config has no {', '.join(given)}, but {names}")
-        problem = conflict(
-            values["check_ttl"], values["check_interval"], values["check_max_age"], "check_"
-        )
-        if problem is not None:
-            raise ConfigError(problem)
-
-    def __setattr__(self, name: str, value: object) -> None:
-        from dataclasses import FrozenInstanceError  # noqa: PLC0415 - slow to import
-
-        raise FrozenInstanceError(f"cannot assign to field {name!r}")
-
-    def __delattr__(self, name: str) -> None:
-        from dataclasses import FrozenInstanceError  # noqa: PLC0415 - slow to import
-
-        raise FrozenInstanceError(f"cannot delete field {name!r}")
-
-    def __eq__(self, other: object) -> bool:
-        if other.__class__ is not self.__class__:
-            return NotImplemented
-        return vars(self) == vars(other)
-
-    def __hash__(self) -> int:
-        return hash(tuple(vars(self).values()))
-
-    def __repr__(self) -> str:
-        values = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
-        return f"{type(self).__qualname__}({values})"
-
-    def __replace__(self, **changes: Any) -> Self:
-        """Return a copy with changes, for :func:`copy.replace` of Python 3.13."""
-        return type(self)(**{**vars(self), **changes})
-
-
-class Config(_Frozen):
+@dataclass(frozen=True, kw_only=True)
+class Config:
     """Every setting of the library; none can change once made.
 
-    What isn't given is read from the environment when the object is made, as ``DOCKERFLOW_``
-    and the field's name in capitals, and has its default if it isn't there either.
+    A field that isn't given is read from the environment when the object is made, as
+    ``DOCKERFLOW_`` and the field's name in capitals, and has its default if it isn't there either.
 
-    :raises ConfigError: when a value isn't one that the setting takes.
+    :raises ConfigError: when a value is invalid.
 
     .. versionadded:: 0.1.0
     """
@@ -349,33 +263,16 @@ class Config(_Frozen):
     check_timeout: float = _setting(
         5.0, _SECONDS, "Time limit of a check that has none of its own, in seconds."
     )
-    check_critical: bool = _setting(
-        True,
-        _BOOL,
-        "Whether an error of a check fails the heartbeat, unless the check says otherwise.",
-    )
     check_ttl: float | None = _setting(
         None,
         _OPTIONAL_SECONDS,
         "For how many seconds a check's result is reused. By default it isn't.",
-    )
-    check_max_age: float | None = _setting(
-        None,
-        _OPTIONAL_SECONDS,
-        "After how many seconds a healthy result no longer counts as healthy. By default that "
-        "follows from `interval`, `failures` and `timeout`.",
     )
     check_interval: float | None = _setting(
         None,
         _OPTIONAL_SECONDS,
         "Seconds between two runs of a check in the background. By default checks run when the "
         "heartbeat is requested.",
-    )
-    check_failures: int = _setting(
-        1, _COUNT, "How many failures in a row turn a healthy check into a failed one."
-    )
-    check_recoveries: int = _setting(
-        1, _COUNT, "How many successes in a row turn a failed check into a healthy one."
     )
     heartbeat_tags: Collection[str] = _setting(
         (),
@@ -462,6 +359,20 @@ class Config(_Frozen):
         "Path under which the endpoints are served, instead of the root.",
     )
 
+    def __post_init__(self) -> None:
+        for setting in self.table():
+            value = getattr(self, setting.name)
+            # A field that wasn't given has its own description as the value.
+            parsed = (
+                setting.from_environment()
+                if value is setting
+                else setting.parse(value, setting.name)
+            )
+            object.__setattr__(self, setting.name, parsed)
+        problem = conflict(self.check_ttl, self.check_interval, prefix="check_")
+        if problem is not None:
+            raise ConfigError(problem)
+
     @classmethod
     def from_settings(
         cls,
@@ -473,66 +384,34 @@ class Config(_Frozen):
         """Make a config where a framework has settings, which win over the environment.
 
         :param settings: the framework's settings that are there, such as
-            ``DOCKERFLOW_CHECK_TIMEOUT``; those of other names don't matter, nor does one that is
-            ``None``.
-        :param defaults: by a field's name, what counts where neither has it.
+            ``DOCKERFLOW_CHECK_TIMEOUT``; other names are ignored, and so is a value of ``None``.
+        :param defaults: by a field's name, the value if neither has it.
         :param given: fields that win over all others.
-        :raises ConfigError: when a value isn't one that the setting takes.
+        :raises ConfigError: when a value is invalid.
         """
-        for setting in _SETTINGS:
-            name = setting.name
+        for setting in cls.table():
+            name, variable = setting.name, setting.variable
             if name in given:
                 continue
-            value = settings.get(setting.variable)
-            if value is not None:
-                given[name] = setting.parse(value, setting.variable)
-            elif defaults and name in defaults and not os.environ.get(setting.variable):
+            if settings.get(variable) is not None:
+                given[name] = setting.parse(settings[variable], variable)
+            elif defaults and name in defaults and not os.environ.get(variable):
                 given[name] = defaults[name]
         return cls(**given)
 
     @classmethod
     def table(cls) -> list[Setting]:
-        """Return the settings: name, environment variable, default, what it takes, and what for."""
-        return list(_SETTINGS)
+        """Return the settings: name, environment variable, default, valid values, description."""
+        return [vars(Config)[field.name] for field in fields(cls)]
 
 
-_SETTINGS: Final[tuple[Setting, ...]] = tuple(
-    value for value in vars(Config).values() if isinstance(value, Setting)
-)
-
-SETTINGS: Final = tuple(setting.variable for setting in _SETTINGS)
-"""The names of all settings, as in the environment and in a framework's settings."""
-
-
-class Picker:
-    """Finds which of a framework's settings are ours, anew for each request.
-
-    Names are looked for only when some were added or removed, as seen by how many there are and
-    by the last one: there may be hundreds.
-
-    :param names: the names that count.
-    """
-
-    def __init__(self, names: Iterable[str] = SETTINGS) -> None:
-        # A plain set: a dictionary's keys are intersected with no other kind as fast.
-        self._names = set(names)
-        self._found: tuple[object, int, str | None, list[str]] = (None, 0, None, [])
-
-    def pick(self, settings: dict[str, Any]) -> dict[str, Any]:
-        """Return those that are there."""
-        known, count, last, present = self._found
-        now, now_last = len(settings), next(reversed(settings), None)
-        if known is not settings or count != now or last != now_last:
-            present = sorted(settings.keys() & self._names)
-            self._found = settings, now, now_last, present
-        if not present:
-            return {}
-        return {name: settings[name] for name in present if name in settings}
+SETTINGS: Final = tuple(setting.variable for setting in Config.table())
+"""The names of all settings in the environment and in a framework's settings."""
 
 
 def _shorten(value: object) -> str:
     try:
         text = repr(value)
-    except Exception:  # noqa: BLE001 - whatever a foreign __repr__ raises
+    except Exception:  # noqa: BLE001 - a foreign __repr__ may raise anything
         text = f"<{type(value).__name__}>"
     return text if len(text) <= 80 else text[:77] + "..."  # noqa: PLR2004 - one line

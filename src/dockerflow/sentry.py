@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from dockerflow._core import endpoints as _endpoints
+from dockerflow._core import endpoints
 
 SamplingContext = Mapping[str, Any]
 Sampler = Callable[[Any], float | bool | None]
@@ -20,7 +21,7 @@ def traces_sampler(rest: Sampler | float, *, path_prefix: str = "") -> Sampler:
 
     .. versionadded:: 0.1.0
     """
-    ours = _endpoints.paths(path_prefix, error_endpoint=True)
+    ours = endpoints.paths(path_prefix, error_endpoint=True)
 
     def sample(context: SamplingContext) -> float | bool | None:
         if _path(context) in ours:
@@ -30,11 +31,21 @@ def traces_sampler(rest: Sampler | float, *, path_prefix: str = "") -> Sampler:
     return sample
 
 
+def ignore_logger(name: str) -> None:
+    """Keep the errors of a logger from becoming events: a summary's exception is one already.
+
+    Does nothing where Sentry's SDK is not in use.
+    """
+    integration = sys.modules.get("sentry_sdk.integrations.logging")
+    if integration is not None:
+        integration.ignore_logger(name)
+
+
 def _path(context: SamplingContext) -> str:
     scope: Any = context.get("asgi_scope")
     if scope:
-        path, root = str(scope.get("path", "")), str(scope.get("root_path", "")).rstrip("/")
-        return path[len(root) :] if root and path.startswith(root + "/") else path
+        path, mount_point = str(scope.get("path", "")), str(scope.get("root_path", ""))
+        return endpoints.path_below(path, mount_point)
     environ: Any = context.get("wsgi_environ")
     if environ:
         return str(environ.get("PATH_INFO", ""))

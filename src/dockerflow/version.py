@@ -57,7 +57,7 @@ def release(root: Path | str | None = None) -> str | None:
     .. versionadded:: 0.1.0
     """
     if root is None:
-        from dockerflow.config import Config  # noqa: PLC0415 - not needed to serve the file
+        from dockerflow.config import Config
 
         root = Config().version_path
     try:

@@ -25,7 +25,8 @@ from django.test import Client, RequestFactory, override_settings
 
 from dockerflow import checks as dockerflow_checks
 from dockerflow import health
-from dockerflow._core.request_id import exchange_context, request_id_context
+from dockerflow._core.exchange import current_exchange
+from dockerflow.logging import request_id_context
 from dockerflow.django import checks, signals, views
 from dockerflow.django.middleware import DockerflowMiddleware
 
@@ -63,7 +64,7 @@ def app(monkeypatch):
         yield
     dockerflow_checks.clear_checks()
     request_id_context.set(None)
-    exchange_context.set(None)
+    current_exchange.set(None)
 
 
 @pytest.fixture

@@ -209,9 +209,10 @@ def unconfigured(monkeypatch):
     """Logging as it is in a process that nobody has configured."""
     monkeypatch.setattr(logging.root, "handlers", [])
     summary = logging.getLogger("request.summary")
-    assert (summary.level, summary.handlers, logging.root.level) == (0, [], logging.WARNING)
+    monkeypatch.setattr(summary, "handlers", [])
+    monkeypatch.setattr(summary, "level", logging.NOTSET)
     yield summary
-    assert (summary.level, summary.handlers, logging.root.level) == (0, [], logging.WARNING)
+    assert logging.root.level == logging.WARNING
 
 
 def test_summaries_are_printed_where_nobody_configured_logging(app, client, unconfigured, capsys):
@@ -223,25 +224,17 @@ def test_summaries_are_printed_where_nobody_configured_logging(app, client, unco
     assert (content["Type"], content["Fields"]["rid"]) == ("request.summary", "abc")
 
 
-def test_what_is_configured_counts(client, unconfigured, capsys):
+def test_what_is_configured_counts(client, unconfigured, monkeypatch, capsys):
     seen = []
     handler = logging.Handler()
     handler.emit = seen.append
-    logging.root.handlers[:] = [handler]
+    unconfigured.addHandler(handler)
     client.get("/rid")
     assert (len(seen), capsys.readouterr().out) == (1, "")
-    unconfigured.setLevel(logging.ERROR)
-    try:
-        client.get("/rid")
-        assert len(seen) == 1
-    finally:
-        unconfigured.setLevel(logging.NOTSET)
-    logging.disable(logging.INFO)
-    try:
-        client.get("/rid")
-        assert len(seen) == 1
-    finally:
-        logging.disable(logging.NOTSET)
+    monkeypatch.setattr(unconfigured, "level", logging.ERROR)
+    logging.root.manager._clear_cache()
+    client.get("/rid")
+    assert len(seen) == 1
 
 
 def test_the_middlewares_without_an_application_around(caplog):

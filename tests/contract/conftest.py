@@ -17,7 +17,7 @@ import pytest
 
 from dockerflow import testing
 from dockerflow.asgi import DockerflowMiddleware as ASGIMiddleware
-from dockerflow.checks import Registry
+from dockerflow.checks import Registry, default_registry
 from dockerflow.config import Config
 from dockerflow.testing import Response
 from dockerflow.wsgi import DockerflowMiddleware as WSGIMiddleware
@@ -111,12 +111,11 @@ def sanic_extension(make: Callable[[], Any], **options: Any) -> Any:
 
 
 def django_middleware(make: Callable[[], Any], config: Config, registry: Registry) -> Any:
-    """Django's middleware with settings and a registry of its own while a request is served."""
+    """Django's middleware with settings of its own while a request is served."""
     from django.conf import settings
     from django.test import override_settings
 
-    from dockerflow.django import checks
-
+    assert registry is default_registry
     importlib.import_module("apps.django_app")  # configures Django
     middleware = "dockerflow.django.middleware.DockerflowMiddleware"
     ours = {row.variable: getattr(config, row.name) for row in Config.table()}
@@ -124,10 +123,7 @@ def django_middleware(make: Callable[[], Any], config: Config, registry: Registr
 
     @contextlib.contextmanager
     def set_up() -> Iterator[None]:
-        with (
-            override_settings(**ours, MIDDLEWARE=first),
-            mock.patch.object(checks, "registry", return_value=registry),
-        ):
+        with override_settings(**ours, DOCKERFLOW_CHECKS=[], MIDDLEWARE=first):
             yield
 
     with set_up():
@@ -202,7 +198,7 @@ class Client:
     """Sends requests as a server would, to an application made with the settings given."""
 
     row: Row
-    registry: Registry = field(default_factory=Registry)
+    registry: Registry
     config: dict[str, Any] = field(default_factory=dict)
     host: str = "testserver"
     _app: Any = None
@@ -263,7 +259,12 @@ def make_asgi_client(request: pytest.FixtureRequest, tmp_path: Path) -> Callable
 
 
 def _make_client(row: Row, folder: Path, **config: Any) -> Client:
-    client = Client(row, config={"version_path": folder, **config})
+    if row.wrap is django_middleware:  # whose checks are always those of the process
+        default_registry.clear_checks()
+        registry = default_registry
+    else:
+        registry = Registry()
+    client = Client(row, registry, config={"version_path": folder, **config})
     _ = client.app  # skips here when the framework is missing
     return client
 
@@ -276,7 +277,7 @@ def client(make_client: Callable[..., Client]) -> Client:
 @pytest.fixture
 def asgi_client() -> Callable[..., Client]:
     """Returns a client of an ASGI application that is no row of its own."""
-    return lambda app: Client(ROWS[0], _app=app)
+    return lambda app: Client(ROWS[0], Registry(), _app=app)
 
 
 @pytest.fixture

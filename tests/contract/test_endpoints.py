@@ -372,7 +372,7 @@ def test_options_of_checks_are_the_same_everywhere(make_client):
 
 
 def test_a_check_in_the_background_is_the_same_everywhere(make_client, monkeypatch):
-    client = make_client(check_interval=60, check_failures=2)
+    client = make_client(check_interval=60)
     close = client.registry.close
     if client.row.needs_startup:  # the client starts and stops it around each request
         monkeypatch.setattr(client.registry, "close", lambda: None)

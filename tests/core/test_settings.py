@@ -1,14 +1,23 @@
 """Settings that a framework has, and a core that follows them."""
 
+import asyncio
+import contextvars
 import json
 import logging
+import os
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
 
-from dockerflow._core.app import Core, Exchange, LiveCore
+from dockerflow._core.app import Core
+from dockerflow._core.exchange import Exchange
 from dockerflow._core.messages import Request
-from dockerflow.config import SETTINGS, Config, ConfigError, Picker
+from dockerflow._core.request_id import get_request_id
+from dockerflow._core.settings import Reloading, RequestSettings, present
+from dockerflow.asgi import DockerflowMiddleware
+from dockerflow.checks import Registry
+from dockerflow.config import SETTINGS, Config, ConfigError
 from dockerflow.version import VersionError
 
 
@@ -25,43 +34,12 @@ def test_given_wins_over_settings_over_environment_over_defaults(monkeypatch):
     assert Config.from_settings(both, version_path="/a").path_prefix == "/x"
 
 
-def test_what_is_ours_is_picked_however_the_settings_change() -> None:
-    picker = Picker(["B", "A"])
-    assert picker.pick({}) == {}
-    settings: dict[str, Any] = {"OTHER": 1, "A": 2}
-    assert picker.pick(settings) == {"A": 2}
-    settings["A"] = 3
-    assert picker.pick(settings) == {"A": 3}
-    settings["B"] = 4
-    assert picker.pick(settings) == {"A": 3, "B": 4}
-    assert list(picker.pick({"B": 4, "A": 3})) == ["A", "B"]
-    del settings["B"]
-    assert picker.pick(settings) == {"A": 3}
-    del settings["A"]
-    settings["B"] = 5  # as many as before, and another one the last
-    assert picker.pick(settings) == {"B": 5}
-    assert picker.pick({"B": 6, "OTHER": 1}) == {"B": 6}
-    # Others, though as many and with the same last one.
-    assert picker.pick({"B": 6, "A": 7}) == {"A": 7, "B": 6}
-    assert picker.pick({"OTHER": 6, "A": 7}) == {"A": 7}
-    assert picker.pick({"B": 8, "A": 7}) == {"A": 7, "B": 8}
-    name = next(iter(SETTINGS))
-    assert Picker().pick({name: 1, "A": 2}) == {name: 1}
-
-
-def test_other_settings_are_looked_through_though_as_many_with_the_same_last_one() -> None:
-    picker = Picker(["B", "A"])
-    assert picker.pick({"OTHER": 6, "A": 7}) == {"A": 7}
-    assert picker.pick({"B": 8, "A": 7}) == {"A": 7, "B": 8}
-
-
-def test_one_more_is_found_though_the_last_one_is_the_same() -> None:
-    picker = Picker(["A"])
-    settings: dict[str, Any] = {"OTHER": 1}
-    assert picker.pick(settings) == {}
-    settings["A"] = 2
-    settings["OTHER"] = settings.pop("OTHER")
-    assert picker.pick(settings) == {"A": 2}
+def test_the_settings_that_are_present_are_picked() -> None:
+    settings: dict[str, Any] = {"OTHER": 1, "DOCKERFLOW_CHECK_TIMEOUT": 2}
+    assert present(settings) == {"DOCKERFLOW_CHECK_TIMEOUT": 2}
+    settings["DOCKERFLOW_PATH_PREFIX"] = "/a"
+    assert present(settings) == {"DOCKERFLOW_CHECK_TIMEOUT": 2, "DOCKERFLOW_PATH_PREFIX": "/a"}
+    assert present({}) == {}
 
 
 def test_settings_that_say_nothing():
@@ -82,9 +60,9 @@ def test_settings_are_named_like_variables():
     assert len(SETTINGS) == len(Config.table()) == len(set(SETTINGS))
 
 
-def test_a_live_core_follows_its_settings(caplog):
+def test_a_core_follows_its_settings(caplog):
     settings = {"DOCKERFLOW_PATH_PREFIX": "/a"}
-    live = LiveCore(lambda: settings, lambda now: Core(Config.from_settings(now)))
+    live = Reloading(lambda: settings, lambda now: Core(Config.from_settings(now)))
     first = live.get()
     assert first.config.path_prefix == "/a"
     assert live.get() is first
@@ -101,9 +79,11 @@ def test_a_live_core_follows_its_settings(caplog):
     assert live.get().config.path_prefix == "/c"
 
 
-def test_a_live_core_with_a_wrong_setting_fails_at_the_start():
+def test_a_core_with_a_wrong_setting_fails_at_the_start():
     with pytest.raises(ConfigError, match="DOCKERFLOW_PATH_PREFIX"):
-        LiveCore(lambda: {"DOCKERFLOW_PATH_PREFIX": 1}, lambda now: Core(Config.from_settings(now)))
+        Reloading(
+            lambda: {"DOCKERFLOW_PATH_PREFIX": 1}, lambda now: Core(Config.from_settings(now))
+        )
 
 
 @pytest.mark.parametrize(
@@ -119,15 +99,61 @@ def test_a_live_core_with_a_wrong_setting_fails_at_the_start():
 )
 def test_a_version_from_the_app(content, status, body, caplog):
     core = Core()
-    response = core.respond("version", "GET", None, version=content)
+
+    def version():
+        if isinstance(content, Exception):
+            raise content
+        return content
+
+    async def aversion():
+        return version()
+
+    response = core.answer("version", Request("GET", "/__version__", "", {}), version=version)
     assert (response.status, json.loads(response.body)) == (status, body)
     assert [r.levelno for r in caplog.records] == ([logging.ERROR] if status == 500 else [])
-    head = core.respond("version", "HEAD", None, version=content)
-    assert (head.status, head.headers, head.body) == (status, response.headers, b"")
+    head = Request("HEAD", "/__version__", "", {})
+    for same in (
+        core.answer("version", head, version=version),
+        asyncio.run(core.aanswer("version", head, version=version)),
+        asyncio.run(core.aanswer("version", head, version=aversion)),
+    ):
+        assert (same.status, same.headers, same.body) == (status, response.headers, b"")
 
 
-def exchange_of(core, **headers):
-    return Exchange(core, Request("GET", "/", "", headers))
+@pytest.mark.parametrize("is_async", [False, True])
+def test_the_heartbeat_gives_its_results_to_the_adapter(is_async):
+    registry = Registry()
+    entered = []
+
+    @contextmanager
+    def check_context():
+        entered.append("in")
+        yield
+        entered.append("out")
+
+    registry.register(lambda: entered.append("check"), name="check")
+    core = Core(registry=registry, check_context=check_context)
+    levels = []
+    request = Request("GET", "/__heartbeat__", "", {})
+    if is_async:
+
+        async def on_results(results):
+            levels.append(results.level)
+
+        response = asyncio.run(core.aanswer("heartbeat", request, on_results=on_results))
+    else:
+        response = core.answer(
+            "heartbeat", request, on_results=lambda results: levels.append(results.level)
+        )
+    assert (response.status, levels, entered) == (200, [0], ["in", "check", "out"])
+    wrong = request._replace(method="POST")
+    assert core.answer("heartbeat", wrong, on_results=levels.append).status == 405
+    assert (levels, len(entered)) == ([0], 3)
+
+
+def exchange_of(config=None, **headers):
+    settings = RequestSettings.of(config or Config())
+    return Exchange(settings, Request("GET", "/", "", headers))
 
 
 @pytest.mark.parametrize(
@@ -135,7 +161,7 @@ def exchange_of(core, **headers):
     [(500, logging.ERROR, 500, "broken"), (404, logging.INFO, 0, "")],
 )
 def test_what_a_framework_caught_counts_if_it_became_a_5xx(summaries, status, level, errno, text):
-    exchange = exchange_of(Core())
+    exchange = exchange_of()
     exchange.status = status
     exchange.handled = ValueError("broken")
     exchange.end()
@@ -146,7 +172,7 @@ def test_what_a_framework_caught_counts_if_it_became_a_5xx(summaries, status, le
 
 
 def test_what_escaped_wins_over_what_was_caught(summaries):
-    exchange = exchange_of(Core())
+    exchange = exchange_of()
     exchange.handled = ValueError("caught")
     exchange.end(KeyError("escaped"))
     assert summaries[0].getMessage() == "'escaped'"
@@ -155,18 +181,16 @@ def test_what_escaped_wins_over_what_was_caught(summaries):
 def test_a_summary_that_nobody_will_write_is_not_made(summaries):
     logger = logging.getLogger("request.summary")
     logger.setLevel(logging.ERROR)
-    exchange = exchange_of(Core())
+    exchange = exchange_of()
     exchange.extra["uid"] = "ada"
     exchange.end()
-    exchange = exchange_of(Core())
+    exchange = exchange_of()
     exchange.end(ValueError("but this one is"))
     assert [record.getMessage() for record in summaries] == ["but this one is"]
 
 
 def test_enter_and_leave_set_the_id_and_take_it_back():
-    from dockerflow._core.request_id import get_request_id
-
-    outer, inner = exchange_of(Core()), exchange_of(Core())
+    outer, inner = exchange_of(), exchange_of()
     outer.enter()
     inner.enter()
     assert get_request_id() == inner.rid
@@ -175,3 +199,80 @@ def test_enter_and_leave_set_the_id_and_take_it_back():
     assert get_request_id() == outer.rid
     outer.leave()
     assert get_request_id() is None
+
+
+def test_leave_undoes_only_what_its_own_request_has_set():
+    """A suspended request may be garbage collected while another one is served."""
+    suspended, served = exchange_of(), exchange_of()
+    contextvars.copy_context().run(suspended.enter)
+    served.enter()
+    try:
+        suspended.leave()
+        assert get_request_id() == served.rid
+    finally:
+        served.leave()
+    assert get_request_id() is None
+
+
+def test_leave_in_a_copy_of_the_context_that_was_entered():
+    exchange = exchange_of()
+
+    def entered():
+        exchange.enter()
+        return contextvars.copy_context()
+
+    def left():
+        exchange.leave()
+        return get_request_id()
+
+    copied = contextvars.copy_context().run(entered)
+    assert copied.run(get_request_id) == exchange.rid
+    assert copied.run(left) is None
+
+
+def test_a_coroutine_closed_elsewhere_leaves_the_request_that_is_served(summaries):
+    """S9: what a server does with a request that it gives up."""
+
+    async def app(scope, receive, send):
+        await asyncio.Event().wait()
+
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
+    suspended = DockerflowMiddleware(app)(scope, None, None)
+
+    async def suspend():
+        with suppress(StopIteration):
+            suspended.send(None)
+
+    loop = asyncio.new_event_loop()
+    contextvars.copy_context().run(loop.run_until_complete, suspend())
+    loop.close()
+    served = exchange_of()
+    served.enter()
+    try:
+        suspended.close()
+        assert get_request_id() == served.rid
+    finally:
+        served.leave()
+
+
+def test_a_messages_percent_signs_stay(summaries):
+    exchange = exchange_of()
+    exchange.end(ValueError("100% %s"))
+    [record] = summaries
+    assert record.getMessage() == "100% %s"
+
+
+def test_a_summary_is_a_plain_record_made_by_the_apps_own_factory(summaries):
+    class Record(logging.LogRecord):
+        rid = "set by the factory"
+
+    factory = logging.getLogRecordFactory()
+    logging.setLogRecordFactory(Record)
+    try:
+        exchange = exchange_of()
+        exchange.end()
+    finally:
+        logging.setLogRecordFactory(factory)
+    [record] = summaries
+    assert type(record) is Record
+    assert (record.rid, record.process) == (exchange.rid, os.getpid())

@@ -11,17 +11,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dockerflow._core import app as _core
+from dockerflow import sentry
 from dockerflow._core.messages import Request
-from dockerflow._core.summary import Outcome, redact, summarise, without_personal_data
+from dockerflow._core.summary import Outcome, redact, summarise
 from dockerflow.asgi import DockerflowMiddleware
 from dockerflow.config import Config
 
 REQUEST = Request("GET", "/a/é", "q=1&token=s3", {"user-agent": "UA", "accept-language": "de"})
 
 
-def summary(outcome: Outcome, **options: Any) -> tuple[int, str, dict[str, Any]]:
-    return summarise(REQUEST, outcome, **{"seconds": 0.0, "rid": "r", "extra": {}, **options})
+def summary(
+    outcome: Outcome, request: Request = REQUEST, **given: Any
+) -> tuple[int, str, dict[str, Any]]:
+    names = {row.name for row in Config.table()}
+    config = Config(**{name: value for name, value in given.items() if name in names})
+    options = {"seconds": 0.0, "rid": "r", "extra": {}}
+    options |= {name: value for name, value in given.items() if name not in names}
+    return summarise(request, outcome, config, **options)
 
 
 def test_all_fields() -> None:
@@ -43,9 +49,8 @@ def test_all_fields() -> None:
 
 
 def test_unknown_is_empty_never_none() -> None:
-    _, _, fields = summarise(
-        Request("GET", "/", "", {}), Outcome(200), seconds=0, rid="r", extra={}, querystring=True
-    )
+    empty = Request("GET", "/", "", {})
+    _, _, fields = summary(Outcome(200), empty, summary_log_querystring=True)
     assert (fields["agent"], fields["lang"], fields["uid"], fields["querystring"]) == ("",) * 4
     assert None not in fields.values()
 
@@ -120,16 +125,17 @@ def test_a_field_that_is_none_is_left_out() -> None:
 
 @pytest.mark.parametrize("route", [None, "", b"/x", 5, object()])
 def test_a_route_that_is_no_text_is_left_out(route: Any) -> None:
-    assert "route" not in summary(Outcome(200), route=route)[2]
-    assert summary(Outcome(200), route="/x")[2]["route"] == "/x"
+    assert "route" not in summary(Outcome(200), route=route, summary_log_route=True)[2]
+    assert summary(Outcome(200), route="/x", summary_log_route=True)[2]["route"] == "/x"
+    assert "route" not in summary(Outcome(200), route="/x")[2]
 
 
 def test_querystring() -> None:
-    fields = summary(Outcome(200), querystring=True, redacted=("q",))[2]
+    fields = summary(Outcome(200), summary_log_querystring=True, summary_redacted_keys=("q",))[2]
     assert fields["querystring"].startswith("q=[redacted]&token=")
     assert "[redacted]" not in fields["querystring"].partition("&")[2]
     assert "querystring" not in summary(Outcome(200))[2]
-    fields = summary(Outcome(200), querystring=True)[2]
+    fields = summary(Outcome(200), summary_log_querystring=True)[2]
     assert fields["querystring"] == "q=1&token=[redacted]"
 
 
@@ -166,18 +172,18 @@ def test_redacted_keys_by_setting() -> None:
     assert redact("token=2", ()) == "token=2"
 
 
-def test_route_and_addresses() -> None:
-    fields = summary(Outcome(200), route="/a/{name}", peer="10.0.0.1")[2]
-    assert fields["route"] == "/a/{name}"
-    assert fields["remoteAddressChain"] == ["10.0.0.1"]
+def test_addresses() -> None:
+    on = {"summary_log_addresses": True, "peer": "10.0.0.1"}
+    assert summary(Outcome(200), **on)[2]["remoteAddressChain"] == ["10.0.0.1"]
     request = Request("GET", "/", "", {"x-forwarded-for": "1.2.3.4, ,5.6.7.8"})
-    fields = summarise(request, Outcome(200), seconds=0, rid="r", extra={}, peer="10.0.0.1")[2]
+    fields = summary(Outcome(200), request, **on)[2]
     assert fields["remoteAddressChain"] == ["1.2.3.4", "5.6.7.8", "10.0.0.1"]
 
 
 def test_no_personal_data() -> None:
     extra = {"uid": "u", "email": "e", "own": 1}
-    fields = without_personal_data(summary(Outcome(200), extra=extra, peer="10.0.0.1")[2])
+    on = {"summary_log_addresses": True, "peer": "10.0.0.1"}
+    fields = summary(Outcome(200), extra=extra, summary_personal_data=False, **on)[2]
     assert fields["own"] == 1
     assert not fields.keys() & {"uid", "email", "remoteAddressChain"}
 
@@ -242,14 +248,19 @@ def test_sampling(summaries: list[logging.LogRecord], monkeypatch: pytest.Monkey
     assert [record.__dict__["path"] for record in summaries] == ["/a", "/d", "/e", "/f"]
 
 
-@pytest.mark.parametrize(("status", "hidden"), [(404, []), (500, ["request.summary"])])
-def test_only_errors_are_hidden_from_sentry(
-    status: int, hidden: list[str], monkeypatch: pytest.MonkeyPatch, summaries: list[Any]
+def test_summaries_are_hidden_from_sentry(
+    monkeypatch: pytest.MonkeyPatch, summaries: list[Any]
 ) -> None:
-    calls: list[str] = []
-    monkeypatch.setattr(_core, "_hide_from_sentry", calls.append)
-    exchange = _core.Exchange(_core.Core(), REQUEST)
-    exchange.status, exchange.handled = status, ValueError("x")
-    exchange.end()
-    assert len(summaries) == 1
-    assert calls == hidden
+    ignored: list[str] = []
+    monkeypatch.setattr(sentry, "ignore_logger", ignored.append)
+    served(Config(), status=500)
+    assert not ignored
+
+    async def broken(scope: Any, receive: Any, send: Any) -> None:
+        raise ValueError
+
+    scope = {"type": "http", "path": "/", "method": "GET", "headers": []}
+    with pytest.raises(ValueError, match="^$"):
+        asyncio.run(DockerflowMiddleware(broken)(scope, None, None))  # type: ignore[arg-type]
+    assert len(summaries) == 2
+    assert ignored == ["request.summary"]

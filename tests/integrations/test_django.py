@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -14,14 +15,15 @@ pytest.importorskip("django")
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import apps.django_app  # noqa: F401, I001  # configures Django
-from django.conf import UserSettingsHolder
+from django.conf import UserSettingsHolder, settings
 from django.core.exceptions import PermissionDenied
+from django.core.signals import setting_changed
 from django.http import FileResponse, Http404, HttpResponse, StreamingHttpResponse
 from django.test import AsyncClient, Client, RequestFactory, override_settings
 from django.utils.functional import SimpleLazyObject
 
 from dockerflow import checks
-from dockerflow._core.request_id import request_id_context
+from dockerflow.logging import request_id_context
 from dockerflow.config import ConfigError
 from dockerflow.django import _settings, signals
 from dockerflow.django import checks as django_checks
@@ -323,9 +325,12 @@ def test_an_apps_own_defaults_count():
     own.DOCKERFLOW_CHECK_TIMEOUT = 1.5
     own.DOCKERFLOW_PATH_PREFIX = "/ops"
     holder = UserSettingsHolder(own)
-    holder.DOCKERFLOW_PATH_PREFIX = "/mine"
-    values = _settings._read(holder)
-    assert values["DOCKERFLOW_CHECK_TIMEOUT"] == 1.5
-    assert values["DOCKERFLOW_PATH_PREFIX"] == "/mine"
-    del holder.DOCKERFLOW_PATH_PREFIX
-    assert "DOCKERFLOW_PATH_PREFIX" not in _settings._read(holder)
+    with mock.patch.object(settings, "_wrapped", holder):
+        setting_changed.send(None, setting="DOCKERFLOW_PATH_PREFIX", value="/ops", enter=True)
+        settings.DOCKERFLOW_PATH_PREFIX = "/mine"
+        values = _settings.read()
+        assert values["DOCKERFLOW_CHECK_TIMEOUT"] == 1.5
+        assert values["DOCKERFLOW_PATH_PREFIX"] == "/mine"
+        del settings.DOCKERFLOW_PATH_PREFIX
+        assert "DOCKERFLOW_PATH_PREFIX" not in _settings.read()
+    setting_changed.send(None, setting="DOCKERFLOW_PATH_PREFIX", value=None, enter=False)

@@ -159,7 +159,7 @@ def test_a_setting_that_turns_wrong_is_one_line(app, caplog):
     Dockerflow(app, registry=checks.Registry())
 
     app.config.DOCKERFLOW_CHECK_TIMEOUT = 3
-    live = app.ctx.dockerflow_live
+    live = app.ctx.dockerflow_cores
     assert live.get().config.check_timeout == 3
     app.config.DOCKERFLOW_CHECK_TIMEOUT = "soon"
     assert live.get().config.check_timeout == 3

@@ -22,7 +22,7 @@ def warning() -> str | None:
 
     Takes some milliseconds: for commands, not for an app's start.
     """
-    from importlib import metadata  # noqa: PLC0415 - only here
+    from importlib import metadata
 
     try:
         version = metadata.version("dockerflow")

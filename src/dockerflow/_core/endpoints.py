@@ -1,27 +1,27 @@
-"""PURE: which endpoint a path names, and what each endpoint answers."""
+"""Which endpoint a path names, and the response of each endpoint. No I/O."""
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Mapping
+from typing import Final, Literal, TypeAlias
 
+from dockerflow._core import heartbeat_page
 from dockerflow._core.messages import Response
+from dockerflow.checks.messages import level_to_text
+from dockerflow.checks.runner import CheckResults, is_failure
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Final, Literal, TypeAlias
-
-    from dockerflow.checks.runner import CheckResults
-
-Endpoint: TypeAlias = "Literal['version', 'heartbeat', 'lbheartbeat', 'error']"
+Endpoint: TypeAlias = Literal["version", "heartbeat", "lbheartbeat", "error"]
 
 ENDPOINTS: Final[tuple[Endpoint, ...]] = ("version", "heartbeat", "lbheartbeat")
 ERROR_MESSAGE: Final = "The __error__ endpoint was called"
 METHODS: Final = ("GET", "HEAD")
 
+OK: Final = 200
+SERVER_ERROR: Final = 500
 DRAINING: Final = 503
 """Status code of the heartbeat of a process that is about to end."""
-
-OK: Final = 200
 
 MAX_TIMING_BYTES: Final = 4096
 """How long a Server-Timing header may be: servers and proxies refuse headers over 8 KiB or so."""
@@ -29,10 +29,24 @@ MAX_TIMING_BYTES: Final = 4096
 _JSON: Final = "application/json"
 
 
+def path_of(endpoint: Endpoint, prefix: str = "") -> str:
+    """Return the path of an endpoint."""
+    return f"{prefix}/__{endpoint}__"
+
+
 def paths(prefix: str = "", *, error_endpoint: bool = False) -> dict[str, Endpoint]:
-    """Return every path that is ours, with and without a slash at its end."""
+    """Return the endpoints by every path of theirs, with and without a slash at its end."""
     names: tuple[Endpoint, ...] = (*ENDPOINTS, "error") if error_endpoint else ENDPOINTS
-    return {f"{prefix}/__{name}__{slash}": name for name in names for slash in ("", "/")}
+    return {path_of(name, prefix) + slash: name for name in names for slash in ("", "/")}
+
+
+def path_below(path: str, mount_point: str) -> str:
+    """Return the path below the mount point.
+
+    ASGI's ``path`` includes ``root_path`` by the specification, but not in every server and router.
+    """
+    root = mount_point.rstrip("/")
+    return path[len(root) :] if root and path.startswith(root + "/") else path
 
 
 def _response(
@@ -54,9 +68,10 @@ def _response(
 
 
 def dump(content: object) -> bytes:
-    """Return compact, strict JSON."""
-    import json  # noqa: PLC0415 - many processes never need it
+    """Return compact, strict JSON.
 
+    :raises ValueError, TypeError: when the content has values that JSON lacks.
+    """
     return json.dumps(content, allow_nan=False, separators=(",", ":")).encode()
 
 
@@ -64,23 +79,22 @@ def _error(status: int, message: str) -> Response:
     return _response(status, dump({"error": message}))
 
 
-LBHEARTBEAT: Final = _response(200, b"", "text/plain; charset=utf-8")
-# Written out, so that importing the package doesn't need json.
-LBHEARTBEAT_JSON: Final = _response(200, b'{"status":"ok"}')
+LBHEARTBEAT: Final = _response(OK, b"", "text/plain; charset=utf-8")
+LBHEARTBEAT_JSON: Final = _response(OK, dump({"status": "ok"}))
 METHOD_NOT_ALLOWED: Final = _response(
     405,
-    b'{"error":"this endpoint takes GET and HEAD"}',
+    dump({"error": "this endpoint takes GET and HEAD"}),
     headers=(("Allow", ", ".join(METHODS)),),
 )
 
 
 def version(body: bytes | None, error: str | None) -> Response:
-    """Answer ``/__version__`` with the file's bytes, or say what is wrong with it."""
+    """Return the response of ``/__version__``: the file's bytes, or the error in it."""
     if error is not None:
-        return _error(500, error)
+        return _error(SERVER_ERROR, error)
     if body is None:
         return _error(404, "there is no version.json")
-    return _response(200, body)
+    return _response(OK, body)
 
 
 def heartbeat(
@@ -90,15 +104,12 @@ def heartbeat(
     show_details: bool,
     accept: str | None = None,
 ) -> Response:
-    """Answer ``/__heartbeat__`` with what the checks said.
+    """Return the response of ``/__heartbeat__``.
 
-    :param accept: the request's Accept header, empty if it has none; ``None`` if it doesn't
-        matter, since the answer is JSON for everybody.
+    :param accept: the request's Accept header, empty if it has none; ``None`` where the heartbeat
+        is JSON for every client.
     """
-    from dockerflow.checks.messages import level_to_text  # noqa: PLC0415
-    from dockerflow.checks.runner import is_failure  # noqa: PLC0415
-
-    status = failed_status_code if is_failure(results) else 200
+    status = failed_status_code if is_failure(results) else OK
     payload: dict[str, object] = {"status": level_to_text(results.level)}
     headers: tuple[tuple[str, str], ...] = ()
     if show_details:
@@ -108,18 +119,17 @@ def heartbeat(
             headers = (("Server-Timing", server_timing(results.durations, results.ages)),)
     if accept is not None:
         headers = (("Vary", "Accept"), *headers)
-        from dockerflow._core import heartbeat_page as page  # noqa: PLC0415  # few have it
-
-        if page.is_preferred(accept):
-            body = page.render(results, show_details=show_details)
-            return _response(status, body, page.CONTENT_TYPE, (*headers, *page.HEADERS))
+        if heartbeat_page.is_preferred(accept):
+            body = heartbeat_page.render(results, show_details=show_details)
+            headers = (*headers, *heartbeat_page.HEADERS)
+            return _response(status, body, heartbeat_page.CONTENT_TYPE, headers)
     return _response(status, dump(payload), headers=headers)
 
 
-def server_timing(durations: dict[str, float], ages: dict[str, float] | None = None) -> str:
+def server_timing(durations: Mapping[str, float], ages: Mapping[str, float] | None = None) -> str:
     """Return a Server-Timing value: durations in milliseconds, as many as fit.
 
-    A result that an earlier heartbeat or the background gave has its age in seconds as well.
+    The result of an earlier run also has its age in seconds.
 
     https://www.w3.org/TR/server-timing/#the-server-timing-header-field
     """

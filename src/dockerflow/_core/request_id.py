@@ -2,39 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import re
+import uuid
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from contextvars import ContextVar
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from typing import Any, Protocol
-
-    from dockerflow._core.messages import Request
-
-    class Served(Protocol):
-        """What lines that are logged during a request want to know of it."""
-
-        @property
-        def uid(self) -> object:
-            """The user's id; empty if it isn't known, or isn't to be logged."""
-
-        request: Request
-        """The request, with those of its headers that are wanted."""
-
+from typing import Any, Final
 
 from dockerflow.config import DEFAULT_HEADER
 
 request_id_context: ContextVar[str | None] = ContextVar("request_id", default=None)
 """The id of the request that is being served here; ``None`` outside of one."""
 
-
-exchange_context: ContextVar[Served | None] = ContextVar("dockerflow_exchange", default=None)
-"""The request that is being served here; ``None`` outside of one."""
-
-_NOTE = "_dockerflow_request"
+_NOTE: Final = "_dockerflow_request"
 
 # Visible ASCII without spaces can go into a header, a log line and a shell without quoting.
 _valid = re.compile(r"[\x21-\x7e]{1,128}").fullmatch
@@ -46,8 +26,8 @@ match_traceparent = re.compile(
 
 
 def note_request(exception: BaseException, rid: str, uid: object) -> None:
-    """Let an exception that escapes from a request say from which: see :func:`noted_request`."""
-    with suppress(Exception):  # its class may refuse anything
+    """Mark an exception that escapes from a request: see :func:`noted_request`."""
+    with suppress(Exception):  # its class may refuse any attribute
         vars(exception)[_NOTE] = rid, uid
 
 
@@ -66,30 +46,7 @@ def get_request_id() -> str | None:
 
 def generate_request_id() -> str:
     """Return a new random id, written as a UUID (version 4, RFC 9562)."""
-    # The uuid module is slower and not needed for anything else.
-    try:
-        return _ids.pop()  # one step, whatever other threads do
-    except IndexError:
-        first, *others = _make_ids()
-        _ids.extend(others)
-        return first
-
-
-def _make_ids() -> list[str]:
-    """Make several at once: asking the system for their bits takes as long as for one's."""
-    number = int.from_bytes(os.urandom(16 * _BATCH)) & _RANDOM | _VERSION
-    return ["-".join(parts) for parts in _split_ids(f"{number:0{32 * _BATCH}x}")]
-
-
-_BATCH = 16
-# Which bits are random, and which say that they are.
-_RANDOM = int("ffffffffffff0fff3fffffffffffffff" * _BATCH, 16)
-_VERSION = int("00000000000040008000000000000000" * _BATCH, 16)
-_split_ids = re.compile("(.{8})(.{4})(.{4})(.{4})(.{12})").findall
-_ids: list[str] = []
-if hasattr(os, "register_at_fork"):
-    # A child is to have other ids than its parent.
-    os.register_at_fork(after_in_child=_ids.clear)
+    return str(uuid.uuid4())
 
 
 def choose_request_id(headers: Mapping[str, str], names: Iterable[str]) -> str:
@@ -117,8 +74,8 @@ def get_or_generate_request_id(
     """Return the request id that ``headers`` carry, or a new one.
 
     :param headers: the request's headers; names in any case.
-    :param header_name: the header to read, or several by preference; ``X-Request-ID`` if none
-        is given.
+    :param header_name: the header to read, or several by preference; by default
+        ``X-Request-ID``.
     """
     names = [header_name or DEFAULT_HEADER] if isinstance(header_name, str | None) else header_name
     lowered = {name.lower(): value for name, value in headers.items()}

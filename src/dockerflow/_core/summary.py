@@ -1,106 +1,95 @@
-"""PURE: what one request.summary record says of a request and how it ended."""
+"""Level, message and fields of a ``request.summary`` record. No I/O."""
 
 from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import unquote_plus
 
-from dockerflow.config import REDACTED_KEYS
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from typing import Any, Final
-
-    from dockerflow._core.messages import Request
+from dockerflow._core.endpoints import SERVER_ERROR
+from dockerflow._core.messages import Request
+from dockerflow.config import REDACTED_KEYS, Config
 
 KEY: Final = "dockerflow.summary"
 """Where an ASGI scope or a WSGI environ holds the fields that the app adds to the summary."""
 
-HEADERS: Final = ("user-agent", "accept-language")
-"""The headers whose values a summary has."""
+FIELDS: Final = ("agent", "code", "errno", "lang", "method", "path", "rid", "t", "uid")
+"""The fields that every summary has."""
+
+FORWARDED: Final = "x-forwarded-for"
+HEADERS: Final = ("user-agent", "accept-language", FORWARDED)
+"""The headers that a summary is made of."""
 
 CLIENT_CLOSED_REQUEST: Final = 499
 """The status of a request whose client went away before a status was sent (nginx's number)."""
 
-SERVER_ERROR: Final = 500
-
-# What logging itself calls these; it refuses them as names of extra fields.
+# The names of a record's own attributes, which logging refuses for extra fields.
 _RESERVED: Final = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime"}
-
-TRACE_HEADERS: Final = ("traceparent", "x-cloud-trace-context")
-"""The headers that lines logged during a request may refer to."""
-
-FORWARDED: Final = "x-forwarded-for"
-"""The header with the addresses that the request came by."""
 
 _PERSONAL: Final = ("uid", "email", "remoteAddressChain")
 
 
+@dataclass(eq=False)
 class Outcome:
-    """How a request ended, or how far it is."""
+    """The outcome of a request so far."""
 
     status: int | None = None
-    """What was sent, if anything was."""
+    """The status that was sent, if any."""
     exception: BaseException | None = None
-    """What escaped the app."""
+    """The exception that escaped from the app."""
     client_gone: bool = False
     handled: BaseException | None = None
-    """What the framework caught and turned into an answer; it counts if that is a 5xx."""
+    """The exception that the framework turned into a response; it counts if that is a 5xx."""
 
-    def __init__(
-        self,
-        status: int | None,
-        exception: BaseException | None = None,
-        client_gone: bool = False,  # noqa: FBT001, FBT002
-        handled: BaseException | None = None,
-    ) -> None:
-        self.status = status
-        self.exception = exception
-        self.client_gone = client_gone
-        self.handled = handled
+    @property
+    def code(self) -> int:
+        """The status, or the one that stands for a response that was never sent."""
+        if self.status is not None:
+            return int(self.status)
+        is_cancelled = self.exception is not None and not _is_error(self.exception)
+        return CLIENT_CLOSED_REQUEST if self.client_gone or is_cancelled else SERVER_ERROR
+
+    @property
+    def error(self) -> BaseException | None:
+        """The exception that makes the summary an error."""
+        if self.exception is not None and _is_error(self.exception):
+            return self.exception
+        return self.handled if self.code >= SERVER_ERROR else None
 
 
-def summarise(  # noqa: C901, PLR0913 - each is another fact about the request
+def _is_error(exception: BaseException) -> bool:
+    # Cancellation (asyncio's, trio's, a closed generator) is not an error of the app.
+    return isinstance(exception, Exception | SystemExit | KeyboardInterrupt)
+
+
+def summarise(
     request: Request,
     outcome: Outcome,
+    config: Config,
+    *,
     seconds: float,
     rid: str,
     extra: Mapping[str, Any],
-    *,
-    querystring: bool = False,
-    redacted: Iterable[str] = REDACTED_KEYS,
     route: object = None,
-    peer: str | None = None,
+    peer: str = "",
 ) -> tuple[int, str, dict[str, Any]]:
     """Return level, message and fields of the record.
 
     :param seconds: from the start of the request to its last byte.
     :param extra: fields that the app added; they win over ours but for the real ``code``. A
         field that is ``None`` is left out.
-    :param querystring: whether to show the query string, with the values of secrets replaced.
-    :param redacted: parts of the names of keys that hold secrets.
     :param route: the template of the route that the path matched, if it is known.
-    :param peer: the address of whoever is connected, if addresses are to be shown.
+    :param peer: the address that the connection came from.
     """
-    code, exception = outcome.status, outcome.exception
-    failed = False
-    errno = 0
-    # Nothing else is to be asked of most requests.
-    if exception is not None or code is None or code >= SERVER_ERROR:
-        # Cancellation (asyncio's, trio's, a closed generator) is no error of the app.
-        failed = isinstance(exception, Exception | SystemExit | KeyboardInterrupt)
-        if code is None:
-            gone = outcome.client_gone or (exception is not None and not failed)
-            code = CLIENT_CLOSED_REQUEST if gone else SERVER_ERROR
-        if not failed and outcome.handled is not None and code >= SERVER_ERROR:
-            exception, failed = outcome.handled, True
-        errno = code if code >= SERVER_ERROR else SERVER_ERROR if failed else 0
+    code, error = outcome.code, outcome.error
     headers = request.headers
     fields: dict[str, Any] = {
         "agent": headers.get("user-agent", ""),
-        "code": int(code),
-        "errno": errno,
+        "code": code,
+        "errno": code if code >= SERVER_ERROR else 0 if error is None else SERVER_ERROR,
         "lang": headers.get("accept-language", ""),
         "method": request.method,
         "path": request.path,
@@ -108,28 +97,31 @@ def summarise(  # noqa: C901, PLR0913 - each is another fact about the request
         "t": int(seconds * 1000),
         "uid": "",
     }
-    if querystring:
-        fields["querystring"] = redact(request.query, redacted)
-    if route and isinstance(route, str):  # it is whatever the framework has there
+    if config.summary_log_querystring:
+        fields["querystring"] = redact(request.query, config.summary_redacted_keys)
+    # Frameworks may store any object as the route.
+    if config.summary_log_route and route and isinstance(route, str):
         fields["route"] = route
-    if peer is not None:
+    if config.summary_log_addresses:
         fields["remoteAddressChain"] = _addresses(headers.get(FORWARDED, ""), peer)
     if extra:
-        for key, value in extra.items():
-            name = str(key)
-            if value is None:
-                fields.pop(name, None)
-            else:
-                fields[name + "_" if name in _RESERVED else name] = value
-        fields["code"] = int(code)
-    if failed:
-        return logging.ERROR, _text(exception), fields
+        _add(fields, extra)
+    if not config.summary_personal_data:
+        fields = {name: value for name, value in fields.items() if name not in _PERSONAL}
+    if error is not None:
+        return logging.ERROR, _text(error), fields
     return logging.INFO, "", fields
 
 
-def without_personal_data(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields without the user's id and addresses."""
-    return {name: value for name, value in fields.items() if name not in _PERSONAL}
+def _add(fields: dict[str, Any], extra: Mapping[str, Any]) -> None:
+    code = fields["code"]
+    for key, value in extra.items():
+        name = str(key)
+        if value is None:
+            fields.pop(name, None)
+        else:
+            fields[name + "_" if name in _RESERVED else name] = value
+    fields["code"] = code
 
 
 def redact(query: str, keys: Iterable[str] = REDACTED_KEYS) -> str:
@@ -137,8 +129,6 @@ def redact(query: str, keys: Iterable[str] = REDACTED_KEYS) -> str:
 
     :param keys: parts of such keys, in lower case.
     """
-    from urllib.parse import unquote_plus  # noqa: PLC0415 - slow to import, and few need it
-
     parts = re.split("([&;])", query)
     for index, part in enumerate(parts):
         key, separator, _ = part.partition("=")
@@ -153,8 +143,8 @@ def _addresses(forwarded: str, peer: str) -> list[str] | None:
     return [address for address in chain if address] or None
 
 
-def _text(exception: BaseException | None) -> str:
+def _text(exception: BaseException) -> str:
     try:
         return str(exception) or type(exception).__name__
-    except Exception:  # noqa: BLE001 - whatever a foreign __str__ raises
+    except Exception:  # noqa: BLE001 - a foreign __str__ may raise anything
         return type(exception).__name__

@@ -98,21 +98,21 @@ def parse(options: Mapping[str, Any]) -> dict[str, Any]:
 def settle(options: Mapping[str, Any], config: Config) -> Settings:
     """Return what holds for a check with ``options`` under ``config``."""
     timeout: float = options.get("timeout", config.check_timeout)
-    failures: int = options.get("failures", config.check_failures)
+    failures: int = options.get("failures", 1)
     # One of both excludes the other, so what the check itself says decides.
     ttl = options.get("ttl", None if "interval" in options else config.check_ttl)
     interval = options.get("interval", None if "ttl" in options else config.check_interval)
-    max_age = options.get("max_age", config.check_max_age)
+    max_age = options.get("max_age")
     if max_age is None and interval is not None:
         # All failures that are to be borne may come, and then one more result be on its way.
         max_age = (failures + 1) * interval + timeout
     return Settings(
         timeout=timeout,
-        critical=options.get("critical", config.check_critical),
+        critical=options.get("critical", True),
         ttl=ttl,
         max_age=max_age,
         interval=interval,
         failures=failures,
-        recoveries=options.get("recoveries", config.check_recoveries),
+        recoveries=options.get("recoveries", 1),
         silenced=frozenset((*options.get("silenced", ()), *config.silenced_checks)),
     )

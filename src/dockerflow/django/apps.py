@@ -20,7 +20,7 @@ class DockerFlowAppConfig(AppConfig):
 
         :raises ConfigError: when a setting is wrong.
         """
-        from dockerflow.django import _settings, checks  # noqa: PLC0415 - they need the settings
+        from dockerflow.django import _settings, checks
 
-        _settings.live()
+        _settings.reloading()
         checks.register()

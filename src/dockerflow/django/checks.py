@@ -8,26 +8,20 @@ Each takes ``(app_configs, **kwargs)`` and returns a list of messages, as Django
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import inspect
 import logging
-from collections.abc import Callable, Generator, Iterable
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from asgiref.sync import SyncToAsync, sync_to_async
 from django.conf import settings
 from django.core import checks as system_checks
-from django.db import connections
 from django.utils.module_loading import import_string
 
 from dockerflow import health
 from dockerflow.checks import contrib
-from dockerflow.checks._check import surroundings
-from dockerflow.checks.contrib._django import closing_django_connections
 from dockerflow.checks.messages import CheckMessage
-from dockerflow.checks.registry import Registry, default_registry
+from dockerflow.checks.registry import default_registry
 from dockerflow.config import ConfigError
 from dockerflow.django import _settings
 
@@ -116,13 +110,12 @@ def update() -> None:
         register()
 
 
-def registry() -> Registry:
-    """Return the checks of a heartbeat: the default registry, up to date with the settings."""
+def update_or_log() -> None:
+    """Register them like :func:`update`; what is wrong is logged, as the app is serving."""
     try:
         update()
-    except ConfigError:  # changed while serving, as it was right at the start
+    except ConfigError:
         logger.exception("A setting is wrong; the checks are those that could be registered")
-    return default_registry
 
 
 def _current_settings() -> object:
@@ -153,51 +146,3 @@ def _bind(function: Callable[..., Any]) -> Callable[[], Any]:
     except ValueError:  # one that tells nothing of its arguments
         pass
     return functools.partial(function, None)
-
-
-@contextmanager
-def in_surroundings() -> Generator[None]:
-    """Let the checks that are started within leave no database connection behind.
-
-    Django closes connections when a request ends, and none does in a check's thread.
-    """
-    token = surroundings.set(_around_check)
-    try:
-        yield
-    finally:
-        surroundings.reset(token)
-
-
-@contextmanager
-def _around_check() -> Generator[None]:
-    try:
-        loop = asyncio.get_running_loop()
-    except RuntimeError:
-        with closing_django_connections():
-            yield
-        return
-    try:
-        yield
-    finally:
-        task = loop.create_task(_close_connections())
-        _closing.add(task)
-        task.add_done_callback(_closing.discard)
-
-
-_closing: set[asyncio.Task[None]] = set()
-"""The event loop holds only weak references to its tasks."""
-
-
-async def _close_connections() -> None:
-    """Close those of the thread in which the async ORM works, where nobody else does it."""
-    # Each of Django's requests has a thread of its own, which ends with the request.
-    request = SyncToAsync.thread_sensitive_context.get(None)
-    if request is None or request in SyncToAsync.context_to_thread_executor:
-        await sync_to_async(_close_idle)()
-
-
-def _close_idle() -> None:
-    for connection in connections.all(initialized_only=True):
-        if not connection.in_atomic_block:
-            with suppress(Exception):  # it is lost anyway
-                connection.close()

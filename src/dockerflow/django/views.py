@@ -6,73 +6,88 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import Any, Final
 
+from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.utils.module_loading import import_string
 
-from dockerflow._core.app import VERSION_FILE
+from dockerflow._core.app import VERSION_FILE, Core
 from dockerflow._core.endpoints import Endpoint
+from dockerflow._core.guard import Guarded
+from dockerflow._core.messages import Request, Response
 from dockerflow.checks.runner import CheckResults, is_failure
 from dockerflow.django import _settings, checks, signals
+from dockerflow.django._context import context_of, neutral_request
 
 logger: logging.Logger = logging.getLogger("dockerflow.django")
 
+_RESPONSE: Final = "_dockerflow_response"
+
 
 def version(request: HttpRequest) -> HttpResponse:
-    """Answer ``/__version__``."""
-    path = getattr(settings, "DOCKERFLOW_VERSION_CALLBACK", None)
-    content: object = VERSION_FILE
-    if path is not None:
-        try:
-            content = import_string(path)(getattr(settings, "BASE_DIR", None))
-        except Exception as error:  # noqa: BLE001 - the answer says so
-            content = error
-    return respond(request, "version", version=content)
+    """Serve ``/__version__``."""
+    return _respond(request, "version")
 
 
 def heartbeat(request: HttpRequest) -> HttpResponse:
-    """Answer ``/__heartbeat__``, and send the signal for it."""
-    core = _settings.core_of(request)
-    results: CheckResults | None = getattr(request, "_dockerflow_results", None)
-    if results is None and core.needs_checks("heartbeat", request.method or "GET"):
-        with checks.in_surroundings():
-            results = checks.registry().run(core.config)
-    if results is not None:
-        signal = signals.heartbeat_failed if is_failure(results) else signals.heartbeat_passed
-        try:
-            signal.send_robust(sender=heartbeat, level=results.level)
-        except Exception:  # Django can't log the failure of a receiver that is no function
-            logger.exception("A receiver of a heartbeat's signal failed")
-    return respond(request, "heartbeat", results)
+    """Serve ``/__heartbeat__``, and send the signal for it."""
+    checks.update_or_log()
+    return _respond(request, "heartbeat")
+
+
+async def prepare_heartbeat(request: HttpRequest) -> None:
+    """Make the response of the heartbeat on the event loop, for :func:`heartbeat` to return."""
+    await sync_to_async(checks.update_or_log)()
+    core, neutral = _core_and_request(request)
+    request.__dict__[_RESPONSE] = await core.aanswer(
+        "heartbeat", neutral, debug=settings.DEBUG, on_results=sync_to_async(_send_signal)
+    )
 
 
 def lbheartbeat(request: HttpRequest) -> HttpResponse:
-    """Answer ``/__lbheartbeat__``."""
-    return respond(request, "lbheartbeat")
+    """Serve ``/__lbheartbeat__``."""
+    return _respond(request, "lbheartbeat")
 
 
 def error(request: HttpRequest) -> HttpResponse:
-    """Answer ``/__error__`` by raising.
+    """Serve ``/__error__`` by raising.
 
     :raises RuntimeError: always, that being its purpose.
     """
-    return respond(request, "error")
+    return _respond(request, "error")
 
 
-def respond(
-    request: HttpRequest,
-    endpoint: Endpoint,
-    results: CheckResults | None = None,
-    **options: Any,
-) -> HttpResponse:
-    """Return the core's answer as Django's."""
-    core = _settings.core_of(request)
-    method = request.method or "GET"
-    accept = request.META.get("HTTP_ACCEPT", "")
-    answer = core.respond(endpoint, method, results, accept=accept, debug=settings.DEBUG, **options)
+def _respond(request: HttpRequest, endpoint: Endpoint) -> HttpResponse:
+    answer: Response | None = request.__dict__.pop(_RESPONSE, None)
+    if answer is None:
+        core, neutral = _core_and_request(request)
+        answer = core.answer(
+            endpoint, neutral, debug=settings.DEBUG, version=_version, on_results=_send_signal
+        )
     response = HttpResponse(answer.body, status=answer.status)
     for name, value in answer.headers:
         response[name] = value
     return response
+
+
+def _core_and_request(request: HttpRequest) -> tuple[Core, Request]:
+    context = context_of(request)
+    # A view may be called without the middleware.
+    core = _settings.reloading().get() if context is None else context.core
+    return core, neutral_request(request, core)
+
+
+def _version() -> object:
+    path: Any = getattr(settings, "DOCKERFLOW_VERSION_CALLBACK", None)
+    if path is None:
+        return VERSION_FILE
+    return import_string(path)(getattr(settings, "BASE_DIR", None))
+
+
+def _send_signal(results: CheckResults) -> None:
+    signal = signals.heartbeat_failed if is_failure(results) else signals.heartbeat_passed
+    # Django can't log the failure of a receiver that is not a function.
+    with Guarded(logger, "A receiver of a heartbeat's signal failed"):
+        signal.send_robust(sender=heartbeat, level=results.level)

@@ -8,7 +8,7 @@ from dockerflow._core.endpoints import LBHEARTBEAT
 from dockerflow.asgi import ASGIApp
 from dockerflow.checks.registry import Registry
 from dockerflow.config import Config
-from dockerflow.fastapi._settings import Cores
+from dockerflow.fastapi._settings import CoreByApp
 from dockerflow.fastapi.middleware import Installed
 from dockerflow.fastapi.router import make_router, router
 
@@ -25,7 +25,7 @@ def install(
 
     :param app: a FastAPI or Starlette application that hasn't started yet.
     :param config: the settings; by default ``app.state.DOCKERFLOW_*``, then the environment.
-    :param registry: the checks of the heartbeat; by default the process's own.
+    :param registry: the checks of the heartbeat; by default the registry of the process.
     :raises RuntimeError: when the app has started.
     :raises ConfigError: when a setting is wrong.
 
@@ -34,9 +34,9 @@ def install(
     if app.middleware_stack is not None:
         message = "Dockerflow can't be installed after the application has started"
         raise RuntimeError(message)
-    cores = Cores(config, registry, lbheartbeat=LBHEARTBEAT)
+    cores = CoreByApp(config, registry, lbheartbeat=LBHEARTBEAT)
     # A wrong setting fails here, and one that comes later when the application starts.
-    Cores(config, registry).get(app)
+    CoreByApp(config, registry).get(app)
     build = app.build_middleware_stack
 
     def build_within() -> ASGIApp:

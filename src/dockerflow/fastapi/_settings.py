@@ -1,21 +1,27 @@
-"""The settings of an application: ``app.state.DOCKERFLOW_*``, read when they are used."""
+"""The settings of an application, ``app.state.DOCKERFLOW_*``, as they are when they are used."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, cast
 from weakref import WeakKeyDictionary
 
-from dockerflow._core.app import Core, LiveCore
+from dockerflow._core.app import Core
 from dockerflow._core.endpoints import LBHEARTBEAT_JSON
 from dockerflow._core.messages import Response
+from dockerflow._core.settings import Reloading, present
 from dockerflow.checks.registry import Registry
-from dockerflow.config import SETTINGS, Config, Picker
+from dockerflow.config import SETTINGS, Config
 
 
-class Cores:
-    """A core for each application that uses a router or a middleware."""
+class CoreByApp:
+    """A core for each application that uses a router or a middleware.
+
+    :param config: the settings; by default those of the application.
+    :param registry: the checks of the heartbeat; by default the registry of the process.
+    :param lbheartbeat: the response of ``/__lbheartbeat__``.
+    """
 
     def __init__(
         self,
@@ -27,34 +33,28 @@ class Cores:
         self._config = config
         self._registry = registry
         self._lbheartbeat = lbheartbeat
-        self._by_app: WeakKeyDictionary[Any, LiveCore] = WeakKeyDictionary()
+        self._by_app: WeakKeyDictionary[Any, Reloading[Core]] = WeakKeyDictionary()
 
     def get(self, app: Any) -> Core:
         """Return the core for the settings that ``app`` has now.
 
-        :raises ConfigError: when one of its first settings is wrong.
+        :raises ConfigError: when one of its first settings is invalid.
         """
-        return self.live(app).get()
-
-    def live(self, app: Any) -> LiveCore:
-        """Return what follows the settings of ``app``.
-
-        :raises ConfigError: when one of its first settings is wrong.
-        """
-        live = self._by_app.get(app)
-        if live is None:
+        reloading = self._by_app.get(app)
+        if reloading is None:
             # Not the app itself: it is the key, and would keep itself alive.
-            live = self._by_app[app] = LiveCore(_reader(getattr(app, "state", None)), self._make)
-        return live
+            read = _reader(getattr(app, "state", None))
+            reloading = self._by_app[app] = Reloading(read, self._make)
+        return reloading.get()
 
-    def _make(self, settings: Any) -> Core:
+    def _make(self, settings: Mapping[str, Any]) -> Core:
         config = self._config or Config.from_settings(settings)
         return Core(config, self._registry, lbheartbeat=self._lbheartbeat)
 
 
 def _reader(state: Any) -> Callable[[], dict[str, Any]]:
-    # Starlette's State finds that something isn't there by raising, 25 times for each request.
+    # Starlette's State raises for what isn't there, which takes long for each of the settings.
     values: Any = getattr(state, "_state", None)
-    if type(values) is dict:
-        return partial(Picker().pick, cast("dict[str, Any]", values))
+    if isinstance(values, dict):
+        return partial(present, cast("dict[str, Any]", values))
     return lambda: {name: getattr(state, name) for name in SETTINGS if hasattr(state, name)}

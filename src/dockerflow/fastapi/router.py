@@ -8,13 +8,13 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from dockerflow._core.endpoints import ENDPOINTS, Endpoint
+from dockerflow._core.endpoints import ENDPOINTS, Endpoint, path_of
 from dockerflow.checks.registry import Registry
 from dockerflow.config import Config
 from dockerflow.fastapi import views
-from dockerflow.fastapi._settings import Cores
+from dockerflow.fastapi._settings import CoreByApp
 
-# Starlette takes an empty list for all methods there are; which one may be asked is the core's say.
+# For Starlette an empty list means all methods; the core decides which are allowed.
 _ALL: list[str] = []
 
 
@@ -34,20 +34,22 @@ def make_router(
     .. versionadded:: 0.1.0
     """
     made = APIRouter(tags=["Dockerflow"], include_in_schema=include_in_schema)
-    cores = views._cores if config is None and registry is None else Cores(config, registry)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - the package's own
+    cores = (
+        views.default_cores if config is None and registry is None else CoreByApp(config, registry)
+    )
     for endpoint in ENDPOINTS:
         view = _view(cores, endpoint)
-        path = f"/__{endpoint}__"
+        path = path_of(endpoint)
         made.add_api_route(path, view, methods=["GET"], response_class=Response, name=endpoint)
         made.add_route(path, view, methods=_ALL, include_in_schema=False)
         made.add_route(path + "/", view, methods=_ALL, include_in_schema=False)
     view = _view(cores, "error")
-    for path in ("/__error__", "/__error__/"):
+    for path in (path_of("error"), path_of("error") + "/"):
         made.add_route(path, view, methods=_ALL, include_in_schema=False)
     return made
 
 
-def _view(cores: Cores, endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
+def _view(cores: CoreByApp, endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
     async def view(request: Request) -> Response:
         return await views.respond(cores, endpoint, request)
 

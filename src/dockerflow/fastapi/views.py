@@ -1,4 +1,4 @@
-"""What the router's endpoints answer."""
+"""The endpoints of the router."""
 
 from __future__ import annotations
 
@@ -10,37 +10,39 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from dockerflow._core import messages as _http
-from dockerflow._core.app import EXCHANGE, VERSION_FILE, Core, Exchange
+from dockerflow._core.app import VERSION_FILE, Core
 from dockerflow._core.endpoints import Endpoint
-from dockerflow.fastapi._settings import Cores
+from dockerflow._core.exchange import EXCHANGE, Exchange
+from dockerflow._core.messages import Request as NeutralRequest
+from dockerflow._core.messages import Response as NeutralResponse
+from dockerflow.fastapi._settings import CoreByApp
 from dockerflow.version import get_version
 
 __all__ = ["get_version", "heartbeat", "lbheartbeat", "version"]
 
 logger: logging.Logger = logging.getLogger("dockerflow.fastapi.views")
 
-_cores = Cores()
+default_cores = CoreByApp()
 _get_version = get_version
 
 
 async def version(request: Request) -> Response:
-    """Answer ``/__version__``."""
-    return await respond(_cores, "version", request)
+    """Serve ``/__version__``."""
+    return await respond(default_cores, "version", request)
 
 
 async def heartbeat(request: Request) -> Response:
-    """Answer ``/__heartbeat__``."""
-    return await respond(_cores, "heartbeat", request)
+    """Serve ``/__heartbeat__``."""
+    return await respond(default_cores, "heartbeat", request)
 
 
 async def lbheartbeat(request: Request) -> Response:
-    """Answer ``/__lbheartbeat__``."""
-    return await respond(_cores, "lbheartbeat", request)
+    """Serve ``/__lbheartbeat__``."""
+    return await respond(default_cores, "lbheartbeat", request)
 
 
-async def respond(cores: Cores, endpoint: Endpoint, request: Request) -> Response:
-    """Return the core's answer as Starlette's."""
+async def respond(cores: CoreByApp, endpoint: Endpoint, request: Request) -> Response:
+    """Return the core's response as Starlette's."""
     app = request.scope["app"]
     core = cores.get(app)
     exchange: Exchange | None = request.scope.get(EXCHANGE)
@@ -48,26 +50,27 @@ async def respond(cores: Cores, endpoint: Endpoint, request: Request) -> Respons
         exchange.endpoint = endpoint
     if endpoint == "error" and not core.config.error_endpoint:
         raise HTTPException(404)
-    accept = ",".join(request.headers.getlist("accept"))
-    made = await answer(core, endpoint, request.method, app, accept)
+    headers = {"accept": ",".join(request.headers.getlist("accept"))}
+    neutral = NeutralRequest(request.method, request.url.path, request.url.query, headers)
+    made = await answer(core, endpoint, neutral, app)
     response = Response(made.body, made.status)
-    response.raw_headers = list(made.raw_headers())
+    response.raw_headers = made.raw_headers()
     return response
 
 
 async def answer(
-    core: Core, endpoint: Endpoint, method: str, app: Any, accept: str
-) -> _http.Response:
-    """Return what ``app`` answers.
+    core: Core, endpoint: Endpoint, request: NeutralRequest, app: Any
+) -> NeutralResponse:
+    """Return the response of ``app``.
 
     :raises RuntimeError: at ``/__error__``.
     """
-    results = None
-    if core.needs_checks(endpoint, method):
-        results = await core.registry.arun(core.config)
-    content = _version(app, core.config.version_path) if endpoint == "version" else VERSION_FILE
-    debug = bool(getattr(app, "debug", False))
-    return core.respond(endpoint, method, results, accept=accept, debug=debug, version=content)
+    return await core.aanswer(
+        endpoint,
+        request,
+        debug=bool(getattr(app, "debug", False)),
+        version=lambda: _version(app, core.config.version_path),
+    )
 
 
 def _version(app: Any, configured: object) -> object:
@@ -78,7 +81,4 @@ def _version(app: Any, configured: object) -> object:
     root: Any = getattr(getattr(app, "state", None), "APP_DIR", None) or os.environ.get("APP_DIR")
     if is_ours and root is None:
         return VERSION_FILE
-    try:
-        return get_version(root or "/app")
-    except Exception as error:  # noqa: BLE001 - the answer says so
-        return error
+    return get_version(root or "/app")

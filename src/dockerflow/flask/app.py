@@ -23,14 +23,17 @@ from flask import (
 )
 from werkzeug.wsgi import ClosingIterator
 
-from dockerflow._core.app import EXCHANGE, VERSION_FILE, Core, Exchange, LiveCore, summary_logger
-from dockerflow._core.endpoints import ENDPOINTS, Endpoint
+from dockerflow import sentry
+from dockerflow._core.app import VERSION_FILE, Core
+from dockerflow._core.endpoints import ENDPOINTS, Endpoint, path_of
+from dockerflow._core.exchange import EXCHANGE, Exchange, summary_logger
 from dockerflow._core.extension import RegistersChecks
+from dockerflow._core.guard import Guarded
 from dockerflow._core.messages import Response as CoreResponse
-from dockerflow.checks._check import surroundings
+from dockerflow._core.settings import Reloading, present
 from dockerflow.checks.registry import Registry, default_registry
-from dockerflow.checks.runner import is_failure
-from dockerflow.config import Config, Picker
+from dockerflow.checks.runner import CheckResults, is_failure
+from dockerflow.config import Config
 from dockerflow.flask.checks import (
     check_database_connected,
     check_migrations_applied,
@@ -38,16 +41,14 @@ from dockerflow.flask.checks import (
 )
 from dockerflow.flask.signals import heartbeat_failed, heartbeat_passed
 from dockerflow.version import resolve
-from dockerflow.wsgi import (
-    DockerflowMiddleware,
-    _decode,  # pyright: ignore[reportPrivateUsage] - the package's own
-    send_response,
-)
+from dockerflow.wsgi import DockerflowMiddleware, make_request
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 logger: logging.Logger = logging.getLogger("dockerflow.flask")
+_beginning: Final = Guarded(logger, "The request's id could not be set")
+_ending: Final = Guarded(logger, "The summary of a request could not be completed")
 
 VersionCallback = Callable[[str], Any]
 _V = TypeVar("_V", bound=VersionCallback)
@@ -74,7 +75,7 @@ class Dockerflow(RegistersChecks):
     .. versionadded:: 0.1.0
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917 - the arguments that apps pass by position
+    def __init__(  # noqa: PLR0917 - the arguments that apps pass by position
         self,
         app: Flask | None = None,
         db: Any = None,
@@ -157,11 +158,7 @@ class Dockerflow(RegistersChecks):
         """
         exchange = _current_exchange(self)
         fields = exchange.fields()
-        if not fields.get("uid"):
-            try:
-                fields["uid"] = self.user_id() or ""
-            except Exception:
-                logger.exception("The id of the user could not be read")
+        fields["uid"] = fields.get("uid") or _user_id(self)
         return fields
 
 
@@ -173,24 +170,24 @@ class _Site(DockerflowMiddleware):
         self.flask = app
         self.process_response: Callable[..., Any] = app.process_response
         self._tears_down = False
-        self._picker = Picker()
-        self._live = LiveCore(self._read_settings, self._make_core)
-        self._set_up(app.wsgi_app, self._live.get())
+        self._reloading = Reloading(self._read_settings, self._make_core)
+        self._set_up(app.wsgi_app, self._reloading.get())
 
     def core(self) -> Core:
         """Return the core for the app's settings as they are now."""
-        core = self._live.get()
+        core = self._reloading.get()
         if core is not self._core:
             self._set_up(self.app, core)
         return core
 
     def _read_settings(self) -> dict[str, Any]:
         extension = self.extension
-        settings = self._picker.pick(self.flask.config)
-        # Not settings of the app, but what may change as they may.
-        settings["version_path"] = extension.given_version_path
-        settings["silenced_checks"] = tuple(extension.silenced_checks)
-        return settings
+        return {
+            **present(self.flask.config),
+            # These may change as the app's settings may.
+            "version_path": extension.given_version_path,
+            "silenced_checks": tuple(extension.silenced_checks),
+        }
 
     def _make_core(self, settings: Mapping[str, Any]) -> Core:
         given = {name: settings[name] for name in ("version_path", "silenced_checks")}
@@ -199,62 +196,51 @@ class _Site(DockerflowMiddleware):
             defaults={"version_path": _default_version_path(self.flask)},
             **{name: value for name, value in given.items() if value},
         )
-        return Core(config, self.extension.registry)
+        return Core(config, self.extension.registry, check_context=self.flask.app_context)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Answer one request."""
+        """Serve one request."""
         self.core()
         return super().__call__(environ, start_response)
 
-    def _endpoint(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        core = self._core
-        endpoint = core.paths.get(_decode(environ.get("PATH_INFO", "")))
-        if endpoint is None or endpoint == "error":
-            # It raises within the app, so that its error handling shows what it does.
-            return self.app(environ, start_response)
+    def _serve(
+        self, endpoint: Endpoint | None, environ: WSGIEnvironment, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        # It raises within the app, whose error handling then shows what it does.
+        return super()._serve(None if endpoint == "error" else endpoint, environ, start_response)
+
+    def _answer(self, endpoint: Endpoint, environ: WSGIEnvironment) -> CoreResponse:
         exchange: Exchange = environ[EXCHANGE]
         exchange.logger = self.extension.summary_logger
         if endpoint == "lbheartbeat":
-            response = core.respond(endpoint, environ["REQUEST_METHOD"], None)
-        else:
-            context = self.flask.request_context(environ)
-            # A session may be loaded from the very service that a check is to report.
-            name = "_session" if hasattr(context, "_session") else "session"
-            setattr(context, name, self.flask.session_interface.make_null_session(self.flask))
-            with context:
-                response = self.respond(endpoint, environ["REQUEST_METHOD"])
+            return self._core.answer(endpoint, exchange.request)
+        context = self.flask.request_context(environ)
+        # A session may be loaded from the very service that a check is to report.
+        name = "_session" if hasattr(context, "_session") else "session"
+        setattr(context, name, self.flask.session_interface.make_null_session(self.flask))
+        with context:
+            response = self.respond(endpoint, exchange)
         exchange.finished = time.monotonic()
-        return send_response(response, start_response)
+        return response
 
-    def respond(self, endpoint: Endpoint, method: str) -> CoreResponse:
-        """Return the answer of an endpoint, within the app's context."""
-        core = self._core
-        results = None
-        version: object = VERSION_FILE
-        if core.needs_checks(endpoint, method):
-            token = surroundings.set(self.flask.app_context)
-            try:
-                results = core.registry.run(core.config)
-            finally:
-                surroundings.reset(token)
-            signal = heartbeat_failed if is_failure(results) else heartbeat_passed
-            try:
-                signal.send(self.extension, level=results.level)
-            except Exception:
-                logger.exception("A receiver of a heartbeat's signal failed")
-        elif endpoint == "version" and (callback := self.extension.get_version):
-            try:
-                version = callback(str(core.config.version_path))
-            except Exception as error:  # noqa: BLE001 - the core logs and answers it
-                version = error
-        return core.respond(
+    def respond(self, endpoint: Endpoint, exchange: Exchange) -> CoreResponse:
+        """Return the response of an endpoint, within the app's context."""
+        return self._core.answer(
             endpoint,
-            method,
-            results,
-            accept=request.headers.get("Accept", ""),
+            exchange.request,
             debug=self.flask.debug,
-            version=version,
+            version=self._version,
+            on_results=self._send_signal,
         )
+
+    def _version(self) -> object:
+        callback = self.extension.get_version
+        return VERSION_FILE if callback is None else callback(str(self._core.config.version_path))
+
+    def _send_signal(self, results: CheckResults) -> None:
+        signal = heartbeat_failed if is_failure(results) else heartbeat_passed
+        with Guarded(logger, "A receiver of a heartbeat's signal failed"):
+            signal.send(self.extension, level=results.level)
 
     def make_blueprint(self) -> Blueprint:
         """Make the routes, for ``url_for`` and for apps whose ``wsgi_app`` was replaced."""
@@ -262,7 +248,7 @@ class _Site(DockerflowMiddleware):
         endpoints: tuple[Endpoint, ...] = (*ENDPOINTS, "error")
         for endpoint in endpoints:
             blueprint.add_url_rule(
-                f"/__{endpoint}__",
+                path_of(endpoint),
                 endpoint,
                 self._make_view(endpoint),
                 strict_slashes=False,
@@ -275,18 +261,19 @@ class _Site(DockerflowMiddleware):
             core = self.core()
             if endpoint not in core.paths.values():
                 abort(404)
-            response = self.respond(endpoint, request.method)
+            response = self.respond(endpoint, self.exchange(_real(request)))
             return Response(response.body, response.status, list(response.headers))
 
         return view
 
     def exchange(self, served: Request) -> Exchange:
-        """Return what is known of a request; that of the driver, or of our hooks alone."""
+        """Return the exchange of a request: the driver's, or one of our hooks alone."""
         environ = served.environ
         exchange: Exchange | None = environ.get(EXCHANGE)
         if exchange is None:
-            exchange = environ[EXCHANGE] = Exchange(self._core, self._request(environ))
-            environ[_OWN] = exchange
+            settings = self._core.settings
+            exchange = Exchange(settings, make_request(environ, settings))
+            environ[EXCHANGE] = environ[_OWN] = exchange
             exchange.source = environ
             exchange.peer = environ.get("REMOTE_ADDR", "")
             if not self._tears_down:
@@ -299,8 +286,8 @@ class _Site(DockerflowMiddleware):
 
     def begin(self, *_: Any) -> None:
         """Set the request's id, where the app looks for it."""
-        try:
-            # What stands for them is looked up anew at each use.
+        with _beginning:
+            # What stands for them is looked up at each use.
             served, space = _real(request), _real(g)
             if EXCHANGE in served.environ:
                 exchange = self.exchange(served)
@@ -312,19 +299,17 @@ class _Site(DockerflowMiddleware):
             given = space.get("request_id")
             if given is None or given == space.get("_request_id"):
                 space.request_id = exchange.rid
-            space._request_id = exchange.rid  # noqa: SLF001 - the name that apps know
+            space._request_id = exchange.rid  # noqa: SLF001 - the names that apps know
             space._start_timestamp = time.time()  # noqa: SLF001
-        except Exception:
-            logger.exception("The request's id could not be set")
 
     def end(self, *args: Any) -> Any:
-        """Make the response as the app does, and take what the summary is to say."""
+        """Make the response as the app does, and complete the summary."""
         response = self.process_response(*args)
         # While the request's context is there.
-        try:
+        with _ending:
             served = _real(request)
             exchange = self.exchange(served)
-            # Another hook may have failed, and this be the answer to that.
+            # Another hook may have failed, and this be the response to that.
             exchange.finished = time.monotonic() if _is_whole(response) else 0.0
             self._collect(exchange)
             if served.environ.get(_OWN) is exchange:
@@ -335,30 +320,27 @@ class _Site(DockerflowMiddleware):
                     exchange.end()
                 else:
                     response.call_on_close(exchange.end)
-        except Exception:
-            logger.exception("The summary of a request could not be completed")
         return response
 
     def got_request_exception(self, _: Flask, exception: BaseException, **__: Any) -> None:
-        """Take what no error handler of the app's own caught."""
-        try:
+        """Remember an exception that no error handler of the app caught."""
+        with _ending:
             exchange = self.exchange(_real(request))
             exchange.handled = exception
+            sentry.ignore_logger(exchange.logger.name)
             self._collect(exchange)
             if request.environ.get(_OWN) is exchange and self._propagates():
                 exchange.end(exception)
-        except Exception:
-            logger.exception("The summary of a request could not be completed")
 
     def _propagates(self) -> bool:
         propagates = cast("bool | None", self.flask.config["PROPAGATE_EXCEPTIONS"])
         return self.flask.testing or self.flask.debug if propagates is None else propagates
 
     def _collect(self, exchange: Exchange) -> None:
-        """Take the user's id, and what the extension makes of the summary's fields."""
+        """Take the user's id, and the fields as the extension changes them."""
         extension = self.extension
         if _is_own(extension.summary_extra, Dockerflow.summary_extra):
-            uid = "" if "uid" in exchange.extra else self._user_id()
+            uid = "" if "uid" in exchange.extra else _user_id(extension)
         else:
             own = Dockerflow.summary_extra(extension)
             given = extension.summary_extra()
@@ -367,18 +349,12 @@ class _Site(DockerflowMiddleware):
         if uid:
             exchange.extra.setdefault("uid", uid)
 
-    def _user_id(self) -> str:
-        extension = self.extension
-        # Most apps have no users, or not by Flask-Login.
-        if not hasattr(self.flask, "login_manager") and _is_own(
-            extension.user_id, Dockerflow.user_id
-        ):
-            return ""
-        try:
-            return extension.user_id() or ""
-        except Exception:
-            logger.exception("The id of the user could not be read")
-            return ""
+
+def _user_id(extension: Dockerflow) -> str:
+    """Return the user's id, empty if there is none."""
+    with Guarded(logger, "The id of the user could not be read"):
+        return extension.user_id() or ""
+    return ""
 
 
 def _teardown(_: BaseException | None) -> None:

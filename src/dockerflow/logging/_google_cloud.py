@@ -9,7 +9,8 @@ import sys
 import time
 from typing import Any, Final
 
-from dockerflow._core.request_id import exchange_context, match_traceparent
+from dockerflow._core.exchange import current_exchange as exchange_context
+from dockerflow._core.request_id import match_traceparent
 from dockerflow.logging._json import TRUNCATED, Plain, any_text, free_key
 from dockerflow.logging._mozlog import MozlogFormatter, timestamp
 from dockerflow.logging._text import render

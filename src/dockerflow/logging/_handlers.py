@@ -17,8 +17,8 @@ from queue import SimpleQueue
 from typing import Any, Final, TextIO
 from weakref import WeakSet
 
-from dockerflow._core.records import untouched
-from dockerflow._core.request_id import exchange_context, get_request_id, noted_request
+from dockerflow._core.exchange import current_exchange as exchange_context
+from dockerflow._core.request_id import get_request_id, noted_request
 from dockerflow.logging._mozlog import DEFAULT_NAME, MozlogFormatter
 
 if sys.platform != "win32":
@@ -339,8 +339,7 @@ class QueuedHandler(MozlogHandler):
 
 def add_context(record: logging.LogRecord) -> None:
     """Put the request's id and its user's into a record that has none."""
-    summary = untouched(record)
-    fields = record.__dict__ if summary is None else summary[0]
+    fields = record.__dict__
     rid = get_request_id()
     if rid is not None and fields.get("rid") is None:
         fields["rid"] = rid

@@ -17,7 +17,8 @@ from logging import LogRecord
 from operator import itemgetter
 from typing import Any, ClassVar, Final, Literal, cast
 
-from dockerflow._core.records import SummaryRecord, untouched
+SummaryRecord = LogRecord
+untouched = lambda record: None
 from dockerflow.logging._json import (
     MAX_INT64,
     MIN_INT64,

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from contextlib import suppress
 from functools import partial
-from inspect import isawaitable, signature
+from inspect import signature
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
@@ -21,14 +21,16 @@ from sanic.http import Stage
 from sanic.response import BaseHTTPResponse
 from sanic.worker.process import WorkerProcess
 
-from dockerflow import drain
-from dockerflow._core import messages as _http
-from dockerflow._core.app import VERSION_FILE, Core, Exchange, LiveCore, summary_logger
-from dockerflow._core.endpoints import ENDPOINTS, Endpoint
+from dockerflow import drain, sentry
+from dockerflow._core.app import VERSION_FILE, Core
+from dockerflow._core.endpoints import ENDPOINTS, Endpoint, path_below, path_of
+from dockerflow._core.exchange import Exchange, summary_logger
 from dockerflow._core.extension import RegistersChecks
-from dockerflow.asgi import _route_path  # pyright: ignore[reportPrivateUsage] - the package's own
+from dockerflow._core.guard import Guarded
+from dockerflow._core.messages import Request as NeutralRequest
+from dockerflow._core.settings import LIST_HEADERS, Reloading, present
 from dockerflow.checks.registry import Registry, default_registry
-from dockerflow.config import Config, Picker
+from dockerflow.config import Config
 from dockerflow.sanic.checks import check_redis_connected
 
 logger: logging.Logger = logging.getLogger("dockerflow.sanic")
@@ -36,6 +38,7 @@ logger: logging.Logger = logging.getLogger("dockerflow.sanic")
 _V = TypeVar("_V", bound=Callable[[str], Any])
 _EXCHANGE: Final = "_dockerflow_exchange"
 _FORGET: Final = "_dockerflow_forget"
+_completing: Final = Guarded(logger, "The summary of a request could not be completed")
 _FIRST: Final = 1_000_000
 _HERE: Final = "."
 # What tells a worker to drain: processes that don't know of it ignore it.
@@ -69,7 +72,6 @@ class Dockerflow(RegistersChecks):
         self.registry: Registry = default_registry if registry is None else registry
         self.silenced_checks: list[str] = list(silenced_checks or ())
         self.version_path = version_path
-        self._picker = Picker()
         self.summary_logger: logging.Logger = summary_logger
         self.get_version: Callable[[str], Any] | None = None
         if redis is not None:
@@ -82,17 +84,17 @@ class Dockerflow(RegistersChecks):
 
         :raises ConfigError: when a ``DOCKERFLOW_*`` setting of the app is wrong.
         """
-        live = LiveCore(partial(self._read_settings, app), self._make_core)
+        cores = Reloading(partial(self._read_settings, app), self._make_core)
         app.ctx.dockerflow = self
-        app.ctx.dockerflow_live = live
-        config = live.get().config
+        app.ctx.dockerflow_cores = cores
+        config = cores.get().config
         endpoints: tuple[Endpoint, ...] = ENDPOINTS
         if config.error_endpoint:
             endpoints = (*endpoints, "error")
         for endpoint in endpoints:
             app.add_route(
                 partial(self._respond, endpoint),
-                f"{config.path_prefix}/__{endpoint}__",
+                path_of(endpoint, config.path_prefix),
                 methods=HTTP_METHODS,
                 name=f"dockerflow_{endpoint}",
                 ignore_body=True,
@@ -129,11 +131,12 @@ class Dockerflow(RegistersChecks):
         return exchange.fields()
 
     def _read_settings(self, app: Sanic[Any, Any]) -> dict[str, Any]:
-        settings = self._picker.pick(cast("dict[str, Any]", app.config))
-        # Not settings of the app, but what may change as they may.
-        settings["version_path"] = self.version_path
-        settings["silenced_checks"] = tuple(self.silenced_checks)
-        return settings
+        return {
+            **present(cast("dict[str, Any]", app.config)),
+            # These may change as the app's settings may.
+            "version_path": self.version_path,
+            "silenced_checks": tuple(self.silenced_checks),
+        }
 
     def _make_core(self, settings: Mapping[str, Any]) -> Core:
         path, silenced = settings["version_path"], settings["silenced_checks"]
@@ -152,97 +155,78 @@ class Dockerflow(RegistersChecks):
     def _in_main_process(self, app: Sanic[Any, Any]) -> None:
         """Drain for all of the processes that serve, of which Sanic's manager is the parent."""
         self._before_start(app)
-        seconds = _live(app).get().config.drain_seconds
+        seconds = _core_of(app).config.drain_seconds
         drain.install_in_parent(seconds, partial(_tell_workers, app))
 
     def _at_start(self, app: Sanic[Any, Any]) -> None:
-        seconds = _live(app).get().config.drain_seconds
+        seconds = _core_of(app).config.drain_seconds
         if not seconds:
             return
-        try:
+        with Guarded(logger, "drain_seconds has no effect"):
             if app.asgi or not os.environ.get("SANIC_WORKER_PROCESS"):
                 drain.install_once(seconds)  # another server's handler, or none
             elif hasattr(app, "multiplexer"):
                 asyncio.get_running_loop().add_signal_handler(_DRAIN, drain.drain)
             elif callable(signal.getsignal(signal.SIGTERM)):  # else Sanic was to leave it alone
                 drain.install_at_loop(seconds, partial(app.stop, terminate=False))
-        except Exception:
-            logger.exception("drain_seconds has no effect")
 
     def _at_stop(self, _: Sanic[Any, Any]) -> None:
         self.registry.close()
 
     async def _respond(self, endpoint: Endpoint, request: Request) -> HTTPResponse:
-        """Answer one of Dockerflow's own paths."""
-        core, method = _core_of(request), request.method
-        results = None
-        version: object = VERSION_FILE
-        if core.needs_checks(endpoint, method):
-            results = await core.registry.arun(core.config)
-        elif endpoint == "version" and self.get_version is not None:
-            try:
-                version = self.get_version(str(core.config.version_path))
-                if isawaitable(version):
-                    version = await version
-            except Exception as error:  # noqa: BLE001 - the core logs and answers it
-                version = error
-        answer = core.respond(
+        """Serve one of Dockerflow's own paths."""
+        core = _core_of(request.app)
+        response = await core.aanswer(
             endpoint,
-            method,
-            results,
-            accept=cast("str", request.headers.get("accept", "")),
+            _neutral(request, core),
             debug=bool(request.app.debug),
-            version=version,
+            version=partial(self._version, core),
         )
-        headers = dict(answer.headers)
+        headers = dict(response.headers)
         content_type = headers.pop("Content-Type", None)
-        return HTTPResponse(answer.body, answer.status, headers, content_type)
+        return HTTPResponse(response.body, response.status, headers, content_type)
+
+    def _version(self, core: Core) -> object:
+        callback = self.get_version
+        return VERSION_FILE if callback is None else callback(str(core.config.version_path))
 
     async def _on_request(self, request: Request) -> HTTPResponse | None:
-        try:
-            exchange = self._exchange(request)
-            endpoint: Endpoint | None = exchange.endpoint
-        except Exception:
-            logger.exception("The request's id could not be set")
-            return None
+        endpoint: Endpoint | None = None
+        with Guarded(logger, "The request's id could not be set"):
+            endpoint = self._exchange(request).endpoint
         # The route of /__error__ raises where the app's error handling shows it.
         if endpoint is None or endpoint == "error":
             return None
         return await self._respond(endpoint, request)
 
     def _exchange(self, request: Request) -> Exchange:
-        """Return what is known of this request; begin it if it is new."""
+        """Return the exchange of this request; begin it if it is new."""
         exchange: Exchange | None = getattr(request.ctx, _EXCHANGE, None)
-        if exchange is None:
-            core = _core_of(request)
-            headers: dict[str, str] = {
-                name: request.headers[name]
-                for name in core.wanted_headers
-                if name in request.headers
-            }
-            path = request.path
-            exchange = Exchange(
-                core,
-                _http.Request(request.method, path, request.query_string, headers),
-                core.paths.get(_route_path(request.scope) if request.app.asgi else path),
-            )
-            exchange.logger = self.summary_logger
-            exchange.source = request
-            exchange.peer = request.ip or ""
-            setattr(request.ctx, _EXCHANGE, exchange)
-            request.ctx.id = exchange.rid
-            request.ctx.start_timestamp = time.time()
-            exchange.enter()
-            task = asyncio.current_task()
-            if task is not None and request.scheme not in {"ws", "wss"}:
-                # Sanic's own server has one task for all of a connection's requests.
-                abandon = partial(_abandon, exchange)
-                task.add_done_callback(abandon)
-                setattr(request.ctx, _FORGET, partial(task.remove_done_callback, abandon))
+        return self._begin(request) if exchange is None else exchange
+
+    def _begin(self, request: Request) -> Exchange:
+        core = _core_of(request.app)
+        path = request.path
+        if request.app.asgi:
+            path = path_below(path, request.scope.get("root_path", ""))
+        exchange = Exchange(core.settings, _neutral(request, core), core.paths.get(path))
+        exchange.logger = self.summary_logger
+        exchange.source = request
+        exchange.peer = request.ip or ""
+        setattr(request.ctx, _EXCHANGE, exchange)
+        request.ctx.id = exchange.rid
+        request.ctx.start_timestamp = time.time()
+        exchange.enter()
+        task = asyncio.current_task()
+        if task is not None and request.scheme not in {"ws", "wss"}:
+            # Sanic's own server has one task for all of a connection's requests.
+            abandon = partial(_abandon, exchange)
+            task.add_done_callback(abandon)
+            setattr(request.ctx, _FORGET, partial(task.remove_done_callback, abandon))
         return exchange
 
     async def _on_response(self, request: Request, response: BaseHTTPResponse) -> None:
-        try:
+        with Guarded(logger, "The request's id could not be sent back"):
             exchange = self._exchange(request)
             if not exchange.client_gone:
                 exchange.status = response.status
@@ -250,30 +234,25 @@ class Dockerflow(RegistersChecks):
             name, value = exchange.id_header
             headers = cast("MutableMapping[str, str]", response.headers)
             headers.setdefault(name, value)
-        except Exception:
-            logger.exception("The request's id could not be sent back")
 
     async def _on_exception(self, request: Request, exception: BaseException) -> None:
-        try:
+        with _completing:
             exchange = self._exchange(request)
             if isinstance(exception, RequestCancelled):
-                exchange.client_gone = True  # what Sanic makes of it reaches nobody
+                exchange.client_gone = True  # Sanic's response to it reaches nobody
             else:
                 exchange.handled = exception
+                sentry.ignore_logger(exchange.logger.name)
             if request.stream is not None and request.stream.stage is not Stage.HANDLER:
-                # The answer went out in part already: Sanic can't give another.
+                # The response went out in part already: Sanic can't send another.
                 self._end(exchange, request, exception)
-        except Exception:
-            logger.exception("The summary of a request could not be completed")
 
     async def _on_end(self, request: Request, response: HTTPResponse) -> None:
-        try:
+        with _completing:
             exchange = self._exchange(request)
             if not exchange.client_gone:
                 exchange.status = response.status
             self._end(exchange, request)
-        except Exception:
-            logger.exception("The summary of a request could not be completed")
 
     def _end(
         self, exchange: Exchange, request: Request, exception: BaseException | None = None
@@ -287,7 +266,7 @@ class Dockerflow(RegistersChecks):
             getattr(request.ctx, _FORGET, _nothing)()
 
     def _collect(self, exchange: Exchange, request: Request) -> None:
-        """Take what a ``summary_extra()`` of the app's makes of the fields."""
+        """Take the fields as a ``summary_extra()`` of the app changes them."""
         summary_extra: Any = self.summary_extra
         if getattr(summary_extra, "__func__", None) is Dockerflow.summary_extra:
             return
@@ -296,13 +275,20 @@ class Dockerflow(RegistersChecks):
         exchange.change(own, given)
 
 
-def _core_of(request: Request) -> Core:
-    return _live(request.app).get()
+def _core_of(app: Sanic[Any, Any]) -> Core:
+    """Return the core for the settings that the app has now."""
+    core: Core = app.ctx.dockerflow_cores.get()
+    return core
 
 
-def _live(app: Sanic[Any, Any]) -> LiveCore:
-    live: LiveCore = app.ctx.dockerflow_live
-    return live
+def _neutral(request: Request, core: Core) -> NeutralRequest:
+    """Return what the core needs of a request."""
+    headers: dict[str, str] = {}
+    for name in core.settings.raw_headers.values():
+        lines = cast("list[str]", request.headers.getall(name, []))
+        if lines:
+            headers[name] = ",".join(lines) if name in LIST_HEADERS else lines[0]
+    return NeutralRequest(request.method, request.path, request.query_string, headers)
 
 
 def _tell_workers(app: Sanic[Any, Any]) -> None:

@@ -58,7 +58,7 @@ def _scripts_of(migrate: Any) -> Any:
     """
     known: dict[str, Any] = cast("Any", vars(migrate))
     if _SCRIPTS not in known:
-        from alembic.script import ScriptDirectory  # noqa: PLC0415 - only those who use it have it
+        from alembic.script import ScriptDirectory
 
         scripts: Any = ScriptDirectory.from_config(migrate.get_config())
         scripts.get_heads()

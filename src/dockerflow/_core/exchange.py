@@ -1,0 +1,194 @@
+"""One request and its outcome so far: the request's id, its context and its summary."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Mapping
+from contextvars import ContextVar, Token
+from typing import Any, Final
+
+from dockerflow._core.endpoints import OK, Endpoint
+from dockerflow._core.guard import Guarded
+from dockerflow._core.messages import Request
+from dockerflow._core.request_id import choose_request_id, note_request, request_id_context
+from dockerflow._core.settings import RequestSettings
+from dockerflow._core.summary import Outcome, summarise
+
+logger = logging.getLogger("dockerflow")
+summary_logger = logging.getLogger("request.summary")
+
+EXCHANGE: Final = "dockerflow.exchange"
+"""Where an ASGI scope or a WSGI environ holds the :class:`Exchange`, for the adapters.
+
+Its presence also tells a middleware further in that the request is summarised already.
+"""
+
+_BAD_REQUEST: Final = 400
+_UNSET: Final = object()
+
+current_exchange: ContextVar[Exchange | None] = ContextVar("dockerflow_exchange", default=None)
+"""The request that is being served here; ``None`` outside of one."""
+
+
+class Exchange(Outcome):
+    """One request, and what is known of its response so far.
+
+    Drivers and adapters fill in what they learn, and call :meth:`end`, which logs the summary.
+
+    :param endpoint: the endpoint that the path names, if any.
+    :param is_summarised: whether the end is logged.
+    """
+
+    def __init__(
+        self,
+        settings: RequestSettings,
+        request: Request,
+        endpoint: Endpoint | None = None,
+        *,
+        is_summarised: bool = True,
+    ) -> None:
+        super().__init__()
+        self.started: float = time.monotonic()
+        self.finished: float = 0.0
+        """When the last byte went out, by the monotonic clock; 0 before."""
+        self.request = request
+        self.endpoint: Endpoint | None = endpoint
+        self.rid: str = choose_request_id(request.headers, settings.id_headers)
+        self.extra: dict[str, Any] = {}
+        """The fields that the app adds to the summary."""
+        self.is_summarised = is_summarised
+        self.is_ended: bool = False
+        self.logger: logging.Logger = summary_logger
+        self.source: Any = None
+        """The argument of ``summary_fields``: a scope, an environ, or a framework's request."""
+        self.route: str | None = None
+        """The template of the URL, such as ``/users/{id}``, if the framework provides it."""
+        self.peer: str = ""
+        """The address that the connection came from."""
+        self._settings = settings
+        self._tokens: tuple[Token[str | None], Token[Exchange | None]] | None = None
+
+    @property
+    def id_header(self) -> tuple[str, str]:
+        """The header that sends the id back: its name and value."""
+        return self._settings.response_header, self.rid
+
+    @property
+    def uid(self) -> object:
+        """The user's id, for log records made during the request; ``None`` if it isn't logged."""
+        return self.extra.get("uid") if self._settings.config.summary_personal_data else None
+
+    def enter(self) -> None:
+        """Make this the request that is served here: it is in the context variables."""
+        self._tokens = request_id_context.set(self.rid), current_exchange.set(self)
+
+    def leave(self) -> None:
+        """Undo :meth:`enter`, unless another request is served here by now."""
+        tokens, self._tokens = self._tokens, None
+        # A suspended request may be garbage collected while another one is served.
+        if tokens is None or current_exchange.get() is not self:
+            return
+        try:
+            request_id_context.reset(tokens[0])
+            current_exchange.reset(tokens[1])
+        except ValueError:  # the context is a copy of the one that was entered
+            request_id_context.set(None)
+            current_exchange.set(None)
+
+    def end(self, exception: BaseException | None = None) -> None:
+        """Log the summary, once, however often this is called. Never raises.
+
+        :param exception: what escaped from the app.
+        """
+        if exception is not None:
+            # The server logs it when this is no longer the request that is served.
+            note_request(exception, self.rid, self.uid)
+        if self.is_ended:
+            return
+        self.is_ended = True
+        if not self.is_summarised:
+            return
+        self.exception = exception
+        with Guarded(logger, "The summary of a request could not be logged"):
+            self._log_summary()
+
+    def fields(self) -> dict[str, Any]:
+        """Return the fields of the summary as they are known by now, for the app to change.
+
+        All but the real ``code``, which it can't change.
+        """
+        outcome = Outcome(self.status or OK, handled=self.handled)
+        _, _, fields = self._summarise(outcome, self.extra)
+        del fields["code"]
+        return fields
+
+    def change(self, own: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+        """Let the summary have the fields as the app changed them.
+
+        Values that the app left alone aren't kept, as they may not be final; the time never is.
+
+        :param own: the fields as :meth:`fields` returned them.
+        :param given: the fields as the app changed them; those that it lacks are left out.
+        """
+        changed = {name: value for name, value in given.items() if own.get(name, _UNSET) != value}
+        changed.pop("t", None)
+        self.extra.update(changed)
+        self.extra.update(dict.fromkeys(own.keys() - given.keys()))
+
+    def _log_summary(self) -> None:
+        log = self.logger
+        level = logging.INFO if self.error is None else logging.ERROR
+        if not log.isEnabledFor(level) or self._is_left_out():
+            return
+        level, message, fields = self._summarise(self, self._extra())
+        # Not by Logger.log(), which searches the stack for its caller: that is always this place.
+        # As an argument the message's percent signs stay as they are.
+        text, args = ("%s", (message,)) if message else ("", ())
+        record = log.makeRecord(log.name, level, __file__, 0, text, args, None, "request.summary")
+        record.__dict__.update(fields)
+        log.handle(record)
+
+    def _is_left_out(self) -> bool:
+        """Whether the request is a probe, or succeeded and isn't in the sample."""
+        config = self._settings.config
+        if self.endpoint is not None and not config.summary_log_probes:
+            return True
+        if (
+            config.summary_sample_rate >= 1
+            or self.exception is not None
+            or self.status is None
+            or self.status >= _BAD_REQUEST
+        ):
+            return False
+        return random.random() >= config.summary_sample_rate  # noqa: S311 - not a secret
+
+    def _summarise(
+        self, outcome: Outcome, extra: Mapping[str, Any]
+    ) -> tuple[int, str, dict[str, Any]]:
+        return summarise(
+            self.request,
+            outcome,
+            self._settings.config,
+            seconds=(self.finished or time.monotonic()) - self.started,
+            rid=self.rid,
+            extra=extra,
+            route=self.route,
+            peer=self.peer,
+        )
+
+    def _extra(self) -> Mapping[str, Any]:
+        """Return the fields that the app adds: those it has set, and what its functions return."""
+        fields = self.extra
+        function = self._settings.config.summary_fields
+        if callable(function):
+            with Guarded(logger, "summary_fields failed"):
+                fields = {**function(self.source), **fields}
+        if not any(map(callable, fields.values())):
+            return fields
+        called: dict[str, Any] = {}
+        for name, value in fields.items():
+            with Guarded(logger, "The field %s of a summary failed", name):
+                called[name] = value() if callable(value) else value
+        return called

@@ -1,0 +1,99 @@
+"""What is known of one of Django's requests."""
+
+# Django has no types of its own.
+# pyright: basic, reportMissingTypeStubs=false
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from typing import Any, Final
+
+from django.http import HttpRequest
+from django.utils.functional import LazyObject, empty
+
+from dockerflow._core.app import Core
+from dockerflow._core.exchange import EXCHANGE, Exchange
+from dockerflow._core.guard import Guarded
+from dockerflow._core.messages import Request
+from dockerflow._core.request_id import get_request_id
+from dockerflow._core.summary import KEY
+from dockerflow.django import _settings
+
+logger: logging.Logger = logging.getLogger("dockerflow.django")
+
+_ATTRIBUTE: Final = "_dockerflow"
+
+
+@dataclass
+class RequestContext:
+    """One request, with the settings at its begin."""
+
+    core: Core
+    exchange: Exchange
+    is_outer: bool
+    """Whether a driver further out has made the exchange, and summarises."""
+    is_driven: bool
+    """Whether our middleware's ``__call__`` ends the exchange, rather than whoever calls hooks."""
+
+
+def begin(request: Any, *, is_driven: bool = False) -> RequestContext:
+    """Return the request's context, made when first asked for."""
+    known: dict[str, Any] = vars(request)
+    context: RequestContext | None = known.get(_ATTRIBUTE)
+    if context is not None:
+        return context
+    core = _settings.reloading().get()
+    carrier = known.get("scope") or request.META
+    exchange: Exchange | None = carrier.get(EXCHANGE)
+    is_outer = exchange is not None
+    if exchange is None:
+        exchange = Exchange(core.settings, neutral_request(request, core))
+        exchange.source = request
+        exchange.peer = request.META.get("REMOTE_ADDR", "")
+        exchange.enter()
+        # So that a middleware further in, of the ASGI or WSGI kind, finds it.
+        carrier.setdefault(KEY, exchange.extra)
+    known[_ATTRIBUTE] = context = RequestContext(core, exchange, is_outer, is_driven)
+    known.setdefault("_id", exchange.rid)
+    known["_start_timestamp"] = time.time()
+    return context
+
+
+def context_of(request: Any) -> RequestContext | None:
+    """Return the request's context, if it has one."""
+    context: RequestContext | None = getattr(request, _ATTRIBUTE, None)
+    return context
+
+
+def neutral_request(request: HttpRequest, core: Core) -> Request:
+    """Return what the core needs of a request."""
+    meta = request.META
+    wanted = core.settings.environ_keys.items()
+    headers = {name: meta[key] for key, name in wanted if key in meta}
+    return Request(request.method or "GET", request.path, meta.get("QUERY_STRING", ""), headers)
+
+
+def user_id(request: HttpRequest) -> str:
+    """Return the id of the user if the app has loaded them; never load them for this."""
+    with Guarded(logger, "The user of a request could not be told"):
+        user: Any = request.__dict__.get("user")
+        # A lazy object shows here whether it was evaluated; any other question evaluates it.
+        if user is None or (
+            isinstance(user, LazyObject) and user.__dict__.get("_wrapped", empty) is empty
+        ):
+            return ""
+        return str(user.get_username()) if user.is_authenticated else ""
+    return ""
+
+
+class AddRequestId(logging.Filter):
+    """Adds the id to what Django logs of a request after its last middleware, such as a 404."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Set ``rid``, and let the record pass."""
+        context = context_of(getattr(record, "request", None))
+        if context is not None and get_request_id() is None:
+            record.__dict__.setdefault("rid", context.exchange.rid)
+        return True

@@ -1,0 +1,68 @@
+"""Streamed responses: the request's id while the app's code runs, the summary at the end."""
+
+# Django has no types of its own.
+# pyright: basic, reportMissingTypeStubs=false
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+from django.http import FileResponse
+
+from dockerflow._core.exchange import Exchange
+
+
+def watch(exchange: Exchange, response: Any) -> None:
+    """Log the summary when the last byte of a streamed response went out."""
+
+    def close() -> None:
+        if not exchange.finished:
+            if isinstance(response, FileResponse):
+                exchange.finished = time.monotonic()  # the server reads the file itself
+            else:
+                exchange.client_gone = True
+        exchange.end()
+
+    response._resource_closers.append(close)  # noqa: SLF001 - Django calls them when it closes
+    if isinstance(response, FileResponse):
+        return
+    content = response.streaming_content
+    wrap: Any = _astream if response.is_async else _stream
+    response.streaming_content = wrap(exchange, content)
+
+
+def _stream(exchange: Exchange, content: Iterator[bytes]) -> Iterator[bytes]:
+    iterator = iter(content)
+    while True:
+        exchange.enter()
+        try:
+            chunk = next(iterator)
+        except StopIteration:
+            exchange.finished = time.monotonic()
+            return
+        except BaseException as error:
+            exchange.end(error)
+            raise
+        finally:
+            exchange.leave()
+        yield chunk
+
+
+async def _astream(exchange: Exchange, content: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    iterator = aiter(content)
+    while True:
+        exchange.enter()
+        try:
+            chunk = await anext(iterator)
+        except StopAsyncIteration:
+            exchange.finished = time.monotonic()
+            exchange.end()
+            return
+        except BaseException as error:
+            exchange.end(error)
+            raise
+        finally:
+            exchange.leave()
+        yield chunk
