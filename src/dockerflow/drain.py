@@ -1,7 +1,8 @@
-"""Drain: tell load balancers, by the heartbeat, that this process is about to end.
+"""Graceful shutdown: the heartbeat tells load balancers that this process is about to end.
 
-After SIGTERM the heartbeat is 503 for ``Config.drain_seconds`` while all else goes on. Only then
-does the server get the signal, and stops accepting connections: by then nobody sends any.
+After SIGTERM the heartbeat is 503 for ``Config.drain_seconds`` while everything else is served as
+before. Only then does the server get the signal and stop accepting connections: by then, load
+balancers send no more requests.
 """
 
 from __future__ import annotations
@@ -14,75 +15,49 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
 from types import FrameType
-from typing import Any
+from typing import Any, Final
 
-from dockerflow.config import Config, ConfigError
+from dockerflow.config import Config
 
 logger: logging.Logger = logging.getLogger("dockerflow")
 
-
-class _Drain:
-    """What this process knows of its own end."""
-
-    def __init__(self) -> None:
-        self.is_draining = False
-        self.seconds = 0.0
-        self.has_begun = False
-        self.is_over = False
-        self.was_told = False
-        self.previous: Any = signal.SIG_DFL
-        self.loop_callback: tuple[Any, tuple[Any, ...]] | None = None
-        self.tell_others: Callable[[], object] | None = None
-
-    def begin(self) -> bool:
-        """Drain; return whether that is new, so that the signal has to wait."""
-        if self.has_begun:
-            self.is_over = True
-            return False
-        self.has_begun = self.is_draining = True
-        if self.tell_others is not None:
-            try:
-                self.tell_others()
-            except Exception:
-                logger.exception("Not all processes could be told to drain")
-        try:
-            # Not threading's start(), which waits: a signal may come in gevent's hub, which can't.
-            _thread.start_new_thread(self._end_later, ())
-        except RuntimeError:  # no more threads to be had: end without delay
-            return False
-        return True
-
-    def _end_later(self) -> None:
-        time.sleep(self.seconds)
-        # The signal once more, as a handler may only be called in the main thread.
-        if not self.is_over:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    def on_signal(self, signum: int, frame: FrameType | None) -> None:
-        if self.begin():
-            return
-        if callable(self.previous):
-            self.previous(signum, frame)
-        elif self.previous is not signal.SIG_IGN:
-            signal.signal(signum, signal.SIG_DFL)
-            os.kill(os.getpid(), signum)
-
-    def on_loop_signal(self) -> None:
-        if not self.begin() and self.loop_callback is not None:
-            callback, arguments = self.loop_callback
-            callback(*arguments)
+_UWSGI: Final = "uWSGI stops its workers without a SIGTERM that they could delay"
+_OTHER_THREAD: Final = (
+    "this server calls the app outside of the main thread. Call dockerflow.drain.install() "
+    "there, such as in gunicorn's post_worker_init"
+)
+_NOT_REPLACEABLE: Final = "this server's way to handle SIGTERM can't be delayed"
 
 
-_drain = _Drain()
+@dataclass
+class _State:
+    """How SIGTERM is delayed, and how far draining is."""
+
+    seconds: float = 0.0
+    # What handled the signal before: in the process, or at the event loop.
+    previous: Any = signal.SIG_DFL
+    previous_at_loop: Callable[[], object] | None = None
+    notify: Callable[[], object] | None = None
+    # A fork copies these: each has the id of the process for which it holds.
+    draining_pid: int | None = None
+    signalled_pid: int | None = None
+    was_signalled_again: bool = False
+    has_warned: bool = False
+
+
+_state = _State()
 
 
 def drain() -> None:
-    """Have the heartbeat answer 503 from now on, in this process. Nothing else changes.
+    """Turn the heartbeat of this process to 503 from now on. Nothing else changes.
 
     .. versionadded:: 0.1.0
     """
-    _drain.is_draining = True
+    _state.draining_pid = os.getpid()
 
 
 def is_draining() -> bool:
@@ -90,117 +65,163 @@ def is_draining() -> bool:
 
     .. versionadded:: 0.1.0
     """
-    return _drain.is_draining
+    return _state.draining_pid == os.getpid()
 
 
 def install(seconds: float | None = None) -> bool:
-    """Drain on SIGTERM, and give the server the signal only after ``seconds``.
+    """Drain on SIGTERM, and pass the signal to the server only after ``seconds``.
 
-    To be called in the main thread once the server has set its own handler. The middlewares do so
-    by themselves where they can; where a server runs them in other threads only, call it in the
-    server's own hook, such as gunicorn's ``post_worker_init``. A second SIGTERM ends the wait.
+    The middlewares do this themselves where they can. Call it where the server runs them outside
+    of the main thread: in the main thread, once the server has set its own handler, such as in
+    gunicorn's ``post_worker_init``. A second SIGTERM ends the wait.
 
-    :param seconds: how long to wait; by default ``Config.drain_seconds``, where 0 is for off.
-    :returns: whether SIGTERM drains now.
-    :raises ConfigError: when ``seconds`` isn't a number of seconds or 0.
+    :param seconds: how long to wait; by default ``Config.drain_seconds``. 0 means off.
+    :returns: whether SIGTERM drains now. If it can't, a warning is logged once.
+    :raises ConfigError: when ``seconds`` is neither a number over 0 nor 0.
 
     .. versionadded:: 0.1.0
     """
     config = Config() if seconds is None else Config(drain_seconds=seconds)
-    return _install(config.drain_seconds)
+    return config.drain_seconds > 0 and _install(config.drain_seconds)
 
 
 def install_once(seconds: float, *, only_over_a_server: bool = False) -> None:
-    """Install what the settings ask for, as the drivers do; say so once if that can't be.
+    """Install draining for a driver, which may call this again and again.
 
-    :param only_over_a_server: leave it for later where no server has set a handler yet.
+    :param seconds: the setting ``drain_seconds``; 0 means off.
+    :param only_over_a_server: do nothing yet if no server has set a handler.
     """
-    if not seconds or _drain.is_draining:
-        return
-    if threading.current_thread() is not threading.main_thread():
-        if signal.getsignal(signal.SIGTERM) != _drain.on_signal and _drain.loop_callback is None:
-            _tell(
-                "drain_seconds has no effect: this server calls the app outside of the main "
-                "thread. Call dockerflow.drain.install() there, such as in gunicorn's "
-                "post_worker_init"
-            )
-        return
-    if only_over_a_server and not callable(signal.getsignal(signal.SIGTERM)):
-        return
-    try:
+    has_server = callable(signal.getsignal(signal.SIGTERM))
+    if seconds and not is_draining() and (has_server or not only_over_a_server):
         _install(seconds)
-    except (ConfigError, ValueError, OSError) as error:
-        _tell(f"drain_seconds has no effect: {error}")
 
 
 def install_at_loop(seconds: float, stop: Callable[[], object]) -> None:
-    """Install what the settings ask for where a server had the running loop take SIGTERM.
+    """Install draining where the server handles SIGTERM by the running event loop.
 
-    :param stop: what the server does at the signal. Unlike asyncio's own loop, uvloop's can't be
-        asked for that.
+    :param seconds: the setting ``drain_seconds``; 0 means off.
+    :param stop: what the server does at the signal; a loop such as uvloop's can't tell it.
     """
-    if not seconds or _drain.is_draining:
+    if not seconds or is_draining():
         return
-    _drain.seconds = min(seconds, threading.TIMEOUT_MAX)
-    _drain.loop_callback = stop, ()
-    _running_loop().add_signal_handler(signal.SIGTERM, _drain.on_loop_signal)
+    _state.seconds = min(seconds, threading.TIMEOUT_MAX)
+    _state.previous_at_loop = stop
+    _running_loop().add_signal_handler(signal.SIGTERM, _on_loop_signal)
 
 
-def install_in_parent(seconds: float, tell_others: Callable[[], object]) -> None:
-    """Install what the settings ask for in a process whose children serve the requests.
+def install_in_parent(seconds: float, notify: Callable[[], object]) -> None:
+    """Install draining in a process whose children serve the requests.
 
-    :param tell_others: has the children drain; called in the signal's handler.
+    :param seconds: the setting ``drain_seconds``; 0 means off.
+    :param notify: makes the children drain; called in the signal handler.
     """
-    _drain.tell_others = tell_others
+    _state.notify = notify
     install_once(seconds)
 
 
 def _install(seconds: float) -> bool:
-    if not seconds:
-        return False
-    _drain.seconds = min(seconds, threading.TIMEOUT_MAX)
+    if "uwsgi" in sys.modules:
+        return _warn(_UWSGI)
+    if threading.current_thread() is not threading.main_thread():
+        is_installed = signal.getsignal(signal.SIGTERM) is _on_signal
+        return is_installed or _state.previous_at_loop is not None or _warn(_OTHER_THREAD)
+    _state.seconds = min(seconds, threading.TIMEOUT_MAX)
     loop = _running_loop()
-    # Such as hypercorn and Sanic: what is registered at the loop is called whatever handler the
-    # process has. Public ways to ask the loop for it there are none.
+    return _delay_at_loop(loop) or _delay_in_process(loop)
+
+
+def _delay_at_loop(loop: Any) -> bool:
+    """Delay the handler that an asyncio loop has for SIGTERM, as under Hypercorn and Sanic."""
+    # It is called instead of the process's handler. asyncio has no public way to read it.
     handles: Any = getattr(loop, "_signal_handlers", None)
     handle: Any = handles.get(signal.SIGTERM) if hasattr(handles, "get") else None
-    if loop is not None and handle is not None:
-        if handle._callback != _drain.on_loop_signal:  # noqa: SLF001
-            _drain.loop_callback = handle._callback, handle._args  # noqa: SLF001
-            loop.add_signal_handler(signal.SIGTERM, _drain.on_loop_signal)
-        return True
-    current = signal.getsignal(signal.SIGTERM)
-    if current == _drain.on_signal:
-        return True
-    if current is None or (loop is not None and _is_of_loop(current)):
-        _tell("drain_seconds has no effect: this server's way to take SIGTERM can't be delayed")
+    if handle is None:
         return False
-    _drain.previous = current
-    signal.signal(signal.SIGTERM, _drain.on_signal)
-    # As gunicorn has it: system calls of requests under way go on.
+    callback, arguments = handle._callback, handle._args  # noqa: SLF001
+    if callback is not _on_loop_signal:
+        _state.previous_at_loop = partial(callback, *arguments)
+        loop.add_signal_handler(signal.SIGTERM, _on_loop_signal)
+    return True
+
+
+def _delay_in_process(loop: Any) -> bool:
+    current = signal.getsignal(signal.SIGTERM)
+    if current is _on_signal:
+        return True
+    if current is None or (loop is not None and _belongs_to_loop(current)):
+        return _warn(_NOT_REPLACEABLE)
+    _state.previous = current
+    with suppress(ValueError):  # in a subinterpreter
+        signal.signal(signal.SIGTERM, _on_signal)
+    if signal.getsignal(signal.SIGTERM) is not _on_signal:  # mod_wsgi ignores signal.signal()
+        return _warn(_NOT_REPLACEABLE)
+    # As gunicorn does: let system calls of running requests continue.
     if hasattr(signal, "siginterrupt"):
         signal.siginterrupt(signal.SIGTERM, False)
     return True
 
 
-def _is_of_loop(handler: Any) -> bool:
-    """Whether it is what asyncio or uvloop set while their loop itself takes the signal."""
+def _on_signal(signum: int, frame: FrameType | None) -> None:
+    if _begin():
+        return
+    if callable(_state.previous):
+        _state.previous(signum, frame)
+    elif _state.previous is not signal.SIG_IGN:
+        signal.signal(signum, signal.SIG_DFL)
+        os.kill(os.getpid(), signum)
+
+
+def _on_loop_signal() -> None:
+    if not _begin() and _state.previous_at_loop is not None:
+        _state.previous_at_loop()
+
+
+def _begin() -> bool:
+    """Start draining; return False if the server should get the signal now."""
+    if _state.signalled_pid == os.getpid():
+        _state.was_signalled_again = True
+        return False
+    _state.signalled_pid = os.getpid()
+    _state.was_signalled_again = False
+    drain()
+    if _state.notify is not None:
+        try:
+            _state.notify()
+        except OSError:
+            logger.exception("Not all processes could be notified to drain")
+    try:
+        # Thread.start() waits for the thread. A signal may arrive in gevent's hub, which can't.
+        _thread.start_new_thread(_signal_again_later, ())
+    except RuntimeError:  # no thread can be started
+        return False
+    return True
+
+
+def _signal_again_later() -> None:
+    time.sleep(_state.seconds)
+    # By a signal, because handlers may only be called in the main thread.
+    if not _state.was_signalled_again:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _belongs_to_loop(handler: Any) -> bool:
+    """Whether asyncio or uvloop set this handler because their loop handles the signal itself."""
     module = getattr(handler, "__module__", None) or ""
     return module.partition(".")[0] in {"asyncio", "uvloop"}
 
 
 def _running_loop() -> Any:
-    # Without importing asyncio: where it isn't loaded, no loop runs.
-    asyncio = sys.modules.get("asyncio")
-    if asyncio is None:
-        return None
+    import asyncio
+
     try:
         return asyncio.get_running_loop()
     except RuntimeError:
         return None
 
 
-def _tell(text: str) -> None:
-    if not _drain.was_told:
-        _drain.was_told = True
-        logger.warning("%s", text)
+def _warn(reason: str) -> bool:
+    """Log why draining isn't possible, once. Return False."""
+    if not _state.has_warned:
+        _state.has_warned = True
+        logger.warning("drain_seconds has no effect: %s", reason)
+    return False

@@ -1,4 +1,4 @@
-"""Keep probes out of Sentry's traces. Imports nothing of Sentry's SDK."""
+"""Keep probes out of Sentry's traces. Does not import Sentry's SDK."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ Sampler = Callable[[Any], float | bool | None]
 def traces_sampler(rest: Sampler | float, *, path_prefix: str = "") -> Sampler:
     """Make a ``traces_sampler`` for ``sentry_sdk.init`` that drops Dockerflow's own paths.
 
-    :param rest: what decides about all others: a sampler, or a rate from 0 to 1.
-    :param path_prefix: as the setting of the same name.
+    :param rest: decides about all other requests: a sampler, or a rate from 0 to 1.
+    :param path_prefix: the setting ``path_prefix``.
     :returns: the sampler; it works for WSGI, ASGI and each framework's integration.
 
     .. versionadded:: 0.1.0

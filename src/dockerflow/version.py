@@ -1,4 +1,4 @@
-"""Find, load, cache and validate version.json, the description of what is deployed."""
+"""Find, read and validate version.json, the description of what is deployed."""
 
 from __future__ import annotations
 
@@ -6,34 +6,44 @@ import json
 import logging
 import os
 import re
+import stat
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NoReturn, cast
+
+from dockerflow.config import Config
 
 logger: logging.Logger = logging.getLogger("dockerflow")
 
 MAX_BYTES: Final = 1 << 20
-"""The largest version.json that is served, in bytes: real ones have a few hundred."""
+"""The largest version.json that is served, in bytes. Real ones have a few hundred."""
 
-# Where the Dockerflow specification has the file.
+# The place that the Dockerflow specification names.
 _IN_APP: Final = Path("/app/version.json")
-
-_MISSING: Final = (None, None, (None, None))
 
 
 class VersionError(ValueError):
-    """version.json is there but can't be used; the text says why, in one line."""
+    """version.json exists but can't be used. The message is one line."""
 
     def __init__(self, message: str) -> None:
-        # The name of a file may be no UTF-8, and then not every log and terminal takes it.
-        super().__init__(message.encode("utf-8", "backslashreplace").decode())
+        super().__init__(_printable(message))
+
+
+def _printable(text: str) -> str:
+    # File names may have bytes that are not UTF-8, which logs and terminals can't encode.
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _log(error: VersionError) -> None:
+    logger.error("%s", error)  # without a traceback, which would add nothing
 
 
 def get_version(root: str | os.PathLike[str]) -> dict[str, Any] | None:
     """Return the content of version.json.
 
     :param root: the folder that has version.json, or the file itself.
-    :returns: the object in the file, or ``None`` when there is no file.
+    :returns: the object in the file, or ``None`` if there is no file.
     :raises VersionError: when the file can't be read, is over 1 MiB, or isn't a JSON object.
     """
     path = resolve(Path(root))
@@ -42,40 +52,36 @@ def get_version(root: str | os.PathLike[str]) -> dict[str, Any] | None:
 
 
 def release(root: Path | str | None = None) -> str | None:
-    """Return a name for what is deployed, for an error tracker such as Sentry.
+    """Return a name for the deployed release, for an error tracker such as Sentry.
 
-    It is the version, or the commit where the version tells one build from another as little as
-    the name of a branch does: ``main`` or ``latest``, without any digit. Characters that Sentry
-    refuses are replaced by ``-``, and what is over its 200 characters is cut off.
+    This is the version. If the version has no digit, as ``main`` or ``latest``, it can't tell one
+    build from another, and the commit is used instead. Characters that Sentry refuses are replaced
+    by ``-``, and the name is cut off at Sentry's limit of 200 characters.
 
     :param root: the folder that has version.json, or the file itself; by default the file that
         the app serves, see ``Config.version_path``.
-    :returns: the name, or ``None`` when there is no file, or neither a version nor a commit in
-        it. A broken file is logged as an error, and gives ``None`` too.
+    :returns: the name, or ``None`` if there is no file, or it has neither a version nor a commit.
+        A broken file is logged as an error and also gives ``None``.
     :raises ConfigError: when ``root`` isn't given and a setting in the environment is wrong.
 
     .. versionadded:: 0.1.0
     """
     if root is None:
-        from dockerflow.config import Config
-
         root = Config().version_path
     try:
         content = get_version(resolve(root)) or {}
     except VersionError as error:
-        logger.error("%s", error)  # noqa: TRY400 - the one line says it all
+        _log(error)
         return None
     version, commit = (_release_name(content.get(key)) for key in ("version", "commit"))
     return version if any(map(str.isdigit, version)) else commit or version or None
 
 
-# https://docs.sentry.io/platforms/python/configuration/releases/
-_NOT_IN_RELEASE: Final = r"[\s/\\\x00-\x1f\x7f\ud800-\udfff]+"
-
-
 def _release_name(value: object) -> str:
-    # Not compiled before: what serves version.json needs no name.
-    name = re.sub(_NOT_IN_RELEASE, "-", value.strip())[:200] if isinstance(value, str) else ""
+    if not isinstance(value, str):
+        return ""
+    # https://docs.sentry.io/platforms/python/configuration/releases/
+    name = re.sub(r"[\s/\\\x00-\x1f\x7f\ud800-\udfff]+", "-", value.strip())[:200]
     return "" if name in (".", "..") else name
 
 
@@ -104,6 +110,16 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
+@dataclass(frozen=True)
+class _Reading:
+    """The outcome of reading the file, and the file's state just before."""
+
+    path: Path
+    state: object
+    body: bytes | None
+    problem: str | None
+
+
 class VersionFile:
     """version.json as it is served: read again only when the file has changed.
 
@@ -113,105 +129,102 @@ class VersionFile:
 
     def __init__(self, path: Path | str | None = None) -> None:
         self._path = None if path is None else Path(path)
-        self._is_missing = False
-        # The file, its state and what is served of it: at once, for the threads that share it.
-        self._seen: tuple[Path | None, object, tuple[bytes | None, str | None]] = _MISSING
+        self._last: _Reading | None = None
 
     def read(self) -> tuple[bytes | None, str | None]:
-        """Return the file's bytes, or what is wrong with it; ``(None, None)`` when it is missing.
+        """Return the file's bytes, or what is wrong with it; ``(None, None)`` if it is missing.
 
-        Never raises. A broken file is logged as an error, once for each change, and where a
-        missing one was looked for as a warning, once for each time that it goes missing.
+        Never raises. A broken file is logged as an error and a missing one as a warning, once
+        for each change.
         """
-        seen, known, result = self._seen
-        # While such a file is as it was, no other one is meant. The one here may come to be
-        # hidden by one in /app.
-        if seen is not None and (self._path is not None or seen is _IN_APP):
-            with suppress(OSError):
-                if _state(seen.stat()) == known:
-                    return result
         path = resolve(self._path)
-        try:
-            state: object = _state(path.stat())
-        except (FileNotFoundError, NotADirectoryError):
-            self._seen = _MISSING
-            if not self._is_missing:
-                self._is_missing = True
-                logger.warning("%s", self._where(path))
-            return _MISSING[2]
-        except (OSError, ValueError) as error:
-            state = str(error)
-        self._is_missing = False
-        if path != seen or state != known:
-            result = self._check(path)
-            self._seen = path, state, result
-        return result
+        state = _state(path)
+        last = self._last
+        if last is None or (last.path, last.state) != (path, state):
+            last = self._last = _Reading(path, state, *self._read(path))
+        return last.body, last.problem
 
-    def _where(self, path: Path) -> str:
-        """Say where the file was looked for: the answer to strangers doesn't."""
-        absolute = str(path)
-        with suppress(OSError):  # where the working directory was removed
-            absolute = os.path.abspath(path)  # noqa: PTH100
-        places = [absolute] if self._path is not None else [str(_IN_APP), absolute]
-        text = (
-            f"there is no {' and no '.join(dict.fromkeys(places))}: "
-            "DOCKERFLOW_VERSION_PATH can name another place"
-        )
-        return text.encode("utf-8", "backslashreplace").decode()
-
-    @staticmethod
-    def _check(path: Path) -> tuple[bytes | None, str | None]:
+    def _read(self, path: Path) -> tuple[bytes | None, str | None]:
         try:
             body = _load(path)
-            if body is not None:
+            if body is None:
+                self._warn_of_missing(path)
+            else:
                 _parse(body, path)
         except VersionError as error:
-            logger.error("%s", error)  # noqa: TRY400 - the one line says it all
+            _log(error)
             return None, str(error)
         return body, None
 
+    def _warn_of_missing(self, path: Path) -> None:
+        # The response to the client doesn't name the places.
+        with suppress(OSError):  # when the working directory was removed
+            path = path.absolute()
+        places = [path] if self._path is not None else [_IN_APP, path]
+        logger.warning(
+            "Found no %s: DOCKERFLOW_VERSION_PATH can name another place",
+            _printable(" and no ".join(map(str, dict.fromkeys(places)))),
+        )
 
-def _state(stat: os.stat_result) -> tuple[int, ...]:
-    return stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size, stat.st_ino
+
+def _state(path: Path) -> object:
+    """Return a value that is another one when the file has changed."""
+    try:
+        status = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:
+        return str(error)
+    return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino
 
 
 def resolve(path: Path | str | None) -> Path:
-    """Return the file that is meant: ``path``, the one in it, or the one in ``/app`` or here.
+    """Return the path of the version file, which may not exist.
 
-    Never raises, unlike pathlib's own questions, as where a folder may not be looked into.
+    :param path: the file, or its folder; ``None`` looks in ``/app``, then the working directory.
     """
     if path is None:
-        return _IN_APP if os.path.isfile(_IN_APP) else Path("version.json")  # noqa: PTH113
+        return _IN_APP if stat.S_ISREG(_mode(_IN_APP)) else Path("version.json")
     path = Path(path)
-    return path / "version.json" if os.path.isdir(path) else path  # noqa: PTH112
+    return path / "version.json" if stat.S_ISDIR(_mode(path)) else path
+
+
+def _mode(path: Path) -> int:
+    try:
+        return path.stat().st_mode
+    except (OSError, ValueError):
+        return 0
 
 
 def _load(path: Path) -> bytes | None:
+    """Return the file's bytes, or ``None`` if it is missing."""
     try:
-        with path.open("rb") as file:
-            body = file.read(MAX_BYTES + 1)
+        body = _read_start(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:
         reason = (isinstance(error, OSError) and error.strerror) or str(error)
-        message = f"{path.name} can't be read: {reason}"
-        raise VersionError(message) from error
+        raise VersionError(f"{path.name} can't be read: {reason}") from error
     if len(body) > MAX_BYTES:
-        message = f"{path.name} is over {MAX_BYTES} bytes"
-        raise VersionError(message)
+        raise VersionError(f"{path.name} is over {MAX_BYTES} bytes")
     return body
+
+
+def _read_start(path: Path) -> bytes:
+    if not stat.S_ISREG(path.stat().st_mode):  # opening a FIFO or a terminal could block
+        message = "not a regular file"
+        raise OSError(message)
+    with path.open("rb") as file:
+        return file.read(MAX_BYTES + 1)
 
 
 def _parse(body: bytes, path: Path) -> dict[str, Any]:
     if not body.strip():
-        message = f"{path.name} is empty"
-        raise VersionError(message)
+        raise VersionError(f"{path.name} is empty")
     try:
         content = parse_json(body)
     except ValueError as error:
-        message = f"{path.name} is not valid JSON: {error}"
-        raise VersionError(message) from error
+        raise VersionError(f"{path.name} is not valid JSON: {error}") from error
     if not isinstance(content, dict):
-        message = f"{path.name} is not a JSON object but a {type(content).__name__}"
-        raise VersionError(message)
+        raise VersionError(f"{path.name} is not a JSON object but a {type(content).__name__}")
     return cast("dict[str, Any]", content)

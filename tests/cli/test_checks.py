@@ -34,7 +34,7 @@ def database():
 
 @checks.register(timeout=0.2)
 def stuck():
-    time.sleep(100)
+    time.sleep(1)
 """
 )
 OWN = """
@@ -49,7 +49,7 @@ registry.register(lambda: checks.Error("mine", id="own.E002"), name="silenced")
 
 
 @pytest.fixture
-def write(dockerflow):
+def write(dockerflow, forgotten_apps):
     def write(name, text):
         path = dockerflow.folder / name
         path.parent.mkdir(exist_ok=True)
@@ -96,11 +96,11 @@ def test_json(dockerflow, write):
     assert content["durations"].keys() == content["checks"].keys()
 
 
-@pytest.mark.parametrize(("level", "code"), [("warning", 1), ("error", 0), ("critical", 0)])
-def test_fail_level(dockerflow, write, level, code):
+def test_fail_level(dockerflow, write):
     write("myapp.py", REGISTERED)  # the spare one isn't critical: a warning at most
-    assert dockerflow("checks", "myapp", "--fail-level", level).code == code
     assert dockerflow("checks", "myapp").code == 0
+    for level, code in (("warning", 1), ("error", 0), ("critical", 0)):
+        assert dockerflow("checks", "myapp", "--fail-level", level).code == code
 
 
 def test_no_checks(dockerflow, write):
@@ -113,7 +113,7 @@ def test_no_checks(dockerflow, write):
 def test_an_app_that_disables_other_loggers(dockerflow, write):
     config = "import logging.config\nlogging.config.dictConfig({'version': 1})\n"
     write("myapp.py", FAILING + config)
-    assert "    OSError: no route to host\n" in dockerflow("checks", "myapp").out
+    assert "    OSError: no route to host\n" in dockerflow.process("checks", "myapp").out
 
 
 def test_verbose(dockerflow, write):
@@ -214,7 +214,7 @@ APPS = {  # code, attribute
 
 
 @pytest.mark.parametrize("kind", APPS)
-def test_apps_with_a_registry_of_their_own(dockerflow, write, kind):
+def test_apps_with_their_own_registry(dockerflow, write, kind):
     code, attribute = APPS[kind]
     write("pkg/__init__.py", "")
     write("pkg/web.py", OWN + code)
@@ -238,7 +238,8 @@ def test_any_app_has_the_registry_of_the_process(dockerflow, write, code):
     assert "spare" in dockerflow("checks", "myapp:app").out
 
 
-def test_flask_in_its_context(dockerflow, write):
+@pytest.mark.parametrize("target", ["myapp:create_app", "myapp:create_app()"])
+def test_flask_in_its_context(dockerflow, write, target):
     write(
         "myapp.py",
         "from flask import Flask, current_app\n"
@@ -248,10 +249,9 @@ def test_flask_in_its_context(dockerflow, write):
         "    checks.register(lambda: checks.Warning(current_app.name, id='a'), name='name')\n"
         "    return app\n",
     )
-    for target in ("myapp:create_app", "myapp:create_app()"):
-        result = dockerflow("checks", target)
-        assert result.code == 0
-        assert "    a: shop\n" in result.out
+    result = dockerflow("checks", target)
+    assert result.code == 0
+    assert "    a: shop\n" in result.out
 
 
 DJANGO = {
@@ -279,10 +279,10 @@ def test_django(dockerflow, write):
         ([], settings),
         (["mysite.wsgi:application"], settings),
     ):
-        result = dockerflow("checks", *args, **env)
+        result = dockerflow.process("checks", *args, **env)
         assert result.code == 1, result
         assert "    shop.E001: closed\n" in result.out
-    result = dockerflow("checks", "--django", "nosite.settings")
+    result = dockerflow.process("checks", "--django", "nosite.settings")
     assert result.code == 2
     assert "'nosite.settings' can't be loaded: ModuleNotFoundError" in result.error
 
@@ -315,7 +315,7 @@ def test_django_as_its_heartbeat_does(dockerflow, write, app, middleware):
         if "settings" in name:
             text = text.format(app=app, middleware=middleware, check="stock")
         write(name.replace("site/", "mysite/"), text)
-    result = dockerflow("checks", "--django", "mysite.settings", "--format", "json")
+    result = dockerflow.process("checks", "--django", "mysite.settings", "--format", "json")
     assert result.code == 1, result
     content = json.loads(result.out)
     assert content["checks"] == {"shop": "ok", "stock": "error"}
@@ -327,7 +327,7 @@ def test_django_with_a_wrong_setting(dockerflow, write):
         if "settings" in name:
             text = text.format(app="'dockerflow.django'", middleware="", check="nothing")
         write(name.replace("site/", "mysite/"), text)
-    result = dockerflow("checks", "--django", "mysite.settings")
+    result = dockerflow.process("checks", "--django", "mysite.settings")
     assert result.code == 2
     assert "DOCKERFLOW_CHECKS names 'shop.checks.nothing'" in result.error
 

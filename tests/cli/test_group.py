@@ -12,27 +12,26 @@ from dockerflow import __version__
 from dockerflow.cli import _group as group
 from dockerflow.cli.healthcheck import OPTIONS
 
-LOCAL = ["checks", "healthcheck", "logs", "version"]
 HELPS = [
     [],
-    *([name] for name in LOCAL),
+    *([name] for name in ("checks", "healthcheck", "logs", "version")),
     *(["version", name] for name in ("write", "check", "show")),
 ]
 
 
 def test_version(dockerflow):
-    result = dockerflow("--version")
+    result = dockerflow.process("--version")
     assert (result.code, result.out) == (0, f"dockerflow {__version__}\n")
 
 
-@pytest.mark.parametrize("flag", ["--help", "-h"])
 @pytest.mark.parametrize("path", HELPS, ids=" ".join)
-def test_help(dockerflow, path, flag):
-    result = dockerflow(*path, flag)
+def test_help(dockerflow, path):
+    result = dockerflow(*path, "--help")
     assert result.code == 0
     assert result.err == ""
     assert re.match(rf"usage: dockerflow {' '.join(path)}", result.out, re.IGNORECASE)
     assert "\b" not in result.out
+    assert dockerflow(*path, "-h").out == result.out
 
 
 def test_help_lists_every_subcommand(dockerflow):
@@ -97,16 +96,13 @@ def test_subcommand_whose_requirements_are_missing(dockerflow):
 @pytest.mark.parametrize(
     ("args", "absent"),
     [
-        (["healthcheck", "--port", "1"], {"click", "json", "dataclasses", "inspect", "pathlib"}),
-        (["healthcheck", "--file", "x", "--max-age", "1"], {"click", "http", "email", "ssl"}),
-        (["--help"], {"http.client", "httpx", "jsonschema", "rich", "dockerflow.verify"}),
-        (["version", "--help"], {"http.client", "httpx", "dockerflow.checks", "dockerflow.verify"}),
-        (["logs", "--help"], {"httpx", "dockerflow.checks", "logging.config"}),
+        (["healthcheck", "--port", "1"], {"click", "logging.config"}),
+        (["--help"], {"httpx", "jsonschema", "rich", "dockerflow.verify"}),
     ],
-    ids=lambda value: "-".join(value) if isinstance(value, list) else "",
+    ids=["healthcheck", "help"],
 )
 def test_imports_only_what_it_needs(args, absent, dockerflow):
-    # Whoever measures coverage loads more.
+    # Measuring coverage loads more.
     dockerflow.environment.pop("COVERAGE_PROCESS_CONFIG", None)
     code = f"import sys; from dockerflow.cli import main; main({args}); print(*sys.modules)"
     loaded = {*dockerflow.python(code).out.splitlines()[-1].split()}
@@ -124,7 +120,7 @@ def _complete(dockerflow, words, index):
 
 
 def test_completion(dockerflow):
-    assert _complete(dockerflow, "dockerflow ", 1) == [*group.COMMANDS]
+    assert _complete(dockerflow, "dockerflow ", 1) == [*group.dockerflow.commands]
     assert _complete(dockerflow, "dockerflow ver", 1) == ["verify", "version"]
     assert _complete(dockerflow, "dockerflow --v", 1) == ["--version"]
     assert _complete(dockerflow, "dockerflow version ", 2) == ["check", "show", "write"]
@@ -137,12 +133,12 @@ def test_completion(dockerflow):
 
 
 def test_health_check_by_way_of_click():
-    code = group.dockerflow.main(["healthcheck", "x"], standalone_mode=False, prog_name="x")
-    assert code == 1
+    with pytest.raises(SystemExit, match="^1$"):
+        group.dockerflow.main(["healthcheck", "x"], standalone_mode=False, prog_name="x")
 
 
 def test_closed_output(dockerflow):
-    """A reader that has gone is no error to tell of."""
+    """That the reader has gone is not an error to report."""
     for args in (["--help"], ["healthcheck", "--help"]):
         process = subprocess.Popen(
             [sys.executable, "-m", "dockerflow", *args],

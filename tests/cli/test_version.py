@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dockerflow.cli import _version_json as writer
+from dockerflow.cli import _make_version_json as maker
 from dockerflow.version import VersionError, get_version
 
 SHA = "0123456789abcdef0123456789abcdef01234567"
@@ -140,7 +140,7 @@ def test_git_unicode(dockerflow, git, repo):
     assert dockerflow("version", "write").out == "wrote version.json: v1-é-日本 (from git)\n"
     assert read(repo)["version"] == "v1-é-日本"
     assert "é-日本" in (repo / "version.json").read_text(encoding="utf-8"), "readable"
-    assert dockerflow("version", "show", LC_ALL="C", PYTHONCOERCECLOCALE="0").code == 0
+    assert dockerflow.process("version", "show", LC_ALL="C", PYTHONCOERCECLOCALE="0").code == 0
 
 
 def test_git_without_a_remote(dockerflow, git, repo):
@@ -251,13 +251,13 @@ def test_the_marker_is_not_needed(name, tmp_path):
         for k, v in CIS[name][0].items()
         if k not in ("GITHUB_ACTIONS", "CIRCLECI", "GITLAB_CI")
     }
-    assert writer.gather({}, env=env, folder=tmp_path)[0]["commit"] == SHA
+    assert maker.gather({}, env=env, folder=tmp_path)[0]["commit"] == SHA
 
 
 def test_versions_where_there_is_no_tag(tmp_path):
     def version(env, **changes):
         changed = {key: value for key, value in (env | changes).items() if value}
-        return writer.gather({}, env=changed, folder=tmp_path)[0]["version"]
+        return maker.gather({}, env=changed, folder=tmp_path)[0]["version"]
 
     assert version(CIRCLECI, CIRCLE_TAG="") == ""
     assert version(GITLAB, CI_COMMIT_TAG="", CI_COMMIT_REF_NAME="main") == "main"
@@ -308,9 +308,9 @@ def test_from(dockerflow, git, repo):
 def test_taskcluster_with_several_repositories(tmp_path):
     env = TASKCLUSTER | {"GECKO_HEAD_REV": OTHER}
     with pytest.raises(VersionError, match=r"\(GECKO_HEAD_REV, VPN_HEAD_REV\): give --source"):
-        writer.gather({}, env=env, folder=tmp_path)
+        maker.gather({}, env=env, folder=tmp_path)
     given = {"source": "https://x/y", "version": "1", "commit": SHA, "build": "https://x/1"}
-    assert writer.gather(given, env=env, folder=tmp_path)[0] == given
+    assert maker.gather(given, env=env, folder=tmp_path)[0] == given
 
 
 # The file
@@ -343,7 +343,7 @@ def test_broken_file_is_not_lost(dockerflow, broken):
     result = dockerflow("version", "write", "--commit", SHA)
     assert result.code == 2
     assert result.error.startswith("dockerflow: version.json is ")
-    assert result.error.endswith("; --replace forgets that file")
+    assert result.error.endswith("; --replace discards that file")
     assert file.read_text() == broken
     assert dockerflow("version", "write", "--commit", SHA, "--replace").code == 0
 
@@ -390,7 +390,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Path, "replace", fail)
     with pytest.raises(VersionError, match="can't be written: No space left on device"):
-        writer.write(file, {})
+        maker.write(file, {})
     assert [path.name for path in tmp_path.iterdir()] == ["version.json"]
     assert file.read_text() == "old"
 
@@ -409,21 +409,21 @@ ENV_TEXT = st.text(st.characters(exclude_characters="\0"), max_size=30) | st.tex
 )
 def test_any_environment_gives_a_valid_file(name, values, extra, tmp_path_factory):
     env = dict(zip(CIS[name][0], values, strict=False))
-    extra = {writer._tidy(key): value for key, value in extra.items() if key not in KEYS}
+    extra = {maker._tidy(key): value for key, value in extra.items() if key not in KEYS}
     file = tmp_path_factory.getbasetemp() / "any.json"
     try:
-        gathered, _ = writer.gather({"commit": SHA}, env=env, folder=Path("/"), origin=name)
+        gathered, _ = maker.gather({"commit": SHA}, env=env, folder=Path("/"), origin=name)
     except VersionError:
         assert name == "taskcluster", "which may have several repositories"
         return
-    content = writer.merge(None, gathered, extra)
-    writer.write(file, content)
+    content = maker.merge(None, gathered, extra)
+    maker.write(file, content)
     read_back = get_version(file)
     assert read_back == json.loads(json.dumps(content))
     assert [*read_back][:4] == ["source", "version", "commit", "build"]
     assert all(isinstance(value, str) for value in read_back.values())
     assert read_back["commit"] == SHA
-    for problem in writer.problems(read_back):
+    for problem in maker.problems(read_back):
         assert "control characters" in problem, "all that is left to complain of"
 
 
@@ -488,8 +488,8 @@ CLEANED = {
 
 @pytest.mark.parametrize("url", CLEANED)
 def test_clean_url(url):
-    assert writer.clean_url(url) == CLEANED[url]
-    assert writer.clean_url(CLEANED[url]) == CLEANED[url]
+    assert maker.clean_url(url) == CLEANED[url]
+    assert maker.clean_url(CLEANED[url]) == CLEANED[url]
 
 
 @given(
@@ -499,7 +499,7 @@ def test_clean_url(url):
     path=st.sampled_from(["", "/", "/org/repo", "/@org/x?a=b", "/#x"]),
 )
 def test_no_password_is_left(user, password, scheme, path):
-    cleaned = writer.clean_url(f"{scheme}://{user}:{password}@example.com{path}")
+    cleaned = maker.clean_url(f"{scheme}://{user}:{password}@example.com{path}")
     assert "hunter2" not in cleaned
     assert cleaned.partition("://")[2].startswith("example.com")
 
@@ -520,16 +520,16 @@ def test_given_urls_are_cleaned_too(dockerflow):
 GOOD = {"source": "https://x/y", "version": "1", "commit": SHA, "build": "https://x/1"}
 WRONG = {
     "missing": ({"version": ...}, "version is missing"),
-    "null": ({"version": None}, "version is null, but takes a text"),
-    "number": ({"commit": 12}, "commit is 12, but takes a text"),
+    "null": ({"version": None}, "version is null, but must be a string"),
+    "number": ({"commit": 12}, "commit is 12, but must be a string"),
     "object": ({"build": {"a": "x" * 500}}, "build is "),
-    "commit": ({"commit": "abc"}, 'commit is "abc", but takes a git hash'),
-    "no commit": ({"commit": ""}, 'commit is "", but takes a git hash'),
+    "commit": ({"commit": "abc"}, 'commit is "abc", but must be a git hash'),
+    "no commit": ({"commit": ""}, 'commit is "", but must be a git hash'),
     "password": ({"source": "https://u:hunter2@x/y"}, "source has credentials"),
-    "ssh": ({"source": "ssh://git@x/y"}, "source has credentials, or is an address for ssh"),
-    "scp": ({"source": "git@github.com:org/repo"}, "source is no URL"),
+    "ssh": ({"source": "ssh://git@x/y"}, "source has credentials, or is an ssh address"),
+    "scp": ({"source": "git@github.com:org/repo"}, "source is not a URL"),
     "token": ({"build": "https://x/y?token=hunter2"}, "build has credentials"),
-    "no URL": ({"build": "7"}, "build is no URL"),
+    "no URL": ({"build": "7"}, "build is not a URL"),
     "control": ({"version": "1\n"}, "version has control characters"),
 }
 
@@ -561,7 +561,7 @@ def test_check_tells_everything(dockerflow):
     (dockerflow.folder / "version.json").write_text("{}")
     result = dockerflow("version", "check")
     assert result.code == 1
-    assert result.err.splitlines() == [f"{key} is missing" for key in writer.KEYS]
+    assert result.err.splitlines() == [f"{key} is missing" for key in maker.KEYS]
 
 
 @pytest.mark.parametrize("command", ["check", "show"])

@@ -112,7 +112,7 @@ def bad_checks(monkeypatch, tmp_path):
 def draining(monkeypatch, tmp_path):
     from dockerflow import drain
 
-    monkeypatch.setattr(drain._drain, "is_draining", True)
+    monkeypatch.setattr(drain, "is_draining", lambda: True)
     response = get("/__heartbeat__")
     assert response.status == 503
     return response.body.decode()

@@ -1,1 +1,4 @@
 """The framework-independent core: it does no I/O of its own and knows no framework."""
+
+# Raises if python-dockerflow's files are in the place of ours: before any of them is imported.
+from dockerflow._core import conflict as conflict

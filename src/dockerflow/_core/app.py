@@ -9,10 +9,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Final
 
 from dockerflow import drain
-from dockerflow._core import (
-    conflict,  # noqa: F401 # pyright: ignore[reportUnusedImport] - a conflict is reported at import
-    endpoints,
-)
+from dockerflow._core import endpoints
 from dockerflow._core.endpoints import Endpoint
 from dockerflow._core.messages import Request, Response
 from dockerflow._core.settings import RequestSettings
@@ -93,8 +90,7 @@ class Core:
         if request.method not in endpoints.METHODS:
             return endpoints.METHOD_NOT_ALLOWED
         if endpoint == "heartbeat" and not drain.is_draining():
-            with self._checking():
-                results = self.registry.run(self.config)
+            results = self.run_checks()
             on_results(results)
             response = self._heartbeat(results, request, debug=debug)
         elif endpoint == "version":
@@ -137,6 +133,11 @@ class Core:
         else:
             response = self._other(endpoint, request, debug=debug)
         return _without_body(response) if request.method == "HEAD" else response
+
+    def run_checks(self) -> CheckResults:
+        """Run the checks as for a heartbeat."""
+        with self._checking():
+            return self.registry.run(self.config)
 
     @contextmanager
     def _checking(self) -> Generator[None]:

@@ -1,14 +1,15 @@
-"""Tells of python-dockerflow beside this package: both own the import package ``dockerflow``.
+"""Detects python-dockerflow installed alongside; both provide the package ``dockerflow``.
 
-Its distribution is called ``dockerflow``. Each of its files has the path of one of ours, so that
-installing it overwrites ours, and uninstalling it removes them.
+Its distribution is called ``dockerflow``. Its files have the paths of ours, so installing it
+overwrites ours, and uninstalling it removes them. Must be imported first: later imports may load
+another distribution's files.
 """
 
 import dockerflow
 
 FIX = "pip uninstall dockerflow dockerflow-middleware, then pip install dockerflow-middleware"
 
-# What tells costs nothing at import: python-dockerflow's __init__ has no version.
+# python-dockerflow's __init__ has no version.
 if not hasattr(dockerflow, "__version__"):
     raise ImportError(
         "files of dockerflow-middleware were overwritten or removed when the distribution "
@@ -18,9 +19,9 @@ if not hasattr(dockerflow, "__version__"):
 
 
 def warning() -> str | None:
-    """Return what to say where that distribution is installed too, though our files are whole.
+    """Return a warning if that distribution is installed too, though our files are intact.
 
-    Takes some milliseconds: for commands, not for an app's start.
+    For the command only: importing importlib.metadata would delay every app's start.
     """
     from importlib import metadata
 

@@ -1,17 +1,16 @@
 """The ``dockerflow`` command.
 
-Exit codes: 0 is fine, 1 is a finding (not valid, not healthy, a failing check), 2 is that the
-command could not do its work, 130 is Ctrl-C. ``dockerflow healthcheck`` gives 0 or 1 only, as
-Docker reserves 2.
+Exit codes: 0 means fine, 1 a finding (not valid, not healthy, a failing check), 2 that the command
+could not run, 130 Ctrl-C. ``dockerflow healthcheck`` exits with 0 or 1 only, as Docker reserves 2.
 
-Only the standard library is imported here: a container's health check runs every few seconds, and
-in images that have none of the command's own requirements.
+click is imported only by the other subcommands: images may not have the extra ``cli``.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
 from dockerflow.cli._exit import (
     COULD_NOT_RUN,
@@ -19,7 +18,8 @@ from dockerflow.cli._exit import (
     INSTALL,
     INTERRUPTED,
     OK,
-    forget_stdout,
+    discard_stdout,
+    print_error,
 )
 
 
@@ -37,33 +37,30 @@ def main(args: Sequence[str] | None = None) -> int:
             return _run(arguments)
         finally:
             if sys.stdout is not None:  # pyright: ignore[reportUnnecessaryComparison]
-                sys.stdout.flush()  # while a reader that has gone can still be told from a fault
+                sys.stdout.flush()  # now, so that a reader that has gone raises here
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        forget_stdout()
+        discard_stdout()
         return OK
 
 
 def _run(arguments: list[str]) -> int:
+    is_healthcheck = arguments[:1] == ["healthcheck"]
     try:
-        # To be told in one line.
-        from dockerflow._core import conflict as _beside  # noqa: F401, PLC0415 # pyright: ignore[reportUnusedImport]
+        import_module("dockerflow._core.conflict")
     except ImportError as error:
-        print(f"dockerflow: {error}", file=sys.stderr)  # noqa: T201
-        return FAILED if arguments[:1] == ["healthcheck"] else COULD_NOT_RUN
-    if arguments[:1] == ["healthcheck"]:
-        from dockerflow.cli import healthcheck  # noqa: PLC0415 - only what this run needs
+        print_error(f"dockerflow: {error}")
+        return FAILED if is_healthcheck else COULD_NOT_RUN
+    if is_healthcheck:
+        from dockerflow.cli import healthcheck
 
         return healthcheck.main(arguments[1:])
     try:
-        from dockerflow.cli import _group as group  # noqa: PLC0415
+        from dockerflow.cli import _group
     except ModuleNotFoundError as error:
         if error.name != "click":
             raise
-        print(  # noqa: T201
-            f"dockerflow: only `dockerflow healthcheck` works without the extra: {INSTALL}",
-            file=sys.stderr,
-        )
+        print_error(f"dockerflow: only `dockerflow healthcheck` works without the extra: {INSTALL}")
         return COULD_NOT_RUN
-    return group.run(arguments)
+    return _group.run(arguments)

@@ -1,8 +1,9 @@
-"""What the subcommands share: exit codes, and what to do when the reader has gone."""
+"""Exit codes, and other things that all subcommands share."""
 
 from __future__ import annotations
 
 import os
+import sys
 from typing import Final
 
 INSTALL: Final = "pip install 'dockerflow-middleware[cli]'"
@@ -10,9 +11,15 @@ INSTALL: Final = "pip install 'dockerflow-middleware[cli]'"
 OK: Final = 0
 FAILED: Final = 1
 COULD_NOT_RUN: Final = 2
-INTERRUPTED: Final = 130  # what a shell gives for a process that Ctrl-C ended
+INTERRUPTED: Final = 130  # a shell's code for a process that Ctrl-C ended
 
 
-def forget_stdout() -> None:
-    """Write nowhere from now on: the reader has gone, and Python flushes once more at its end."""
+def print_error(line: str) -> None:
+    """Print a line to standard error."""
+    stream = sys.stderr
+    print(line, file=stream)
+
+
+def discard_stdout() -> None:
+    """Write to nowhere from now on: the reader has gone, and Python flushes once more at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

@@ -10,37 +10,38 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Generator, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stdout
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, cast
 
 import click
 
-from dockerflow.checks import STATUSES, CheckResults, Registry, default_registry, level_to_text
+from dockerflow._core.app import Core
+from dockerflow.asgi import DockerflowMiddleware
+from dockerflow.checks import STATUSES, CheckResults, Registry, level_to_text
 from dockerflow.cli._exit import FAILED
-from dockerflow.config import Config, ConfigError
+from dockerflow.config import ConfigError
 
 _FAIL_LEVELS: Final = {name: level for level, name in STATUSES.items() if level >= logging.WARNING}
 _MAX_WRAPPERS: Final = 20
 
 
-class _Checks(NamedTuple):
-    """What to run: a registry, its settings (``None``: those of the environment), its context."""
+EXAMPLES: Final = """\b
+Examples:
+  dockerflow checks myapp.main:app
+  dockerflow checks myapp:create_app --format json
+  dockerflow checks --django mysite.settings --fail-level warning
+"""
 
-    registry: Registry
-    config: Config | None = None
-    context: Callable[[], AbstractContextManager[Any]] = nullcontext
 
-
-@click.command()
+@click.command(epilog=EXAMPLES)
 @click.argument("target", required=False)
 @click.option(
     "--django",
     "settings",
     metavar="SETTINGS",
-    help="Run the checks of the Django project with this settings module; "
-    "$DJANGO_SETTINGS_MODULE does the same where there is no TARGET.",
+    help="Run the checks of the Django project with this settings module. Without TARGET, "
+    "$DJANGO_SETTINGS_MODULE does the same.",
 )
 @click.option(
     "--format",
@@ -62,26 +63,20 @@ def checks(
     """Run an app's registered checks without HTTP, for CI, a job or a person at a shell.
 
     TARGET is MODULE or MODULE:ATTRIBUTE, imported with the working directory on the path. The
-    attribute may be an app, a function without arguments that makes one, or a registry. Where an
-    app has no registry of its own it is that of the process, which importing the module fills.
-    A Flask app's checks run in its app context. A check that isn't critical counts as a warning
-    at most.
-
-    \b
-      dockerflow checks myapp.main:app
-      dockerflow checks myapp:create_app --format json
-      dockerflow checks --django mysite.settings --fail-level warning
+    attribute may be an app, a function without arguments that makes one, or a registry. An app
+    without its own registry has that of the process, which importing the module fills. A Flask
+    app's checks run in its app context. A check that isn't critical counts as a warning at most.
 
     Exit codes: 0 if nothing fails, 1 if something does, 2 if the checks could not be run. What the
     app prints goes to standard error.
-    """  # noqa: D301 - \b is click's sign for text that keeps its lines
+    """
     with redirect_stdout(sys.stderr):
         if verbose:
             logging.basicConfig(level=logging.INFO, stream=sys.stderr)
         try:
-            loaded = _load(target, settings)
-            with _exceptions(propagate=verbose) as exceptions, loaded.context():
-                results = loaded.registry.run(loaded.config)
+            core = _load(target, settings)
+            with _exceptions(propagate=verbose) as exceptions:
+                results = core.run_checks()
         except ConfigError as error:
             raise click.ClickException(str(error)) from None
     if not results.statuses:
@@ -91,34 +86,26 @@ def checks(
         raise click.exceptions.Exit(FAILED)
 
 
-def _load(target: str | None, settings: str | None) -> _Checks:
+def _load(target: str | None, settings: str | None) -> Core:
     if target is not None and settings is not None:
         message = "TARGET and --django exclude each other."
         raise click.UsageError(message)
     sys.path.insert(0, str(Path.cwd()))
-    if target is None:
-        settings = settings or os.environ.get("DJANGO_SETTINGS_MODULE")
-        if not settings:
-            message = "TARGET is missing, such as myapp.main:app."
-            raise click.UsageError(message)
-        os.environ["DJANGO_SETTINGS_MODULE"] = settings
-        with _one_line(settings):
-            return _of_django()
-    module, _, path = target.partition(":")
-    with _one_line(target):
-        found: Any = importlib.import_module(module)
-        if not path:
-            return _Checks(default_registry)
-        for name in path.removesuffix("()").split("."):
-            found = getattr(found, name)
-        if inspect.isfunction(found) and not _parameters(found):
-            found = found()
-        return _of(found)
+    if target is not None:
+        with _errors_in_one_line(target):
+            return _load_target(target)
+    settings = settings or os.environ.get("DJANGO_SETTINGS_MODULE")
+    if not settings:
+        message = "TARGET is missing, such as myapp.main:app."
+        raise click.UsageError(message)
+    os.environ["DJANGO_SETTINGS_MODULE"] = settings
+    with _errors_in_one_line(settings):
+        return _load_django()
 
 
 @contextmanager
-def _one_line(target: str) -> Generator[None]:
-    """Turn whatever importing an app raises into one line that says what and where."""
+def _errors_in_one_line(target: str) -> Generator[None]:
+    """Report any exception of an app's import in one line, with the place that raised it."""
     try:
         yield
     except (click.ClickException, ConfigError):
@@ -134,74 +121,79 @@ def _one_line(target: str) -> Generator[None]:
         raise click.ClickException(message) from None
 
 
-def _parameters(function: Any) -> list[str]:
-    """Return the names of those that must be given: an ASGI or WSGI app has some."""
-    return [
-        parameter.name
-        for parameter in inspect.signature(function).parameters.values()
-        if parameter.default is parameter.empty
-        and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
-    ]
+def _load_target(target: str) -> Core:
+    module, _, path = target.partition(":")
+    found: Any = importlib.import_module(module)
+    if not path:
+        return Core()
+    for name in path.removesuffix("()").split("."):
+        found = getattr(found, name)
+    if inspect.isfunction(found) and _needs_no_arguments(found):  # unlike an ASGI or WSGI app
+        found = found()
+    if isinstance(found, Registry):
+        return Core(registry=found)
+    if type(found).__module__.startswith("django.core.handlers"):
+        return _load_django()
+    for core in _cores(found):
+        if isinstance(core, Core):
+            return core
+    return Core(check_context=getattr(found, "app_context", nullcontext))  # Flask's, if any
 
 
-def _of(app: Any) -> _Checks:
-    """Return the checks of an app: of our middleware around it, or in it, or else the process's."""
-    if isinstance(app, Registry):
-        return _Checks(app)
-    if type(app).__module__.startswith("django.core.handlers"):
-        return _of_django()
-    context = getattr(app, "app_context", nullcontext)
-    for core in _cores(app):
-        registry = getattr(core, "registry", None)
-        if isinstance(registry, Registry):
-            return _Checks(registry, getattr(core, "config", None), context)
-    return _Checks(default_registry, None, context)
+def _needs_no_arguments(function: Callable[..., Any]) -> bool:
+    try:
+        inspect.signature(function).bind()
+    except TypeError:
+        return False
+    return True
 
 
-def _cores(app: Any) -> Iterator[Any]:
-    """Return what has the registry, and perhaps the settings, wherever ours may be in an app."""
+def _cores(app: Any) -> Iterator[object]:
+    """Return the cores from each place in an app where ours may be; ``None`` where none is.
+
+    ========================================  ===================================================
+    Flask extension                           ``app.extensions["dockerflow.site"]._core``
+    Sanic extension                           ``app.ctx.dockerflow_cores.get()``
+    middleware, also inside of other ones     ``_core``, through ``wsgi_app`` and ``app``
+    ``dockerflow.fastapi.install``            ``app._dockerflow.get(app)``
+    ``dockerflow.fastapi.make_router``        ``route.endpoint._dockerflow.get(app)``
+    Starlette's ``add_middleware``            ``app.user_middleware[...].kwargs``
+    ========================================  ===================================================
+    """
     extensions: Any = getattr(app, "extensions", None)
-    if isinstance(extensions, dict):  # Flask's, whatever was put around the app since
+    if isinstance(extensions, dict):
         yield getattr(cast("dict[str, Any]", extensions).get("dockerflow.site"), "_core", None)
-    live = getattr(getattr(app, "ctx", None), "dockerflow_live", None)  # Sanic's
-    if live is not None:
-        yield live.get()
-    for wrapper in _wrappers(app):
+    reloading = getattr(getattr(app, "ctx", None), "dockerflow_cores", None)
+    if reloading is not None:
+        yield reloading.get()
+    wrapper = app
+    for _ in range(_MAX_WRAPPERS):
         yield getattr(wrapper, "_core", None)
-    cores = getattr(app, "_dockerflow", None)  # what dockerflow.fastapi.install() leaves
-    if cores is not None:
-        yield cores.get(app)
-    for middleware in getattr(app, "user_middleware", ()):  # Starlette's, not built yet
-        yield SimpleNamespace(**getattr(middleware, "kwargs", {}))
-    for endpoint in _endpoints(app):
-        if hasattr(endpoint, "_dockerflow"):  # a router's, of dockerflow.fastapi
-            yield endpoint._dockerflow.get(app)  # noqa: SLF001 - the package's own
+        wrapper = getattr(wrapper, "wsgi_app", None) or getattr(wrapper, "app", None)
+    for owner in (app, *_endpoints(app)):
+        core_by_app = getattr(owner, "_dockerflow", None)
+        if core_by_app is not None:
+            yield core_by_app.get(app)
+    for middleware in getattr(app, "user_middleware", ()):
+        if getattr(middleware, "cls", None) is DockerflowMiddleware:
+            yield Core(middleware.kwargs.get("config"), middleware.kwargs.get("registry"))
 
 
 def _endpoints(router: Any) -> Iterator[Any]:
     """Return the functions behind FastAPI's routes."""
     for route in getattr(router, "routes", ()):
         yield getattr(route, "endpoint", None)
-        yield from _endpoints(getattr(route, "original_router", None))  # of newer releases
+        yield from _endpoints(getattr(route, "original_router", None))  # newer releases
 
 
-def _wrappers(app: Any) -> Iterator[Any]:
-    """Return the app, what is around it and in it, from the outside."""
-    for _ in range(_MAX_WRAPPERS):
-        if app is None:
-            return
-        yield app
-        app = getattr(app, "wsgi_app", None) or getattr(app, "app", None)
-
-
-def _of_django() -> _Checks:
+def _load_django() -> Core:
     importlib.import_module("django").setup()
     if not _uses_adapter():
-        return _Checks(default_registry)
-    from dockerflow.django import _settings, checks  # noqa: PLC0415 - they need Django set up
+        return Core()
+    from dockerflow.django import _settings, checks  # they need Django set up
 
     checks.update()
-    return _Checks(default_registry, _settings.live().get().config, checks.in_surroundings)
+    return _settings.reloading().get()
 
 
 def _uses_adapter() -> bool:
@@ -210,61 +202,62 @@ def _uses_adapter() -> bool:
     if importlib.import_module("django.apps").apps.is_installed("dockerflow.django"):
         return True
     import_string = importlib.import_module("django.utils.module_loading").import_string
-    settings = importlib.import_module("django.conf").settings
-    middleware: list[Any] = [import_string(path) for path in settings.MIDDLEWARE]
-    module = sys.modules.get("dockerflow.django.middleware")
-    return module is not None and any(
-        isinstance(item, type) and issubclass(item, module.DockerflowMiddleware)
-        for item in middleware
-    )
+    for path in importlib.import_module("django.conf").settings.MIDDLEWARE:
+        import_string(path)  # may be a subclass of ours, and then imports it
+    return "dockerflow.django.middleware" in sys.modules
+
+
+class _Collector(logging.Handler):
+    """Collects exceptions that checks raised: results only have their class, being public."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._raised: list[tuple[str, str]] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        exception = record.exc_info[1] if record.exc_info else None
+        if exception is not None:
+            text = f"{type(exception).__name__}: {' '.join(str(exception).split())}"
+            self._raised.append((record.getMessage(), text))
+
+    def find(self, message: str) -> str | None:
+        """Return the exception that was logged with this message of a check."""
+        return next((text for line, text in self._raised if message in line), None)
 
 
 @contextmanager
-def _exceptions(*, propagate: bool) -> Generator[dict[str, str]]:
-    """Give a dictionary that is filled with what checks raised, by the message about it.
-
-    The results name an exception's class only, as anybody may read the heartbeat.
-    """
-    raised: dict[str, str] = {}
-
-    class Collector(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            exception = record.exc_info[1] if record.exc_info else None
-            if exception is not None and isinstance(record.args, tuple) and record.args:
-                text = " ".join(str(exception).split())
-                raised[str(record.args[-1])] = f"{type(exception).__name__}: {text}"
-
+def _exceptions(*, propagate: bool) -> Generator[_Collector]:
     logger = logging.getLogger("dockerflow.checks.registry")
-    collector = Collector()
+    collector = _Collector()
     before = logger.propagate, logger.disabled
     logger.addHandler(collector)
-    # An app's logging settings may have disabled every logger that was there already.
+    # An app's logging settings may have disabled all existing loggers.
     logger.propagate, logger.disabled = propagate, False
     try:
-        yield raised
+        yield collector
     finally:
         logger.removeHandler(collector)
         logger.propagate, logger.disabled = before
 
 
-def _as_json(results: CheckResults, exceptions: dict[str, str]) -> str:
-    by_check = {
-        name: exceptions[message]
+def _as_json(results: CheckResults, exceptions: _Collector) -> str:
+    raised = {
+        name: exception
         for name, detail in results.details.items()
         for message in detail["messages"].values()
-        if message in exceptions
+        if (exception := exceptions.find(message)) is not None
     }
     content = {
         "status": level_to_text(results.level),
         "checks": results.statuses,
         "details": results.details,
         "durations": {name: round(seconds, 6) for name, seconds in results.durations.items()},
-        "exceptions": by_check,
+        "exceptions": raised,
     }
     return json.dumps(content, indent=2)
 
 
-def _as_table(results: CheckResults, exceptions: dict[str, str]) -> str:
+def _as_table(results: CheckResults, exceptions: _Collector) -> str:
     width = max(map(len, (*results.statuses, "status")))
     lines: list[str] = []
     for name, status in results.statuses.items():
@@ -272,7 +265,7 @@ def _as_table(results: CheckResults, exceptions: dict[str, str]) -> str:
         detail = results.details.get(name)
         for id_, message in detail.messages.items() if detail else ():
             lines.append(f"    {id_}: {message}")
-            if message in exceptions:
-                lines.append(f"    {exceptions[message]}")
+            if exception := exceptions.find(message):
+                lines.append(f"    {exception}")
     lines.append(f"{'status':<{width}}  {level_to_text(results.level)}")
     return "\n".join(lines)

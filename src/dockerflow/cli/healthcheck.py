@@ -1,6 +1,6 @@
-"""``dockerflow healthcheck``: asks a service over HTTP, or a file, whether it is well.
+"""``dockerflow healthcheck``: checks a service over HTTP, or the age of a file.
 
-Only the standard library, and as little of it as there can be: Docker starts this all the time.
+It needs the standard library only, so that it runs in images without the extra ``cli``.
 """
 
 from __future__ import annotations
@@ -8,34 +8,38 @@ from __future__ import annotations
 import argparse
 import math
 import os
-import stat
 import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple, NoReturn, Protocol, cast
+from contextlib import closing
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from typing import Any, Final, NamedTuple, NoReturn, cast
 from urllib.parse import quote, urlsplit
 
 from dockerflow import __version__
+from dockerflow.config import parse_seconds
+from dockerflow.heartbeat_file import file_age
+from dockerflow.version import parse_json
 
 HEALTHY: Final = 0
 UNHEALTHY: Final = 1  # also for wrong usage: Docker reserves 2
 
 DEFAULT_PORT: Final = 8000
-DEFAULT_TIMEOUT: Final = 15.0  # a heartbeat may take 10 s, and should be able to say why it failed
+DEFAULT_TIMEOUT: Final = 15.0  # a heartbeat may take 10 s, and then reports why it failed
 POLL_SECONDS: Final = 0.25
 MAX_BODY: Final = 1 << 20
 MAX_LINE: Final = 500
 MAX_NAME: Final = 200  # of the URL in that line, so that the reason still fits
 
 DESCRIPTION: Final = """\
-Ask a service whether it is healthy: exit code 0 if it is, else 1 and one line that says why.
+Check whether a service is healthy: exit code 0 if it is, else 1 and one line with the reason.
 
-TARGET is a path on this machine, such as /__heartbeat__, or an http or https URL. By default it is
-/__lbheartbeat__, under $DOCKERFLOW_PATH_PREFIX if that is set: that says whether the process
-answers. A container is restarted or replaced for being unhealthy, which helps against a process
-that hangs, and makes things worse when a database is down. Ask /__heartbeat__, which checks the
-backing services too, where nothing is restarted for it: in CI, or by hand.
+TARGET is a path on this machine, such as /__heartbeat__, or an http or https URL. The default is
+/__lbheartbeat__, under $DOCKERFLOW_PATH_PREFIX if that is set: it shows that the process responds.
+Containers are restarted or replaced when they are unhealthy. That helps if a process hangs, but
+makes things worse if a database is down. So request /__heartbeat__, which also checks the backing
+services, only where nothing is restarted because of it: in CI, or by hand.
 
 Any status from 200 to 299 is healthy. Redirects are not followed. Proxy settings are not used.
 
@@ -45,24 +49,12 @@ Any status from 200 to 299 is healthy. Redirects are not followed. Proxy setting
 """
 
 
-class _UsageError(Exception):
-    """The arguments, or a variable that stands in for one, can't be used; in one line."""
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise _UsageError(message.removeprefix("argument "))
-
-
 def _seconds(text: str) -> float:
     try:
-        seconds = float(text)
+        return min(parse_seconds(text), threading.TIMEOUT_MAX)
     except ValueError:
-        seconds = math.nan
-    if not (math.isfinite(seconds) and seconds > 0):
         message = f"{text[:80]!r} is not a number of seconds over 0"
-        raise argparse.ArgumentTypeError(message)
-    return min(seconds, threading.TIMEOUT_MAX)
+        raise argparse.ArgumentTypeError(message) from None
 
 
 def _port(text: str) -> int:
@@ -72,7 +64,7 @@ def _port(text: str) -> int:
     raise argparse.ArgumentTypeError(message)
 
 
-# What `dockerflow --help` and shell completion know of this subcommand, too.
+# Also read by the click group, for `dockerflow --help` and shell completion.
 OPTIONS: Final[dict[str, dict[str, Any]]] = {
     "--port": {
         "metavar": "PORT",
@@ -83,146 +75,114 @@ OPTIONS: Final[dict[str, dict[str, Any]]] = {
         "metavar": "SECONDS",
         "type": _seconds,
         "default": DEFAULT_TIMEOUT,
-        "help": "how long the whole answer may take, from resolving the name to the last "
-        f"byte; by default {DEFAULT_TIMEOUT:g}",
+        "help": "time limit of the whole request, from resolving the name to the last byte; "
+        f"by default {DEFAULT_TIMEOUT:g}",
     },
     "--wait": {
         "metavar": "SECONDS",
         "type": _seconds,
-        "help": "ask again until it is healthy, but not longer than this",
+        "help": "repeat until it is healthy, but not longer than this",
     },
     "--file": {
         "metavar": "PATH",
-        "help": "instead of asking over HTTP, look at the age of this file",
+        "help": "check the age of this file, which a worker touches, instead of a request",
     },
     "--max-age": {
         "metavar": "SECONDS",
         "type": _seconds,
-        "help": "how old the file may be; goes with --file",
+        "help": "how old the file may be; required with --file",
     },
 }
 
 
 class Outcome(NamedTuple):
-    """What a look at the service gave."""
+    """The outcome of one probe."""
 
-    healthy: bool
+    is_healthy: bool
     text: str
 
 
-class Probe(Protocol):
-    """One look at the service. ``stage`` says what it is doing, for when it takes too long."""
+def check_file(path: str, max_age: float) -> Outcome:
+    """Check that a file was touched at most ``max_age`` seconds ago."""
+    try:
+        age = file_age(path)
+    except (OSError, ValueError) as error:
+        return Outcome(False, f"can't be read: {_reason(error)}")
+    if age <= max_age:
+        return Outcome(True, f"is {age:.1f} s old")
+    if math.isinf(age):
+        return Outcome(False, "does not exist, or its time is in the future")
+    return Outcome(False, f"is {age:.1f} s old, over {max_age:g} s")
 
-    stage: str
 
-    def run(self, timeout: float) -> Outcome:
-        """Look; may raise, and may take longer than the timeout."""
-        ...
-
-
-class FileProbe:
-    """Looks at the age of a file."""
-
-    stage: str = "starting"
-
-    def __init__(self, path: str, max_age: float) -> None:
-        self.path = path
-        self.max_age = max_age
-
-    def run(self, timeout: float) -> Outcome:
-        """See :class:`Probe`."""
-        del timeout
-        self.stage = "looking at the file"
-        status = os.stat(self.path)  # noqa: PTH116 - pathlib takes long to import
-        if not stat.S_ISREG(status.st_mode):
-            return Outcome(False, "is no file")
-        age = time.time() - status.st_mtime
-        if age > self.max_age:
-            return Outcome(False, f"is {age:.1f} s old, over {self.max_age:g} s")
-        if -age > self.max_age:  # the clock was set back, so for long it would never grow old
-            return Outcome(False, f"is from {-age:.1f} s in the future")
-        return Outcome(True, f"is {max(age, 0):.1f} s old")
+def _reason(error: Exception) -> str:
+    system = error.strerror if isinstance(error, OSError) else None
+    return system or f"{type(error).__name__}: {error}"
 
 
 class HttpProbe:
-    """Asks for a URL. Imports what it needs before any time limit runs."""
+    """Requests a URL."""
 
     stage: str = "starting"
+    """What it is doing, for the message when it takes too long."""
 
     def __init__(self, url: str) -> None:
-        import http.client  # noqa: PLC0415 - half of the time that this takes to start
-
-        parts = urlsplit(url)
         self.url = url
-        self.host = parts.hostname or ""
-        self.port = parts.port
-        path = parts.path or "/"
-        target = f"{path}?{parts.query}" if parts.query else path
-        self.target = quote(target, safe="/%:=&?~+!$,;'@()*[]")
-        self.kind: Any = http.client.HTTPConnection
-        if parts.scheme == "https":
-            self.kind = http.client.HTTPSConnection
 
     def run(self, timeout: float) -> Outcome:
-        """See :class:`Probe`."""
+        """Return whether the response is good; raises OSError, ValueError or HTTPException.
+
+        :param timeout: seconds for each step; all of them may take longer.
+        """
         started = time.monotonic()
+        parts = urlsplit(self.url)
+        path = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
+        kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
         self.stage = "connecting"
-        connection = self.kind(self.host, self.port, timeout=timeout)
-        try:
+        with closing(kind(parts.hostname or "", parts.port, timeout=timeout)) as connection:
             connection.connect()
-            self.stage = "waiting for the answer"
-            connection.request(
-                "GET",
-                self.target,
-                headers={
-                    "User-Agent": f"dockerflow-healthcheck/{__version__}",
-                    "Accept": "*/*",
-                    "Connection": "close",
-                },
-            )
+            self.stage = "waiting for the response"
+            target = quote(path, safe="/%:=&?~+!$,;'@()*[]")
+            headers = {"User-Agent": f"dockerflow-healthcheck/{__version__}", "Connection": "close"}
+            connection.request("GET", target, headers=headers)
             response = connection.getresponse()
-            self.stage = "reading the answer"
-            return self._judge(response, started)
-        finally:
-            connection.close()
-
-    @staticmethod
-    def _judge(response: Any, started: float) -> Outcome:
-        status: int = response.status
-        text = f"answered {status}"
-        body: bytes = b""
-        if (response.length or 0) <= MAX_BODY:
-            body = response.read(MAX_BODY + 1)
-        if len(body) > MAX_BODY or (not body and response.length):
-            return Outcome(False, f"{text} with a body over {MAX_BODY} bytes")
-        if response.length:
-            return Outcome(False, f"{text}, but not with all of the body it announced")
-        if 300 <= status < 400:  # noqa: PLR2004 - the redirects of RFC 9110
-            where = response.getheader("Location", "nowhere")
-            return Outcome(False, f"{text}, a redirect to {where}, which is not followed")
-        if not 200 <= status < 300:  # noqa: PLR2004
-            return Outcome(False, text + _failing(body))
-        return Outcome(True, f"{text} in {(time.monotonic() - started) * 1000:.0f} ms")
+            self.stage = "reading the response"
+            return _judge(response, started)
 
 
-def _failing(body: bytes) -> str:
-    """Return the checks that a heartbeat says aren't well, if this is one."""
-    import json  # noqa: PLC0415 - only where something fails
+def _judge(response: HTTPResponse, started: float) -> Outcome:
+    text = f"answered {response.status}"
+    body = response.read(MAX_BODY + 1)
+    if len(body) > MAX_BODY:
+        return Outcome(False, f"{text} with a body over {MAX_BODY} bytes")
+    if response.length:
+        return Outcome(False, f"{text}, but the body is shorter than announced")
+    match response.status // 100:
+        case 2:
+            return Outcome(True, f"{text} in {(time.monotonic() - started) * 1000:.0f} ms")
+        case 3:
+            location = response.getheader("Location", "nowhere")
+            return Outcome(False, f"{text}, a redirect to {location}, which is not followed")
+        case _:
+            return Outcome(False, text + _failing_checks(body))
 
+
+def _failing_checks(body: bytes) -> str:
+    """Return the names and statuses of a heartbeat's failing checks; "" for other bodies."""
     try:
-        content: Any = json.loads(body)
+        content: Any = parse_json(body)
         checks = cast("dict[str, str]", content["checks"])
         failing = [f"{name} {status}" for name, status in checks.items() if status != "ok"]
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+    except (ValueError, LookupError, TypeError, AttributeError):
         return ""
     return ": " + ", ".join(failing) if failing else ""
 
 
-def look(probe: Probe, timeout: float) -> Outcome:
-    """Run the probe, and come back after ``timeout`` seconds whatever it does.
+def run_with_timeout(probe: HttpProbe, timeout: float) -> Outcome:
+    """Run the probe, and return after ``timeout`` seconds even if it hangs.
 
-    In a thread of its own, since nothing else ends the look-up of a name, or a server that sends
-    one byte a second. It is a daemon, so that it doesn't keep the process from ending.
+    It runs in a thread, since nothing else ends resolving a name, or a server that sends a byte a
+    second. The thread is a daemon, so that it doesn't keep the process alive.
     """
     outcomes: list[Outcome] = []
 
@@ -230,11 +190,9 @@ def look(probe: Probe, timeout: float) -> Outcome:
         try:
             outcomes.append(probe.run(timeout))
         except TimeoutError:
-            pass  # told below, like any other
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is why this isn't healthy
-            system = error.strerror if isinstance(error, OSError) else None
-            reason = system or f"{type(error).__name__}: {error}"
-            outcomes.append(Outcome(False, f"failed while {probe.stage}: {reason}"))
+            pass  # reported below
+        except (OSError, ValueError, HTTPException) as error:
+            outcomes.append(Outcome(False, f"failed while {probe.stage}: {_reason(error)}"))
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
@@ -244,21 +202,30 @@ def look(probe: Probe, timeout: float) -> Outcome:
     return Outcome(False, f"took over {timeout:g} s and was still {probe.stage}")
 
 
-def wait(look_once: Callable[[float], Outcome], timeout: float, seconds: float | None) -> Outcome:
-    """Look until it is healthy, for ``seconds`` in all; ``None`` looks once."""
+def wait(probe_once: Callable[[float], Outcome], timeout: float, seconds: float | None) -> Outcome:
+    """Probe until it is healthy, for at most ``seconds``; once if that is ``None``.
+
+    :param probe_once: called with a time limit in seconds.
+    :param timeout: the time limit of one probe.
+    """
     if seconds is None:
-        return look_once(timeout)
+        return probe_once(timeout)
     end = time.monotonic() + seconds
     while True:
-        outcome = look_once(min(timeout, max(0.0, end - time.monotonic())))
-        if outcome.healthy:
-            return outcome
-        if end - time.monotonic() <= POLL_SECONDS:
+        outcome = probe_once(min(timeout, max(0.0, end - time.monotonic())))
+        if outcome.is_healthy or end - time.monotonic() <= POLL_SECONDS:
             return outcome
         time.sleep(POLL_SECONDS)
 
 
-def _make_parser() -> argparse.ArgumentParser:
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        _print(f"{self.prog}: {message.removeprefix('argument ')}; see --help", sys.stderr)
+        sys.exit(UNHEALTHY)
+
+
+def parse_arguments(args: Sequence[str]) -> argparse.Namespace:
+    """Return the options, with the URL as ``target``; exits with 1 if the usage is wrong."""
     parser = _Parser(
         prog="dockerflow healthcheck",
         description=DESCRIPTION,
@@ -268,68 +235,56 @@ def _make_parser() -> argparse.ArgumentParser:
     parser.add_argument("target", metavar="TARGET", nargs="?", help="a path or a URL")
     for flag, settings in OPTIONS.items():
         parser.add_argument(flag, **settings)
-    return parser
+    options = parser.parse_args(args)
+    if options.file is None and options.max_age is None:
+        options.target = _url(parser, options.target, options.port)
+    elif options.file is None or options.max_age is None:
+        parser.error("--file and --max-age go together")
+    elif options.target is not None or options.port is not None:
+        parser.error("--file can't be combined with TARGET or --port")
+    return options
 
 
-def _make_probe(options: Any) -> tuple[Probe, str]:
-    """Return the probe, and what to call it in the line that is printed."""
-    target: str | None = options.target
-    if options.file is not None or options.max_age is not None:
-        if options.file is None or options.max_age is None:
-            message = "--file and --max-age go together"
-            raise _UsageError(message)
-        if target is not None or options.port is not None:
-            message = "--file takes no TARGET and no --port"
-            raise _UsageError(message)
-        return FileProbe(options.file, options.max_age), options.file
+def _url(parser: _Parser, target: str | None, port: int | None) -> str:
     if target is None:
         prefix = os.environ.get("DOCKERFLOW_PATH_PREFIX", "").rstrip("/")
         target = f"{prefix}/__lbheartbeat__"
     if target.startswith("/"):
-        url = f"http://127.0.0.1:{options.port or _environment_port()}{target}"
-    elif options.port is not None:
-        message = "--port goes with a path; a URL has its own"
-        raise _UsageError(message)
-    else:
-        url = target
+        try:
+            # Orchestrators often pass variables without a value as empty ones.
+            port = port or _port(os.environ.get("PORT") or str(DEFAULT_PORT))
+        except argparse.ArgumentTypeError as error:
+            parser.error(f"$PORT: {error}")
+        return f"http://127.0.0.1:{port}{target}"
+    if port is not None:
+        parser.error("--port goes with a path; a URL has its own")
     try:
-        parts = urlsplit(url)
-        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        parts = urlsplit(target)
+        is_usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        has_credentials = "@" in parts.netloc
     except ValueError:
-        usable = False
-        parts = None
-    if parts is not None and "@" in parts.netloc:
-        message = "TARGET has a user name or a password, which are not supported"
-        raise _UsageError(message)
-    if not usable:
-        message = (
-            f"TARGET is {target[:80]!r}, but takes a path that begins with / or an http(s) URL"
+        is_usable = has_credentials = False
+    if has_credentials:
+        parser.error("TARGET has a user name or a password, which are not supported")
+    if not is_usable:
+        parser.error(
+            f"TARGET is {target[:80]!r}, but must be a path that begins with / or an http(s) URL"
         )
-        raise _UsageError(message)
-    return HttpProbe(url), url
-
-
-def _environment_port() -> int:
-    port = os.environ.get("PORT")
-    try:
-        # Orchestrators often pass a variable that nobody filled as an empty one.
-        return _port(port) if port else DEFAULT_PORT
-    except argparse.ArgumentTypeError as error:
-        message = f"$PORT: {error}"
-        raise _UsageError(message) from None
+    return target
 
 
 def main(args: Sequence[str]) -> int:
-    """Run the subcommand and return its exit code, 0 or 1."""
-    try:
-        options = _make_parser().parse_args(args)
-        probe, name = _make_probe(options)
-    except _UsageError as error:
-        _print(f"dockerflow healthcheck: {error}; see --help", sys.stderr)
-        return UNHEALTHY
-    outcome = wait(lambda timeout: look(probe, timeout), options.timeout, options.wait)
-    line = f"healthy: {name[:MAX_NAME]} {outcome.text}"
-    if outcome.healthy:
+    """Run the subcommand and return its exit code, 0 or 1; exits with 1 if the usage is wrong."""
+    options = parse_arguments(args)
+
+    def probe_once(timeout: float) -> Outcome:
+        if options.file is not None:
+            return check_file(options.file, options.max_age)
+        return run_with_timeout(HttpProbe(options.target), timeout)
+
+    outcome = wait(probe_once, options.timeout, options.wait)
+    line = f"healthy: {(options.file or options.target)[:MAX_NAME]} {outcome.text}"
+    if outcome.is_healthy:
         _print(line, sys.stdout)
         return HEALTHY
     _print(f"un{line}", sys.stderr)
@@ -337,11 +292,9 @@ def main(args: Sequence[str]) -> int:
 
 
 def _print(text: str, stream: Any) -> None:
-    """Print one line, whatever a server or an argument put into it."""
+    """Print one line of printable characters, as parts of it come from servers or arguments."""
     line = "".join(char if char.isprintable() else "?" for char in text)
     if len(line) > MAX_LINE:
         line = line[: MAX_LINE - 3] + "..."
-    try:
-        print(line, file=stream)
-    except UnicodeEncodeError:
-        print(line.encode("ascii", "backslashreplace").decode(), file=stream)
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    print(line.encode(encoding, "backslashreplace").decode(encoding), file=stream)

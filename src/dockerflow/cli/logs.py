@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -12,16 +11,24 @@ from typing import IO, Any, Final
 
 import click
 
-from dockerflow.cli._exit import forget_stdout
-from dockerflow.logging import _text as _log_text
+from dockerflow.cli._exit import discard_stdout
+from dockerflow.logging import _text
+from dockerflow.version import parse_json
 
 MAX_LINE: Final = 1 << 20
-"""How many bytes of one line are looked at, and kept, together."""
+"""How many bytes of a line are read at a time; longer lines are passed through in parts."""
 
-_LEVELS: Final = {name.lower(): number for number, name in enumerate(_log_text.SEVERITIES)}
+_LEVELS: Final = {name.lower(): number for number, name in enumerate(_text.SEVERITIES)}
 
 
-@click.command()
+EXAMPLES: Final = """\b
+Examples:
+  docker compose logs --follow web | dockerflow logs --level warning
+  kubectl logs deploy/web | dockerflow logs --rid 4bf92f3577b34da6
+"""
+
+
+@click.command(epilog=EXAMPLES)
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path))
 @click.option(
     "--level",
@@ -46,36 +53,31 @@ _LEVELS: Final = {name.lower(): number for number, name in enumerate(_log_text.S
 def logs(
     files: tuple[Path, ...], level: str, types: tuple[str, ...], rid: str | None, color: str
 ) -> None:
-    """Print mozlog from FILES, or from standard input, as text: one line a record.
+    """Print mozlog from FILES, or from standard input, as text: one line per record.
 
     It shows time (UTC), level, type, message and fields; below them tracebacks and other long
-    texts. A line without a level counts as info. Lines that are not mozlog are printed as they
-    are, whatever the filters. What stands before the JSON stays, as in docker compose's output.
-
-    \b
-      docker compose logs --follow web | dockerflow logs --level warning
-      kubectl logs deploy/web | dockerflow logs --rid 4bf92f3577b34da6
-    """  # noqa: D301 - \b is click's sign for text that keeps its lines
-    painted = color == "always" or (color == "auto" and _is_terminal())
-    most = _LEVELS[level.lower()]
+    texts. A line without a level counts as info. Lines that are not mozlog are printed unchanged,
+    regardless of the filters. Text before the JSON stays, as in docker compose's output.
+    """
+    is_colored = color == "always" or (color == "auto" and _is_terminal())
+    max_severity = _LEVELS[level.lower()]
 
     def is_wanted(line: dict[str, Any]) -> bool:
-        if _log_text.severity_of(line) > most:
+        if _text.severity_of(line) > max_severity:
             return False
         if types and not any(fnmatchcase(str(line.get("Type", "")), type_) for type_ in types):
             return False
-        return rid is None or _log_text.fields_of(line).get("rid") == rid
+        return rid is None or _text.fields_of(line).get("rid") == rid
 
     output = sys.stdout.buffer
     try:
         for raw in _read(files):
-            made = convert(raw, is_wanted, color=painted)
-            if made is not None:
-                output.write(made)
-                # Somebody may look on: a line is of use when it comes, not with the next 8 KiB.
-                output.flush()
+            text = convert(raw, is_wanted, color=is_colored)
+            if text is not None:
+                output.write(text)
+                output.flush()  # somebody may be watching
     except BrokenPipeError:  # as by `dockerflow logs | head`
-        forget_stdout()
+        discard_stdout()
 
 
 def _is_terminal() -> bool:
@@ -93,14 +95,12 @@ def _read(files: tuple[Path, ...]) -> Iterator[bytes]:
             with path.open("rb") as file:
                 yield from _lines(file)
         except OSError as error:
-            if isinstance(error, BrokenPipeError):
-                raise
             message = f"{path} can't be read: {error.strerror or error}"
             raise click.ClickException(message) from None
 
 
 def _lines(file: IO[bytes]) -> Iterator[bytes]:
-    # Not `for line in file`: a line of a gigabyte must not be held as a whole.
+    # Unlike `for line in file`, this never holds a line of a gigabyte in memory.
     while line := file.readline(MAX_LINE):
         yield line
 
@@ -108,16 +108,16 @@ def _lines(file: IO[bytes]) -> Iterator[bytes]:
 def convert(
     raw: bytes, is_wanted: Callable[[dict[str, Any]], bool], *, color: bool
 ) -> bytes | None:
-    """Return what to print for a line; ``None`` for mozlog that isn't wanted."""
+    """Return the text to print for a line; ``None`` for mozlog that isn't wanted."""
     start = raw.find(b"{")
     if start < 0 or not raw.rstrip().endswith(b"}"):
         return raw
     try:
-        line: Any = json.loads(raw[start:])
-    except (ValueError, RecursionError):
+        line: Any = parse_json(raw[start:])
+    except ValueError:
         return raw
-    if not _log_text.is_mozlog(line):
+    if not _text.is_mozlog(line):
         return raw
     if not is_wanted(line):
         return None
-    return raw[:start] + _log_text.render(line, color=color).encode() + b"\n"
+    return raw[:start] + _text.render(line, color=color).encode() + b"\n"

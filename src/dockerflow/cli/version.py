@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from dockerflow.cli import _version_json as writer
+from dockerflow.cli import _make_version_json as maker
 from dockerflow.cli._group import Finding
 from dockerflow.config import Config, ConfigError
 from dockerflow.version import VersionError, get_version, release, resolve
@@ -19,7 +19,7 @@ _PATH = click.Path(path_type=Path)
 def version() -> None:
     """Write, check and show version.json.
 
-    The file says what is deployed: source, version, commit and build. The app serves it at
+    The file describes what is deployed: source, version, commit and build. The app serves it at
     /__version__.
     """
 
@@ -31,11 +31,9 @@ def _parse_extra(
     for item in value:
         key, equals, text = item.partition("=")
         if not key or not equals:
-            message = f"{item!r} is not of the form KEY=VALUE."
-            raise click.BadParameter(message)
-        if key in writer.KEYS:
-            message = f"{key} has an option of its own, --{key}."
-            raise click.BadParameter(message)
+            raise click.BadParameter(f"{item!r} is not of the form KEY=VALUE.")
+        if key in maker.KEYS:
+            raise click.BadParameter(f"use --{key} for {key}.")
         extra[key] = text
     return extra
 
@@ -43,7 +41,7 @@ def _parse_extra(
 @version.command()
 @click.argument("path", type=_PATH, default="version.json")
 @click.option("--source", default="", help="URL of the repository.")
-@click.option("--version", "version_", default="", help="Release tag, or a text for people.")
+@click.option("--version", "version_", default="", help="Release tag, or a name for people.")
 @click.option("--commit", default="", help="Hash of the commit.")
 @click.option("--build", default="", help="URL of the CI build.")
 @click.option(
@@ -57,11 +55,11 @@ def _parse_extra(
 @click.option(
     "--from",
     "origin",
-    type=click.Choice(writer.ORIGINS),
-    help="Where to take values from; by default recognised by the environment.",
+    type=click.Choice(maker.ORIGINS),
+    help="Where to take values from; by default detected from the environment.",
 )
-@click.option("--replace", is_flag=True, help="Replace an existing file, its other keys included.")
-def write(  # noqa: PLR0913 - an option each
+@click.option("--replace", is_flag=True, help="Discard an existing file, including its other keys.")
+def write(
     *,
     path: Path,
     source: str,
@@ -75,9 +73,9 @@ def write(  # noqa: PLR0913 - an option each
     """Write version.json to PATH: a file, or the folder for it; - prints it instead.
 
     Each value is the first that isn't empty: the option; the variable DOCKERFLOW_SOURCE,
-    DOCKERFLOW_VERSION, DOCKERFLOW_COMMIT or DOCKERFLOW_BUILD (a Dockerfile's ARG, for one); what
-    GitHub Actions, CircleCI, GitLab or Taskcluster say in the environment; and the git checkout
-    that this runs in. A changed working tree adds -dirty to git's version.
+    DOCKERFLOW_VERSION, DOCKERFLOW_COMMIT or DOCKERFLOW_BUILD, such as a Dockerfile's ARG; the
+    variables of GitHub Actions, CircleCI, GitLab or Taskcluster; the git checkout that this runs
+    in. If its working tree has changes, -dirty is added to git's version.
 
     URLs are written without credentials, ssh addresses as https. Other keys of an existing file
     stay. Run it after the last checkout step, as a clean checkout deletes the file, and in the
@@ -87,32 +85,24 @@ def write(  # noqa: PLR0913 - an option each
     to_stdout = str(path) == "-"
     file = resolve(path)
     try:
-        values, notes = writer.gather(given, env=os.environ, folder=Path(), origin=origin)
-        content = _merge(None if replace or to_stdout else file, values, extra)
+        values, notes = maker.gather(given, env=os.environ, folder=Path(), origin=origin)
+        content = maker.merge(None if replace or to_stdout else file, values, extra)
         if not to_stdout:
-            writer.write(file, content)
+            maker.write(file, content)
     except VersionError as error:
         raise click.ClickException(str(error)) from None
-    for note in (*notes, *writer.problems(content)):
+    for note in (*notes, *maker.problems(content)):
         click.echo(f"dockerflow version: note: {note}", err=True)
     if to_stdout:
-        click.echo(writer.dump(content).encode(), nl=False)
+        click.echo(maker.dump(content).encode(), nl=False)
     else:
-        name = origin or writer.detect(os.environ)
+        name = origin or maker.detect(os.environ)
         text = " ".join(str(content["version"] or content["commit"]).split())
         click.echo(f"wrote {file}: {text} (from {name})")
 
 
-def _merge(file: Path | None, values: dict[str, str], extra: dict[str, str]) -> dict[str, object]:
-    try:
-        return writer.merge(file, values, extra)
-    except VersionError as error:
-        message = f"{error}; --replace forgets that file"
-        raise VersionError(message) from None
-
-
 def _read(path: Path | None) -> dict[str, object]:
-    """Return the content of the file that an app here would serve."""
+    """Return the content of the file; by default the one that an app here would serve."""
     try:
         where = resolve(Config().version_path if path is None else path)
         content = get_version(where)
@@ -121,8 +111,7 @@ def _read(path: Path | None) -> dict[str, object]:
     except VersionError as error:
         raise Finding(str(error)) from None
     if content is None:
-        message = f"there is no {where}"
-        raise Finding(message)
+        raise Finding(f"there is no {where}")
     return content
 
 
@@ -131,13 +120,14 @@ def _read(path: Path | None) -> dict[str, object]:
 def check(path: Path | None) -> None:
     """Check the version.json at PATH: a file, or its folder.
 
-    By default that is $DOCKERFLOW_VERSION_PATH, /app/version.json or ./version.json, whichever an
-    app would serve. All four keys must be there, as texts; commit must be a git hash; source
-    and build must be URLs without credentials, or empty. Other keys may be anything.
+    The default is the file that an app would serve: the first of $DOCKERFLOW_VERSION_PATH,
+    /app/version.json and ./version.json. All four keys are required and must be strings; commit
+    must be a git hash; source and build must be URLs without credentials, or empty. Other keys may
+    have any value.
 
-    Exit code 1 if something is wrong, with one line for each thing.
+    Exit code 1 if something is wrong, with one line for each problem.
     """
-    found = writer.problems(_read(path))
+    found = maker.problems(_read(path))
     for problem in found:
         click.echo(problem, err=True)
     if found:
@@ -151,9 +141,9 @@ def check(path: Path | None) -> None:
 def show(path: Path | None, *, only_release: bool) -> None:
     """Print the version.json at PATH: a file, or its folder.
 
-    By default that is $DOCKERFLOW_VERSION_PATH, /app/version.json or ./version.json, whichever an
-    app would serve. With --release it is only the name that dockerflow.version.release() gives an
-    error tracker, so that a deployment can announce the same one.
+    The default is the file that an app would serve: the first of $DOCKERFLOW_VERSION_PATH,
+    /app/version.json and ./version.json. With --release it prints only the name that
+    dockerflow.version.release() gives an error tracker, so that a deployment can use the same one.
     """
     content = _read(path)
     if only_release:
@@ -163,4 +153,4 @@ def show(path: Path | None, *, only_release: bool) -> None:
             raise Finding(message)
         click.echo(name)
     else:
-        click.echo(writer.dump(content).encode(), nl=False)
+        click.echo(maker.dump(content).encode(), nl=False)

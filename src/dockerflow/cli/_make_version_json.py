@@ -1,6 +1,6 @@
-"""Make version.json: from a CI's environment, from arguments or from git; and judge one.
+"""Make version.json from arguments, a CI's environment or git, and find what is wrong with one.
 
-The four keys are what the Dockerflow specification names; an app may have others, which stay.
+The Dockerflow specification names four keys. An app may have others, which are kept.
 """
 
 from __future__ import annotations
@@ -8,41 +8,39 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from dockerflow.version import VersionError, get_version
+from dockerflow.version import VersionError, get_version, is_commit
 
 KEYS: Final = ("source", "version", "commit", "build")
 GIT_SECONDS: Final = 60
 DIRTY: Final = "-dirty"  # git's own word for a working tree with changes
 
-_AUTHORITY: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)(.*)", re.DOTALL)
+_URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)(.*)", re.DOTALL)
 # git's other form of an ssh address: [user@]host:path
 _SCP: Final = re.compile(r"(?:[^@/]*@)?([\w.-]{2,}):/?([^/].*)", re.DOTALL)
 _SECRET: Final = re.compile("token|passw|secret|credential|key|auth|signature", re.IGNORECASE)
-_is_commit: Final = re.compile("[0-9a-fA-F]{7,64}").fullmatch
 
 
 def clean_url(url: str) -> str:
-    """Return an address that anybody may see and open: without credentials, and not ssh.
+    """Return the URL without credentials, and with https instead of ssh.
 
-    What is no address, such as the path of a folder, gives an empty text.
+    Returns "" if it isn't a URL, such as the path of a folder.
     """
-    match = _AUTHORITY.fullmatch(url)
+    match = _URL.fullmatch(url)
     if match is None:
         match = _SCP.fullmatch(url)
         return f"https://{match[1]}/{match[2]}" if match else ""
     scheme, authority, rest = match.groups()
     host = authority.rpartition("@")[2]
     if "@" in rest and not re.fullmatch(r"(\[.*\]|[^:]*)(:\d*)?", host):
-        # A password with a slash in it that nobody escaped.
-        path = rest.rpartition("@")[2]
-        host, slash, path = path.partition("/")
+        # The "host" is a user name and the start of a password that has an unescaped slash.
+        host, slash, path = rest.rpartition("@")[2].partition("/")
         rest = slash + path
     if "ssh" in scheme.lower():
         scheme, host = "https", re.sub(r":\d*$", "", host)  # the port is that of ssh
@@ -57,9 +55,8 @@ def clean_url(url: str) -> str:
 
 
 def _github(env: Mapping[str, str]) -> dict[str, str]:
-    source = _join(
-        env.get("GITHUB_SERVER_URL") or "https://github.com", env.get("GITHUB_REPOSITORY")
-    )
+    server = env.get("GITHUB_SERVER_URL") or "https://github.com"
+    source = _join(server, env.get("GITHUB_REPOSITORY"))
     return {
         "source": source,
         "version": env.get("GITHUB_REF_NAME", ""),
@@ -91,17 +88,14 @@ def _gitlab(env: Mapping[str, str]) -> dict[str, str]:
 
 
 def _taskcluster(env: Mapping[str, str]) -> dict[str, str]:
-    # A task names each repository by a prefix of its own, such as GECKO_HEAD_REV.
-    prefixes = sorted(
-        name.removesuffix("_HEAD_REV")
-        for name, value in env.items()
-        if name.endswith("_HEAD_REV") and value
-    )
-    if len({env[f"{prefix}_HEAD_REV"] for prefix in prefixes}) > 1:
-        names = ", ".join(f"{prefix}_HEAD_REV" for prefix in prefixes)
-        message = f"the environment has several commits ({names}): give --source and --commit"
-        raise VersionError(message)
-    prefix = prefixes[0] if prefixes else ""
+    # Each repository has its own prefix, such as GECKO_HEAD_REV.
+    commits = {name: env[name] for name in sorted(env) if name.endswith("_HEAD_REV") and env[name]}
+    if len({*commits.values()}) > 1:
+        names = ", ".join(commits)
+        raise VersionError(
+            f"the environment has several commits ({names}): give --source and --commit"
+        )
+    prefix = next(iter(commits), "").removesuffix("_HEAD_REV")
     return {
         "source": env.get(f"{prefix}_HEAD_REPOSITORY", ""),
         "version": env.get(f"{prefix}_HEAD_TAG") or env.get("APP_VERSION", ""),
@@ -111,16 +105,11 @@ def _taskcluster(env: Mapping[str, str]) -> dict[str, str]:
 
 
 def _join(*parts: str | None) -> str:
-    """Join the parts of a URL; without one of them there is none."""
+    """Join the parts of a URL; return "" if one of them is missing."""
     return "/".join(part.strip("/") for part in parts if part) if all(parts) else ""
 
 
-def _arguments(env: Mapping[str, str]) -> dict[str, str]:
-    """Return what a Dockerfile's ``ARG DOCKERFLOW_COMMIT`` and the like give."""
-    return {key: env.get(f"DOCKERFLOW_{key.upper()}", "") for key in KEYS}
-
-
-# By name: what shows that the CI is there, and how it is read.
+# By name: the variables that identify the CI, and the function that reads its environment.
 CIS: Final[dict[str, tuple[tuple[str, ...], Callable[[Mapping[str, str]], dict[str, str]]]]] = {
     "github": (("GITHUB_ACTIONS", "GITHUB_SHA"), _github),
     "circleci": (("CIRCLECI", "CIRCLE_SHA1"), _circleci),
@@ -131,7 +120,7 @@ ORIGINS: Final = (*CIS, "git")
 
 
 def detect(env: Mapping[str, str]) -> str:
-    """Return the name of the CI that this environment is of, or ``git``."""
+    """Return the name of the CI that the environment belongs to, or ``git``."""
     for name, (signs, _) in CIS.items():
         if any(env.get(sign) for sign in signs):
             return name
@@ -145,20 +134,19 @@ def gather(
     folder: Path,
     origin: str | None = None,
 ) -> tuple[dict[str, str], list[str]]:
-    """Return the four values, and notes for people on what is odd about them.
+    """Return the four values, and notes for people about odd ones.
 
     Each value is the first that isn't empty: of ``given``, of the variables ``DOCKERFLOW_SOURCE``
     and so on, of the CI, and of git if that has the same commit.
 
-    :param origin: one of ``ORIGINS``; by default what the environment shows.
-    :raises VersionError: when there is no commit to be found.
+    :param origin: one of ``ORIGINS``; by default detected from the environment.
+    :raises VersionError: when no commit is found.
     """
     name = origin or detect(env)
-    layers: list[Mapping[str, str]] = [given, _arguments(env)]
-    values = _first(layers)
+    arguments = {key: env.get(f"DOCKERFLOW_{key.upper()}", "") for key in KEYS}
+    values = _fill(_fill({}, given), arguments)  # a Dockerfile's ARG DOCKERFLOW_COMMIT and others
     if name in CIS and not all(values.values()):
-        layers.append(CIS[name][1](env))
-        values = _first(layers)
+        values = _fill(values, CIS[name][1](env))
     reason = ""
     if not all(values[key] for key in KEYS if key != "build"):
         try:
@@ -166,41 +154,37 @@ def gather(
         except VersionError as error:
             reason = f" ({error})"
         else:
-            # Another commit's name and place would be wrong here.
+            # The version and source of another commit would be wrong.
             if values["commit"] in ("", found["commit"]):
-                values = _first([*layers, found])
+                values = _fill(values, found)
     if not values["commit"]:
-        message = f"no commit was found in the arguments, the environment or git{reason}"
-        raise VersionError(message)
+        raise VersionError(f"no commit was found in the arguments, the environment or git{reason}")
     notes: list[str] = []
     for key in ("source", "build"):
         cleaned = clean_url(values[key])
         if values[key] and not cleaned:
-            notes.append(f"{key} is left empty, as it is no URL that others could open")
+            notes.append(f"{key} is left empty, because it is not a URL that others could open")
         values[key] = cleaned
     return values, notes
 
 
-def _first(layers: list[Mapping[str, str]]) -> dict[str, str]:
-    return {
-        key: next((value for layer in layers if (value := _tidy(layer.get(key, "")))), "")
-        for key in KEYS
-    }
+def _fill(values: Mapping[str, str], more: Mapping[str, str]) -> dict[str, str]:
+    return {key: values.get(key) or _tidy(more.get(key, "")) for key in KEYS}
 
 
 def _tidy(value: str) -> str:
-    # Bytes of the environment that are not UTF-8 came as lone surrogates, which are no JSON.
+    # Variables with bytes that are not UTF-8 have lone surrogates, which JSON can't have.
     return value.encode("utf-8", "replace").decode().strip()
 
 
 def from_git(folder: Path) -> dict[str, str]:
-    """Return what git says of the checkout that ``folder`` is in.
+    """Return the values of the checkout that ``folder`` is in.
 
     :raises VersionError: when there is no git, no checkout or no commit yet.
     """
     commit = _git(folder, "rev-parse", "--verify", "HEAD")
     version = _git(folder, "describe", "--tags", "--always")
-    # Our own file may be in the repository, and is no change of the app.
+    # Our own file may be in the repository; writing it doesn't change the app.
     excluded = ":(top,exclude,glob)**/version.json"
     if _git(folder, "status", "--porcelain", "--untracked-files=no", "--", ":/", excluded):
         version += DIRTY
@@ -212,9 +196,13 @@ def from_git(folder: Path) -> dict[str, str]:
 
 
 def _git(folder: Path, *arguments: str) -> str:
+    git = shutil.which("git")
+    if git is None:
+        message = "git is not installed"
+        raise VersionError(message)
     try:
         result = subprocess.run(  # noqa: S603 - a fixed list, and no shell
-            ("git", *arguments),  # noqa: S607 - whichever git is there
+            (git, *arguments),
             cwd=folder,
             env={**os.environ, "LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"},
             stdin=subprocess.DEVNULL,
@@ -222,28 +210,26 @@ def _git(folder: Path, *arguments: str) -> str:
             timeout=GIT_SECONDS,
             check=False,
         )
-    except FileNotFoundError:
-        message = "git is not installed"
-        raise VersionError(message) from None
     except (OSError, subprocess.TimeoutExpired) as error:
-        message = f"git can't be run: {error}"
-        raise VersionError(message) from None
+        raise VersionError(f"git can't be run: {error}") from None
     if result.returncode:
         lines = result.stderr.decode("utf-8", "replace").strip().splitlines()
-        message = f"git: {lines[0].removeprefix('fatal: ')}" if lines else "git failed"
-        raise VersionError(message)
+        raise VersionError(f"git: {lines[0].removeprefix('fatal: ')}" if lines else "git failed")
     return result.stdout.decode("utf-8", "replace").strip()
 
 
 def merge(path: Path | None, values: Mapping[str, str], extra: Mapping[str, str]) -> dict[str, Any]:
-    """Return the new content of the file: the values, then what it and ``extra`` have besides.
+    """Return the new content of the file: the values, then the other keys of it and of ``extra``.
 
-    A source that isn't known now stays the file's; the other values are those of one build.
+    The file's source stays if ``values`` has none; its other three values belong to one build.
 
-    :param path: the file; ``None`` when there is nothing to keep.
-    :raises VersionError: when the file is there and broken.
+    :param path: the file; ``None`` if there is nothing to keep.
+    :raises VersionError: when the file exists and is broken.
     """
-    existing = (None if path is None else get_version(path)) or {}
+    try:
+        existing = (None if path is None else get_version(path)) or {}
+    except VersionError as error:
+        raise VersionError(f"{error}; --replace discards that file") from None
     content: dict[str, Any] = {key: values[key] for key in KEYS}
     source = existing.get("source")
     if not content["source"] and isinstance(source, str):
@@ -254,57 +240,49 @@ def merge(path: Path | None, values: Mapping[str, str], extra: Mapping[str, str]
 
 
 def dump(content: Mapping[str, Any]) -> str:
-    """Return the content as JSON for people, with a newline at its end."""
+    """Return the content as JSON for people, with a newline at the end."""
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
-    # Extra keys of an existing file may have escaped a lone surrogate.
+    # An existing file may have escaped lone surrogates in its other keys.
     return text.encode("utf-8", "replace").decode() + "\n"
 
 
 def write(path: Path, content: Mapping[str, Any]) -> None:
-    """Write the file so that whoever reads it sees the old or the new one, never a part.
+    """Replace the file as a whole: readers see the old or the new one, never a part.
 
     :raises VersionError: when it can't be written.
     """
-    body = dump(content).encode()
     try:
         path = Path(os.path.realpath(path))  # the file behind a link, not the link
         try:
             mode = path.stat().st_mode & 0o777
         except FileNotFoundError:
             mode = 0o644  # the app may run as another user
-        handle, name = tempfile.mkstemp(prefix=".version.json.", dir=path.parent)
-        temporary = Path(name)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(body)
+        with tempfile.TemporaryDirectory(prefix=".version.json.", dir=path.parent) as folder:
+            temporary = Path(folder) / "version.json"
+            temporary.write_text(dump(content), encoding="utf-8", newline="\n")
             temporary.chmod(mode)
             temporary.replace(path)
-        except BaseException:
-            with suppress(OSError):
-                temporary.unlink()
-            raise
     except OSError as error:
-        message = f"{path} can't be written: {error.strerror or error}"
-        raise VersionError(message) from None
+        raise VersionError(f"{path} can't be written: {error.strerror or error}") from None
 
 
 def problems(content: Mapping[str, Any]) -> list[str]:
     """Return what is wrong with the content of a version.json, one line each."""
-    found: list[str] = []
-    for key in KEYS:
-        value = content.get(key)
-        if key not in content:
-            found.append(f"{key} is missing")
-        elif not isinstance(value, str):
-            found.append(f"{key} is {json.dumps(value)[:80]}, but takes a text")
-        elif any(ord(char) < 0x20 or ord(char) == 0x7F for char in value):  # noqa: PLR2004
-            found.append(f"{key} has control characters")
-        elif key in ("source", "build") and value:
-            match = _AUTHORITY.fullmatch(value)
-            if match is None or not match[2]:
-                found.append(f"{key} is no URL")  # not shown: it may hold credentials
-            elif clean_url(value) != value.partition("#")[0]:
-                found.append(f"{key} has credentials, or is an address for ssh")
-        elif key == "commit" and not _is_commit(value):
-            found.append(f"commit is {json.dumps(value)[:80]}, but takes a git hash")
-    return found
+    found = {key: _problem(key, content[key]) if key in content else "is missing" for key in KEYS}
+    return [f"{key} {problem}" for key, problem in found.items() if problem]
+
+
+def _problem(key: str, value: object) -> str:
+    if not isinstance(value, str):
+        return f"is {json.dumps(value)[:80]}, but must be a string"
+    if re.search(r"[\x00-\x1f\x7f]", value):
+        return "has control characters"
+    if key == "commit" and not is_commit(value):
+        return f"is {json.dumps(value)[:80]}, but must be a git hash"
+    if key in ("source", "build") and value:
+        match = _URL.fullmatch(value)
+        if match is None or not match[2]:
+            return "is not a URL"  # not shown: it may hold credentials
+        if clean_url(value) != value.partition("#")[0]:
+            return "has credentials, or is an ssh address"
+    return ""
