@@ -48,7 +48,7 @@ class Response:
     @property
     def is_5xx(self) -> bool:
         """Whether it is a complete response with a server error."""
-        return self.status is not None and self.status // 100 == 5 and not self.error  # noqa: PLR2004
+        return self.status in range(500, 600) and not self.error
 
     @property
     def summary(self) -> str:
@@ -56,7 +56,7 @@ class Response:
         if self.status is None:
             return self.error
         location = self.headers.get("location")
-        to = f" to {location}" if location and self.status // 100 == 3 else ""  # noqa: PLR2004
+        to = f" to {location}" if location and self.status in range(300, 400) else ""
         return f"HTTP {self.status}{to}" + (f", but {self.error}" if self.error else "")
 
 

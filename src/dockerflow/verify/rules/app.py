@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
+from http import HTTPStatus
 from typing import Any, Final, cast
 
 from dockerflow.verify import users
@@ -360,8 +361,7 @@ def _head(evidence: Evidence) -> Findings:
 )
 def _methods(evidence: Evidence) -> Findings:
     for service, path, _, post in _other_method(evidence, "POST"):
-        status = post.status or 0
-        is_refused = 400 <= status < 500 or status == 501  # noqa: PLR2004
+        is_refused = post.status in (*range(400, 500), HTTPStatus.NOT_IMPLEMENTED)
         message = f"POST {path}: {post.summary}, not HTTP 405"
         yield None if is_refused else _on(service, post, message)
 
@@ -409,7 +409,7 @@ def _static(evidence: Evidence) -> Findings:
     for service in evidence.services:
         for response in service.assets:
             # Not is_200: the file may be larger than what is read of it.
-            is_fine = response.status == 200 and bool(response.body)  # noqa: PLR2004
+            is_fine = response.status == HTTPStatus.OK and bool(response.body)
             message = f"GET {response.url}: {response.summary}, not a file"
             yield None if is_fine else _on(service, response, message)
 
