@@ -12,9 +12,9 @@ import sys
 import pytest
 from log_lines import record
 
-from dockerflow._core import request_id as _request_id
-from dockerflow._core.app import Core, Exchange
+from dockerflow._core.exchange import Exchange, current_exchange
 from dockerflow._core.messages import Request
+from dockerflow._core.settings import RequestSettings
 from dockerflow.config import Config
 from dockerflow.logging import GoogleCloudFormatter, MozlogFormatter, MozlogHandler, TextFormatter
 
@@ -31,7 +31,7 @@ def _environment(monkeypatch):
 
 @contextlib.contextmanager
 def serving(headers=None, uid="", **settings):
-    exchange = Exchange(Core(Config(**settings)), Request("GET", "/", "", headers or {}))
+    exchange = Exchange(RequestSettings.of(Config(**settings)), Request("GET", "/", "", headers or {}))
     exchange.rid = "r-1"
     exchange.extra["uid"] = uid
     exchange.enter()
@@ -58,7 +58,7 @@ def test_request_and_user_on_every_line():
         assert logged() == {"msg": "m", "rid": "r-1"}
     with serving(uid=0):
         assert logged() == {"msg": "m", "rid": "r-1", "uid": 0}
-    assert _request_id.exchange_context.get() is None
+    assert current_exchange.get() is None
 
 
 # --- oversize ------------------------------------------------------------------------------------
