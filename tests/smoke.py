@@ -112,9 +112,6 @@ def core():
     with served() as port:
         done = command("healthcheck", f"http://127.0.0.1:{port}/__heartbeat__")
         assert done.returncode == 0, done
-    with tempfile.NamedTemporaryFile() as beat:
-        done = command("healthcheck", "--file", beat.name, "--max-age", "60")
-        assert done.returncode == 0, done
     done = command("version")
     assert done.returncode == 2, done
     assert "pip install 'dockerflow-middleware[cli]'" in done.stderr, done
@@ -186,10 +183,9 @@ def sanic():
 def orjson():
     from dockerflow.logging import MozlogFormatter
 
+    assert "orjson" in sys.modules
     record = logging.makeLogRecord({"msg": "hello", "args": None})
-    line = MozlogFormatter().format(record)
-    assert json.loads(line)["Fields"]["msg"] == "hello"
-    assert "orjson" in sys.modules, "it is used when it is installed"
+    assert json.loads(MozlogFormatter().format(record))["Fields"]["msg"] == "hello"
 
 
 def structlog():

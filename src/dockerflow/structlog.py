@@ -1,11 +1,11 @@
-"""structlog's events in the envelope of the standard library's records.
+"""Writes structlog's events as mozlog, like the standard library's records.
 
 There are two ways; both need the extra ``structlog``.
 
-- By the standard library: :func:`configure`, or structlog's own configuration with
+- Through the standard library: :func:`configure`, or structlog's own configuration with
   :func:`processors`. Each event becomes a record, and the handlers that
-  :func:`dockerflow.logging.configure_logging` or others set up write both, in any format.
-- By structlog: :class:`MozlogRenderer` as the last processor, of structlog's chain or of its
+  :func:`dockerflow.logging.configure_logging` or others set up write it, in any format.
+- Through structlog: :class:`MozlogRenderer` as the last processor of structlog's chain or of its
   ``ProcessorFormatter``.
 """
 
@@ -27,14 +27,12 @@ _TAKEN_BY_LOGGING = ("exc_info", "stack_info", "stacklevel")
 
 
 def render_to_record(
-    logger: WrappedLogger,  # noqa: ARG001  # how structlog calls a processor
-    method_name: str,  # noqa: ARG001
-    event_dict: EventDict,
+    _logger: WrappedLogger, _method_name: str, event_dict: EventDict
 ) -> tuple[tuple[object], dict[str, Any]]:
-    """Hand an event on to a logger of the standard library; the last of a chain of processors.
+    """Pass an event to a logger of the standard library; the last of a chain of processors.
 
-    The event is the message and what is bound becomes the record's fields. One whose name
-    logging has a use for gets ``_`` appended.
+    The event becomes the message, and the bound values become the record's fields. A field with
+    the name of an attribute of records gets ``_`` appended.
     """
     event = event_dict.pop("event", "")
     options = {key: event_dict.pop(key) for key in _TAKEN_BY_LOGGING if key in event_dict}
@@ -50,9 +48,8 @@ def render_to_record(
 def processors() -> list[Processor]:
     """Return a chain of processors that ends in the standard library's logging.
 
-    It has the context variables of ``structlog.contextvars``, drops what the logger's level
-    doesn't let through, and takes positional arguments and ``stack_info``. Put your own before
-    the last one.
+    It drops events below the logger's level, adds the variables of ``structlog.contextvars``, and
+    supports positional arguments and ``stack_info``. Insert your own before the last one.
 
     .. versionadded:: 0.1.0
     """
@@ -66,7 +63,7 @@ def processors() -> list[Processor]:
 
 
 def configure() -> None:
-    """Make structlog log by way of the standard library, whose handlers then write its events.
+    """Make structlog log through the standard library, whose handlers then write its events.
 
     .. versionadded:: 0.1.0
     """
@@ -81,12 +78,12 @@ def configure() -> None:
 class MozlogRenderer:
     """Renders an event as a line of mozlog; the last of a chain of processors.
 
-    The line has the request's id. ``level`` and ``logger``, from structlog's ``add_log_level``
-    and ``add_logger_name``, become ``Severity`` and ``Type``; what a ``ProcessorFormatter``
-    passes comes out as the record itself would.
+    The line has the id of the current request. ``level`` and ``logger``, from structlog's
+    ``add_log_level`` and ``add_logger_name``, become ``Severity`` and ``Type``. A record that a
+    ``ProcessorFormatter`` passes is rendered as :class:`MozlogFormatter` would.
 
     :param logger_name: the app's name, logged as ``Logger``.
-    :param formatter: what makes the line, if it isn't a plain :class:`MozlogFormatter`.
+    :param formatter: the formatter to use, by default a :class:`MozlogFormatter`.
 
     .. versionadded:: 0.1.0
     """

@@ -1,6 +1,7 @@
 import asyncio
 import datetime as dt
 import http.server
+import os
 import socket
 import ssl
 import threading
@@ -15,6 +16,7 @@ import services
 
 from dockerflow import health
 from dockerflow.checks import contrib
+from dockerflow.checks.contrib import _http
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -102,7 +104,9 @@ def ask(kind, url, times=1, verify=True, client_options=None, **options):
     try:
         return [check() for _ in range(times)][-1]
     finally:
-        check.args[0].client.close()
+        # The check keeps its client as long as the process lives.
+        _http._own_client(check.args[0], os.getpid()).close()
+        _http._own_client.cache_clear()
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -1,30 +1,17 @@
-"""The one call: every logger, one handler; and the formats that aren't mozlog."""
+"""The one call that sets up logging, and what logging.config makes of the same classes."""
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
-import logging
-import logging.config
 import os
-import re
 import subprocess
 import sys
 
 import pytest
+from log_lines import check, parse
 
-from dockerflow._core import request_id as _request_id
-from dockerflow._core.app import Core, Exchange
-from dockerflow._core.messages import Request
-from dockerflow.config import Config, ConfigError
-from dockerflow.logging import (
-    GoogleCloudFormatter,
-    MozlogFormatter,
-    TextFormatter,
-    configure_logging,
-    logging_config,
-)
+from dockerflow.config import ConfigError
+from dockerflow.logging import configure_logging, logging_config
 
 
 @pytest.fixture(autouse=True)
@@ -34,20 +21,11 @@ def _environment(monkeypatch):
             monkeypatch.delenv(name)
 
 
-def record(msg="", *args, name="app", level=logging.INFO, exc_info=None, **extra):
-    made = logging.LogRecord(name, level, "/srv/app.py", 7, msg, args, exc_info, "func")
-    made.__dict__.update(extra)
-    return made
-
-
 def run(code, **environ):
     return subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
         capture_output=True, text=True, timeout=60, check=False, env={**os.environ, **environ},
     )  # fmt: skip
-
-
-# --- the configuration ---------------------------------------------------------------------------
 
 
 def test_json_can_hold_it():
@@ -188,242 +166,27 @@ def test_from_an_ini_file(tmp_path):
     assert (line["Logger"], line["Fields"]) == ("site", {"rid": "r-1", "msg": "m"})
 
 
-# --- the request ---------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def serving(headers=None, uid="", **settings):
-    exchange = Exchange(Core(Config(**settings)), Request("GET", "/", "", headers or {}))
-    exchange.rid = "r-1"
-    exchange.extra["uid"] = uid
-    exchange.enter()
-    try:
-        yield
-    finally:
-        exchange.leave()
-
-
-def logged(msg="m", **extra):
-    from dockerflow.logging import MozlogHandler
-
-    stream = io.StringIO()
-    MozlogHandler(stream).emit(record(msg, **extra))
-    return json.loads(stream.getvalue())["Fields"]
-
-
-def test_request_and_user_on_every_line():
-    assert logged() == {"msg": "m"}
-    with serving(uid="u-1"):
-        assert logged() == {"msg": "m", "rid": "r-1", "uid": "u-1"}
-        assert logged(rid="own", uid="mine") == {"msg": "m", "rid": "own", "uid": "mine"}
-    with serving():
-        assert logged() == {"msg": "m", "rid": "r-1"}
-    with serving(uid="u-1", summary_personal_data=False):
-        assert logged() == {"msg": "m", "rid": "r-1"}
-    assert _request_id.exchange_context.get() is None
-
-
-# --- oversize ------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("formatter", [MozlogFormatter, GoogleCloudFormatter, TextFormatter])
-@pytest.mark.parametrize(
-    "fields",
-    [
-        {"msg": "é" * 10_000},
-        {"msg": "\x00\x1b" * 10_000, "a": "b"},
-        {"msg": "m", "list": ["x" * 50] * 1000, "deep": {"a": {"b": "y" * 5000}}},
-        {"msg": "m", **{f"key{n}": n for n in range(5000)}},
-        {"msg": "m", "k" * 5000: 1},
-        {"msg": "m", "truncated": 1, "x": "x" * 5000},
-    ],
-)  # fmt: skip
-@pytest.mark.parametrize("limit", [1024, 4096])
-def test_a_line_is_cut(formatter, fields, limit):
-    fields = dict(fields)
-    made = record(fields.pop("msg"), **fields)
-    line = formatter(max_bytes=limit).format(made)
-    assert len(line.encode()) + 1 <= limit
-    if formatter is TextFormatter:
-        assert "[Truncated]" in line
-        return
-    out = json.loads(line)
-    inner = out.get("Fields", out)
-    assert max(value for key, value in inner.items() if key.startswith("truncated")) > limit
-    assert inner["msg" if "Fields" in out else "message"]
-    assert len(line) > limit / 4 or len(fields) == 1
-    whole = formatter(max_bytes=10**7).format(made)
-    assert whole == formatter().format(made)
-
-
-def test_long_names_are_cut():
-    made = record("m", name="n" * 5000, logger_name="l" * 5000)
-    out = json.loads(MozlogFormatter(max_bytes=1024).format(made))
-    assert out["Fields"]["msg"] == "m"
-    assert "[Truncated]" in out["Type"]
-
-
-@pytest.mark.parametrize("value", [0, 1023, "4096", True, 1e6])
-def test_wrong_max_bytes(value):
-    with pytest.raises(ValueError, match="max_bytes"):
-        MozlogFormatter(max_bytes=value)
-
-
-# --- text ----------------------------------------------------------------------------------------
-
-
-def text(made, **options):
-    return TextFormatter(**options).format(made)
-
-
-def test_text():
-    line = text(record("paid\nnow\x1b[31m", name="app.orders", amount=1.5, who="a b", to="c"))
-    first, second = line.splitlines()
-    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} INFO     app\.orders .*", first)
-    assert first.endswith('paid amount=1.5 who="a b" to=c')
-    assert second == r"    now\x1b[31m"
-    columns = {text(record("m", name=name, x=1)).index("x=1") for name in ("a", "app.orders")}
-    assert len(columns) == 1
-
-
-def test_text_of_an_exception():
-    try:
-        raise ValueError("oh\nno")
-    except ValueError:
-        line = text(record("failed", exc_info=sys.exc_info(), n=1))
-    first, *rest = line.splitlines()
-    assert first.endswith("failed n=1")
-    assert rest[0] == "    Traceback (most recent call last):"
-    assert rest[-1] == r"    ValueError: oh\nno"
-
-
-def test_text_of_a_summary():
-    made = record(
-        name="request.summary", method="GET", path="/a", code=200, t=12, rid="r", agent="", errno=0
-    )
-    assert text(made).split()[4:] == ["GET", "/a", "200", "12", "ms", "rid=r", "errno=0"]
-
-
-def test_colours(monkeypatch):
-    class Terminal(io.StringIO):
-        def isatty(self):
-            return True
-
-    assert "\x1b" not in text(record("m"))
-    assert "\x1b[33m" in text(record("m", level=30), use_colors=True)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "stdout", Terminal())
-        assert "\x1b" in text(record("m"))
-        assert "\x1b" not in text(record("m"), use_colors=False)
-        patch.setenv("NO_COLOR", "1")
-        assert "\x1b" not in text(record("m"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "stdout", None)
-        assert "\x1b" not in text(record("m"))
-
-
-def test_text_of_anything():
-    class Broken:
-        def __repr__(self):
-            raise RuntimeError
-
-    line = text(record(Broken(), x=Broken(), y=float("nan"), **{"k k": None, "z z": 1}))
-    assert "unprintable" in line
-    assert '"z z"=1' in line
-
-
-# --- Google Cloud --------------------------------------------------------------------------------
-
-
-def gcp(made, **options):
-    return json.loads(GoogleCloudFormatter(logger_name="site", **options).format(made))
-
-
-def test_google_cloud():
-    made = record("paid %s", 7, amount={"a": {"b": 1}}, severity="mine")
-    made.created = 1_700_000_000.25
-    out = gcp(made)
-    assert re.fullmatch(r"2023-11-14T22:13:20\.2\d{8}Z", out.pop("time"))
-    assert out == {
-        "severity": "INFO",
-        "message": "paid 7",
-        "logger": "app",
-        "serviceContext": {"service": "site"},
-        "logging.googleapis.com/sourceLocation": {
-            "file": "/srv/app.py", "line": "7", "function": "func",
-        },
-        "amount": {"a": {"b": 1}},
-        "severity_": "mine",
-    }  # fmt: skip
-    levels = {10: "DEBUG", 25: "NOTICE", 30: "WARNING", 40: "ERROR", 50: "CRITICAL"}
-    assert {level: gcp(record(level=level))["severity"] for level in levels} == levels
-
-
-def test_google_error_reporting():
-    kind = "type.googleapis.com/google.devtools.clouderrorreporting.v1beta1.ReportedErrorEvent"
-    try:
-        raise ValueError("x")
-    except ValueError:
-        out = gcp(record("failed", level=40, exc_info=sys.exc_info()))
-    assert out["@type"] == kind
-    assert out["stack_trace"].startswith("Traceback (most recent call last):\n")
-    out = gcp(record("failed", level=40))
-    assert out["@type"] == kind
-    assert out["context"]["reportLocation"] == {
-        "filePath": "/srv/app.py", "lineNumber": 7, "functionName": "func",
-    }  # fmt: skip
-    assert "@type" not in gcp(record("m", level=30))
-
-
-def test_google_http_request():
-    out = gcp(
-        record(
-            name="request.summary", method="GET", path="/a", querystring="q=1", code=200, t=1234,
-            agent="UA", remoteAddressChain=["1.2.3.4", "5.6.7.8"], rid="r", lang="",
-        )
-    )  # fmt: skip
-    assert out["message"] == "GET /a?q=1 200"
-    assert out["httpRequest"] == {
-        "requestMethod": "GET", "requestUrl": "/a?q=1", "status": 200, "userAgent": "UA",
-        "latency": "1.234s", "remoteIp": "1.2.3.4",
-    }  # fmt: skip
-    assert (out["rid"], out["lang"]) == ("r", "")
-
-
-def test_google_http_request_of_little():
-    out = gcp(
-        record(
-            "said", name="request.summary", method="", path="/a", code=204, t="long",
-            remoteAddressChain=[],
-        )
-    )  # fmt: skip
-    assert out["message"] == "said"
-    assert out["httpRequest"] == {"requestUrl": "/a", "status": 204}
-
-
-TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
-
-
-@pytest.mark.parametrize(
-    ("headers", "trace", "span", "sampled"),
-    [
-        ({"traceparent": f"00-{TRACE}-{SPAN}-01"}, TRACE, SPAN, True),
-        ({"traceparent": f"00-{TRACE}-{SPAN}-00", "x-cloud-trace-context": "f" * 32}, TRACE, SPAN, False),
-        ({"x-cloud-trace-context": f"{TRACE}/255;o=1"}, TRACE, "00000000000000ff", True),
-        ({"x-cloud-trace-context": TRACE, "traceparent": "junk"}, TRACE, None, False),
-    ],
-)  # fmt: skip
-def test_google_trace(headers, trace, span, sampled, monkeypatch):
-    prefix = "logging.googleapis.com/"
-    with serving(headers):
-        assert gcp(record("m"), project="p")[f"{prefix}trace"] == f"projects/p/traces/{trace}"
-        monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "e")
-        out = gcp(record("m"))
-    assert out[f"{prefix}trace"] == f"projects/e/traces/{trace}"
-    assert (out.get(f"{prefix}spanId"), out[f"{prefix}trace_sampled"]) == (span, sampled)
-
-
-@pytest.mark.parametrize("value", ["", "0" * 32, "x/1", f"{TRACE}/x"])
-def test_no_google_trace(value):
-    with serving({"x-cloud-trace-context": value}):
-        assert not [key for key in gcp(record("m")) if "trace" in key]
+def test_dict_config():
+    code = """
+import logging.config
+logging.config.dictConfig({
+    "version": 1,
+    "formatters": {
+        "json": {"()": "dockerflow.logging.MozlogFormatter", "logger_name": "by-dict"},
+        "plain": {"class": "dockerflow.logging.MozlogFormatter", "format": "%(message)s"},
+    },
+    "filters": {"rid": {"()": "dockerflow.logging.RequestIdLogFilter"}},
+    "handlers": {
+        "a": {"class": "dockerflow.logging.MozlogHandler", "formatter": "json", "filters": ["rid"]},
+        "b": {"class": "dockerflow.logging.MozlogHandler", "name": "fred"},
+        "c": {"class": "logging.StreamHandler", "formatter": "plain", "stream": "ext://sys.stdout"},
+    },
+    "root": {"handlers": ["a", "b", "c"], "level": "INFO"},
+})
+logging.info("m")
+"""
+    done = run(code)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = [check(parse(line)) for line in done.stdout.splitlines()]
+    assert [line["Logger"] for line in lines[:2]] == ["by-dict", "fred"]
+    assert [line["Fields"]["msg"] for line in lines] == ["m"] * 3

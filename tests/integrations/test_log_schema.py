@@ -1,7 +1,6 @@
 """What is written, and what the documentation shows, is as the package's JSON Schema says."""
 
 import json
-import logging
 import re
 from importlib import resources
 from pathlib import Path
@@ -10,6 +9,7 @@ import jsonschema
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from log_lines import parse, record
 
 from dockerflow.logging import MozlogFormatter
 
@@ -59,15 +59,26 @@ def test_what_is_wrong(wrong):
 
 
 values = st.recursive(
-    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.binary()),
-    lambda inner: st.one_of(st.lists(inner), st.dictionaries(st.text(), inner)),
+    st.one_of(
+        st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.binary(),
+        st.datetimes(), st.complex_numbers(), st.just(ValueError("a\nb")),
+    ),
+    lambda inner: st.one_of(
+        st.lists(inner), st.dictionaries(st.text(), inner), st.frozensets(st.text() | st.floats())
+    ),
     max_leaves=8,
+)  # fmt: skip
+
+
+@settings(deadline=None)
+@given(
+    message=values,
+    args=st.lists(values, max_size=2),
+    level=st.integers(-100, 200),
+    extra=st.dictionaries(st.text(), values),
+    max_bytes=st.one_of(st.none(), st.just(1024)),
 )
-
-
-@settings(max_examples=200, deadline=None)
-@given(st.text(), st.dictionaries(st.text(), values), st.one_of(st.none(), st.just(1024)))
-def test_what_is_written(message, extra, max_bytes):
-    record = logging.LogRecord("app", 20, "", 1, message, (), None)
-    record.__dict__.update({f"x{key}": value for key, value in extra.items()})
-    VALIDATOR.validate(json.loads(MozlogFormatter(max_bytes=max_bytes).format(record)))
+def test_any_record_is_a_line_of_the_schema(message, args, level, extra, max_bytes):
+    made = record(message, *args, level=level)
+    made.__dict__.update({f"x{key}": value for key, value in extra.items()})
+    VALIDATOR.validate(parse(MozlogFormatter(max_bytes=max_bytes).format(made)))

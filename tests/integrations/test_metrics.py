@@ -22,6 +22,7 @@ def broken():
 async def good(): ...
 
 checks.default_registry.run()
+checks.default_registry.close()
 """
 
 

@@ -7,6 +7,7 @@ import hashlib
 import importlib.util
 import io
 import json
+import sys
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,9 @@ import pytest
 if importlib.util.find_spec("click") is None:
     collect_ignore_glob = ["*"]
 
-SUBJECTS = Path(__file__).parent / "subjects"
+sys.path.insert(0, str(Path(__file__).parent))  # for verify_helpers
+
+VERSION = Path(__file__).parent / "subjects" / "version.json"
 PASSWD = "root:x:0:0:root:/root:/bin/sh\napp:x:10001:10001::/app:/bin/sh\n"
 GROUP = "root:x:0:\napp:x:10001:\n"
 CONFIG = {
@@ -49,7 +52,7 @@ def sound_files() -> dict[str, Any]:
         "etc/passwd": PASSWD,
         "etc/group": GROUP,
         "app/app.py": "print()",
-        "app/version.json": (SUBJECTS / "version.json").read_bytes(),
+        "app/version.json": VERSION.read_bytes(),
     }
 
 

@@ -12,14 +12,14 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+import verify_helpers
 from click.testing import CliRunner, Result
+from verify_helpers import APP
 
 from dockerflow.cli.verify import verify
 from dockerflow.verify.rules import RULES
 
-SUBJECTS = Path(__file__).parent / "subjects"
-DOCKERFILE = str(SUBJECTS / "Dockerfile")
-APP = [sys.executable, str(SUBJECTS / "app.py")]
+DOCKERFILE = str(verify_helpers.DOCKERFILE)
 
 
 def runner() -> CliRunner:
@@ -48,8 +48,9 @@ def rules(result: Result) -> dict[str, str]:
 def test_passes(run):
     result = run("--dockerfile", DOCKERFILE)
     assert result.exit_code == 0
-    assert "Passed: 0 errors, 0 warnings, 7 passed" in result.stdout
-    assert result.stdout.count("not checked") >= 21
+    assert "Passed: 0 errors, 0 warnings, " in result.stdout
+    assert re.search(r"passed +DF205 ", result.stdout)
+    assert re.search(r"not checked +DF101 ", result.stdout)
 
 
 def test_finds(run):
@@ -63,12 +64,12 @@ def test_finds(run):
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        ([], "There is nothing to look at"),
+        ([], "There is nothing to check"),
         (["uvicorn"], "A command to start goes after --"),
-        (["ftp://a"], "no http:// or https:// URL"),
-        (["http://"], "no http:// or https:// URL"),
-        (["http://a:99999"], "no http:// or https:// URL"),
-        (["http://[::1"], "no http:// or https:// URL"),
+        (["ftp://a"], "not an http:// or https:// URL"),
+        (["http://"], "not an http:// or https:// URL"),
+        (["http://a:99999"], "not an http:// or https:// URL"),
+        (["http://[::1"], "not an http:// or https:// URL"),
         (["http://a", "http://b"], "unexpected extra argument"),
         (["--"], "There is no command after --"),
         (["--select", "DF999", "http://a"], "there is no rule 'DF999'"),
@@ -110,7 +111,7 @@ def test_an_empty_dockerfile_could_not_run(run):
     Path("Dockerfile").touch()
     result = run("--dockerfile", "Dockerfile")
     assert result.exit_code == 2
-    assert "Dockerfile is no Dockerfile: it is empty" in result.stdout
+    assert "Dockerfile is not a Dockerfile: it is empty" in result.stdout
 
 
 def test_what_could_run_is_reported_beside_what_could_not(run):
@@ -157,13 +158,12 @@ def test_ignored_in_the_dockerfile(run):
     assert "ignores DF999: there is no such rule" in result.stdout
 
 
-@pytest.mark.parametrize("id_", RULES)
-def test_explain(run, id_):
-    result = run("--explain", id_.lower())
-    assert result.exit_code == 0
-    rule = RULES[id_]
-    for part in (id_, rule.heading, rule.sentence, rule.source, rule.fix):
-        assert part in result.stdout
+def test_explain(run):
+    for id_, rule in RULES.items():
+        result = run("--explain", id_.lower())
+        assert result.exit_code == 0
+        for part in (id_, rule.heading, rule.sentence, rule.source, rule.fix):
+            assert part in result.stdout
 
 
 def test_settings(run):
@@ -179,21 +179,21 @@ def test_settings(run):
     assert result.exit_code == 1
     # The command line wins.
     assert rules(run("--select", "DF110", "--env", "A=b")) == {"DF110": "passed"}
-    assert "DF110" in run("--format", "tap").stdout
+    assert "DF110" in run("--format", "sarif").stdout
     assert run("--", "false").exit_code == 2
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("nonsense = 1", "takes no 'nonsense', but"),
+        ("nonsense = 1", "has no setting 'nonsense'; there are"),
         ("format = 'xml'", "'xml' is not one of"),
         ("timeout = true", "not a number of seconds"),
         ("timeout = -1", "not a number of seconds"),
         ("select = ['DF9']", "there is no rule 'DF9'"),
-        ("command = 'app'", "command takes a list of texts"),
-        ("command = [1]", "command takes a list of texts"),
-        ("url = 'nowhere'", "no http:// or https:// URL"),
+        ("command = 'app'", "command must be a list of strings"),
+        ("command = [1]", "command must be a list of strings"),
+        ("url = 'nowhere'", "not an http:// or https:// URL"),
         ("oops", "can't be read"),
     ],
 )
@@ -253,7 +253,7 @@ def test_the_reproduce_line_reproduces(run, tmp_path):
 def test_as_the_installed_command():
     result = subprocess.run(
         [sys.executable, "-m", "dockerflow", "verify", "--dockerfile", DOCKERFILE, "--", *APP],
-        capture_output=True, text=True, timeout=60, cwd=SUBJECTS,
+        capture_output=True, text=True, timeout=60, cwd=verify_helpers.SUBJECTS,
     )  # fmt: skip
     assert result.returncode == 0, result.stdout + result.stderr
     assert "DF107" in result.stdout
@@ -280,4 +280,4 @@ def test_nothing_to_look_at_is_no_success(tmp_path):
     log.write_text("")
     result = CliRunner().invoke(verify, ["--logs", str(log)])
     assert result.exit_code == 2
-    assert "nothing that any of the rules could look at" in result.output
+    assert "nothing that any of the rules could be applied to" in result.output

@@ -12,10 +12,14 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from verify_helpers import with_status
 
 from dockerflow.verify import image
 from dockerflow.verify.evidence import CouldNotRunError
-from dockerflow.verify.probes import Targets, verify
+from dockerflow.verify.probes import Targets
+from dockerflow.verify.run import verify
+
+PASSED = {"DF103", "DF201", "DF202", "DF203", "DF204", "DF205"}
 
 
 def test_layers_lie_on_top_of_each_other(images):
@@ -23,7 +27,7 @@ def test_layers_lie_on_top_of_each_other(images):
     upper = {"app/.wh.app.py": "", "etc/group": "app:x:5:\n", "app/.wh.version.json": ""}
     for path in (images.docker([lower, upper]), images.oci([lower, upper])):
         found = image.read_archive(path, 60)
-        assert not found.sources
+        assert not found.has_sources
         assert found.version.content is None
         assert found.group == "app:x:5:\n"
         assert "app" in found.passwd
@@ -32,7 +36,7 @@ def test_layers_lie_on_top_of_each_other(images):
 def test_a_folder_made_anew_hides_what_was_below(images):
     upper = {"app/new.py": "", "app/.wh..wh..opq": ""}
     found = image.read_archive(images.docker([images.sound_files(), upper]), 60)
-    assert found.sources
+    assert found.has_sources
     assert found.version.content is None
 
 
@@ -40,19 +44,19 @@ def test_a_folder_made_anew_hides_what_was_below(images):
 def test_app_may_be_a_link(images, link):
     files = {"srv/app/main.py": "", "srv/app/version.json": "{}", "app": link}
     found = image.read_archive(images.docker([files]), 60)
-    assert found.sources
+    assert found.has_sources
     assert found.version.content == b"{}"
 
 
 def test_links_in_a_circle(images):
     found = image.read_archive(images.docker([{"app": "->/a", "a": "->/app"}]), 60)
-    assert not found.sources
+    assert not found.has_sources
 
 
 def test_packed_as_a_whole(images, tmp_path):
     path = tmp_path / "image.tar.gz"
     path.write_bytes(gzip.compress(images.docker().read_bytes()))
-    assert image.read_archive(path, 60).sources
+    assert image.read_archive(path, 60).has_sources
 
 
 def test_takes_no_longer_than_it_may(images):
@@ -109,7 +113,7 @@ def test_engines_are_tried_in_turn(images, tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     report = verify(Targets(images=("app:1",)))
     assert report.exit_code == 0
-    assert report.count("passed") == 9
+    assert with_status(report, "passed") >= PASSED
     args = (tmp_path / "args").read_text().split()
     assert args[:3] == ["image", "save", "-o"]
     assert args[-1] == "app:1"
@@ -120,16 +124,16 @@ def test_no_engine_has_it(tmp_path, monkeypatch):
     fake_engine(tmp_path, "docker", "echo 'Cannot connect to the daemon' >&2; exit 1")
     fake_engine(tmp_path, "podman", "sleep 60")
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    report = verify(Targets(images=("app:1",), limit=2))
+    report = verify(Targets(images=("app:1",), limit=0.5))
     assert report.exit_code == 2
     assert "docker: Cannot connect to the daemon" in report.could_not_run[0]
-    assert "podman did not save it within" in report.could_not_run[0]
+    assert "podman did not save it in time" in report.could_not_run[0]
     monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
     assert (
         "docker is not installed; podman is not installed"
         in verify(Targets(images=("app:1",))).could_not_run[0]
     )
-    assert "no name of an image" in verify(Targets(images=("--help",))).could_not_run[0]
+    assert "not the name of an image" in verify(Targets(images=("--help",))).could_not_run[0]
 
 
 def podman_works() -> bool:
@@ -157,12 +161,12 @@ def test_real_podman(images, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     report = verify(Targets(images=("localhost/dockerflow-verify-test:1",)))
     assert report.could_not_run == []
-    assert report.count("passed") == 9
     assert report.exit_code == 0
+    assert with_status(report, "passed") >= PASSED
     for kind in ("docker-archive", "oci-archive"):
         path = tmp_path / f"{kind}.tar"
         subprocess.run(
             ["podman", "save", "--format", kind, "-o", str(path), "localhost/dockerflow-verify-test:1"],
             check=True, capture_output=True, timeout=100,
         )  # fmt: skip
-        assert verify(Targets(archives=(path,))).count("passed") == 9
+        assert with_status(verify(Targets(archives=(path,))), "passed") >= PASSED

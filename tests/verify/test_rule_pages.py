@@ -1,6 +1,6 @@
 """Every rule has its page, made from the table of the rules.
 
-Run as a script, this file writes the pages anew: python tests/verify/test_rule_pages.py
+Run as a script, this file writes the pages: python tests/verify/test_rule_pages.py
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dockerflow.verify import formats as reports
+from dockerflow.verify import formats
 from dockerflow.verify.rules import RULES
 
 ROOT = Path(__file__).parents[2]
@@ -39,7 +39,7 @@ def index() -> str:
 
 
 def pages() -> dict[str, str]:
-    found = {f"{rule.id}.md": reports.explain(rule) for rule in RULES.values()}
+    found = {f"{rule.id}.md": formats.explain(rule) for rule in RULES.values()}
     return {**found, "index.md": index()}
 
 
@@ -52,14 +52,14 @@ def test_no_other_pages():
     assert {path.name for path in PAGES.iterdir()} == set(pages())
 
 
-@pytest.mark.parametrize("rule", RULES.values(), ids=lambda rule: rule.id)
-def test_rule_is_complete(rule):
-    assert re.fullmatch(r"DF[1-3]\d\d", rule.id)
-    assert rule.source.startswith("https://")
-    assert rule.title
-    assert rule.fix.endswith((".", "`).", "`."))
-    assert rule.looks_at
-    assert (ROOT / rule.page).is_file()
+def test_every_rule_is_complete():
+    for rule in RULES.values():
+        assert re.fullmatch(r"DF[1-3]\d\d", rule.id)
+        assert rule.source.startswith("https://")
+        assert rule.title
+        assert rule.fix.endswith(".")
+        assert rule.looks_at
+        assert (ROOT / rule.page).is_file()
 
 
 def test_every_sentence_of_the_specification_has_a_rule():

@@ -1,9 +1,9 @@
-"""PURE: the words of a Dockerfile's instructions, however they are written."""
+"""The words of a Dockerfile's instructions, however they are written."""
 
 import pytest
 
 from dockerflow.verify.evidence import Instruction
-from dockerflow.verify.users import made_by, words
+from dockerflow.verify.users import created_by, words
 
 
 @pytest.mark.parametrize(
@@ -12,7 +12,7 @@ from dockerflow.verify.users import made_by, words
         ('["a", "b c"]', ["a", "b c"]),
         ('["a", 1]', ["a", "1"]),
         ("a 'b c'", ["a", "b c"]),
-        ("[a b", ["[a", "b"]),  # no JSON: the shell's words
+        ("[a b", ["[a", "b"]),  # not JSON: split as a shell does
         ('{"a": 1}', ["{a:", "1}"]),
         ("it's broken", ["it's", "broken"]),
     ],
@@ -22,7 +22,7 @@ def test_words(value, expected):
 
 
 def ids(*commands):
-    made = made_by(Instruction("RUN", command, 1, 0) for command in commands)
+    made = created_by(Instruction("RUN", command, 1, 0) for command in commands)
     return made.user, made.group, made.primary
 
 
@@ -42,5 +42,5 @@ BOTH = ("10001", "10001", "app")
         ((GROUP, "useradd -u 10001 -g other app", "adduser app app"), BOTH),
     ],
 )
-def test_who_is_made(commands, expected):
+def test_who_is_created(commands, expected):
     assert ids(*commands) == expected

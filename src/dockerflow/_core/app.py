@@ -13,7 +13,7 @@ from dockerflow._core import endpoints
 from dockerflow._core.endpoints import Endpoint
 from dockerflow._core.messages import Request, Response
 from dockerflow._core.settings import RequestSettings
-from dockerflow.checks._check import surroundings as check_context
+from dockerflow.checks._check import check_context
 from dockerflow.checks.registry import Registry, default_registry
 from dockerflow.checks.runner import CheckResults
 from dockerflow.config import Config

@@ -1,18 +1,17 @@
-"""The clock of the checks that run in the background: one thread for a registry."""
+"""Checks that run in the background: one thread for a registry."""
 
 from __future__ import annotations
 
-import heapq
 import logging
 import threading
 import time
-from contextlib import suppress
-from itertools import count
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from dockerflow.checks._check import surroundings
+from dockerflow.checks._check import check_context
 from dockerflow.checks._plan import Entry
-from dockerflow.checks._workers import start_afresh_after_fork
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -20,119 +19,103 @@ if TYPE_CHECKING:
 logger = logging.getLogger("dockerflow.checks.registry")
 
 LONG: Final = 3600.0
-"""Seconds to wait at most at a time: the platform's own limit may be below an interval."""
+"""The longest single wait in seconds: a check's interval may exceed the platform's limit."""
 
 
-class _Clock:
-    """When a check is due next, and where it runs: on which event loop if it is async."""
+@dataclass(slots=True, eq=False)
+class Schedule:
+    """When a check is due next, by the monotonic clock, and where it runs.
 
-    __slots__ = ("entry", "interval", "loop", "surroundings")
+    ``loop`` is the event loop of an async check; ``None`` for the library's own.
+    """
 
-    def __init__(self, entry: Entry, interval: float, loop: AbstractEventLoop | None) -> None:
-        self.entry = entry
-        self.interval = interval
-        self.loop = loop
-        self.surroundings = surroundings.get()
+    entry: Entry
+    interval: float
+    loop: AbstractEventLoop | None
+    due: float
+    context: Callable[[], AbstractContextManager[Any]]
+
+    def run(self) -> None:
+        """Start the check, unless a requirement failed or its event loop is closed."""
+        check, settings = self.entry.check, self.entry.settings
+        for requirement in self.entry.requirements:
+            result = requirement.check.current_result(requirement.settings)
+            if result is None or result.is_failure:
+                check.reset()
+                return
+        if self.loop is None or not self.loop.is_closed():
+            token = check_context.set(self.context)
+            try:
+                check.start(settings, settings.timeout, time.monotonic(), self.loop)
+            finally:
+                check_context.reset(token)
 
 
 class Background:
-    """Starts checks when they are due, each in the place where a heartbeat would run it.
+    """Starts the checks of one registry when they are due, where a heartbeat would run them.
 
-    A thread that ended although nobody stopped it is not started again: what it ran gets too
-    old, and the heartbeat fails and tells of it.
+    Its thread ends when no check is scheduled.
     """
 
     def __init__(self) -> None:
-        self.start_afresh()
-        start_afresh_after_fork(self)
-
-    def start_afresh(self) -> None:
-        """Forget everything: the thread is there no more, or ends itself."""
         self._changed = threading.Condition()
-        self._clocks: dict[str, _Clock] = {}
-        self._due: list[tuple[float, int, _Clock]] = []
-        self._order = count()
-        self._thread: threading.Thread | None = None
+        self._schedules: dict[str, Schedule] = {}
+        self._is_running = False
 
     def ensure(self, entry: Entry, interval: float, loop: AbstractEventLoop | None) -> bool:
-        """Have a check run on its clock, and return whether that is new.
+        """Have a check run every ``interval`` seconds, and return whether that is new.
 
         The first run is up to the caller, who waits for its result anyway.
 
-        :param loop: the event loop that runs here; ``None`` when none does.
+        :param loop: the running event loop; ``None`` when there is none.
         """
         check = entry.check
-        clock = self._clocks.get(check.name)
-        if (
-            clock is not None
-            and clock.entry.check is check
-            and (clock.loop is None or not clock.loop.is_closed())
-        ):
-            return False
+        loop = loop if check.is_async else None
         with self._changed:
-            clock = _Clock(entry, interval, loop if check.is_async else None)
-            self._clocks[check.name] = clock
-            heapq.heappush(self._due, (time.monotonic() + interval, next(self._order), clock))
-            if self._thread is None:
-                self._thread = threading.Thread(
-                    target=self._work, name="dockerflow-clock", daemon=True
-                )
+            known = self._schedules.get(check.name)
+            if (
+                known is not None
+                and known.entry.check is check
+                and (known.loop is None or not known.loop.is_closed())
+            ):
+                return False
+            due = time.monotonic() + interval
+            schedule = Schedule(entry, interval, loop, due, check_context.get())
+            self._schedules[check.name] = schedule
+            if not self._is_running:
+                thread = threading.Thread(target=self._work, name="dockerflow-clock", daemon=True)
                 try:
-                    self._thread.start()
+                    thread.start()
                 except RuntimeError:  # no more threads to be had: the next heartbeat tries again
-                    self._thread = None
-                    self._clocks.clear()
-                    self._due.clear()
+                    self._schedules.clear()
+                    return True
+                self._is_running = True
             self._changed.notify()
         return True
 
-    def forget(self, name: str) -> None:
-        """Start one check no more."""
+    def remove(self, name: str | None = None) -> None:
+        """Stop scheduling one check, or all of them."""
         with self._changed:
-            self._clocks.pop(name, None)
-
-    def stop(self) -> None:
-        """Start no check any more, until a heartbeat asks for one again."""
-        with self._changed:
-            self._clocks.clear()
-            self._due.clear()
-            self._thread = None
+            if name is None:
+                self._schedules.clear()
+            else:
+                self._schedules.pop(name, None)
             self._changed.notify()
 
     def _work(self) -> None:
-        me: Any = threading.current_thread()
         while True:
             with self._changed:
-                if self._thread is not me:
+                if not self._schedules:
+                    self._is_running = False
                     return
+                schedule = min(self._schedules.values(), key=lambda schedule: schedule.due)
                 now = time.monotonic()
-                if not self._due or self._due[0][0] > now:
-                    # A wait takes no more than so many seconds; then it is looked anew.
-                    delay = self._due[0][0] - now if self._due else LONG
-                    self._changed.wait(min(delay, LONG))
+                if schedule.due > now:
+                    self._changed.wait(min(schedule.due - now, LONG))
                     continue
-                _, _, clock = heapq.heappop(self._due)
-                if self._clocks.get(clock.entry.check.name) is not clock:
-                    continue  # registered anew, or moved to another event loop
-                heapq.heappush(self._due, (now + clock.interval, next(self._order), clock))
+                schedule.due = now + schedule.interval
             try:
-                _tick(clock)
+                schedule.run()
             except Exception:
                 with suppress(Exception):
-                    logger.exception("Check %s could not be started", clock.entry.check.name)
-            del clock
-
-
-def _tick(clock: _Clock) -> None:
-    check, settings = clock.entry.check, clock.entry.settings
-    for requirement in clock.entry.requirements:
-        result = requirement.check.view(requirement.settings)
-        if result is None or result.is_failure:
-            check.forget()
-            return
-    if clock.loop is None or not clock.loop.is_closed():
-        token = surroundings.set(clock.surroundings)
-        try:
-            check.start(settings, settings.timeout, time.monotonic(), None, clock.loop)
-        finally:
-            surroundings.reset(token)
+                    logger.exception("Check %s could not be started", schedule.entry.check.name)

@@ -1,4 +1,4 @@
-"""What can be said about a check when it is registered."""
+"""PURE: the options of a check, and what they mean under a ``Config``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dockerflow.config import Config, conflict, parse_bool, parse_count, parse_l
 class CheckOptions(TypedDict, total=False):
     """The options of :meth:`Registry.register`, all of them optional.
 
-    ``None`` is as good as leaving one out: then the ``Config`` decides.
+    ``None`` is the same as leaving an option out.
     """
 
     timeout: float | None
@@ -27,7 +27,7 @@ class CheckOptions(TypedDict, total=False):
 
 
 class Settings(NamedTuple):
-    """The options that hold for one check under one ``Config``. Times are in seconds."""
+    """The options of one check under one ``Config``, complete. Times are in seconds."""
 
     timeout: float
     critical: bool
@@ -40,27 +40,16 @@ class Settings(NamedTuple):
 
 
 def _names(value: Any) -> tuple[str, ...]:
-    # A check's name may have a comma in it, so a text is one name.
+    # A check's name may contain a comma, so a string is one name.
     return parse_list((value,) if isinstance(value, str) else value)
 
 
-def _strictly(kind: type | tuple[type, ...], parse: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Take no text for a number: that is for the environment."""
-
-    def parse_strictly(value: Any) -> Any:
-        if not isinstance(value, kind):
-            raise TypeError
-        return parse(value)
-
-    return parse_strictly
-
-
-_SECONDS = ("a number of seconds over 0", _strictly((int, float), parse_seconds))
-_COUNT = ("a whole number over 0", _strictly(int, parse_count))
-_NAMES = ("one text or several", _names)
+_SECONDS = ("a number of seconds over 0", parse_seconds)
+_COUNT = ("a whole number over 0", parse_count)
+_NAMES = ("a string or several", _names)
 _TAKES: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
     "timeout": _SECONDS,
-    "critical": ("True or False", _strictly(bool, parse_bool)),
+    "critical": ("True or False", parse_bool),
     "ttl": _SECONDS,
     "max_age": _SECONDS,
     "requires": _NAMES,
@@ -76,7 +65,7 @@ def parse(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return those options that were given, checked.
 
     :raises TypeError: when there is no such option.
-    :raises ValueError: when a value isn't one that the option takes.
+    :raises ValueError: when an option has a wrong value.
     """
     parsed: dict[str, Any] = {}
     for name, value in options.items():
@@ -95,16 +84,16 @@ def parse(options: Mapping[str, Any]) -> dict[str, Any]:
     return parsed
 
 
-def settle(options: Mapping[str, Any], config: Config) -> Settings:
-    """Return what holds for a check with ``options`` under ``config``."""
+def resolve(options: Mapping[str, Any], config: Config) -> Settings:
+    """Return the settings of a check with ``options`` under ``config``."""
     timeout: float = options.get("timeout", config.check_timeout)
     failures: int = options.get("failures", 1)
-    # One of both excludes the other, so what the check itself says decides.
+    # They exclude each other, so the check's own option decides.
     ttl = options.get("ttl", None if "interval" in options else config.check_ttl)
     interval = options.get("interval", None if "ttl" in options else config.check_interval)
     max_age = options.get("max_age")
     if max_age is None and interval is not None:
-        # All failures that are to be borne may come, and then one more result be on its way.
+        # All tolerated failures may come, and one more result may still be under way.
         max_age = (failures + 1) * interval + timeout
     return Settings(
         timeout=timeout,

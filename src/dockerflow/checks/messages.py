@@ -1,4 +1,4 @@
-"""What a check says: messages with a level, on the scale of the logging module."""
+"""The messages that checks return, with levels on the scale of the logging module."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ def level_to_text(level: int) -> str:
 
 
 class CheckMessage:
-    """One thing that a check has to say.
+    """One finding of a check.
 
     :param msg: the text for people. Anybody who can reach the heartbeat may read it.
-    :param level: how bad it is, from ``DEBUG`` to ``CRITICAL``; subclasses have one of their own.
-    :param hint: what to do about it.
-    :param obj: what it is about.
-    :param id: a name for this kind of message, by which it can be silenced and found.
-    :raises TypeError: when the level isn't a whole number.
+    :param level: its severity, from ``DEBUG`` to ``CRITICAL``; a subclass has a default.
+    :param hint: how to fix it.
+    :param obj: the object that it concerns.
+    :param id: identifies this kind of message, to find or silence it.
+    :raises TypeError: when the level isn't an integer.
     """
 
     default_level: ClassVar[int | None] = None
@@ -98,12 +98,12 @@ class CheckMessage:
         )
 
     def is_serious(self, level: int = ERROR) -> bool:
-        """Whether this is as bad as ``level`` or worse."""
+        """Return whether this is at ``level`` or above."""
         return self.level >= level
 
 
 class _Leveled(CheckMessage):
-    """A message whose class says its level."""
+    """A message whose class determines its level."""
 
     def __init__(
         self,
@@ -116,7 +116,7 @@ class _Leveled(CheckMessage):
 
 
 class Debug(_Leveled):
-    """Of use to developers only."""
+    """Useful to developers only."""
 
     default_level: ClassVar[int | None] = DEBUG
 
@@ -128,7 +128,7 @@ class Info(_Leveled):
 
 
 class Warning(_Leveled):  # noqa: A001 - the name that Django's checks use too
-    """Something to look at soon; the heartbeat doesn't fail."""
+    """Needs attention soon; the heartbeat doesn't fail."""
 
     default_level: ClassVar[int | None] = WARNING
 
@@ -140,6 +140,6 @@ class Error(_Leveled):
 
 
 class Critical(_Leveled):
-    """Something is broken that everything needs; the heartbeat fails."""
+    """Something essential is broken; the heartbeat fails."""
 
     default_level: ClassVar[int | None] = CRITICAL

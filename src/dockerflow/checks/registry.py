@@ -1,9 +1,10 @@
-"""Register checks and run them: a registry of one's own, or the default one of the process."""
+"""Register checks and run them: in the default registry of the process, or in another one."""
 
 from __future__ import annotations
 
 import functools
 import logging
+import time
 import weakref
 from collections.abc import Callable, Collection, Iterable
 from types import FunctionType
@@ -15,10 +16,13 @@ from dockerflow.checks._check import Check, CheckFunction
 from dockerflow.checks._observers import Observer, Observers
 from dockerflow.checks._options import CheckOptions, parse
 from dockerflow.checks._plan import Plan
+from dockerflow.checks._process import PerProcess
 from dockerflow.checks.runner import CheckResults
 from dockerflow.config import Config, ConfigError
 
 logger: logging.Logger = logging.getLogger(__name__)
+
+CLOSING_SECONDS: Final = 1.0
 
 _F = TypeVar("_F", bound=CheckFunction)
 _O = TypeVar("_O", bound=Observer)
@@ -32,11 +36,10 @@ class Registry:
 
     def __init__(self) -> None:
         self._checks: dict[str, Check] = {}
-        self._plan: tuple[Config, Plan] | None = None
         self._observers = Observers()
-        self._background = Background()
-        # Its thread ends with the registry.
-        weakref.finalize(self, self._background.stop).atexit = False
+        self._background = PerProcess(Background)
+        self._logged_tags: set[str] = set()
+        weakref.finalize(self, _stop, self._background).atexit = False
 
     @overload
     def register(self, func: _F, name: str | None = ..., **options: Unpack[CheckOptions]) -> _F: ...
@@ -54,26 +57,26 @@ class Registry:
         A check is a function without arguments, sync or async. It returns nothing, one message
         or several (see :mod:`dockerflow.checks.messages`); raising is a failure.
 
-        Options are by name. What isn't given is as the ``Config`` has it, in the field in
-        brackets.
+        Options are given by name. Some have their default in the ``Config``, in the field in
+        parentheses.
 
         :param func: the check.
-        :param name: what the heartbeat calls it; by default the function's name.
+        :param name: its name in the heartbeat; by default the function's name.
         :param timeout: how long it may take, in seconds (``check_timeout``).
-        :param critical: whether an error of it fails the heartbeat (``check_critical``).
-        :param ttl: for how many seconds its result is used again (``check_ttl``).
+        :param critical: whether its errors fail the heartbeat; by default they do.
+        :param ttl: for how many seconds its result is reused (``check_ttl``).
         :param interval: seconds between its runs in the background, which begin with the first
             heartbeat (``check_interval``).
-        :param max_age: how old a healthy result may be, in seconds (``check_max_age``). By
-            default ``(failures + 1) * interval + timeout`` for a check with an ``interval``.
+        :param max_age: how old a healthy result may be, in seconds. By default
+            ``(failures + 1) * interval + timeout`` for a check with an ``interval``.
         :param requires: names of checks that must pass first, else this one is skipped.
-        :param failures: how many failures in a row make it fail (``check_failures``).
-        :param recoveries: how many successes in a row make it pass again
-            (``check_recoveries``).
-        :param tags: texts by which ``heartbeat_tags`` chooses what the heartbeat runs.
+        :param failures: failure threshold: how many failures in a row make it fail; 1 by default.
+        :param recoveries: success threshold: how many successes in a row make it pass again; 1
+            by default.
+        :param tags: tags by which ``heartbeat_tags`` chooses the checks of the heartbeat.
         :param silenced: ids of its messages to leave out, besides ``silenced_checks``.
         :returns: ``func`` itself, or the decorator.
-        :raises TypeError: when ``func`` can't be called, or there is no such option.
+        :raises TypeError: when ``func`` isn't callable, or there is no such option.
         :raises ValueError: when another check has the name, or an option has a wrong value.
         """
         parsed = parse(options)
@@ -85,11 +88,10 @@ class Registry:
             if known is not None and not _is_same(known.function, func):
                 message = (
                     f"another check is registered as {key!r} already: "
-                    "give this one a name of its own, or each app a Registry"
+                    "give this one another name, or each app its own Registry"
                 )
                 raise ValueError(message)
             self._checks[key] = Check(key, func, parsed, self._observers)
-            self._plan = None
             return func
 
         return add if func is None else add(func)
@@ -111,29 +113,28 @@ class Registry:
 
     def get_checks(self) -> dict[str, CheckFunction]:
         """Return the registered functions by name."""
-        return {name: check.function for name, check in self._checks.items()}
+        return {name: check.function for name, check in dict(self._checks).items()}
 
     def unregister(self, name: str) -> None:
-        """Forget one check, if it is there. A run of it that is under way is not stopped."""
+        """Remove one check, if it is there. A run of it that is under way is not stopped."""
         if self._checks.pop(name, None) is not None:
-            self._plan = None
-            self._background.forget(name)
+            self._background.get().remove(name)
 
     def clear_checks(self) -> None:
-        """Forget every check. Those that run now are not stopped."""
+        """Remove every check. Those that run now are not stopped."""
         self._checks.clear()
-        self._plan = None
-        self.close()
+        _stop(self._background)
 
     def observe(self, func: _O) -> _O:
         """Have ``func`` called with each :class:`Observation`; also a decorator.
 
         There is one for each execution of a check, once however many heartbeats share it, and
-        one for each heartbeat. ``func`` is called in a thread of its own. What it raises is
-        logged; if it is so slow that 1000 observations wait, further ones are dropped.
+        one for each heartbeat. ``func`` is called in another thread, which no heartbeat waits
+        for. What it raises is logged. If 1000 observations wait for it, further ones are
+        dropped. A script calls :meth:`close` at its end, to wait for its observers.
 
         :returns: ``func`` itself.
-        :raises TypeError: when ``func`` can't be called.
+        :raises TypeError: when ``func`` isn't callable.
         """
         if not callable(func):
             raise TypeError(f"an observer is a function with one argument, not {func!r}")
@@ -156,50 +157,55 @@ class Registry:
             raise ConfigError("; ".join(problems))
 
     def close(self) -> None:
-        """Stop running checks in the background. The next run starts them again."""
-        self._background.stop()
+        """Stop running checks in the background; the next heartbeat starts them again.
+
+        Waits a second at most for observers that haven't been called yet.
+        """
+        _stop(self._background)
+        self._observers.join(CLOSING_SECONDS)
 
     def run(self, config: Config | None = None) -> CheckResults:
-        """Run all checks at the same time and return what they said. Blocks; never raises.
+        """Run all checks at the same time and return their results. Blocks.
 
-        :param config: has the time limits and the silenced ids; by default that of the
-            environment.
+        :param config: has the time limits and the silenced ids; by default the environment's.
+        :raises ConfigError: when there is no ``config``, and the environment has a wrong value.
         """
-        run = runner.Run(self._make_plan(config or Config()), self._background)
+        run = runner.Run(self._make_plan(config or Config()), self._background.get())
         runner.wait(run)
-        results, observation = runner.collect(run)
-        self._observers.tell(observation)
-        self._observers.flush()
-        return results
+        return self._finish(run)
 
     async def arun(self, config: Config | None = None) -> CheckResults:
         """Run all checks like :meth:`run`, async ones on the running event loop."""
         import asyncio
 
         plan = self._make_plan(config or Config())
-        run = runner.Run(plan, self._background, asyncio.get_running_loop())
+        run = runner.Run(plan, self._background.get(), asyncio.get_running_loop())
         await runner.await_all(run)
-        results, observation = runner.collect(run)
-        self._observers.tell(observation)
-        await self._observers.aflush()
-        return results
+        return self._finish(run)
 
     def drained(self) -> CheckResults:
         """Return, without running a check, the results of a process that is about to end."""
-        results, observation = runner.draining()
-        self._observers.tell(observation)
+        results, messages = runner.draining()
+        self._observers.notify("heartbeat", "heartbeat", results.level, 0.0, messages)
+        return results
+
+    def _finish(self, run: runner.Run) -> CheckResults:
+        results, messages = runner.collect(run)
+        duration = time.monotonic() - run.began
+        self._observers.notify("heartbeat", "heartbeat", results.level, duration, messages)
         return results
 
     def _make_plan(self, config: Config) -> Plan:
-        # Read once: another thread may register a check meanwhile.
-        known = self._plan
-        if known is not None and (known[0] is config or known[0] == config):
-            return known[1]
         plan = _plan.make(dict(self._checks), config)
-        self._plan = config, plan
         for tag in plan.unknown_tags:
-            logger.warning("No check has the tag %r, which the heartbeat is to run", tag)
+            if tag not in self._logged_tags:
+                self._logged_tags.add(tag)
+                logger.warning("No check has the tag %r of the setting heartbeat_tags", tag)
         return plan
+
+
+def _stop(background: PerProcess[Background]) -> None:
+    background.get().remove()
 
 
 def _must_be_callable(func: object) -> None:
@@ -242,17 +248,15 @@ clear_checks: Final = default_registry.clear_checks
 observe: Final = default_registry.observe
 
 
-def _registry_of(checks: Iterable[tuple[str, CheckFunction]]) -> Registry:
+def _prepare(
+    checks: Iterable[tuple[str, CheckFunction]], silenced_check_ids: Collection[str] | None
+) -> tuple[Registry, Config]:
     registry = Registry()
     for name, function in checks:
         registry.register(function, name=name)
-    return registry
-
-
-def _config(silenced_check_ids: Collection[str] | None) -> Config:
     if silenced_check_ids is None:
-        return Config()
-    return Config(silenced_checks=tuple(silenced_check_ids))
+        return registry, Config()
+    return registry, Config(silenced_checks=tuple(silenced_check_ids))
 
 
 def run_checks(
@@ -263,7 +267,8 @@ def run_checks(
 
     :param silenced_check_ids: ids of messages to leave out; by default those of the environment.
     """
-    return _registry_of(checks).run(_config(silenced_check_ids))
+    registry, config = _prepare(checks, silenced_check_ids)
+    return registry.run(config)
 
 
 async def run_checks_async(
@@ -271,4 +276,5 @@ async def run_checks_async(
     silenced_check_ids: Collection[str] | None = None,
 ) -> CheckResults:
     """Run ``checks`` like :func:`run_checks`, async ones on the running event loop."""
-    return await _registry_of(checks).arun(_config(silenced_check_ids))
+    registry, config = _prepare(checks, silenced_check_ids)
+    return await registry.arun(config)

@@ -1,25 +1,27 @@
-"""Run checks: prepare, then wait or await, then collect.
+"""Run checks: start them, wait for or await them, then collect the results.
 
-A check has at most one execution under way, however many heartbeats ask for it: they join it.
-So concurrent heartbeats share one run, and a check that hangs is not started again while it
-still does.
+A check has at most one execution under way, and all heartbeats that need it join that one. So
+concurrent heartbeats share one run, and a check that hangs is not started again.
 """
 
 from __future__ import annotations
 
-import logging
+import threading
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from functools import partial
-from heapq import heappop, heappush
-from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from dockerflow import health
 from dockerflow.checks._background import LONG, Background
-from dockerflow.checks._check import CheckFunction, Execution, Result, State, make_result
-from dockerflow.checks._observers import Observation
+from dockerflow.checks._check import (
+    CheckFunction,
+    Execution,
+    Result,
+    log_messages,
+    make_result,
+)
+from dockerflow.checks._options import Settings
 from dockerflow.checks._plan import Entry, Plan
 from dockerflow.checks.messages import (
     ERROR,
@@ -35,54 +37,52 @@ if TYPE_CHECKING:
 
 __all__ = ["CheckDetail", "CheckFunction", "CheckResults", "is_failure"]
 
-logger: logging.Logger = logging.getLogger("dockerflow.checks.registry")
-
 
 class CheckDetail(dict[str, Any]):
-    """What one check said: JSON as it stands, and its values as attributes too."""
+    """One check's status, level and messages: a dictionary, so that it is JSON as it stands.
+
+    The values are attributes too, since code written for python-dockerflow reads them so.
+    """
 
     __slots__ = ()
 
     @property
     def status(self) -> str:
         """The name of the level."""
-        status: str = self["status"]
-        return status
+        return cast("str", self["status"])
 
     @property
     def level(self) -> int:
         """The highest level of the messages."""
-        level: int = self["level"]
-        return level
+        return cast("int", self["level"])
 
     @property
     def messages(self) -> dict[str, str]:
         """The texts by the messages' ids."""
-        messages: dict[str, str] = self["messages"]
-        return messages
+        return cast("dict[str, str]", self["messages"])
 
 
 class CheckResults(NamedTuple):
-    """What the checks said.
+    """The results of one heartbeat.
 
-    ``statuses`` and ``details`` are what the heartbeat shows: the status of each check by its
+    ``statuses`` and ``details`` are shown by the heartbeat: the status of each check by its
     name, and for each check that had a message above level 0 its status, level and messages.
     ``level`` is the highest level of all, where a non-critical check counts as a warning at
     most. ``durations`` has the seconds that each check took, by its name, and ``ages`` the
-    seconds since then, of those whose result is an earlier one.
+    seconds since then, for reused results.
     """
 
     statuses: dict[str, str]
     details: dict[str, CheckDetail]
     level: int
     durations: dict[str, float]
-    ages: dict[str, float] = {}  # noqa: RUF012 - nothing changes it
+    ages: dict[str, float] = {}  # noqa: RUF012 - this empty one is never changed
 
 
 class Run:
-    """One heartbeat under way: what is known, and what it waits for.
+    """One heartbeat under way: the results so far, and the executions that it waits for.
 
-    :param loop: the event loop that runs here; ``None`` when none does.
+    :param loop: the running event loop; ``None`` when there is none.
     """
 
     def __init__(
@@ -91,191 +91,152 @@ class Run:
         self.plan = plan
         self.began: float = time.monotonic()
         self.end: float = self.began + plan.heartbeat_timeout
-        self.known: dict[int, Result] = {}
-        self.done: SimpleQueue[int] = SimpleQueue()
-        self.wake: Callable[[], object] | None = None
-        self.waiting: dict[int, tuple[Execution, float]] = {}
+        self.results: dict[str, Result] = {}
+        self.waiting: dict[str, tuple[Entry, Execution]] = {}
+        self._unstarted: list[Entry] = plan.entries
+        self._failed: set[str] = set()
         self._background = background
         self._loop = loop
-        self._missing = [len(entry.requirements) for entry in plan.entries]
-        self._failed: set[str] = set()
-        self._deadlines: list[tuple[float, int]] = []
-        self._advance(plan.roots[::-1])
 
-    def seconds_to_deadline(self) -> float:
-        """Return how long to wait at most for the first of the executions to be late."""
-        while self._deadlines[0][1] not in self.waiting:
-            heappop(self._deadlines)
-        # Python's waits take no more than so many seconds.
-        return min(max(0.0, self._deadlines[0][0] - time.monotonic()), LONG)
+    def seconds_left(self) -> float:
+        """Return how long to wait at most for the executions under way."""
+        deadline = min(self._deadline(execution) for _, execution in self.waiting.values())
+        return min(max(0.0, deadline - time.monotonic()), LONG)
 
-    def take(self, *, patience: float = 0.0) -> None:
-        """Take what is done by now, or what is done next if that is within ``patience`` seconds."""
-        with suppress(Empty):
-            self._take(self.done.get(timeout=patience) if patience else self.done.get_nowait())
-            while True:
-                self._take(self.done.get_nowait())
+    def _deadline(self, execution: Execution) -> float:
+        return min(execution.started + execution.limit, self.end)
+
+    def advance(self, wake: Callable[[], object]) -> None:
+        """Take the results that have arrived, and start the checks that can start now.
+
+        :param wake: called, in any thread, whenever there may be more to take.
+        """
         now = time.monotonic()
-        while self.waiting and self._deadlines[0][0] <= now:
-            _, index = heappop(self._deadlines)
-            if index in self.waiting:
-                execution, deadline = self.waiting.pop(index)
-                self._settle(index, self._late(index, execution, deadline))
+        for name, (entry, execution) in list(self.waiting.items()):
+            if execution.result is not None:
+                result = entry.check.current_result(entry.settings) or execution.result
+            elif now >= self._deadline(execution):
+                result = self._late_result(entry, execution)
+            else:
+                continue
+            del self.waiting[name]
+            self._add(entry, result)
+        unstarted, self._unstarted = self._unstarted, []
+        for entry in unstarted:  # each comes after its requirements
+            if all(required.check.name in self.results for required in entry.requirements):
+                self._begin(entry, wake)
+            else:
+                self._unstarted.append(entry)
 
-    def _take(self, index: int) -> None:
-        waited = self.waiting.pop(index, None)
-        if waited is not None:
-            self._settle(index, self._view(index, waited[0]))
-
-    def _settle(self, index: int, result: Result) -> None:
-        ready: list[int] = []
-        self._know(index, result, ready)
-        self._advance(ready)
-
-    def _know(self, index: int, result: Result, ready: list[int]) -> None:
-        self.known[index] = result
-        entry = self.plan.entries[index]
+    def _add(self, entry: Entry, result: Result) -> None:
+        self.results[entry.check.name] = result
         if result.is_failure:
             self._failed.add(entry.check.name)
-        for dependent in entry.dependents:
-            self._missing[dependent] -= 1
-            if self._missing[dependent] == 0:
-                ready.append(dependent)
 
-    def _advance(self, ready: list[int]) -> None:
-        while ready:
-            index = ready.pop()
-            result = self._begin(index, self.plan.entries[index])
-            if result is not None:
-                self._know(index, result, ready)
+    def _begin(self, entry: Entry, wake: Callable[[], object]) -> None:
+        """Use a result that is fresh enough, else start to wait for one."""
+        if (message := self._blocked_by(entry)) is not None:
+            self._add(entry, self._result_without_run(entry, message))
+            return
+        if (result := self._background_result(entry)) is not None:
+            self._add(entry, result)
+            return
+        check, settings, requirements, _ = entry
+        now = time.monotonic()
+        limit = min(settings.timeout, self.end - (now if requirements else self.began))
+        if limit <= 0:
+            text = f"Check {check.name} did not start: the time for all checks was over before"
+            message = Error(text, id=health.ERROR_CHECK_TIMED_OUT)
+            self._add(entry, self._result_without_run(entry, message))
+            return
+        execution = check.start(settings, limit, self._fresh_from(settings), self._loop)
+        self.waiting[check.name] = entry, execution
+        execution.call_when_done(wake)
 
-    def _hindrance(self, entry: Entry) -> CheckMessage | None:
-        """Say why a check isn't to be run, if anything is in its way."""
-        check = entry.check
+    def _blocked_by(self, entry: Entry) -> CheckMessage | None:
+        """Return a message that says why a check can't be run, if something prevents it."""
+        name = entry.check.name
         if entry.problem is not None:
-            text = f"Check {check.name} can't run: {entry.problem}"
+            text = f"Check {name} can't run: {entry.problem}"
             return Error(text, id=health.ERROR_CHECK_MISCONFIGURED)
         for requirement in entry.requirements:
-            name = requirement.check.name
-            if name in self._failed:
-                self._failed.add(check.name)
-                check.forget()
-                text = f"Check {check.name} was skipped, as {name}, which it requires, did not pass"
+            required = requirement.check.name
+            if required in self._failed:
+                self._failed.add(name)
+                entry.check.reset()
+                text = f"Check {name} was skipped, as {required}, which it requires, did not pass"
                 return Info(text, id=health.INFO_CHECK_SKIPPED)
         return None
 
-    def _begin(self, index: int, entry: Entry) -> Result | None:
-        """Return the result if it is known already, else begin to wait for it."""
-        if (hindrance := self._hindrance(entry)) is not None:
-            return self._say(entry, hindrance)
-        check, settings, requirements, _, _ = entry
-        now = time.monotonic()
-        fresh_from = self.began
-        if settings.interval is not None:
-            is_new = self._background.ensure(entry, settings.interval, self._loop)
-            result = self._last(entry, now)
-            # A clock that has only just started gets the time for a first result.
-            if result is not None and not is_new:
-                return result
-        elif settings.ttl is not None:
-            ttl = settings.ttl if settings.max_age is None else min(settings.ttl, settings.max_age)
-            fresh_from = min(fresh_from, now - ttl)
-        limit = min(settings.timeout, self.end - self.began if not requirements else self.end - now)
-        if limit <= 0:
-            text = f"Check {check.name} did not start: the time for all checks was over before"
-            return self._say(entry, Error(text, id=health.ERROR_CHECK_TIMED_OUT))
-        execution = check.start(settings, limit, fresh_from, self._loop)
-        if execution.result is not None:
-            return self._view(index, execution)
-        deadline = min(execution.started + execution.limit, self.end)
-        if deadline <= now:
-            return self._late(index, execution, deadline)
-        self.waiting[index] = execution, deadline
-        heappush(self._deadlines, (deadline, index))
-        execution.call_when_done(partial(self._notify, index))
-        return None
-
-    def _say(self, entry: Entry, message: CheckMessage) -> Result:
-        """Return, and log, what the engine itself has to say in the place of a check."""
-        result = make_result([message], entry.settings)
-        if result.messages:
-            with suppress(Exception):  # logging can't break the heartbeat
-                logger.log(message.level, "%s: %s", message.id, message.msg)
+    def _result_without_run(self, entry: Entry, message: CheckMessage) -> Result:
         check = entry.check
-        status = level_to_text(result.level)
-        check.observers.tell(
-            Observation("check", check.name, status, result.level, 0.0, result.messages)
-        )
+        result = make_result([message], entry.settings)
+        log_messages(check.name, result)
+        check.observers.notify("check", check.name, result.level, 0.0, result.messages)
         return result
 
-    def _notify(self, index: int) -> None:
-        self.done.put(index)
-        if self.wake is not None:
-            self.wake()
-
-    def _last(self, entry: Entry, now: float) -> Result | None:
-        """Return the last result of a check in the background, or say that it hangs."""
-        execution = entry.check.execution
+    def _background_result(self, entry: Entry) -> Result | None:
+        """Return the last result of a check that runs in the background."""
+        check, settings, _, _ = entry
+        if settings.interval is None:
+            return None
+        if self._background.ensure(entry, settings.interval, self._loop):
+            return None  # just scheduled: this heartbeat waits for the first result
+        now = time.monotonic()
+        execution = check.execution
         if execution is not None and execution.is_pending and execution.is_late(now):
-            execution.note_late(now)
-        return entry.check.view(entry.settings)
+            execution.record_timeout(now)
+        return check.current_result(settings)
 
-    def _view(self, index: int, execution: Execution) -> Result:
-        entry = self.plan.entries[index]
-        # Without a state when a heartbeat for which a requirement failed has had it forgotten.
-        result = entry.check.view(entry.settings) or execution.result
-        assert result is not None  # noqa: S101 - it has ended
-        return result
+    def _fresh_from(self, settings: Settings) -> float:
+        """Return the time since which a result is fresh enough for this heartbeat."""
+        if settings.ttl is None:
+            return self.began
+        ttl = settings.ttl if settings.max_age is None else min(settings.ttl, settings.max_age)
+        return min(self.began, time.monotonic() - ttl)
 
-    def _late(self, index: int, execution: Execution, deadline: float) -> Result:
-        """Return what to show of an execution that has no result at this heartbeat's deadline."""
-        check, settings = execution.check, self.plan.entries[index].settings
+    def _late_result(self, entry: Entry, execution: Execution) -> Result:
+        """Return the result to show of an execution that is still running at the deadline."""
+        check, settings = entry.check, entry.settings
         if execution.is_late(now := time.monotonic()):
-            execution.note_late(now)
-            return check.view(settings) or execution.timed_out_result(execution.limit)
-        # It may yet end in time for others, so this is no result of the check's own.
-        result = execution.timed_out_result(deadline - execution.started)
-        state = State.after(check.state, result, settings.failures, settings.recoveries)
-        return check.view(settings, state) or result
+            execution.record_timeout(now)
+            return check.current_result(settings) or execution.timeout_result(execution.limit)
+        # It may yet end in time for other heartbeats, so the check's state doesn't change.
+        return execution.timeout_result(self._deadline(execution) - execution.started)
 
 
 def wait(run: Run) -> None:
     """Wait until every check has a result, or has had its time."""
+    woken = threading.Event()
+    run.advance(woken.set)
     while run.waiting:
-        run.take(patience=run.seconds_to_deadline())
+        woken.wait(run.seconds_left())
+        woken.clear()
+        run.advance(woken.set)
 
 
 async def await_all(run: Run) -> None:
     """Wait like :func:`wait`, without blocking the event loop."""
-    if not run.waiting:
-        return
     import asyncio
 
     loop = asyncio.get_running_loop()
     woken = asyncio.Event()
-    is_called = False
 
     def wake() -> None:
-        nonlocal is_called
-        if not is_called:  # one call is enough for all that is done until it comes
-            is_called = True
-            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                loop.call_soon_threadsafe(woken.set)
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(woken.set)
 
-    run.wake = wake
-    while True:
-        run.take()  # also what was done before there was somebody to wake
-        if not run.waiting:
-            return
+    run.advance(wake)
+    while run.waiting:
         with suppress(TimeoutError):
-            async with asyncio.timeout(run.seconds_to_deadline()):
+            async with asyncio.timeout(run.seconds_left()):
                 await woken.wait()
         woken.clear()
-        is_called = False
+        run.advance(wake)
 
 
-def collect(run: Run) -> tuple[CheckResults, Observation]:
-    """Turn what is known into results, and what observers are told of them."""
+def collect(run: Run) -> tuple[CheckResults, tuple[CheckMessage, ...]]:
+    """Return the results of a run that is complete, and all messages."""
     statuses: dict[str, str] = {}
     details: dict[str, CheckDetail] = {}
     durations: dict[str, float] = {}
@@ -283,36 +244,29 @@ def collect(run: Run) -> tuple[CheckResults, Observation]:
     everything: list[CheckMessage] = []
     overall = 0
     now = time.monotonic()
-    for index, entry in enumerate(run.plan.entries):
-        name = entry.check.name
-        messages, level, duration, finished = run.known[index]
-        status = level_to_text(level)
-        statuses[name] = status
+    is_critical = {entry.check.name: entry.settings.critical for entry in run.plan.entries}
+    for name in run.plan.names:
+        messages, level, duration, finished = run.results[name]
+        statuses[name] = level_to_text(level)
         durations[name] = duration
         if finished < run.began:
             ages[name] = now - finished
         if level > 0:
-            details[name] = CheckDetail(status=status, level=level, messages=_by_id(messages, name))
+            details[name] = _detail(level, messages, name)
         everything += messages
-        overall = max(overall, level if entry.settings.critical else min(level, WARNING))
-    results = CheckResults(statuses, details, overall, durations, ages)
-    return results, _observation(results, now - run.began, tuple(everything))
+        overall = max(overall, level if is_critical[name] else min(level, WARNING))
+    return CheckResults(statuses, details, overall, durations, ages), tuple(everything)
 
 
-def _observation(
-    results: CheckResults, duration: float, messages: tuple[CheckMessage, ...]
-) -> Observation:
-    status = level_to_text(results.level)
-    return Observation("heartbeat", "heartbeat", status, results.level, duration, messages)
-
-
-def draining() -> tuple[CheckResults, Observation]:
+def draining() -> tuple[CheckResults, tuple[CheckMessage, ...]]:
     """Return the results of a process that is about to end, for which no check runs."""
     message = Error("The process is about to end and drains", id=health.ERROR_DRAINING)
-    status = level_to_text(ERROR)
-    detail = CheckDetail(status=status, level=ERROR, messages=_by_id([message], "drain"))
-    results = CheckResults({"drain": status}, {"drain": detail}, ERROR, {}, {})
-    return results, _observation(results, 0.0, (message,))
+    detail = _detail(ERROR, [message], "drain")
+    return CheckResults({"drain": detail.status}, {"drain": detail}, ERROR, {}, {}), (message,)
+
+
+def _detail(level: int, messages: Iterable[CheckMessage], name: str) -> CheckDetail:
+    return CheckDetail(status=level_to_text(level), level=level, messages=_by_id(messages, name))
 
 
 def _by_id(messages: Iterable[CheckMessage], name: str) -> dict[str, str]:
@@ -329,5 +283,5 @@ def _by_id(messages: Iterable[CheckMessage], name: str) -> dict[str, str]:
 
 
 def is_failure(results: CheckResults) -> bool:
-    """Whether the heartbeat fails: some critical check has an error or worse."""
+    """Return whether the heartbeat fails: a critical check has an error or worse."""
     return results.level >= ERROR

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
 from typing import Any
 
 from dockerflow._core.request_id import (
@@ -12,10 +11,11 @@ from dockerflow._core.request_id import (
     request_id_context,
 )
 from dockerflow.logging._config import configure_logging, logging_config
-from dockerflow.logging._google_cloud import GoogleCloudFormatter, TextFormatter
+from dockerflow.logging._google_cloud import GoogleCloudFormatter
 from dockerflow.logging._handlers import MozlogHandler, QueuedHandler
 from dockerflow.logging._json import SafeJSONEncoder, safer_format_traceback
 from dockerflow.logging._mozlog import JsonLogFormatter, MozlogFormatter
+from dockerflow.logging._text import TextFormatter
 
 __all__ = [
     "GoogleCloudFormatter",
@@ -36,15 +36,14 @@ __all__ = [
 
 
 class RequestIdLogFilter(logging.Filter):
-    """Adds the id of the request that is being served to a record, as ``rid``.
+    """Adds the id of the current request to a record, as ``rid``; ``None`` outside of a request.
 
-    For handlers of others; :class:`MozlogHandler` needs no filter for it. A record that has one
-    already keeps it. Outside of a request it is ``None``.
+    It is for other packages' handlers: :class:`MozlogHandler` adds the id itself. A record that
+    has one keeps it.
     """
 
     def filter(self, record: logging.LogRecord) -> Any:
         """Set ``rid`` and let the record pass."""
         if getattr(record, "rid", None) is None:
-            with suppress(AttributeError):
-                record.rid = get_request_id()
+            record.rid = get_request_id()
         return super().filter(record)

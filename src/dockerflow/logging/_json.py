@@ -8,100 +8,94 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
-from datetime import date
-from datetime import time as time_of_day
-from functools import cache
+from datetime import date, time
 from types import TracebackType
 from typing import Any, Final, cast
 
-_MIN_CUT = 16
-# The parts of a line that readers can do without least.
-_FIRST = frozenset({"severity", "time", "message", "msg", "error"})
-CIRCULAR = "[Circular]"
-TRUNCATED = "[Truncated]"
-_MAX_DEPTH = 16
-_MAX_VALUES = 100_000
-_MAX_CHAIN = 50
-_MAX_GROUP = 15
-_MAX_GROUP_DEPTH = 10
-# The wording of the traceback module, which readers of logs look for.
-_CAUSE = "The above exception was the direct cause of the following exception:"
-_CONTEXT = "During handling of the above exception, another exception occurred:"
+CIRCULAR: Final = "[Circular]"
+TRUNCATED: Final = "[Truncated]"
 MIN_INT64, MAX_INT64 = -(2**63), 2**63 - 1
-# Some readers take these for the end of a line; JSON allows both ways to write them.
-_LINE_ENDS = {0x85: "\\u0085", 0x2028: "\\u2028", 0x2029: "\\u2029"}
-CONTROLS = {
-    code: f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"  # noqa: PLR2004
+
+_MAX_DEPTH: Final = 16
+_MAX_VALUES: Final = 100_000
+_MAX_TRACEBACK: Final = 64 * 1024
+_MIN_CUT: Final = 16
+# The parts of a line that readers need most.
+_FIRST: Final = frozenset({"severity", "time", "message", "msg", "error"})
+# Some readers end a line at these; JSON allows both ways to write them.
+_LINE_ENDS: Final = {0x85: "\\u0085", 0x2028: "\\u2028", 0x2029: "\\u2029"}
+_CONTROLS: Final = {
+    code: chr(code).encode("unicode_escape").decode()
     for code in (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029)
-} | {0x09: "\\t", 0x0A: "\\n", 0x0D: "\\r"}
-
-_encoder = json.JSONEncoder(
-    separators=(",", ":"), ensure_ascii=False, allow_nan=False, check_circular=False
-)
-encode = _encoder.encode
-# What encode() makes anew for each text, where Python has it in C.
-_make_chunks: Any = getattr(json.encoder, "c_make_encoder", None)
-try:
-    _chunks: Any = _make_chunks and _make_chunks(
-        None, _encoder.default, json.encoder.encode_basestring, None, ":", ",", False, False, False
-    )
-except TypeError:  # it is undocumented, so another Python's may take something else
-    _chunks = None
+}
 
 
-@cache
-def fast_encoder() -> Callable[[Any], bytes] | None:
-    """Return orjson's encoder, if there is one; looked up when the first line is written."""
+def _find_encoder() -> Callable[[Any], str]:
     try:
         from orjson import dumps
-    except Exception:  # noqa: BLE001  # an optional package that is broken is no reason to fail
-        return None
-    return dumps
+    except ImportError:
+        encoder = json.JSONEncoder(
+            separators=(",", ":"), ensure_ascii=False, allow_nan=False, check_circular=False
+        )
+        return encoder.encode
+    return lambda value: dumps(value).decode()
+
+
+# Looked up now, as a process may be forked while another thread imports something.
+encode: Final = _find_encoder()
+"""Returns the JSON of plain values: orjson's if it is installed, else the standard library's."""
+
+
+def encode_line(values: dict[str, Any]) -> str:
+    """Return the JSON of plain values, in one line by any reader's rules."""
+    line = encode(values)
+    return line if line.isascii() else line.translate(_LINE_ENDS)
 
 
 def unicode_text(text: str) -> str:
-    """Return the text as an exact ``str`` that UTF-8 can hold: a lone surrogate is escaped."""
+    """Return an exact ``str`` that UTF-8 can encode: lone surrogates are escaped."""
     text = str.__str__(text)
-    if text.isascii():
-        return text
-    return text.encode("utf-8", "backslashreplace").decode()
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
-def any_text(value: Any) -> str:
-    """Return a text for any object, and never raise."""
-    try:
-        if isinstance(value, str):
-            return unicode_text(value)
-        if isinstance(value, bytes | bytearray | memoryview):
-            return bytes(cast("Any", value)).decode("utf-8", "backslashreplace")
-        if isinstance(value, date | time_of_day):
-            return unicode_text(value.isoformat())
-        # The plain object's str() is its repr(), and that of an exception lacks its type.
-        if getattr(cast("Any", type(value)), "__str__", None) is object.__str__ or isinstance(
-            value, BaseException
-        ):
-            return unicode_text(repr(value))
-        return unicode_text(str(value))
-    except Exception:  # noqa: BLE001  # any code may run in there
-        return _placeholder(cast("Any", value))
+def any_text(value: object) -> str:
+    """Return an object as a string; never raises."""
+    if type(value) is str and value.isascii():
+        return value
+    return foreign_text(_text, value)
 
 
 def any_repr(value: object) -> str:
+    """Return an object's ``repr()``; never raises."""
+    return foreign_text(repr, value)
+
+
+def foreign_text(render: Callable[[Any], str], value: object) -> str:
+    """Return ``render(value)``, or a placeholder if that raises."""
     try:
-        return unicode_text(repr(value))
+        return unicode_text(render(value))
     except Exception:  # noqa: BLE001  # any code may run in there
-        return _placeholder(value)
+        # Not type(value).__name__: a metaclass may raise there.
+        name = type.__dict__["__name__"].__get__(type(value))
+        return f"<unprintable {unicode_text(name)} object>"
 
 
-def _placeholder(value: Any) -> str:
-    try:
-        return f"<unprintable {unicode_text(type(value).__name__)} object>"
-    except Exception:  # noqa: BLE001  # a metaclass may do anything
-        return "<unprintable object>"
+def _text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bytes | bytearray | memoryview):
+        return bytes(cast("Any", value)).decode("utf-8", "backslashreplace")
+    if isinstance(value, date | time):
+        return value.isoformat()
+    # An object without __str__ has its repr(); the str() of an exception lacks its type.
+    has_str = cast("Any", type(value)).__str__ is not object.__str__
+    if not has_str or isinstance(value, BaseException):
+        return repr(value)
+    return str(value)
 
 
 def free_key(key: str, taken: Mapping[str, Any]) -> str:
-    """Return the key, or one like it that isn't taken; fast even where thousands are alike."""
+    """Return the key, or one like it that isn't taken; fast even if thousands are alike."""
     for _ in range(4):
         if key not in taken:
             return key
@@ -112,41 +106,97 @@ def free_key(key: str, taken: Mapping[str, Any]) -> str:
     return f"{key}{number}"
 
 
-class Plain:
-    """Makes plain JSON values of any objects, for one line."""
-
-    __slots__ = ("above", "left", "same")
+class JsonValues:
+    """Converts objects to plain JSON values, for one line: bounded in size, and without cycles."""
 
     def __init__(self) -> None:
-        self.above: set[int] = set()
-        self.left = _MAX_VALUES
-        # Whether orjson would write what was seen as the standard library does.
-        self.same = True
+        self._above: set[int] = set()
+        self._left = _MAX_VALUES
 
-    def value(self, value: Any) -> Any:  # noqa: PLR0911
-        """Return the value as plain JSON of any depth, ``None`` included."""
-        self.left -= 1
+    def value(self, value: Any) -> Any:
+        """Return the value as plain JSON of any depth; ``None`` stays."""
+        self._left -= 1
+        if value is None or value is True or value is False:
+            return value
         try:
-            if value is None or value is True or value is False:
-                return value
             if isinstance(value, str):
                 return unicode_text(value)
-            if isinstance(value, int):
-                return self.integer(value)
-            if isinstance(value, float):
-                return self.number(value)
-            if isinstance(value, Mapping):
-                return self.within(cast("Any", value), self.mapping)
-            if isinstance(value, list | tuple | deque):
-                return self.within(cast("Any", value), self.sequence)
-            if isinstance(value, AbstractSet):
-                return self.within(cast("Any", value), self.set_)
-        except Exception:  # noqa: BLE001  # any code may run in there
+            if isinstance(value, int | float):
+                return _number(value)
+            if isinstance(value, Mapping | list | tuple | deque | AbstractSet):
+                return self._container(cast("Any", value))
+        except Exception:  # noqa: BLE001  # any code may run in a foreign container
             return any_text(cast("Any", value))
         return any_text(value)
 
-    @staticmethod
-    def integer(value: int) -> int | str:
+    def _container(self, value: Any) -> Any:
+        identity = id(value)
+        if identity in self._above:
+            return CIRCULAR
+        if len(self._above) >= _MAX_DEPTH or self._left <= 0:
+            return TRUNCATED
+        self._above.add(identity)
+        try:
+            if isinstance(value, Mapping):
+                return self.mapping(cast("Any", value))
+            items = self._items(value)
+        finally:
+            self._above.discard(identity)
+        # A set's order differs from one process to the next.
+        return _sorted(items) if isinstance(value, AbstractSet) else items
+
+    def mapping(self, value: Mapping[Any, Any]) -> dict[str, Any]:
+        """Return the mapping as an object of any depth."""
+        out: dict[str, Any] = {}
+        for key, item in value.items():
+            if self._left <= 0:
+                out[free_key(TRUNCATED, out)] = TRUNCATED
+                break
+            out[free_key(any_text(key), out)] = self.value(item)
+        return out
+
+    def _items(self, value: Iterable[Any]) -> list[Any]:
+        out: list[Any] = []
+        for item in value:
+            if self._left <= 0:
+                out.append(TRUNCATED)
+                break
+            out.append(self.value(item))
+        return out
+
+    def field(self, value: Any) -> Any:
+        """Return the value in the shape that mozlog allows in a field; ``None`` stays."""
+        value = self.value(value)
+        if isinstance(value, dict):
+            out: dict[str, Any] = {}
+            _flatten(cast("dict[str, Any]", value), "", out)
+            return out or "{}"
+        return _array(cast("Any", value)) if isinstance(value, list) else value
+
+    def fields(self, fields: Mapping[Any, Any]) -> dict[str, Any]:
+        """Return the fields in the shape that mozlog allows, without those that are ``None``."""
+        out: dict[str, Any] = {}
+        for key, value in fields.items():
+            if value is None:
+                continue
+            # Most keys and values are these, and need no closer look.
+            name = key if type(key) is str and key.isascii() else any_text(key)
+            if name in out:
+                name = free_key(name, out)
+            kind: Any = type(cast("object", value))
+            if (
+                (kind is str and value.isascii())
+                or (kind is int and MIN_INT64 <= value <= MAX_INT64)
+                or kind is bool
+            ):
+                out[name] = value
+            else:
+                out[name] = self.field(value)
+        return out
+
+
+def _number(value: float) -> float | str:
+    if isinstance(value, int):
         value = int.__index__(value)
         if MIN_INT64 <= value <= MAX_INT64:
             return value
@@ -154,82 +204,19 @@ class Plain:
             return str(value)
         except ValueError:  # more digits than Python is willing to write
             return hex(value)
-
-    def number(self, value: float) -> float | str:
-        value = float.__float__(value)
-        if math.isfinite(value):
-            # The two encoders write exponents in different ways.
-            self.same = self.same and "e" not in float.__repr__(value)
-            return value
-        if math.isnan(value):
-            return "NaN"
-        return "Infinity" if value > 0 else "-Infinity"
-
-    def within(self, value: Any, make: Callable[[Any], Any]) -> Any:
-        identity = id(value)
-        if identity in self.above:
-            return CIRCULAR
-        if len(self.above) >= _MAX_DEPTH or self.left <= 0:
-            return TRUNCATED
-        self.above.add(identity)
-        try:
-            return make(value)
-        finally:
-            self.above.discard(identity)
-
-    def mapping(self, value: Mapping[Any, Any]) -> dict[str, Any]:
-        out: dict[str, Any] = {}
-        for key, item in value.items():
-            if self.left <= 0:
-                out[free_key(TRUNCATED, out)] = TRUNCATED
-                break
-            out[free_key(any_text(key), out)] = self.value(item)
-        return out
-
-    def sequence(self, value: Iterable[Any]) -> list[Any]:
-        out: list[Any] = []
-        for item in value:
-            if self.left <= 0:
-                out.append(TRUNCATED)
-                break
-            out.append(self.value(item))
-        return out
-
-    def set_(self, value: Iterable[Any]) -> list[Any]:
-        # A set's order differs from one process to the next.
-        out = self.sequence(value)
-        try:
-            return sorted(out)
-        except TypeError:
-            return sorted(out, key=encode)
-
-    def field(self, value: Any) -> Any:
-        """Return the value in the shape that mozlog allows in a field; ``None`` if it is."""
-        value = self.value(value)
-        if isinstance(value, dict):
-            out: dict[str, Any] = {}
-            _flatten(cast("dict[str, Any]", value), "", out)
-            return out or "{}"
-        if isinstance(value, list):
-            return _array(cast("Any", value))
+    value = float.__float__(value)
+    if math.isfinite(value):
         return value
+    if math.isnan(value):
+        return "NaN"
+    return "Infinity" if value > 0 else "-Infinity"
 
-    def fields(self, fields: Mapping[Any, Any]) -> dict[str, Any]:
-        out: dict[str, Any] = {}
-        for key, value in fields.items():
-            name = key if type(key) is str and key.isascii() else any_text(key)
-            if name in out:
-                name = free_key(name, out)
-            kind: Any = type(cast("object", value))
-            if (
-                (kind is str and value.isascii())
-                or kind is bool
-                or (kind is int and MIN_INT64 <= value <= MAX_INT64)
-            ):
-                out[name] = value
-            elif value is not None:
-                out[name] = self.field(value)
-        return out
+
+def _sorted(items: list[Any]) -> list[Any]:
+    try:
+        return sorted(items)
+    except TypeError:
+        return sorted(items, key=encode)
 
 
 def _flatten(value: dict[str, Any], prefix: str, out: dict[str, Any]) -> None:
@@ -237,9 +224,9 @@ def _flatten(value: dict[str, Any], prefix: str, out: dict[str, Any]) -> None:
         key = prefix + name
         if isinstance(item, dict) and item:
             _flatten(cast("dict[str, Any]", item), f"{key}.", out)
+        elif isinstance(item, list):
+            out[free_key(key, out)] = _array(cast("Any", item))
         elif item is not None:
-            if isinstance(item, list):
-                item = _array(cast("Any", item))  # noqa: PLW2901
             out[free_key(key, out)] = item if item != {} else "{}"
 
 
@@ -252,164 +239,55 @@ def _array(items: list[Any]) -> list[Any] | str:
     return [item if isinstance(item, str) else encode(item) for item in items]
 
 
-def write_json(out: dict[str, Any], *, same: bool) -> str:
-    """Return the JSON of plain values; both encoders give the same text."""
-    fast = fast_encoder() if same else None
-    if fast is not None:
-        line = fast(out).decode()
-    else:
-        line = "".join(_chunks(out, 0)) if _chunks else encode(out)
-    return line if line.isascii() else line.translate(_LINE_ENDS)
+def truncate_to(limit: int, line: dict[str, Any]) -> str:
+    """Return the JSON of a line's plain values in at most ``limit`` bytes, its end included.
 
-
-_SIMPLE: Final = frozenset({str, bool, int})
-_TEXT: Final = frozenset({str})
-
-
-def write_simple(fields: dict[str, Any]) -> str:
-    """Return the JSON of strings, booleans and integers.
-
-    It is what :func:`write_json` makes of the same fields, as long as it is ASCII.
-
-    :raises ValueError: when a value is something else, or there is none.
+    What may be cut or left out is in the line's ``Fields`` if it has some, else in itself.
     """
-    values = fields.values()
-    if not fields or not _SIMPLE.issuperset(map(type, values)):
-        raise ValueError
-    strict = strict_encoder()
-    if strict is not None:
-        return strict[0](fields, None, strict[1]).decode()
-    if not _TEXT.issuperset(map(type, fields)) or any(
-        type(value) is int and not MIN_INT64 <= value <= MAX_INT64 for value in values
-    ):
-        raise ValueError
-    return "".join(_chunks(fields, 0)) if _chunks else encode(fields)
-
-
-@cache
-def strict_encoder() -> tuple[Callable[..., bytes], int] | None:
-    """Return orjson's encoder, and the option to refuse what it would write in its own way."""
-    dumps = fast_encoder()
-    if dumps is None:
-        return None
-    from orjson import OPT_STRICT_INTEGER
-
-    return dumps, OPT_STRICT_INTEGER
-
-
-def fit(out: dict[str, Any], limit: int, *, same: bool) -> str:
-    """Return the JSON of plain values, in at most ``limit`` bytes, the line's end included.
-
-    :param out: the line's object. What may be cut is what is in its ``Fields``, or in itself.
-    """
-    line = write_json(out, same=same)
-    size = _size(line)
+    text = encode_line(line)
+    size = _size(text)
     if size <= limit:
-        return line
-    is_nested = isinstance(out.get("Fields"), dict)
-    fields: dict[str, Any] = out["Fields"] if is_nested else out
-    around = {key: value for key, value in out.items() if key != "Fields"} if is_nested else {}
+        return text
+    is_nested = isinstance(line.get("Fields"), dict)
+    fields: dict[str, Any] = line["Fields"] if is_nested else line
+    around = {key: value for key, value in line.items() if key != "Fields"} if is_nested else {}
     mark = {free_key("truncated", fields): size}
 
     def attempt(names: Iterable[str], cap: int) -> str | None:
         made = {name: _cut(fields[name], cap) for name in names} | mark
         if is_nested:
             made = {name: _cut(value, cap) for name, value in around.items()} | {"Fields": made}
-        line = write_json(made, same=same)
-        return line if _size(line) <= limit else None
+        text = encode_line(made)
+        return text if _size(text) <= limit else None
 
-    cap = limit
-    while cap > _MIN_CUT:
-        cap //= 2
-        if (made := attempt(fields, cap)) is not None:
-            return made
-    # There are too many of them: as many as fit, and those first that readers miss most.
-    names = sorted(fields, key=lambda name: name not in _FIRST)
-    low, high = 0, len(names)
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (low, middle - 1) if attempt(names[:middle], cap) is None else (middle, high)
+    # First long values are cut, ever shorter. If there are too many, the last ones are left out.
+    cap, names = limit // 2, sorted(fields, key=lambda name: name not in _FIRST)
+    while (made := attempt(names, cap)) is None and names:
+        if cap > _MIN_CUT:
+            cap //= 2
+        else:
+            del names[len(names) * 7 // 8 :]
     # If nothing fits, an override has put too much around the fields.
-    return attempt(names[:low], cap) or write_json(
-        {key: out[key] for key in ("Timestamp", "severity", "time") if key in out}, same=same
+    return made or encode_line(
+        {key: line[key] for key in ("Timestamp", "severity", "time") if key in line}
     )
 
 
-def _size(line: str) -> int:
-    return 1 + (len(line) if line.isascii() else len(line.encode()))
+def _size(text: str) -> int:
+    return 1 + (len(text) if text.isascii() else len(text.encode()))
 
 
 def _cut(value: Any, cap: int) -> Any:
-    if isinstance(value, list | dict):
-        text = encode(value)
-        if len(text) <= cap:
-            return cast("Any", value)
-    elif isinstance(value, str) and len(value) > cap:
-        text = value
-    else:
-        return value
-    tail = cap // 3
-    return f"{text[: cap - tail]}{TRUNCATED}{text[-tail:]}"
+    text = encode(value) if isinstance(value, list | dict) else value
+    if isinstance(text, str) and len(text) > cap:
+        return cut_middle(text, cap)
+    return cast("Any", value)
 
 
-def _exception_lines(
-    exc: BaseException, trace: TracebackType | None, depth: int, seen: set[int]
-) -> list[str]:
-    chain: list[tuple[BaseException, TracebackType | None, str]] = []
-    current: BaseException | None = exc
-    while current is not None and id(current) not in seen:
-        seen.add(id(current))
-        if current.__cause__ is not None:
-            following, link = current.__cause__, _CAUSE
-        elif current.__context__ is not None and not current.__suppress_context__:
-            following, link = current.__context__, _CONTEXT
-        else:
-            following, link = None, ""
-        if len(chain) >= _MAX_CHAIN:
-            link = f"{TRUNCATED} Followed by:"
-            following = None
-        chain.append((current, trace if current is exc else current.__traceback__, link))
-        current = following
-    lines: list[str] = []
-    for one, frames, link in reversed(chain):
-        if link:
-            lines.append(f"\n{link}\n\n")
-        if frames is not None:
-            lines.append("Traceback (most recent call last):\n")
-            lines.extend(traceback.format_tb(frames))
-        lines.append(f"{exception_text(one)}\n")
-        notes = getattr(one, "__notes__", ())
-        if isinstance(notes, list | tuple):
-            lines.extend(f"{any_text(note).translate(CONTROLS)}\n" for note in cast("Any", notes))
-        if isinstance(one, BaseExceptionGroup):
-            lines.extend(_group_lines(cast("Any", one), depth, seen))
-    return lines
-
-
-def _group_lines(group: BaseExceptionGroup[BaseException], depth: int, seen: set[int]) -> list[str]:
-    if depth >= _MAX_GROUP_DEPTH:
-        return [f"  | {TRUNCATED}\n"]
-    lines: list[str] = []
-    total = len(group.exceptions)
-    for number, inner in enumerate(group.exceptions[:_MAX_GROUP], 1):
-        lines.append(f"  +---------------- {number} of {total} ----------------\n")
-        text = "".join(_exception_lines(inner, inner.__traceback__, depth + 1, seen))
-        lines.extend(f"  | {line}\n" for line in text.split("\n")[:-1])
-    if total > _MAX_GROUP:
-        lines.append(f"  | and {total - _MAX_GROUP} more\n")
-    return lines
-
-
-def exception_text(exc: BaseException) -> str:
-    kind = type(exc)
-    name = kind.__qualname__
-    if kind.__module__ not in {"builtins", "__main__"}:
-        name = f"{kind.__module__}.{name}"
-    try:
-        text = str(exc)
-    except Exception:  # noqa: BLE001  # any code may run in there
-        text = _placeholder(exc)
-    return f"{name}: {text.translate(CONTROLS)}" if text else name
+def cut_middle(text: str, length: int) -> str:
+    """Return the text's first two thirds and last third of ``length`` characters."""
+    tail = length // 3
+    return f"{text[: length - tail]}{TRUNCATED}{text[-tail:]}"
 
 
 def safer_format_traceback(
@@ -419,35 +297,52 @@ def safer_format_traceback(
 ) -> str:
     """Return the traceback as text in which an exception's message cannot forge a line.
 
-    Causes, contexts, notes and the exceptions of a group are part of it. Control characters in a
-    message are escaped. It never raises, and what it writes is bounded.
+    It is the text of the standard library, with causes, contexts, notes and the exceptions of a
+    group. Control characters in messages and notes are escaped, and the middle of a text over 64
+    KiB is left out. Never raises.
     """
-    try:
-        if exc_val is not None:
-            return "".join(_exception_lines(exc_val, exc_tb, 0, set()))
-        lines = traceback.format_tb(exc_tb)
-        if exc_typ is not None:
-            lines.append(exc_typ.__qualname__)
-        return "".join(lines)
-    except Exception:  # noqa: BLE001  # attributes of the exception may run any code
-        return any_repr(exc_val).translate(CONTROLS)
+    text = foreign_text(lambda exc: _format_traceback(exc_typ, exc, exc_tb), exc_val)
+    return text if len(text) <= _MAX_TRACEBACK else cut_middle(text, _MAX_TRACEBACK)
+
+
+def _format_traceback(
+    kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+) -> str:
+    if kind is None or exc is None:
+        return "".join([*traceback.format_tb(trace), kind.__qualname__ if kind else ""])
+    whole = traceback.TracebackException(kind, exc, trace, compact=True)
+    _escape_messages(whole)
+    return "".join(whole.format())
+
+
+def _escape_messages(whole: traceback.TracebackException) -> None:
+    parts: list[traceback.TracebackException | None] = [whole]
+    while parts:
+        part = parts.pop()
+        if part is not None:
+            state = vars(part)
+            state["_str"] = any_text(state.get("_str", "")).translate(_CONTROLS)
+            notes = state.get("__notes__")
+            if isinstance(notes, list | tuple):
+                part.__notes__ = [any_text(n).translate(_CONTROLS) for n in cast("Any", notes)]
+            parts += [part.__cause__, part.__context__, *(part.exceptions or ())]
 
 
 class SafeJSONEncoder(json.JSONEncoder):
-    """A JSON encoder that takes any object, for ``json.dumps(value, cls=SafeJSONEncoder)``.
+    """A JSON encoder that accepts any object, for ``json.dumps(value, cls=SafeJSONEncoder)``.
 
-    What JSON does not know is written as text, in the way of :class:`MozlogFormatter`; nested
-    values and ``None`` stay as they are.
+    Objects that JSON has no type for are written as strings, as by :class:`MozlogFormatter`;
+    nested values and ``None`` stay as they are.
     """
 
     def default(self, o: Any) -> Any:
-        """Return a text for the object."""
+        """Return a string for the object."""
         return any_text(o)
 
     def encode(self, o: Any) -> str:
         """Return the JSON of any object."""
-        return super().encode(Plain().value(o))
+        return super().encode(JsonValues().value(o))
 
-    def iterencode(self, o: Any, _one_shot: bool = False) -> Any:  # noqa: FBT001, FBT002
+    def iterencode(self, o: Any, *args: Any, **kwargs: Any) -> Any:
         """Yield the JSON of any object."""
-        return super().iterencode(Plain().value(o), _one_shot)
+        return super().iterencode(JsonValues().value(o), *args, **kwargs)

@@ -1,36 +1,78 @@
-"""PURE: a line of mozlog as text for people."""
+"""Lines for people: mozlog as text, for :class:`TextFormatter` and ``dockerflow logs``."""
 
 from __future__ import annotations
 
 import json
+import os
 import re
+import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, cast
 
-SEVERITIES: Final = (
-    "EMERG",
-    "ALERT",
-    "CRITICAL",
-    "ERROR",
-    "WARNING",
-    "NOTICE",
-    "INFO",
-    "DEBUG",
-)
-"""Syslog's levels, by their number."""
+from dockerflow.logging._json import TRUNCATED, any_text
+from dockerflow.logging._mozlog import SEVERITIES, SUMMARY, MozlogFormatter
 
-_INFO: Final = 6
+__all__ = [
+    "SEVERITIES", "TextFormatter", "fields_of", "is_mozlog", "render", "severity_of",
+    "summary_text",
+]  # fmt: skip
+
+_INFO: Final = SEVERITIES.index("INFO")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_NAME_WIDTH: Final = 20
+"""The minimum width of the column of names; few are longer."""
 
 _BOLD_RED, _RED, _YELLOW, _DIM, _CYAN = "1;31", "31", "33", "2", "36"
 _COLORS: Final = (_BOLD_RED, _BOLD_RED, _BOLD_RED, _RED, _YELLOW, _CYAN, "", _DIM)
 
-# What a summary's message is made of.
-_SUMMARY: Final = ("method", "path", "code", "t")
+_SUMMARY_TEXT: Final = ("method", "path", "code", "t")
+
 # A terminal would take these for commands, or for the end of a line.
 _unprintable: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _is_plain: Final = re.compile(r"[^\s\"'=\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+").fullmatch
+
+
+class TextFormatter(MozlogFormatter):
+    """Formats a record for people: the time, the level, the logger's name, message, fields.
+
+    That is one line, with columns. Values of several lines, such as a traceback, follow indented.
+    Other control characters are escaped. ``dockerflow logs`` shows mozlog in the same way.
+
+    :param logger_name: as for :class:`MozlogFormatter`; it isn't shown.
+    :param max_bytes: the maximum length of the text in bytes; a longer one is cut in the middle.
+    :param use_colors: whether to use colours. By default they are used if standard output is a
+        terminal and the environment has no ``NO_COLOR`` (https://no-color.org).
+
+    .. versionadded:: 0.1.0
+    """
+
+    def __init__(
+        self,
+        *,
+        logger_name: str | None = None,
+        max_bytes: int | None = None,
+        use_colors: bool | None = None,
+    ) -> None:
+        super().__init__(logger_name=logger_name, max_bytes=max_bytes)
+        self.use_colors = use_colors
+
+    def _write(self, line: dict[str, Any]) -> str:
+        text = render(line, color=self._has_colors(), width=_NAME_WIDTH)
+        data = text.encode()
+        if self.max_bytes is None or len(data) < self.max_bytes:
+            return text
+        half = (self.max_bytes - len(TRUNCATED)) // 2 - 1
+        head, tail = data[:half].decode(errors="ignore"), data[-half:].decode(errors="ignore")
+        return f"{head}{TRUNCATED}{tail}"
+
+    def _has_colors(self) -> bool:
+        if self.use_colors is not None:
+            return self.use_colors
+        try:
+            return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+        except (AttributeError, ValueError):  # there is none, or it is closed
+            return False
 
 
 def is_mozlog(value: object) -> bool:
@@ -45,13 +87,13 @@ def is_mozlog(value: object) -> bool:
 
 
 def severity_of(line: Mapping[str, Any]) -> int:
-    """Return the number of the line's level: INFO if it has none, as that is optional."""
+    """Return the number of the line's level; INFO if it has none, as that is optional."""
     severity = line.get("Severity")
     return severity if type(severity) is int and 0 <= severity < len(SEVERITIES) else _INFO
 
 
 def fields_of(line: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the line's fields, of which there may be none."""
+    """Return a copy of the line's fields."""
     fields = line.get("Fields")
     return dict(cast("dict[str, Any]", fields)) if isinstance(fields, dict) else {}
 
@@ -59,27 +101,26 @@ def fields_of(line: Mapping[str, Any]) -> dict[str, Any]:
 def render(line: Mapping[str, Any], *, color: bool = False, width: int = 0) -> str:
     """Return the line as text: time (UTC), level, type, message, fields; then long texts, indented.
 
-    :param line: a line of mozlog, read from JSON; nothing in it need be as it should.
+    :param line: a line of mozlog, read from JSON; its values may be of any type.
     :param color: whether to colour it for a terminal.
-    :param width: how wide the column of types is at least.
+    :param width: the minimum width of the column of types.
     """
     severity = severity_of(line)
     fields = fields_of(line)
     kind = _one_line(line.get("Type", ""))
     message = _text(fields.pop("msg", ""))
-    if kind == "request.summary" and "method" in fields and "path" in fields:
-        method, path, code, millis = (fields.pop(key, "") for key in _SUMMARY)
-        request = f"{_one_line(method)} {_one_line(path)} {_one_line(code)} {_one_line(millis)} ms"
-        message = f"{request} {message}".rstrip()
+    if kind == SUMMARY and "method" in fields and "path" in fields:
+        message = f"{_one_line(summary_text(fields))} {message}".rstrip()
+        fields = {key: value for key, value in fields.items() if key not in _SUMMARY_TEXT}
     if fields.get("traceback"):
-        fields.pop("error", None)  # the traceback's last line
+        fields.pop("error", None)  # it is the traceback's last line
     first, *rest = message.splitlines() or [""]
     blocks = ["\n".join(rest)] if rest else []
     pairs: list[str] = []
     for key, value in fields.items():
         if isinstance(value, str) and "\n" in value.strip("\n"):
             blocks.append(_text(value))
-        elif value != "":  # a summary's way to say that it doesn't know
+        elif value != "":  # how a summary writes what isn't known
             pairs.append(f"{_value(key)}={_value(value)}")
     head = _paint(_time(line.get("Timestamp")), _DIM, color=color)
     level = _paint(f"{SEVERITIES[severity]:<8}", _COLORS[severity], color=color)
@@ -88,6 +129,11 @@ def render(line: Mapping[str, Any], *, color: bool = False, width: int = 0) -> s
     for block in blocks:
         text += "".join(f"\n    {row}" for row in block.strip("\n").splitlines())
     return text
+
+
+def summary_text(fields: Mapping[str, Any]) -> str:
+    """Return a summary's text for people, from its fields: ``GET /path 200 6 ms``."""
+    return " ".join(any_text(fields.get(name, "")) for name in _SUMMARY_TEXT) + " ms"
 
 
 def _time(stamp: Any) -> str:
@@ -103,12 +149,11 @@ def _paint(text: str, color_code: str, *, color: bool) -> str:
 
 
 def _escape(match: re.Match[str]) -> str:
-    code = ord(match[0])
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"  # noqa: PLR2004
+    return match[0].encode("unicode_escape").decode()
 
 
 def _text(value: Any) -> str:
-    """Return a value as text that may have several lines, and nothing else that moves a cursor."""
+    """Return a value as text that may have several lines, and no other control characters."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return _unprintable.sub(_escape, text.replace("\r\n", "\n"))
 

@@ -1,8 +1,9 @@
-"""The conformance checker: tells what an app or an image lacks of what Dockerflow asks.
+"""The verifier: checks whether an app or an image does what Dockerflow requires.
 
-:mod:`~dockerflow.verify.probes` and the modules below it look at a target and keep what they saw
-(:mod:`~dockerflow.verify.evidence`), :mod:`~dockerflow.verify.rules` judges it without any I/O, and
-:mod:`~dockerflow.verify.formats` says so in the format that was asked for.
+:mod:`~dockerflow.verify.probes` and the modules it imports examine the targets and keep what they
+saw (:mod:`~dockerflow.verify.evidence`), :mod:`~dockerflow.verify.rules` judge it without I/O,
+:mod:`~dockerflow.verify.verdicts` keep the results, and :mod:`~dockerflow.verify.formats` print
+them. :mod:`~dockerflow.verify.run` puts these together.
 
-Nothing is imported here: what is in this package needs the ``cli`` extra.
+Nothing is imported here, because the modules of this package need the ``cli`` extra.
 """

@@ -31,13 +31,13 @@ _variable = re.compile(
       | \$\{(?P<braced>\w+)(?:(?P<operator>:?[-+])(?P<word>[^}]*))?\} | \$(?P<plain>\w+)""",
     re.VERBOSE,
 )
-# Of these a build fills in the variables itself; in the others the shell does.
-_EXPANDED: Final = frozenset({"ADD", "COPY", "ENV", "EXPOSE", "FROM", "LABEL", "USER", "WORKDIR"})
+# In these a build substitutes variables itself; in the others the shell does.
+_EXPANDED: Final = frozenset({"ADD", "COPY", "EXPOSE", "LABEL", "USER", "WORKDIR"})
 
 
 @dataclass
 class _Stage:
-    """One FROM, and what follows it."""
+    """A FROM and what follows it."""
 
     image: str
     name: str
@@ -45,12 +45,22 @@ class _Stage:
     instructions: list[Instruction] = field(default_factory=list[Instruction])
     variables: dict[str, str] = field(default_factory=dict[str, str])
 
+    def environment(self) -> dict[str, str]:
+        """Return the variables that a stage based on this one has: not the build arguments."""
+        names = {
+            name
+            for instruction in self.instructions
+            if instruction.name == "ENV"
+            for name, _ in _pairs(instruction.value)
+        }
+        return {name: value for name, value in self.variables.items() if name in names}
+
 
 def read(path: Path, build_args: Mapping[str, str], target: str | None) -> Dockerfile:
-    """Return what makes the image.
+    """Read the Dockerfile at ``path``.
 
     :param target: the name of the stage to build, instead of the last one.
-    :raises CouldNotRunError: when there is no file, or nothing that could be built.
+    :raises CouldNotRunError: when there is no file, or nothing in it that can be built.
     """
     try:
         with path.open("rb") as file:
@@ -59,61 +69,56 @@ def read(path: Path, build_args: Mapping[str, str], target: str | None) -> Docke
     except OSError as error:
         raise CouldNotRunError(f"{path} can't be read: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise CouldNotRunError(f"{path} is no Dockerfile: it is not UTF-8") from None
+        raise CouldNotRunError(f"{path} is not a Dockerfile: it is not UTF-8") from None
     if len(content) > MAX_BYTES:
-        raise CouldNotRunError(f"{path} is no Dockerfile: it is over {MAX_BYTES} bytes")
+        raise CouldNotRunError(f"{path} is not a Dockerfile: it is over {MAX_BYTES} bytes")
     return parse(text, str(path), build_args, target)
 
 
 def parse(
     text: str, where: str, build_args: Mapping[str, str] | None = None, target: str | None = None
 ) -> Dockerfile:
-    """Return what makes the image; see :func:`read`."""
-    given = build_args or {}
-    stages = list(_stages(text, given))
+    """Read the text of a Dockerfile; see :func:`read`."""
+    reader = _Reader(build_args or {})
+    reader.read(text)
+    stages = reader.stages
     if not stages:
-        what = "has no FROM" if text.strip() else "is empty"
-        raise CouldNotRunError(f"{where} is no Dockerfile: it {what}")
-    chosen = stages[-1]
-    if target is not None:
-        found = _find(stages, target)
-        if found is None:
-            raise CouldNotRunError(f"{where} has no stage {target!r}")
-        chosen = found
+        problem = "has no FROM" if text.strip() else "is empty"
+        raise CouldNotRunError(f"{where} is not a Dockerfile: it {problem}")
+    chosen = stages[-1] if target is None else _find(stages, target)
+    if chosen is None:
+        raise CouldNotRunError(f"{where} has no stage {target!r}")
     chain = _chain(stages, chosen)
-    # A stage that gives its /etc/passwd decides which users there are.
+    instructions = [instruction for stage in chain for instruction in stage.instructions]
     users = [
         instruction
         for source in _sources(stages, chain, "/etc/passwd", "/etc/group")
         for stage in _chain(stages, source)
         for instruction in stage.instructions
     ]
-    instructions = [instruction for stage in chain for instruction in stage.instructions]
     return Dockerfile(
         where,
         instructions,
         users=[*users, *instructions],
+        arguments=reader.arguments,
         base=chain[0].image,
         line=chosen.line,
-        build_args=given,
         ignored=_ignored(text),
     )
 
 
 def _ignored(text: str) -> frozenset[str]:
-    matches = (_ignore(line) for line in text.splitlines())
-    return frozenset(
-        id_.upper()
-        for match in matches
-        if match
-        # What follows the list is the reason, for people.
-        for id_ in re.split(r"\s*,\s*", match[1].split("  ")[0].strip())
-        for id_ in id_.split()[:1]
-    )
+    """Return the ids of the rules that comments ignore."""
+    ids: set[str] = set()
+    for match in filter(None, map(_ignore, text.splitlines())):
+        # Words after the ids are the reason, for people.
+        parts = re.split(r"\s*,\s*", match[1].split("  ")[0].strip())
+        ids.update(part.split()[0].upper() for part in parts if part)
+    return frozenset(ids)
 
 
 def _chain(stages: list[_Stage], last: _Stage) -> list[_Stage]:
-    """Return a stage and those that it is based on, the lowest first."""
+    """Return a stage and those it is based on, the lowest first."""
     chain = [last]
     while (base := _find(stages[: stages.index(chain[0])], chain[0].image)) is not None:
         chain.insert(0, base)
@@ -128,88 +133,89 @@ def _find(stages: list[_Stage], name: str) -> _Stage | None:
 
 
 def _sources(stages: list[_Stage], chain: list[_Stage], *paths: str) -> Iterator[_Stage]:
+    """Return the stages that any of these paths is copied from."""
     for stage in chain:
         for instruction in stage.instructions:
             words = instruction.value.split()
-            source = next((w[7:] for w in words if w.startswith("--from=")), None)
+            source = next((word[7:] for word in words if word.startswith("--from=")), None)
             if instruction.name == "COPY" and source and set(paths) & set(words):
                 found = _find(stages[: stages.index(stage)], source)
                 if found:
                     yield found
 
 
-def _stages(text: str, build_args: Mapping[str, str]) -> Iterator[_Stage]:
-    lines, bodies = _without_heredocs(text)
-    source: Any = io.BytesIO("".join(lines).encode())
-    parser: Any = DockerfileParser(fileobj=source, env_replace=False)
-    escape = next((m[1] for m in map(_escape, lines) if m), "\\")
-    globals_: dict[str, str] = {}
-    stages: list[_Stage] = []
-    for item in parser.structure:
-        name, line = str(item["instruction"]), int(item["startline"]) + 1
-        value = str(item["value"]).strip()
-        variables = stages[-1].variables if stages else globals_
-        if name in _EXPANDED and name != "FROM":
-            value = value if name == "ENV" else expand(value, variables, escape)
-        if name == "FROM":
-            match = _from(expand(value, globals_, escape))
-            if match is None:
-                continue
-            stage = _Stage(match["image"], (match["name"] or "").lower(), line)
-            base = _find(stages, stage.image)
-            # A stage has the environment of the one below it, but not its build arguments.
-            stage.variables.update(_environment(base) if base else {})
-            stages.append(stage)
+class _Reader:
+    """Reads the instructions one after the other, keeping track of stages and variables."""
+
+    def __init__(self, build_args: Mapping[str, str]) -> None:
+        self.stages: list[_Stage] = []
+        self.arguments: list[Instruction] = []
+        self._build_args = build_args
+        self._globals: dict[str, str] = {}
+        self._escape = "\\"
+
+    def read(self, text: str) -> None:
+        lines, bodies = _without_heredocs(text)
+        self._escape = next((match[1] for match in map(_escape, lines) if match), "\\")
+        source: Any = io.BytesIO("".join(lines).encode())
+        parser: Any = DockerfileParser(fileobj=source, env_replace=False)
+        for item in parser.structure:
+            name, line = str(item["instruction"]), int(item["startline"]) + 1
+            value = str(item["value"]).strip()
+            if name == "FROM":
+                self._begin_stage(value, line)
+            elif name != "COMMENT":
+                self._add(name, value, line, "\n".join(bodies.get(line, ())))
+
+    def _begin_stage(self, value: str, line: int) -> None:
+        match = _from(expand(value, self._globals, self._escape))
+        if match is None:
+            return
+        stage = _Stage(match["image"], (match["name"] or "").lower(), line)
+        base = _find(self.stages, stage.image)
+        if base is not None:
+            stage.variables = base.environment()
+        self.stages.append(stage)
+
+    def _add(self, name: str, value: str, line: int, body: str) -> None:
+        stage = self.stages[-1] if self.stages else None
+        variables = self._globals if stage is None else stage.variables
+        if name in _EXPANDED:
+            value = expand(value, variables, self._escape)
         elif name == "ARG":
-            _declare(value, variables, build_args, globals_ if stages else None, escape)
-        elif name == "ENV" and stages:
-            fresh = {key: expand(raw, variables, escape) for key, raw in _pairs(value)}
+            self._declare(value, variables)
+        elif name == "ENV" and stage is not None:
+            fresh = {key: expand(raw, variables, self._escape) for key, raw in _pairs(value)}
             variables.update(fresh)
             value = " ".join(f"{key}={text}" for key, text in fresh.items())
-        if stages and name not in ("FROM", "COMMENT"):
-            body = "\n".join(bodies.get(line, ()))
-            stages[-1].instructions.append(
-                Instruction(name, value, line, len(stages) - 1, dict(variables), body)
-            )
-    yield from stages
+        number = len(self.stages) - 1
+        instruction = Instruction(name, value, line, number, dict(variables), body)
+        if stage is not None:
+            stage.instructions.append(instruction)
+        elif name == "ARG":
+            self.arguments.append(instruction)
 
-
-def _environment(stage: _Stage) -> dict[str, str]:
-    names = {
-        key
-        for instruction in stage.instructions
-        if instruction.name == "ENV"
-        for key, _ in _pairs(instruction.value)
-    }
-    return {key: value for key, value in stage.variables.items() if key in names}
-
-
-def _declare(
-    value: str,
-    variables: dict[str, str],
-    build_args: Mapping[str, str],
-    outer: Mapping[str, str] | None,
-    escape: str,
-) -> None:
-    for word in value.split() if "=" not in value else [f"{k}={v}" for k, v in _pairs(value)]:
-        name, given, default = word.partition("=")
-        if name in build_args:
-            variables[name] = build_args[name]
-        elif given:
-            variables[name] = expand(default, variables, escape)
-        elif outer and name in outer:
-            variables[name] = outer[name]
+    def _declare(self, value: str, variables: dict[str, str]) -> None:
+        words = [f"{key}={text}" for key, text in _pairs(value)] if "=" in value else value.split()
+        for word in words:
+            name, has_default, default = word.partition("=")
+            if name in self._build_args:
+                variables[name] = self._build_args[name]
+            elif has_default:
+                variables[name] = expand(default, variables, self._escape)
+            elif name in self._globals:
+                variables[name] = self._globals[name]
 
 
 def _pairs(value: str) -> list[tuple[str, str]]:
     if re.match(r"^[\w.-]+=", value):
         return _pair.findall(value)
-    name, _, rest = value.partition(" ")  # the old way: ENV NAME the whole rest
+    name, _, rest = value.partition(" ")  # the old form: ENV NAME, and all that follows
     return [(name, rest.strip())]
 
 
 def expand(text: str, variables: Mapping[str, str], escape: str = "\\") -> str:
-    """Fill in variables and take quotes away, as a build does; what has no value stays."""
+    """Substitute variables and remove quotes, as a build does; unknown variables stay."""
 
     def fill(match: re.Match[str]) -> str:
         if match["escaped"] is not None:
@@ -231,35 +237,33 @@ def expand(text: str, variables: Mapping[str, str], escape: str = "\\") -> str:
 
 
 def _without_heredocs(text: str) -> tuple[list[str], dict[int, list[str]]]:
-    """Return the lines with the here-documents blanked, and those by their instruction's line.
+    """Blank out the here-documents; return the lines, and the documents by instruction's line.
 
-    The parser knows neither them nor the empty lines that a continued line may be followed by.
+    The parser knows neither them nor empty lines within a continued instruction.
     """
     lines: list[str] = []
     bodies: dict[int, list[str]] = {}
-    escape, open_words, start, continued, head = "\\", list[str](), 0, False, True
+    escape, open_words, start, is_continued, in_head = "\\", list[str](), 0, False, True
     for number, line in enumerate(text.splitlines(), 1):
-        if head and (match := _escape(line)):
+        if in_head and (match := _escape(line)):
             escape = match[1]
-        head = head and bool(_directive(line))
+        in_head = in_head and bool(_directive(line))
         if open_words:
             bodies[start].append(line)
             if line.strip("\t") == open_words[0]:
                 del open_words[0]
             lines.append("#\n")
             continue
-        comment = line.lstrip().startswith("#")
-        if continued and not line.strip():
+        if is_continued and not line.strip():
             lines.append("#\n")
             continue
         lines.append(line + "\n")
-        if comment:
+        if line.lstrip().startswith("#"):
             continue
-        if not continued:
+        if not is_continued:
             start = number
-        if _takes_heredocs(line) or (continued and start in bodies):
+        if _takes_heredocs(line) or start in bodies:
             bodies.setdefault(start, [])
-        continued = line.rstrip().endswith(escape)
-        if start in bodies and not comment:
             open_words = [word for _, word in _heredocs(line)]
+        is_continued = line.rstrip().endswith(escape)
     return [*lines, "\n"], bodies

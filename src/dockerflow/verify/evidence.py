@@ -1,12 +1,14 @@
-"""What was seen of each target: plain values, which the rules judge."""
+"""What the probes saw of each target: plain values for the rules to judge."""
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from http import HTTPStatus
+from typing import Any, Final, NamedTuple, cast
+
+from dockerflow.version import parse_json
 
 VERSION: Final = "/__version__"
 HEARTBEAT: Final = "/__heartbeat__"
@@ -18,15 +20,15 @@ MAX_BODY: Final = 1 << 20
 
 
 class CouldNotRunError(Exception):
-    """A target can't be looked at; the text says why, in one line."""
+    """A target can't be examined; the message says why, in one line."""
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What one request got.
+@dataclass
+class Response:
+    """The outcome of one request.
 
-    ``error`` says why it is none, or why its body is not all there; ``status`` is None when not
-    even a status came.
+    ``status`` is None if none arrived. ``error`` says why there is no response, or why its body
+    is incomplete.
     """
 
     method: str
@@ -34,105 +36,108 @@ class Answer:
     status: int | None = None
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
     body: bytes = b""
-    seconds: float = 0.0
     error: str = ""
     unreachable: bool = False
-    """Whether nothing listens there."""
+    """Whether no connection could be made."""
 
     @property
-    def said(self) -> str:
-        """The answer in a few words, for messages."""
+    def is_200(self) -> bool:
+        """Whether it is a complete response with HTTP 200."""
+        return self.status == HTTPStatus.OK and not self.error
+
+    @property
+    def is_5xx(self) -> bool:
+        """Whether it is a complete response with a server error."""
+        return self.status in range(500, 600) and not self.error
+
+    @property
+    def summary(self) -> str:
+        """The outcome in a few words, for messages."""
         if self.status is None:
             return self.error
         location = self.headers.get("location")
-        to = f" to {location}" if location and 300 <= self.status < 400 else ""  # noqa: PLR2004
+        to = f" to {location}" if location and self.status in range(300, 400) else ""
         return f"HTTP {self.status}{to}" + (f", but {self.error}" if self.error else "")
-
-    def json(self) -> Any:
-        """Return the body's content; raise ValueError when it is not JSON."""
-        return parse_json(self.body)
 
 
 @dataclass
 class Service:
-    """An app that answers: by a URL, started by us, or in this process."""
+    """An app that was sent requests: at a URL, started by us, or in this process."""
 
     where: str
-    answers: dict[tuple[str, str], Answer] = field(default_factory=dict[tuple[str, str], Answer])
-    assets: list[Answer] = field(default_factory=list[Answer])
+    responses: dict[tuple[str, str], Response] = field(
+        default_factory=dict[tuple[str, str], Response]
+    )
+    assets: list[Response] = field(default_factory=list[Response])
     start: str = ""
-    """The shell command that starts it, when that is known."""
+    """The shell command that starts it, if known."""
     broken_by: str = ""
-    """What breaks a backing service of it, as NAME=VALUE; empty for a service that is well."""
-    exited: int | None = None
-    """Its exit code, when it exited instead of answering."""
+    """The NAME=VALUE that breaks one of its backing services; empty if none was broken."""
+    exit_code: int | None = None
+    """Set if it exited instead of responding."""
 
-    def get(self, path: str) -> Answer | None:
-        """Return the answer to a GET of this path."""
-        return self.answers.get(("GET", path))
+    def get(self, path: str) -> Response | None:
+        """Return the response to a GET of this path."""
+        return self.responses.get(("GET", path))
 
-    def reproduce(self, answer: Answer) -> str:
-        """Return the shell command that makes the same request."""
-        option = {"GET": "", "HEAD": "--head "}.get(answer.method, f"-X {answer.method} ")
-        curl = f"curl -i {option}{shlex.quote(answer.url)}"
-        if not self.start:
-            return curl
-        return f"{self.start} & sleep 3; {curl}; kill $!"
+    def reproduce(self, response: Response) -> str:
+        """Return a shell command that makes the same request."""
+        option = {"GET": "", "HEAD": "--head "}.get(response.method, f"-X {response.method} ")
+        curl = f"curl -i {option}{shlex.quote(response.url)}"
+        return f"{self.start} & sleep 3; {curl}; kill $!" if self.start else curl
 
 
 @dataclass
 class Run:
-    """A command that was started, and how it went until it ended."""
+    """A command that was started, from its start to its end."""
 
     where: str
     start: str
     port: int
+    grace: float = 0.0
+    """How many seconds it had to end after SIGTERM."""
     listens: bool = False
-    elsewhere: list[int] = field(default_factory=list[int])
-    """The ports that it listens on instead of the one it was given."""
+    other_ports: list[int] = field(default_factory=list[int])
+    """The ports it listens on instead of the one it was given."""
     processes: list[str] = field(default_factory=list[str])
     log_files: list[str] = field(default_factory=list[str])
     stdout: Log | None = None
     stderr: Log | None = None
-    grace: float = 0.0
-    """How long it had to end after SIGTERM, in seconds."""
-    terminated: float | None = None
-    """How long it took to end after SIGTERM, in seconds; None when it didn't."""
-    asked_to_end: bool = False
-    in_flight: Answer | None = None
-    """What a request got that was being worked on when SIGTERM came."""
+    ended_in_time: bool | None = None
+    """Whether it ended within ``grace``; None if it wasn't sent SIGTERM."""
+    in_flight: Response | None = None
+    """The response to a request that was being handled when SIGTERM came."""
 
 
 @dataclass(eq=False)
 class Log:
-    """Lines that an app wrote: ``stream`` is stdout, stderr or file."""
+    """Lines that an app wrote; ``stream`` is stdout, stderr or file."""
 
     where: str
     stream: str
     lines: list[bytes]
     reproduce: str
-    dropped: bool = False
-    """Whether there was more than is kept here."""
+    """A shell command with ``{}`` for the line's number."""
 
 
 @dataclass
 class VersionFile:
-    """A version.json: ``content`` is None when there is none where it should be."""
+    """A version.json; ``content`` is None if there is no file where it should be."""
 
     where: str
     content: bytes | None
     reproduce: str
     file: str = ""
-    in_image: bool = False
 
 
 class Instruction(NamedTuple):
-    """One instruction of a Dockerfile, with its variables filled in."""
+    """An instruction of a Dockerfile, with variables substituted as a build does."""
 
     name: str
     value: str
     line: int
     stage: int
+    """The number of its stage, from 0; -1 for an ARG before the first FROM."""
     variables: Mapping[str, str] = {}
     body: str = ""
     """The text of its here-documents."""
@@ -140,16 +145,20 @@ class Instruction(NamedTuple):
 
 @dataclass
 class Dockerfile:
-    """The instructions that make the image: those of the last stage, and of all it is based on."""
+    """What a Dockerfile builds.
+
+    ``instructions`` are those of the last stage and of all stages it is based on.
+    """
 
     where: str
     instructions: list[Instruction]
     users: list[Instruction]
-    """The instructions that decide which users there are, also those of stages copied from."""
+    """Where users may be created: ``instructions``, and the stages that /etc/passwd comes from."""
+    arguments: list[Instruction]
+    """The ARG instructions before the first FROM."""
     base: str
     line: int
     """The line of the last stage's FROM."""
-    build_args: Mapping[str, str] = field(default_factory=dict[str, str])
     ignored: frozenset[str] = frozenset()
     reproduce: str = ""
 
@@ -162,15 +171,15 @@ class Image:
     config: Mapping[str, Any]
     passwd: str
     group: str
-    sources: bool
-    """Whether there is a file below /app other than version.json."""
+    has_sources: bool
+    """Whether there is any file below /app other than version.json."""
     version: VersionFile
     reproduce: str = ""
 
 
 @dataclass
 class Evidence:
-    """All that was seen."""
+    """All that was seen, by kind of target."""
 
     services: list[Service] = field(default_factory=list[Service])
     broken: list[Service] = field(default_factory=list[Service])
@@ -180,23 +189,26 @@ class Evidence:
     dockerfiles: list[Dockerfile] = field(default_factory=list[Dockerfile])
     images: list[Image] = field(default_factory=list[Image])
 
+    def all_logs(self) -> list[Log]:
+        """Return the log files, and what commands wrote to stdout and stderr."""
+        written = [log for run in self.runs for log in (run.stdout, run.stderr) if log is not None]
+        return [*self.logs, *written]
 
-def parse_json(body: bytes) -> Any:
-    """Return what strict JSON in UTF-8 says; raise ValueError when it isn't that."""
 
-    def refuse(name: str) -> Any:
-        raise ValueError(f"{name} is not JSON")
-
+def json_object(data: bytes) -> dict[str, Any] | None:
+    """Return the JSON object in ``data``; None if there is none."""
     try:
-        return json.loads(body.decode(), parse_constant=refuse)
-    except UnicodeDecodeError as error:
-        raise ValueError(f"not UTF-8 at byte {error.start}") from None
-    except RecursionError:
-        message = "nested too deeply"
-        raise ValueError(message) from None
+        content = parse_json(data)
+    except ValueError:
+        return None
+    return cast("dict[str, Any]", content) if isinstance(content, dict) else None
+
+
+def one_line(text: str) -> str:
+    """Return text from outside as one safe line, without control characters."""
+    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def printable(text: str, limit: int = 300) -> str:
-    """Return a text from outside as one safe line: no control characters, not endless."""
-    clean = "".join(c if c.isprintable() else " " for c in text[: limit + 1])
-    return clean if len(clean) <= limit else clean[: limit - 1] + "…"
+    """Return text from outside as one safe line of at most ``limit`` characters."""
+    return one_line(text if len(text) <= limit else text[: limit - 1] + "…")

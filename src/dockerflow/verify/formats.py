@@ -1,45 +1,33 @@
-"""PURE: a report as text, JSON, JUnit, SARIF, TAP or annotations of GitHub Actions."""
+"""Format a report: as text, JSON, JUnit, SARIF or annotations of GitHub Actions."""
 
 from __future__ import annotations
 
 import io
 import json
+import re
+import xml.etree.ElementTree as ET
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import quote
-from xml.sax.saxutils import escape, quoteattr
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from dockerflow import __version__
+from dockerflow.verify.evidence import one_line
 from dockerflow.verify.rules import Finding, Rule
 from dockerflow.verify.verdicts import Report, Verdict
 
-_MARKS: Final = {
+# What the text shows for a verdict: a mark, a word, a style.
+_SHOWN: Final = {
     "passed": ("✓", "passed", "green"),
     "error": ("✗", "error", "bold red"),
     "warning": ("!", "warning", "yellow"),
     "ignored": ("-", "ignored", "dim"),
     "not checked": ("·", "not checked", "dim"),
 }
-
-
-def _state(verdict: Verdict) -> str:
-    return verdict.rule.level if verdict.status == "failed" else verdict.status
-
-
-def _table(report: Report) -> Table:
-    table = Table(box=None, pad_edge=False, show_header=False)
-    for name in ("mark", "state", "id"):
-        table.add_column(name, no_wrap=True)
-    table.add_column("title", overflow="fold")
-    for verdict in report.verdicts:
-        mark, name, style = _MARKS[_state(verdict)]
-        title = Text(verdict.rule.title, "dim" if verdict.status == "not checked" else "")
-        table.add_row(Text(mark, style), Text(name, style), Text(verdict.rule.id), title)
-    return table
 
 
 def text(report: Report, *, width: int = 100, color: bool = False) -> str:
@@ -49,42 +37,57 @@ def text(report: Report, *, width: int = 100, color: bool = False) -> str:
         file=out, width=width, force_terminal=color, no_color=not color, highlight=False,
         legacy_windows=False, emoji=False, markup=False,
     )  # fmt: skip
-
-    def say(*parts: str | tuple[str, str]) -> None:
-        # Not wrapped: a terminal does that, and lines that are searched or copied stay whole.
-        console.print(Text.assemble(*parts), soft_wrap=True)
-
     if report.targets:
-        say(("Dockerflow: " + ", ".join(map(_one_line, report.targets)), "bold"))
-        say("")
+        _print(console, ("Dockerflow: " + ", ".join(map(one_line, report.targets)), "bold"))
+        _print(console)
     console.print(_table(report))
     for verdict in report.verdicts:
-        if verdict.status != "failed":
-            continue
-        _, name, style = _MARKS[_state(verdict)]
-        rule = verdict.rule
-        say("")
-        say((f"{rule.id} {name}: ", style), (rule.title, "bold"))
-        for finding in verdict.findings:
-            say(f"  {_place(finding)}: {_one_line(finding.message)}")
-            if finding.reproduce:
-                say(f"    reproduce with: {_one_line(finding.reproduce)}")
-        say(f"  asked: {rule.sentence}")
-        say(f"  fix: {rule.fix}")
-        say((f"  more: dockerflow verify --explain {rule.id}", "dim"))
+        if verdict.status == "failed":
+            _print_findings(console, verdict)
     for reason in report.could_not_run:
-        say("")
-        say(("could not run: ", "bold red"), _one_line(reason))
-    say("")
+        _print(console)
+        _print(console, ("could not run: ", "bold red"), one_line(reason))
+    _print(console)
     if report.count("not checked"):
-        say(
-            (
-                "Not checked: there was nothing to look at; --explain ID tells what a rule needs.",
-                "dim",
-            )
-        )
-    say((_summary(report), "bold"))
+        hint = "Not checked: there was nothing to look at; --explain ID shows what a rule needs."
+        _print(console, (hint, "dim"))
+    _print(console, (_summary(report), "bold"))
     return "".join(line.rstrip() + "\n" for line in out.getvalue().splitlines())
+
+
+def _print(console: Console, *parts: str | tuple[str, str]) -> None:
+    # Not wrapped: a terminal does that, and lines can be searched and copied.
+    console.print(Text.assemble(*parts), soft_wrap=True)
+
+
+def _shown(verdict: Verdict) -> tuple[str, str, str]:
+    return _SHOWN[verdict.rule.level if verdict.status == "failed" else verdict.status]
+
+
+def _table(report: Report) -> Table:
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for name in ("mark", "state", "id"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("title", overflow="fold")
+    for verdict in report.verdicts:
+        mark, name, style = _shown(verdict)
+        title = Text(verdict.rule.title, "dim" if verdict.status == "not checked" else "")
+        table.add_row(Text(mark, style), Text(name, style), Text(verdict.rule.id), title)
+    return table
+
+
+def _print_findings(console: Console, verdict: Verdict) -> None:
+    rule = verdict.rule
+    _, name, style = _shown(verdict)
+    _print(console)
+    _print(console, (f"{rule.id} {name}: ", style), (rule.title, "bold"))
+    for finding in verdict.findings:
+        _print(console, f"  {_place(finding)}: {one_line(finding.message)}")
+        if finding.reproduce:
+            _print(console, f"    reproduce with: {one_line(finding.reproduce)}")
+    _print(console, f"  specification: {rule.sentence}")
+    _print(console, f"  fix: {rule.fix}")
+    _print(console, (f"  more: dockerflow verify --explain {rule.id}", "dim"))
 
 
 def _summary(report: Report) -> str:
@@ -101,50 +104,34 @@ def _number(count: int, what: str) -> str:
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
-def _one_line(value: str) -> str:
-    return "".join(c if c.isprintable() else " " for c in value)
-
-
 def _place(finding: Finding) -> str:
     if finding.file and finding.line and finding.file == finding.where:
-        return f"{_one_line(finding.file)}:{finding.line}"
-    return _one_line(finding.where)
+        return f"{one_line(finding.file)}:{finding.line}"
+    return one_line(finding.where)
 
 
 def as_json(report: Report) -> str:
-    """Return all that is known, for programs."""
+    """Return everything in the report, for programs."""
     content = {
         "version": __version__,
         "targets": report.targets,
         "exit_code": report.exit_code,
         "seconds": round(report.seconds, 3),
         "could_not_run": report.could_not_run,
-        "rules": [
-            {
-                "id": verdict.rule.id,
-                "title": verdict.rule.title,
-                "level": verdict.rule.level,
-                "status": verdict.status,
-                "sentence": verdict.rule.sentence,
-                "source": verdict.rule.source,
-                "documentation": verdict.rule.page,
-                "looks_at": verdict.rule.looks_at,
-                "fix": verdict.rule.fix,
-                "findings": [
-                    {
-                        "message": finding.message,
-                        "where": finding.where,
-                        "file": finding.file or None,
-                        "line": finding.line,
-                        "reproduce": finding.reproduce or None,
-                    }
-                    for finding in verdict.findings
-                ],
-            }
-            for verdict in report.verdicts
-        ],
+        "rules": [_json_verdict(verdict) for verdict in report.verdicts],
     }
     return json.dumps(content, indent=2) + "\n"
+
+
+def _json_verdict(verdict: Verdict) -> dict[str, Any]:
+    rule = verdict.rule._asdict()
+    del rule["judge"]
+    findings = [
+        {**found._asdict(), "file": found.file or None, "reproduce": found.reproduce or None}
+        for found in verdict.findings
+    ]
+    rule |= {"documentation": verdict.rule.page, "status": verdict.status, "findings": findings}
+    return rule
 
 
 def _details(verdict: Verdict) -> str:
@@ -153,60 +140,56 @@ def _details(verdict: Verdict) -> str:
         lines.append(f"{_place(finding)}: {finding.message}")
         if finding.reproduce:
             lines.append(f"reproduce with: {finding.reproduce}")
-    lines += [f"asked: {verdict.rule.sentence}", f"fix: {verdict.rule.fix}"]
-    return "\n".join(map(_one_line, lines))
+    lines += [f"specification: {verdict.rule.sentence}", f"fix: {verdict.rule.fix}"]
+    return "\n".join(map(one_line, lines))
 
 
 def junit(report: Report) -> str:
-    """Return JUnit's XML, as Jenkins' and Ant's schemas have it."""
-    cases: list[str] = []
-    noted: list[str] = []
+    """Return JUnit's XML, valid by the schemas of Jenkins and Ant."""
+    failures = [verdict for verdict in report.verdicts if report.fails(verdict)]
+    suites = ET.Element("testsuites")
+    suite = ET.SubElement(
+        suites,
+        "testsuite",
+        name="dockerflow verify",
+        package="dockerflow",
+        id="0",
+        tests=str(len(report.verdicts) + len(report.could_not_run)),
+        failures=str(len(failures)),
+        errors=str(len(report.could_not_run)),
+        skipped=str(report.count("not checked") + report.count("ignored")),
+        time=f"{report.seconds:.3f}",
+        # Ant's schema requires a host, and a time without a zone.
+        timestamp=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S"),
+        hostname="localhost",
+    )
+    ET.SubElement(suite, "properties")
     for verdict in report.verdicts:
-        rule = verdict.rule
-        inside = ""
-        if report.fails(verdict):
-            message = quoteattr(_one_line("; ".join(f.message for f in verdict.findings)))
-            details = escape(_details(verdict))
-            inside = f'<failure message={message} type="{rule.level}">{details}</failure>'
+        case = _junit_case(suite, f"{verdict.rule.id} {verdict.rule.title}")
+        if verdict in failures:
+            message = one_line("; ".join(finding.message for finding in verdict.findings))
+            failure = ET.SubElement(case, "failure", message=message, type=verdict.rule.level)
+            failure.text = _details(verdict)
         elif verdict.status in ("not checked", "ignored"):
-            inside = "<skipped/>"
-        elif verdict.status == "failed":
-            noted.append(f"{rule.id} {rule.level}: {rule.title}\n{_details(verdict)}")
-        name = quoteattr(f"{rule.id} {rule.title}")
-        cases.append(
-            f'<testcase name={name} classname="dockerflow.verify" time="0">{inside}</testcase>'
-        )
-    for reason in report.could_not_run:
-        message = quoteattr(_one_line(reason))
-        cases.append(
-            f'<testcase name={message} classname="dockerflow.verify" time="0">'
-            f'<error message={message} type="could not run"/></testcase>'
-        )
-    failures = sum(map(report.fails, report.verdicts))
-    skipped = report.count("not checked") + report.count("ignored")
-    # Ant's schema has no time zone in the timestamp, and asks for a host.
-    head = (
-        f'<testsuite name="dockerflow verify" package="dockerflow" id="0" tests="{len(cases)}" '
-        f'failures="{failures}" errors="{len(report.could_not_run)}" skipped="{skipped}" '
-        f'time="{report.seconds:.3f}" timestamp="{_now()}" hostname="localhost">'
+            ET.SubElement(case, "skipped")
+    for reason in map(one_line, report.could_not_run):
+        ET.SubElement(_junit_case(suite, reason), "error", message=reason, type="could not run")
+    ET.SubElement(suite, "system-out").text = "\n".join(
+        f"{verdict.rule.id} {verdict.rule.level}: {verdict.rule.title}\n{_details(verdict)}"
+        for verdict in report.verdicts
+        if verdict.status == "failed" and verdict not in failures
     )
-    body = "\n".join(cases)
-    return (
-        f'<?xml version="1.0" encoding="UTF-8"?>\n<testsuites>\n{head}\n<properties/>\n{body}\n'
-        f"<system-out>{escape(chr(10).join(noted))}</system-out>\n<system-err/>\n"
-        "</testsuite>\n</testsuites>\n"
-    )
+    ET.SubElement(suite, "system-err")
+    ET.indent(suites)
+    return ET.tostring(suites, "unicode", xml_declaration=True) + "\n"
 
 
-def _now() -> str:
-    from datetime import UTC, datetime  # noqa: PLC0415 - only here
-
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S")
+def _junit_case(suite: ET.Element, name: str) -> ET.Element:
+    return ET.SubElement(suite, "testcase", name=name, classname="dockerflow.verify", time="0")
 
 
 def sarif(report: Report) -> str:
     """Return SARIF 2.1.0, for code scanning."""
-    rules = [verdict.rule for verdict in report.verdicts]
     results = [
         {
             "ruleId": verdict.rule.id,
@@ -226,7 +209,7 @@ def sarif(report: Report) -> str:
                 "name": "dockerflow verify",
                 "semanticVersion": __version__,
                 "informationUri": "https://github.com/mozilla-services/Dockerflow",
-                "rules": [_sarif_rule(rule) for rule in rules],
+                "rules": [_sarif_rule(verdict.rule) for verdict in report.verdicts],
             }
         },
         "invocations": [
@@ -248,7 +231,7 @@ def sarif(report: Report) -> str:
 def _sarif_rule(rule: Rule) -> dict[str, Any]:
     return {
         "id": rule.id,
-        "name": "".join(word[:1].upper() + word[1:] for word in _letters(rule.title).split()),
+        "name": "".join(word[:1].upper() + word[1:] for word in re.findall(r"[^\W_]+", rule.title)),
         "shortDescription": {"text": rule.title},
         "fullDescription": {"text": rule.sentence},
         "help": {"text": f"{rule.fix} See {rule.page}."},
@@ -257,12 +240,8 @@ def _sarif_rule(rule: Rule) -> dict[str, Any]:
     }
 
 
-def _letters(value: str) -> str:
-    return "".join(c if c.isalnum() else " " for c in value)
-
-
 def _location(finding: Finding) -> dict[str, Any]:
-    logical = {"logicalLocations": [{"name": _one_line(finding.where), "kind": "resource"}]}
+    logical = {"logicalLocations": [{"name": one_line(finding.where), "kind": "resource"}]}
     if not finding.file:
         return logical
     physical: dict[str, Any] = {"artifactLocation": {"uri": quote(finding.file)}}
@@ -271,55 +250,39 @@ def _location(finding: Finding) -> dict[str, Any]:
     return {"physicalLocation": physical, **logical}
 
 
-def tap(report: Report) -> str:
-    """Return TAP 13: what doesn't fail the whole is TODO, what was not looked at SKIP."""
-    lines = ["TAP version 13", f"1..{len(report.verdicts)}"]
-    for number, verdict in enumerate(report.verdicts, 1):
-        failed = verdict.status == "failed"
-        directive = ""
-        if failed and not report.fails(verdict):
-            directive = f" # TODO {verdict.rule.level}"
-        elif verdict.status in ("not checked", "ignored"):
-            directive = f" # SKIP {verdict.status}"
-        title = _one_line(verdict.rule.title).replace("#", "")
-        lines.append(
-            f"{'not ok' if failed else 'ok'} {number} - {verdict.rule.id} {title}{directive}"
-        )
-        if failed:
-            # JSON's strings are YAML's, too.
-            lines += ["  ---", f"  message: {json.dumps(_details(verdict))}", "  ..."]
-    lines += [f"Bail out! {_one_line(reason)}" for reason in report.could_not_run]
-    return "\n".join(lines) + "\n"
-
-
 def github(report: Report) -> str:
-    """Return commands that GitHub Actions shows as annotations."""
-
-    def data(value: str) -> str:
-        return value.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-
-    def prop(value: str) -> str:
-        return data(value).replace(":", "%3A").replace(",", "%2C")
-
-    lines: list[str] = []
-    for verdict in report.verdicts:
-        if verdict.status != "failed":
-            continue
-        rule = verdict.rule
-        for finding in verdict.findings:
-            properties = {
-                "file": finding.file,
-                "line": str(finding.line or ""),
-                "title": f"{rule.id} {rule.title}",
-            }
-            shown = ",".join(f"{key}={prop(value)}" for key, value in properties.items() if value)
-            message = f"{_place(finding)}: {finding.message}\nfix: {rule.fix}"
-            if finding.reproduce:
-                message += f"\nreproduce with: {finding.reproduce}"
-            lines.append(f"::{rule.level} {shown}::{data(message)}")
-    lines += [f"::error title=dockerflow verify::{data(r)}" for r in report.could_not_run]
-    lines.append(f"::notice title=dockerflow verify::{data(_summary(report))}")
+    """Return workflow commands, which GitHub Actions shows as annotations."""
+    lines = [
+        _annotation(verdict.rule, finding)
+        for verdict in report.verdicts
+        if verdict.status == "failed"
+        for finding in verdict.findings
+    ]
+    title = "title=dockerflow verify"
+    lines += [f"::error {title}::{_escape_data(reason)}" for reason in report.could_not_run]
+    lines.append(f"::notice {title}::{_escape_data(_summary(report))}")
     return "\n".join(lines) + "\n"
+
+
+def _annotation(rule: Rule, finding: Finding) -> str:
+    properties = {
+        "file": finding.file,
+        "line": str(finding.line or ""),
+        "title": f"{rule.id} {rule.title}",
+    }
+    shown = ",".join(f"{key}={_escape_property(v)}" for key, v in properties.items() if v)
+    message = f"{_place(finding)}: {finding.message}\nfix: {rule.fix}"
+    if finding.reproduce:
+        message += f"\nreproduce with: {finding.reproduce}"
+    return f"::{rule.level} {shown}::{_escape_data(message)}"
+
+
+def _escape_data(value: str) -> str:
+    return value.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _escape_property(value: str) -> str:
+    return _escape_data(value).replace(":", "%3A").replace(",", "%2C")
 
 
 FORMATS: Final[dict[str, Callable[[Report], str]]] = {
@@ -327,18 +290,17 @@ FORMATS: Final[dict[str, Callable[[Report], str]]] = {
     "json": as_json,
     "junit": junit,
     "sarif": sarif,
-    "tap": tap,
     "github": github,
 }
 
 
 def explain(rule: Rule) -> str:
-    """Return what a rule is about, as its page in the documentation has it."""
-    what = "Requirement" if rule.level == "error" else "Recommendation"
+    """Return the page on a rule, as in the documentation."""
+    kind = "Requirement" if rule.level == "error" else "Recommendation"
     article = "an error" if rule.level == "error" else "a warning"
     return (
         f"# {rule.id}: {rule.heading}\n\n"
-        f"{what}: a finding is {article}.\n\n"
+        f"{kind}: a finding is {article}.\n\n"
         f"> {rule.sentence}\n\n"
         f"Quoted from <{rule.source}>.\n\n"
         f"## What it looks at\n\n{rule.looks_at[0].upper()}{rule.looks_at[1:]}.\n\n"

@@ -1,21 +1,22 @@
-"""Requests that always end: in time, and without reading more than was asked for."""
+"""HTTP requests that always end in time, and never read more than was asked for."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Generator
+from collections.abc import Callable
 from html.parser import HTMLParser
+from http import HTTPStatus
 from typing import Final, Self
 from urllib.parse import urljoin, urlsplit
 
 import httpx
 
 from dockerflow import __version__
-from dockerflow.verify.evidence import ENDPOINTS, MAX_BODY, Answer, Service, printable
+from dockerflow.verify.evidence import ENDPOINTS, MAX_BODY, Response, Service, printable
 
 CONNECT_RETRIES: Final = 5
-"""Servers that take one connection at a time are not listening for moments."""
+"""Servers that accept one connection at a time don't listen for short moments."""
 MAX_ASSETS: Final = 10
 
 HEADERS: Final = {
@@ -26,158 +27,131 @@ HEADERS: Final = {
 
 
 class Prober:
-    """Asks one app, and says what it answered, whatever that was.
+    """Sends requests to one app; a context manager.
 
     :param base: the URL before ``/__version__``.
-    :param timeout: seconds that one request may take from its start to the end of its body.
+    :param timeout: seconds for one request, from its start to the end of the response's body.
     :param limit: seconds for all requests together.
-    :param transport: how to reach an app that is not on the network.
     """
 
-    def __init__(
-        self,
-        base: str,
-        *,
-        timeout: float,
-        limit: float,
-        transport: httpx.AsyncBaseTransport | None = None,
-    ) -> None:
+    def __init__(self, base: str, *, timeout: float, limit: float) -> None:
         self.base: str = base.rstrip("/")
-        self.timeout = timeout
-        self.end: float = time.monotonic() + limit
+        self._timeout = timeout
+        self._end = time.monotonic() + limit
+        self._runner = asyncio.Runner()  # an event loop can cancel a request at any moment
         self._client = httpx.AsyncClient(
-            transport=transport,
             headers=HEADERS,
             trust_env=False,
-            timeout=None,  # noqa: S113 - ask() has one for all of a request
+            timeout=None,  # noqa: S113 - _send has one for the whole request
         )
 
-    async def ask(self, method: str, path: str, *, at_most: float | None = None) -> Answer:
-        """Make one request; never raises."""
-        url = path if "://" in path else self.base + path
-        started = time.monotonic()
-        seconds = min(at_most or self.timeout, self.end - started)
-        if seconds <= 0:
-            return Answer(method, url, error="it was not asked, as the time for all was over")
-        seen = _Seen()
-        try:
-            async with asyncio.timeout(seconds):
-                # A little less for the connection, so that it is known what did not come.
-                await self._ask(method, url, seen, httpx.Timeout(None, connect=0.9 * seconds))
-        except TimeoutError:
-            what = "the answer did not end" if seen.status else "there was no answer"
-            seen.error = f"{what} within {seconds:.1f} s"
-        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            seen.unreachable = True
-            why = printable(str(error)) or f"no connection within {seconds:.1f} s"
-            seen.error = f"nothing could be reached there ({why})"
-        except httpx.RemoteProtocolError as error:
-            seen.error = f"the answer is not valid HTTP ({printable(str(error))})"
-        except Exception as error:  # noqa: BLE001 - an app in this process may raise anything
-            # httpx has errors without a text.
-            seen.error = ": ".join(filter(None, (type(error).__name__, printable(str(error)))))
-        return Answer(
-            method,
-            url,
-            seen.status,
-            seen.headers,
-            bytes(seen.body),
-            time.monotonic() - started,
-            seen.error,
-            seen.unreachable,
-        )
-
-    async def _ask(self, method: str, url: str, seen: _Seen, times: httpx.Timeout) -> None:
-        for attempt in range(CONNECT_RETRIES + 1):
-            try:
-                async with self._client.stream(method, url, timeout=times) as response:
-                    seen.status = response.status_code
-                    seen.headers = {k.lower(): v for k, v in response.headers.items()}
-                    async for chunk in response.aiter_raw():
-                        seen.body += chunk[: MAX_BODY - len(seen.body)]
-                        if len(seen.body) >= MAX_BODY:
-                            seen.error = f"its body is {MAX_BODY} bytes or more"
-                            break
-            except httpx.ConnectError:
-                if attempt == CONNECT_RETRIES:
-                    raise
-                await asyncio.sleep(0.1)
-            else:
-                return
-
-    async def __aenter__(self) -> Self:
+    def __enter__(self) -> Self:
         return self
 
-    async def __aexit__(self, *_: object) -> None:
-        await self._client.aclose()
+    def __exit__(self, *_: object) -> None:
+        self._runner.run(self._client.aclose())
+        self._runner.close()
+
+    def request(self, method: str, path: str, *, at_most: float | None = None) -> Response:
+        """Make one request; its errors are in the response.
+
+        :param path: a path of the app, or a URL.
+        :param at_most: seconds, instead of the prober's ``timeout``.
+        """
+        response = Response(method, path if "://" in path else self.base + path)
+        seconds = min(at_most or self._timeout, self._end - time.monotonic())
+        if seconds > 0:
+            self._runner.run(self._send(response, seconds))
+        else:
+            response.error = "it was not requested, because the time for all requests was over"
+        return response
+
+    async def _send(self, response: Response, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                # Less time for the connection, so that the two time-outs can be told apart.
+                await self._connect(response, 0.9 * seconds)
+        except TimeoutError:
+            what = "the response did not end" if response.status else "there was no response"
+            response.error = f"{what} within {seconds:.1f} s"
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            reason = printable(str(error)) or f"no connection within {seconds:.1f} s"
+            response.error = f"nothing could be reached there ({reason})"
+            response.unreachable = True
+        except httpx.RemoteProtocolError as error:
+            response.error = f"the response is not valid HTTP ({printable(str(error))})"
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
+            # Some of httpx's errors have no text.
+            parts = type(error).__name__, printable(str(error))
+            response.error = ": ".join(filter(None, parts))
+
+    async def _connect(self, response: Response, connect_seconds: float) -> None:
+        for _ in range(CONNECT_RETRIES):
+            try:
+                return await self._receive(response, connect_seconds)
+            except httpx.ConnectError:
+                await asyncio.sleep(0.1)
+        return await self._receive(response, connect_seconds)
+
+    async def _receive(self, response: Response, connect_seconds: float) -> None:
+        limits = httpx.Timeout(None, connect=connect_seconds)
+        async with self._client.stream(response.method, response.url, timeout=limits) as received:
+            response.status = received.status_code
+            response.headers = {name.lower(): value for name, value in received.headers.items()}
+            body = bytearray()
+            try:
+                async for chunk in received.aiter_raw():
+                    body += chunk[: MAX_BODY - len(body)]
+                    if len(body) >= MAX_BODY:
+                        response.error = f"its body is {MAX_BODY} bytes or more"
+                        break
+            finally:
+                response.body = bytes(body)
 
 
-class _Seen:
-    """What is known of an answer so far."""
+def request_all(
+    request: Callable[[str, str], Response], service: Service, base: str, static: tuple[str, ...]
+) -> None:
+    """Make all requests that the rules on a running app judge.
 
-    def __init__(self) -> None:
-        self.status: int | None = None
-        self.headers: dict[str, str] = {}
-        self.body = bytearray()
-        self.error = ""
-        self.unreachable = False
-
-
-def questions(
-    service: Service, base: str, static: tuple[str, ...] = ()
-) -> Generator[tuple[str, str], Answer]:
-    """Yield each request to make, as method and path or URL, and be sent its answer.
-
-    So it serves whoever asks over the network, and whoever asks in this process.
+    :param request: makes one, of a method to a path or URL.
+    :param service: gets the responses.
+    :param static: paths of static files; if empty, what the page at / refers to.
     """
     for path in ENDPOINTS:
-        answer = yield "GET", path
-        service.answers["GET", path] = answer
-        if answer.error:
-            continue  # what doesn't answer one method needn't be waited for by another
-        for method in ("HEAD", "POST"):
-            service.answers[method, path] = yield method, path
-    if all(service.answers["GET", path].status is None for path in ENDPOINTS):
+        response = service.responses["GET", path] = request("GET", path)
+        if not response.error:  # otherwise the other methods would only take time
+            for method in ("HEAD", "POST"):
+                service.responses[method, path] = request(method, path)
+    if all(response.status is None for response in service.responses.values()):
         return
-    wanted = [urljoin(base + "/", path.lstrip("/")) for path in static]
-    if not wanted:
-        page = yield "GET", "/"
-        if page.status == 200 and "html" in page.headers.get("content-type", ""):  # noqa: PLR2004
-            wanted = assets(page)
-    for url in wanted[:MAX_ASSETS]:
-        service.assets.append((yield "GET", url))
+    urls = [urljoin(base + "/", path.lstrip("/")) for path in static]
+    if not urls:
+        page = request("GET", "/")
+        if page.status == HTTPStatus.OK and "html" in page.headers.get("content-type", ""):
+            urls = assets(page)
+    service.assets.extend(request("GET", url) for url in urls[:MAX_ASSETS])
 
 
-async def look_at(prober: Prober, service: Service, static: tuple[str, ...] = ()) -> None:
-    """Ask for all that the rules on a running app judge."""
-    asking = questions(service, prober.base, static)
-    try:
-        question = next(asking)
-        while True:
-            question = asking.send(await prober.ask(*question))
-    except StopIteration:
-        return
-
-
-def assets(page: Answer) -> list[str]:
-    """Return the URLs of the files that a page is made of and that its own server has."""
-    parser = _Assets()
+def assets(page: Response) -> list[str]:
+    """Return the URLs of the files on the same server that a page refers to."""
+    parser = _AssetParser()
     parser.feed(page.body.decode("utf-8", "replace"))
-    own = urlsplit(page.url)[:2]
+    server = urlsplit(page.url)[:2]
     urls: dict[str, None] = {}
     for link in parser.links:
         try:
             url = urljoin(page.url, link)
-            same = urlsplit(url)[:2] == own
-        except ValueError:
-            continue  # no URL at all
-        if same:
+            is_own = urlsplit(url)[:2] == server
+        except ValueError:  # not a URL
+            continue
+        if is_own:
             urls[url.partition("#")[0]] = None
     return list(urls)
 
 
-class _Assets(HTMLParser):
-    """Collects what scripts, style sheets, icons and images link to."""
+class _AssetParser(HTMLParser):
+    """Collects the links of scripts, style sheets, icons and images."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -185,11 +159,10 @@ class _Assets(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = dict(attrs)
+        link = None
         if tag in ("script", "img"):
             link = given.get("src")
         elif tag == "link" and {"stylesheet", "icon"} & set((given.get("rel") or "").split()):
             link = given.get("href")
-        else:
-            return
         if link:
             self.links.append(link)

@@ -1,4 +1,4 @@
-"""Judge lines of a log by the schema of mozlog."""
+"""Judge the lines of a log by the schema of mozlog."""
 
 from __future__ import annotations
 
@@ -10,18 +10,21 @@ from typing import Any, Final, NamedTuple, cast
 
 import jsonschema.exceptions
 
-from dockerflow.verify.evidence import Log, parse_json, printable
+from dockerflow.verify.evidence import Log, json_object, printable
+from dockerflow.version import parse_json
 
 SUMMARY: Final = "request.summary"
 RECOMMENDED: Final = ("Type", "Logger", "Hostname", "EnvVersion", "Fields")
-# Who the user is may well be unknown, so uid is not missed here.
-RECOMMENDED_IN_SUMMARY: Final = ("agent", "errno", "lang", "method", "path")
+# Without uid: an app need not know who its user is.
+SUMMARY_FIELDS: Final = ("agent", "errno", "lang", "method", "path")
+# A line with any of these is meant to be mozlog.
 _ENVELOPE: Final = frozenset(
     {"Timestamp", "EnvVersion", "Logger", "Fields", "Severity", "Hostname"}
 )
+_ERROR: Final = 3  # a severity of syslog, as mozlog's are
 MAX_LINES: Final = 200_000
 MAX_EXPLAINED: Final = 10
-"""How many broken lines of a log are validated one by one."""
+"""How many invalid lines of a log are validated one by one."""
 _BOUNDS: Final = (-(2**63), -(2**31), 0, 2**31, 2**63)  # where the schema's integers end
 
 
@@ -31,71 +34,83 @@ class Line(NamedTuple):
     number: int
     content: dict[str, Any] | None
     error: str
-    """What is wrong with it; empty when nothing is."""
+    """Why it is not valid; empty if it is."""
 
 
 class Judged(NamedTuple):
-    """What the lines of one log are."""
+    """The lines of one log, by kind."""
 
     mozlog: list[Line]
     json: int
-    """How many lines are JSON objects but no mozlog."""
+    """How many lines are JSON objects but not mozlog."""
     other: int
     """How many lines are neither."""
 
 
 @lru_cache(maxsize=16)
 def judge(log: Log) -> Judged:
-    """Say of each line what it is, and what is wrong with it."""
+    """Sort the lines of a log by kind, and validate those that are mozlog."""
     mozlog: list[Line] = []
-    as_json = other = bad = 0
-    shapes: dict[Any, str] = {}
+    as_json = other = invalid = 0
+    # Validating a line takes half a millisecond, and most lines have the same few shapes.
+    errors: dict[Any, str] = {}
     for number, raw in enumerate(log.lines[:MAX_LINES], 1):
         text = raw.strip()
         if not text:
             continue
-        try:
-            content = parse_json(text) if text.startswith(b"{") else None
-        except ValueError as reason:
-            # Readers skip what isn't JSON; but this one was meant to be mozlog.
-            if b'"Timestamp"' in text or b'"EnvVersion"' in text:
-                mozlog.append(Line(number, None, f"it is not JSON: {printable(str(reason))}"))
+        content = json_object(text) if text.startswith(b"{") else None
+        if content is None:
+            # Other lines that are not JSON are skipped, as readers of mozlog do.
+            if text.startswith(b"{") and (b'"Timestamp"' in text or b'"EnvVersion"' in text):
+                mozlog.append(Line(number, None, _json_error(text)))
             else:
                 other += 1
-            continue
-        if not isinstance(content, dict):
-            other += 1
-        elif _ENVELOPE.isdisjoint(cast("dict[str, Any]", content)):
+        elif _ENVELOPE.isdisjoint(content):
             as_json += 1
         else:
-            values = cast("dict[str, Any]", content)
-            # Validating takes half a millisecond, and most lines have the same few shapes.
-            shape = _shape(values)
-            error = shapes.get(shape)
-            if error is None or (error and bad < MAX_EXPLAINED):
-                error = shapes[shape] = _error(values)
-            bad += bool(error)
-            mozlog.append(Line(number, values, error))
+            shape = _shape(content)
+            error = errors.get(shape)
+            if error is None or (error and invalid < MAX_EXPLAINED):
+                error = errors[shape] = _schema_error(content)
+            invalid += bool(error)
+            mozlog.append(Line(number, content, error))
     return Judged(mozlog, as_json, other)
 
 
 def lacks(content: dict[str, Any]) -> list[str]:
-    """Return what a valid line should have and has not, or should not have and has."""
+    """Return which recommendations a valid line does not follow."""
     found = [f"it has no {name}" for name in RECOMMENDED if name not in content]
     if content.get("EnvVersion", "2.0") != "2.0":
         found.append("its EnvVersion is not 2.0")
     fields = content.get("Fields")
     if content.get("Type") == SUMMARY and isinstance(fields, dict):
-        found += [
-            f"its Fields have no {name}" for name in RECOMMENDED_IN_SUMMARY if name not in fields
-        ]
+        found += [f"its Fields have no {name}" for name in SUMMARY_FIELDS if name not in fields]
         if "email" in fields:
             found.append("its Fields have email, which is discouraged")
     return found
 
 
+def error_message(line: str) -> str | None:
+    """Return the message of a line of mozlog whose severity is error or worse."""
+    match json_object(line.encode()):
+        case {"Severity": int(severity), "Fields": {"msg": str(text), **rest}} if (
+            severity <= _ERROR
+        ):
+            return f"{text}: {rest['error']}" if "error" in rest else text
+        case _:
+            return None
+
+
+def _json_error(text: bytes) -> str:
+    try:
+        parse_json(text)
+    except ValueError as error:
+        return f"it is not JSON: {printable(str(error))}"
+    return ""
+
+
 def _shape(value: Any, name: str = "") -> Any:
-    """Return what the schema looks at in a value, without what it doesn't."""
+    """Return a key that is equal for values that the schema can't tell apart."""
     if isinstance(value, str):
         return value if name in {"EnvVersion", "Type"} else str
     if isinstance(value, int) and not isinstance(value, bool):
@@ -104,12 +119,12 @@ def _shape(value: Any, name: str = "") -> Any:
         items = cast("dict[str, Any]", value).items()
         return tuple((key, _shape(item, key)) for key, item in items)
     if isinstance(value, list):
-        items_: list[Any] = value  # pyright: ignore[reportUnknownVariableType] - of JSON
+        items_ = cast("list[object]", value)
         return (list, *{_shape(item) for item in items_})
     return (type(value),)
 
 
-def _error(content: dict[str, Any]) -> str:
+def _schema_error(content: dict[str, Any]) -> str:
     exceptions: Any = jsonschema.exceptions
     error = exceptions.best_match(_validator().iter_errors(content))
     if error is None:
@@ -121,10 +136,9 @@ def _error(content: dict[str, Any]) -> str:
 @cache
 def _validator() -> Any:
     text = resources.files("dockerflow.logging").joinpath("mozlog.schema.json").read_text("utf-8")
-    defs = json.loads(text)["$defs"]
     return jsonschema.Draft202012Validator(
         {
-            "$defs": defs,
+            "$defs": json.loads(text)["$defs"],
             "$ref": "#/$defs/envelope",
             "if": {"properties": {"Type": {"const": SUMMARY}}, "required": ["Type"]},
             "then": {"properties": {"Fields": {"$ref": "#/$defs/summaryFields"}}},

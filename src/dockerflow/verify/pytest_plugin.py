@@ -1,10 +1,11 @@
 """The pytest plugin: the fixture ``dockerflow_app``.
 
-Every test suite with this package installed loads it, so it imports nothing but pytest.
+Every test suite with this package installed loads it, so it imports only pytest.
 """
 
 from __future__ import annotations
 
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -23,38 +24,37 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure() -> None:
-    """Run no test where another distribution's files are in the place of this package's.
+    """Refuse to run when another distribution has replaced files of this package.
 
-    :raises pytest.UsageError: then.
+    :raises pytest.UsageError: in that case; the message is one line.
     """
     try:
-        # To be told in one line.
-        from dockerflow._core import conflict as _beside  # noqa: F401, PLC0415 # pyright: ignore[reportUnusedImport]
+        from dockerflow._core import conflict  # noqa: F401 # pyright: ignore[reportUnusedImport]
     except ImportError as error:
         raise pytest.UsageError(str(error)) from None
 
 
 @pytest.fixture
 def dockerflow_target(request: pytest.FixtureRequest) -> Any:
-    """Return the application to check: override it, or set ``dockerflow_app`` in the ini file."""
-    from dockerflow.verify.inprocess import load  # noqa: PLC0415 - needs the cli extra
-
+    """Return the application to verify: override it, or set ``dockerflow_app`` in the ini file."""
     name = str(request.config.getini(OPTION))
     if not name:
         message = (
-            "Which application is it? Set dockerflow_app = module:app in pytest's configuration, "
-            "or override the fixture dockerflow_target to return it."
+            "Which application should be verified? Set dockerflow_app = module:attribute in "
+            "pytest's configuration, or override the fixture dockerflow_target to return it."
         )
         raise pytest.UsageError(message)
+    if ":" not in name:
+        raise pytest.UsageError(f"{OPTION} = {name}: it must be module:attribute")
     try:
-        return load(name)
-    except (ImportError, ValueError) as error:
+        return resolve_name(name)
+    except (ImportError, AttributeError, ValueError) as error:
         raise pytest.UsageError(f"{OPTION} = {name}: {error}") from error
 
 
 @pytest.fixture
 def dockerflow_app(dockerflow_target: Any) -> DockerflowApp:
-    """Return a client for the application, which ``verify()`` checks against Dockerflow."""
-    from dockerflow.verify.inprocess import DockerflowApp  # noqa: PLC0415 - needs the cli extra
+    """Return the application with a client, and ``verify()`` to check it against Dockerflow."""
+    from dockerflow.verify.inprocess import DockerflowApp  # it needs the extra cli
 
     return DockerflowApp(dockerflow_target)

@@ -1,4 +1,4 @@
-"""PURE: which user and group ``app`` a Dockerfile's commands make."""
+"""Find which user and group ``app`` a Dockerfile's commands create."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from typing import Final, NamedTuple, cast
 from dockerflow.verify.evidence import Instruction
 
 ID: Final = "10001"
+"""The id that Dockerflow asks for, of user and group."""
 
-# Options without a value of useradd and its like, as shadow, Debian and busybox have them.
+# Options without a value of useradd and the like, in shadow, Debian and busybox.
 _FLAGS: Final = {
     "useradd": "rmMUNlo",
     "groupadd": "rfo",
@@ -25,47 +26,28 @@ _FLAGS: Final = {
     "deluser": "q",
     "delgroup": "q",
 }
-_LONG_WITH_VALUE: Final = frozenset(
-    [
-        "uid",
-        "gid",
-        "group",
-        "groups",
-        "ingroup",
-        "home",
-        "home-dir",
-        "shell",
-        "comment",
-        "gecos",
-        "base-dir",
-        "password",
-        "skel",
-        "expiredate",
-        "inactive",
-        "key",
-        "conf",
-        "firstuid",
-        "lastuid",
-        "login",
-        "new-name",
-    ]
-)
+_LONG_WITH_VALUE: Final = frozenset({
+    "uid", "gid", "group", "groups", "ingroup", "home", "home-dir", "shell", "comment", "gecos",
+    "base-dir", "password", "skel", "expiredate", "inactive", "key", "conf", "firstuid", "lastuid",
+    "login", "new-name",
+})  # fmt: skip
+_SHELLS: Final = frozenset({"sh", "ash", "bash", "dash"})
+_PREFIXES: Final = frozenset({"sudo", "exec", "export", "{", "then", "else", "do", "if", "!"})
 _assignment = re.compile(r"([A-Za-z_]\w*)=").match
 _variable = re.compile(r"\$\{(\w+)(?::?-([^}]*))?\}|\$(\w+)")
-# What a shell takes as one thing, what it leaves out, and what ends a command.
-_shell = re.compile(
+# Quoted text, substitutions and escapes are kept; comments and redirections dropped.
+_token = re.compile(
     r"""(?P<kept>'[^']*'|"(?:\\.|[^"\\])*"|\$\([^()]*\)|\\[^\n])
       | (?P<dropped>(?<!\S)\#[^\n]*|\\\n
           |(?:(?<!\S)\d+)?&?>>?\s*(?:&\s*[\d-]+|[^\s;&|()<>]+))
       | (?P<end>[;&|\n()])""",
     re.VERBOSE | re.DOTALL,
 )
-_shells: Final = frozenset({"sh", "ash", "bash", "dash"})
 _flags_before = re.compile(r"^(?:--\S+\s+)+")
 
 
 def words(value: str) -> list[str]:
-    """Return the words of an instruction, in either of its forms."""
+    """Return the words of an instruction's value, in shell or JSON form."""
     if value.startswith("["):
         try:
             parts = json.loads(value)
@@ -73,47 +55,44 @@ def words(value: str) -> list[str]:
             parts = None
         if isinstance(parts, list):
             return [str(part) for part in cast("list[object]", parts)]
-    try:
-        return shlex.split(value)
-    except ValueError:
-        return value.split()
+    return _split(value)
+
+
+def copied(instruction: Instruction) -> tuple[list[str], str]:
+    """Return the sources and the destination of a COPY or ADD."""
+    *sources, destination = words(_flags_before.sub("", instruction.value)) or [""]
+    return sources, destination
+
+
+def start(instructions: Iterable[Instruction]) -> dict[str, Instruction]:
+    """Return the ENTRYPOINT and the CMD that are in force at the end, by name."""
+    found: dict[str, Instruction] = {}
+    for instruction in instructions:
+        if instruction.name not in ("ENTRYPOINT", "CMD"):
+            continue
+        cmd = found.get("CMD")
+        if instruction.name == "ENTRYPOINT" and cmd and cmd.stage != instruction.stage:
+            del found["CMD"]  # a build drops it if it comes from the stage below
+        found.pop(instruction.name, None)
+        if words(instruction.value):
+            found[instruction.name] = instruction
+    return {name: found[name] for name in ("ENTRYPOINT", "CMD") if name in found}
 
 
 def commands(instruction: Instruction) -> Iterator[list[str]]:
-    """Return the words of each command that a RUN runs, with its variables filled in."""
+    """Return the words of each command that a RUN runs, with its variables substituted."""
     text = _flags_before.sub("", instruction.value)
     if text.startswith("["):
         parts = words(text)
-        text = parts[2] if parts[1:2] == ["-c"] and len(parts) > 2 else shlex.join(parts)  # noqa: PLR2004
+        is_script = parts[1:2] == ["-c"] and len(parts) > 2  # noqa: PLR2004
+        text = parts[2] if is_script else shlex.join(parts)
     yield from _commands(f"{text}\n{instruction.body}", dict(instruction.variables))
 
 
 def _commands(text: str, variables: dict[str, str]) -> Iterator[list[str]]:
-    parts = [""]
-    end = 0
-    for match in _shell.finditer(text):
-        parts[-1] += text[end : match.start()] + (match["kept"] or " " * bool(match["dropped"]))
-        if match["end"]:
-            parts.append("")
-        end = match.end()
-    parts[-1] += text[end:]
-    for part in parts:
-        filled = _variable.sub(lambda m: variables.get(m[1] or m[3], m[2] or m[0]), part)
-        try:
-            found = shlex.split(filled)
-        except ValueError:
-            found = filled.split()
-        while found and found[0] in (
-            "sudo",
-            "exec",
-            "export",
-            "{",
-            "then",
-            "else",
-            "do",
-            "if",
-            "!",
-        ):
+    for part in _split_commands(text):
+        found = _split(_variable.sub(lambda m: variables.get(m[1] or m[3], m[2] or m[0]), part))
+        while found and found[0] in _PREFIXES:
             del found[0]
         assigned: dict[str, str] = {}
         while found and _assignment(found[0]):
@@ -123,38 +102,68 @@ def _commands(text: str, variables: dict[str, str]) -> Iterator[list[str]]:
             continue
         command = found[0].rpartition("/")[2]
         script = next((at for at, word in enumerate(found) if re.match(r"-\w*c$", word)), None)
-        if command in _shells and script is not None and found[script + 1 :]:
+        if command in _SHELLS and script is not None and found[script + 1 :]:
             yield from _commands(found[script + 1], variables)
         else:
             yield [command, *found[1:]]
 
 
+def _split_commands(text: str) -> list[str]:
+    parts = [""]
+    end = 0
+    for match in _token.finditer(text):
+        parts[-1] += text[end : match.start()] + (match["kept"] or " " * bool(match["dropped"]))
+        if match["end"]:
+            parts.append("")
+        end = match.end()
+    parts[-1] += text[end:]
+    return parts
+
+
+def _split(text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError:  # quotes that are not closed
+        return text.split()
+
+
 class Ids(NamedTuple):
-    """The ids of user and group ``app``, each None when it is not made, and where they are made."""
+    """The ids of user and group ``app``, None if it is not created, and where each is created."""
 
     group: str | None = None
     user: str | None = None
     primary: str | None = None
-    """The group that the user is told to be in."""
+    """The group that the user is put in."""
     user_at: Instruction | None = None
     group_at: Instruction | None = None
 
 
-def made_by(instructions: Iterable[Instruction]) -> Ids:
-    """Return what the RUNs among the instructions make."""
+class _Command(NamedTuple):
+    name: str
+    options: dict[str, str]
+    names: list[str]
+    at: Instruction
+
+    def option(self, *names: str) -> str | None:
+        """Return the first of these options that has a value."""
+        return next((self.options[name] for name in names if self.options.get(name)), None)
+
+
+def created_by(instructions: Iterable[Instruction]) -> Ids:
+    """Return what the instructions create."""
     ids = Ids()
     for instruction in instructions:
         if instruction.name in {"RUN", "COPY", "ADD"}:
             ids = _written(ids, instruction)
         if instruction.name == "RUN":
-            for command, *rest in commands(instruction):
-                if command in _FLAGS:
-                    ids = _made(ids, command, *_options(rest, command), instruction)
+            for name, *arguments in commands(instruction):
+                if name in _FLAGS:
+                    ids = _apply(ids, _Command(name, *_options(name, arguments), instruction))
     return ids
 
 
 def _written(ids: Ids, instruction: Instruction) -> Ids:
-    """Take lines for /etc/passwd and /etc/group into account."""
+    """Apply lines that are written to /etc/passwd and /etc/group."""
     text = f"{instruction.value}\n{instruction.body}"
     if match := re.search(r"\bapp:[^:\s]*:(\d+):(\d+):", text):
         ids = ids._replace(user=match[1], primary=match[2], user_at=instruction)
@@ -163,88 +172,84 @@ def _written(ids: Ids, instruction: Instruction) -> Ids:
     return ids
 
 
-def _made(
-    ids: Ids, command: str, options: dict[str, str], names: list[str], at: Instruction
-) -> Ids:
-    if command in ("userdel", "deluser"):
-        return ids._replace(user=None) if names == ["app"] else ids
-    if command in ("groupdel", "delgroup"):
-        return ids._replace(group=None) if names == ["app"] else ids
-    if command == "usermod":
-        return _changed_user(ids, options, names, at)
-    if command in ("addgroup", "adduser") and len(names) > 1 and not options:
-        # To both, two names mean: put this user into that group.
-        return ids._replace(primary="app") if names == ["app", "app"] else ids
-    make = _made_user if command in ("useradd", "adduser") else _made_group
-    return make(ids, command, options, names, at)
+def _apply(ids: Ids, command: _Command) -> Ids:
+    names = command.names
+    match command.name:
+        case "userdel" | "deluser" | "groupdel" | "delgroup":
+            kind = "user" if "user" in command.name else "group"
+            return ids._replace(**{kind: None}) if names == ["app"] else ids
+        case "addgroup" | "adduser" if len(names) > 1 and not command.options:
+            # Both take two names to mean: put this user into that group.
+            return ids._replace(primary="app") if names == ["app", "app"] else ids
+        case "usermod":
+            return _change_user(ids, command)
+        case "useradd" | "adduser":
+            return _create_user(ids, command)
+        case "groupmod":
+            return _change_group(ids, command)
+        case _:
+            gid = command.option("gid", "g") or "a free GID"
+            return ids._replace(group=gid, group_at=command.at) if names == ["app"] else ids
 
 
-def _made_group(
-    ids: Ids, command: str, options: dict[str, str], names: list[str], at: Instruction
-) -> Ids:
-    if command == "groupmod":
-        names = [*names, options.get("n", ""), options.get("new-name", "")]
-        free = ids.group or "the GID that it had"
-    else:
-        names, free = names if len(names) == 1 else [], "a free GID"
-    if "app" not in names:
+def _change_group(ids: Ids, command: _Command) -> Ids:
+    if "app" not in (*command.names, command.option("n"), command.option("new-name")):
         return ids
-    return ids._replace(group=options.get("gid") or options.get("g") or free, group_at=at)
+    gid = command.option("gid", "g") or ids.group or "the GID that it had"
+    return ids._replace(group=gid, group_at=command.at)
 
 
-def _made_user(
-    ids: Ids, command: str, options: dict[str, str], names: list[str], at: Instruction
-) -> Ids:
-    if "app" not in (*names[:1], *names[-1:]):
+def _create_user(ids: Ids, command: _Command) -> Ids:
+    if "app" not in (*command.names[:1], *command.names[-1:]):
         return ids
-    uid = options.get("uid") or options.get("u") or "a free UID"
-    group = _group_of(command, options, names)
-    if command == "adduser" and group is None and {"S", "system"} & set(options):
-        # A user of the system gets a group of its own only when told so.
-        group = "app" if "group" in options else "nogroup"
-    elif group is None and {"N", "no-user-group"} & set(options):
+    uid = command.option("uid", "u") or "a free UID"
+    group = _group_of(command)
+    if group is None and command.name == "adduser" and {"S", "system"} & set(command.options):
+        # A system user gets a group with its name only if asked for.
+        group = "app" if "group" in command.options else "nogroup"
+    elif group is None and {"N", "no-user-group"} & set(command.options):
         group = "users"
-    # Without a group to be in, each makes one of the same name, and with the same id if it can.
+    # By default a group with the user's name is created, with the same id if that is free.
     if ids.group is None and group in (None, "app"):
-        ids, group = ids._replace(group=uid, group_at=at), "app"
-    return ids._replace(user=uid, user_at=at, primary=group or "another")
+        ids, group = ids._replace(group=uid, group_at=command.at), "app"
+    return ids._replace(user=uid, user_at=command.at, primary=group or "another")
 
 
-def _changed_user(ids: Ids, options: dict[str, str], names: list[str], at: Instruction) -> Ids:
-    if "app" not in (*names, options.get("l"), options.get("login")):
+def _change_user(ids: Ids, command: _Command) -> Ids:
+    if "app" not in (*command.names, command.option("l"), command.option("login")):
         return ids
-    uid = options.get("uid") or options.get("u") or ids.user or "the UID that it had"
-    # One renamed from another stays in that one's group, which has to be renamed as well.
-    group = _group_of("useradd", options, names) or ids.primary or "app"
-    return ids._replace(user=uid, user_at=at, primary=group)
+    uid = command.option("uid", "u") or ids.user or "the UID that it had"
+    # A renamed user stays in its group, which has to be renamed too.
+    group = _group_of(command) or ids.primary or "app"
+    return ids._replace(user=uid, user_at=command.at, primary=group)
 
 
-def _group_of(command: str, options: dict[str, str], names: list[str]) -> str | None:
-    keys = ("gid", "g", "groups", "G") if command == "useradd" else ("ingroup", "G", "gid")
-    groups = [part for key in keys for part in options.get(key, "").split(",") if part]
-    if command == "adduser" and len(names) > 1:
-        groups.append(names[-1])
+def _group_of(command: _Command) -> str | None:
+    """Return the group that the options put a user in: app if it is among them."""
+    is_adduser = command.name == "adduser"
+    keys = ("ingroup", "G", "gid") if is_adduser else ("gid", "g", "groups", "G")
+    groups = [part for key in keys for part in command.options.get(key, "").split(",") if part]
+    if is_adduser and len(command.names) > 1:
+        groups.append(command.names[-1])
     return next((group for group in groups if group in ("app", ID)), next(iter(groups), None))
 
 
-def _options(rest: list[str], command: str) -> tuple[dict[str, str], list[str]]:
+def _options(command: str, arguments: list[str]) -> tuple[dict[str, str], list[str]]:
     """Split arguments into options and names."""
     options: dict[str, str] = {}
     names: list[str] = []
-    left = iter(rest)
-    for word in left:
-        name, has, value = word.lstrip("-").partition("=")
+    rest = iter(arguments)
+    for word in rest:
         if not word.startswith("-"):
             names.append(word)
         elif word.startswith("--"):
-            # To adduser --group is a flag.
+            name, has_value, value = word[2:].partition("=")
+            # For adduser, --group is a flag.
             takes = name in _LONG_WITH_VALUE and (name != "group" or command == "useradd")
-            options[name] = next(left, "") if takes and not has else value
+            options[name] = next(rest, "") if takes and not has_value else value
         else:
-            letters = word[1:]
-            while letters and letters[0] in _FLAGS[command]:
-                options[letters[0]] = ""
-                letters = letters[1:]
+            letters = word[1:].lstrip(_FLAGS[command])
+            options.update(dict.fromkeys(word[1 : len(word) - len(letters)], ""))
             if letters:
-                options[letters[0]] = letters[1:] or next(left, "")
+                options[letters[0]] = letters[1:] or next(rest, "")
     return options, names

@@ -1,4 +1,4 @@
-"""PURE: judge the evidence by the rules, and keep the verdicts."""
+"""Judge the evidence by the rules."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Status = Literal["passed", "failed", "ignored", "not checked"]
 
 @dataclass(frozen=True)
 class Verdict:
-    """What one rule came to."""
+    """The result of one rule."""
 
     rule: Rule
     status: Status
@@ -23,7 +23,7 @@ class Verdict:
 
 @dataclass
 class Report:
-    """What was found, for all renderers."""
+    """The results of all rules, for every format."""
 
     targets: list[str]
     verdicts: list[Verdict] = field(default_factory=list[Verdict])
@@ -32,7 +32,7 @@ class Report:
     fail_on: str = "error"
 
     def fails(self, verdict: Verdict) -> bool:
-        """Say whether this verdict makes the whole fail."""
+        """Whether this verdict makes the whole verification fail."""
         if verdict.status != "failed" or self.fail_on == "never":
             return False
         return self.fail_on == "warning" or verdict.rule.level == "error"
@@ -45,29 +45,29 @@ class Report:
         return int(any(map(self.fails, self.verdicts)))
 
     def count(self, status: Status, level: str | None = None) -> int:
-        """Return how many rules came to this."""
+        """Return how many rules have this status, and this level if one is given."""
         return sum(
             verdict.status == status and level in (None, verdict.rule.level)
             for verdict in self.verdicts
         )
 
 
-def judge(seen: Evidence, selected: Collection[str] | None = None) -> list[Verdict]:
-    """Return what each selected rule comes to; by default all."""
+def judge(evidence: Evidence, selected: Collection[str] | None = None) -> list[Verdict]:
+    """Return the verdict of each selected rule; by default of all."""
     return [
-        _verdict(rule, seen) for rule in RULES.values() if selected is None or rule.id in selected
+        _verdict(rule, evidence)
+        for rule in RULES.values()
+        if selected is None or rule.id in selected
     ]
 
 
-def _verdict(rule: Rule, seen: Evidence) -> Verdict:
-    results = list(rule.judge(seen))
-    ignoring = {
-        dockerfile.where for dockerfile in seen.dockerfiles if rule.id in dockerfile.ignored
-    }
-    found = [finding for finding in results if finding is not None]
-    kept = [finding for finding in found if finding.where not in ignoring]
+def _verdict(rule: Rule, evidence: Evidence) -> Verdict:
+    results = list(rule.judge(evidence))
+    ignoring = {found.where for found in evidence.dockerfiles if rule.id in found.ignored}
+    findings = [finding for finding in results if finding is not None]
+    kept = [finding for finding in findings if finding.where not in ignoring]
     if kept:
         return Verdict(rule, "failed", kept)
-    if found:
-        return Verdict(rule, "ignored", found)
+    if findings:
+        return Verdict(rule, "ignored", findings)
     return Verdict(rule, "passed" if results else "not checked", [])

@@ -1,4 +1,7 @@
-"""A sound app of the standard library alone; MUTANT in the environment breaks one thing."""
+"""A sound app of the standard library alone; MUTANT in the environment breaks one thing.
+
+So does the first part of a path: /mutant=no-head/__version__ is what that mutant answers.
+"""
 
 import json
 import os
@@ -16,7 +19,9 @@ VERSION = {
     "commit": "0123456789abcdef0123456789abcdef01234567",
     "build": "https://example.org/builds/1",
 }
-PAGE = b"<html><head><link rel=stylesheet href=/style.css></head><img src='http://other.test/x'></html>"
+PAGE = (
+    b"<html><head><link rel=stylesheet href=style.css></head><img src='http://other.test/x'></html>"
+)
 
 
 def log(type_: str, **fields: object) -> None:
@@ -49,6 +54,14 @@ def database_is_up() -> bool:
 
 
 class Handler(BaseHTTPRequestHandler):
+    def parse_request(self) -> bool:
+        is_valid = super().parse_request()
+        self.mutant = MUTANT
+        if is_valid and self.path.startswith("/mutant="):
+            mutant, slash, path = self.path.removeprefix("/mutant=").partition("/")
+            self.mutant, self.path = mutant, slash + path
+        return is_valid
+
     def answer(self, status: int, body: bytes, type_: str = "application/json") -> None:
         self.send_response(status)
         self.send_header("Content-Type", type_)
@@ -61,48 +74,49 @@ class Handler(BaseHTTPRequestHandler):
         log("request.summary", agent="", errno=0, lang="", method=self.command, path=self.path, t=1)
 
     def do_GET(self) -> None:
+        mutant = self.mutant
         if self.path == "/__version__":
             body = json.dumps(VERSION).encode()
-            if MUTANT == "other-version":
+            if mutant == "other-version":
                 body = json.dumps({**VERSION, "version": "0.9"}).encode()
-            if MUTANT == "version-text":
-                body = b"1.0"
-            if MUTANT == "version-lacks":
-                body = b'{"version": "1.0"}'
-            if MUTANT == "version-says-nothing":
-                body = b'{"source": "", "version": "", "commit": "", "build": ""}'
-            self.answer(404 if MUTANT == "no-version" else 200, body)
+            if mutant == "version-list":
+                body = json.dumps([VERSION]).encode()
+            if mutant == "version-lacks":
+                body = json.dumps(
+                    {key: VERSION[key] for key in ("source", "commit", "build")}
+                ).encode()
+            if mutant == "version-says-nothing":
+                body = json.dumps(dict.fromkeys(VERSION, "")).encode()
+            self.answer(404 if mutant == "no-version" else 200, body)
         elif self.path == "/__heartbeat__":
             status = 200 if database_is_up() else 500
             status = {"no-heartbeat": 404, "unwell": 503, "heartbeat-redirects": 302}.get(
-                MUTANT, status
+                mutant, status
             )
             self.answer(status, b'{"status": "ok"}')
         elif self.path == "/__lbheartbeat__":
-            status = {"no-lbheartbeat": 404, "lb-302": 302}.get(MUTANT, 200)
-            if MUTANT in ("lb-needs-database", "unwell") and not (
-                MUTANT == "lb-needs-database" and database_is_up()
-            ):
+            status = {"no-lbheartbeat": 404, "lb-302": 302, "unwell": 500}.get(mutant, 200)
+            if mutant == "lb-needs-database" and not database_is_up():
                 status = 500
             self.answer(status, b"")
         elif self.path == "/":
             self.answer(200, PAGE, "text/html")
         elif self.path == "/style.css":
-            self.answer(404 if MUTANT == "no-static" else 200, b"a{}", "text/css")
+            self.answer(404 if mutant == "no-static" else 200, b"a{}", "text/css")
         elif self.path == "/slow":
-            time.sleep(1.5)
+            time.sleep(1.0)
             self.answer(200, b"done")
         else:
             self.answer(404, b"")
 
     def do_HEAD(self) -> None:
-        if MUTANT == "no-head":
+        if self.mutant == "no-head":
             self.answer(501, b"")
         else:
             self.do_GET()
 
     def do_POST(self) -> None:
-        if MUTANT == "post":
+        if self.mutant == "post":
             self.do_GET()
         else:
             self.answer(405, b"")

@@ -1,4 +1,4 @@
-"""Ready-made checks: each is a factory that takes the app's own client and gives a check.
+"""Ready-made checks: factories, most of which take the client your app uses and return a check.
 
 No client library is imported before one of its factories or checks is used.
 """

@@ -1,4 +1,4 @@
-"""Celery: that workers answer."""
+"""Celery: workers answer a ping."""
 
 from __future__ import annotations
 
@@ -8,27 +8,26 @@ from collections.abc import Callable
 from typing import Any
 
 from dockerflow import health
-from dockerflow.checks.contrib._common import QUICK, load, named, report
+from dockerflow.checks.contrib._common import QUICK, load, named, report, seconds
 from dockerflow.checks.messages import CheckMessage, Error
-from dockerflow.config import parse_seconds
 
 Check = Callable[[], CheckMessage | None]
 
 
 def celery(app: Any, *, timeout: float = 2.0, min_workers: int = 1) -> Check:
-    """Make a check that Celery's workers answer a ping, over a connection of the app's own pool.
+    """Make a check that Celery's workers answer a ping, over a connection of the app's pool.
 
     It returns as soon as enough have answered. A worker that is busy answers too, unless it
-    runs its tasks in its main process (the ``solo`` pool). A pooled connection that turns out to
-    be stale, as after a restart of the broker, is no failure.
+    runs its tasks in its main process (the ``solo`` pool). A stale pooled connection, as after a
+    restart of the broker, is not a failure.
 
     :param app: the Celery application.
     :param timeout: seconds for connecting to the broker, and again for the workers to answer.
     :param min_workers: how many have to answer.
     :returns: the check, to be registered. It gives ``dockerflow.health.E029`` when the broker
         can't be reached, and ``E030`` when too few workers answered.
-    :raises ValueError: when a number can't be right.
-    :raises TypeError: when ``app`` is no Celery application.
+    :raises ValueError: when ``timeout`` isn't over 0, or ``min_workers`` below 1.
+    :raises TypeError: when ``app`` isn't a Celery application.
 
     .. versionadded:: 0.1.0
     """
@@ -37,27 +36,22 @@ def celery(app: Any, *, timeout: float = 2.0, min_workers: int = 1) -> Check:
         raise TypeError(message)
     if isinstance(min_workers, bool) or min_workers < 1:
         raise ValueError(f"min_workers is {min_workers!r}, but takes a number from 1")
-    try:
-        seconds = parse_seconds(timeout)
-    except (TypeError, ValueError, OverflowError):
-        raise ValueError(f"timeout is {timeout!r}, but takes a number of seconds over 0") from None
-    return functools.partial(_celery, app, seconds, min_workers)
+    return functools.partial(_celery, app, seconds("timeout", timeout), min_workers)
 
 
 @named("celery")
 def _celery(app: Any, timeout: float, min_workers: int) -> CheckMessage | None:
+    errors = _broker_errors(app)
     started = time.monotonic()
     try:
         try:
             replies = _ping(app, timeout, min_workers)
-        except Exception as error:
-            # A pooled connection from before a restart of the broker shows that at once.
-            if not _is_of_broker(app, error) or time.monotonic() - started > QUICK:
+        except errors:
+            # A stale pooled connection fails immediately.
+            if time.monotonic() - started > QUICK:
                 raise
             replies = _ping(app, timeout, min_workers)
-    except Exception as error:
-        if not _is_of_broker(app, error):
-            raise
+    except errors as error:
         message = Error(
             "Could not connect to the broker.", id=health.ERROR_CANNOT_CONNECT_CELERY_BROKER
         )
@@ -77,8 +71,8 @@ def _ping(app: Any, timeout: float, min_workers: int) -> Any:
         return app.control.ping(connection=connection, timeout=timeout, limit=min_workers)
 
 
-def _is_of_broker(app: Any, error: Exception) -> bool:
-    # What kombu raises, and what it lets through of the transport's own library.
+def _broker_errors(app: Any) -> tuple[type[Exception], ...]:
+    """Return kombu's own exception, and those of the transport's library that it lets through."""
     kombu_error = load("kombu.exceptions", "celery").OperationalError
-    of_transport = app.connection_for_write().connection_errors  # it isn't opened for that
-    return isinstance(error, (kombu_error, OSError, *of_transport))
+    transport_errors = app.connection_for_write().connection_errors  # this opens no connection
+    return (kombu_error, OSError, *transport_errors)

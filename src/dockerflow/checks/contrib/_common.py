@@ -1,4 +1,4 @@
-"""What the ready-made checks share: names, lazy imports, and the log behind a message."""
+"""Shared by the ready-made checks: names, lazy imports, arguments, and the log behind a message."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import Any, Final, TypeVar
 from urllib.parse import quote, quote_plus
 
 from dockerflow.checks.messages import CheckMessage
+from dockerflow.config import parse_seconds
 
 QUICK: Final = 0.5
-"""Seconds: a pooled connection that is stale fails in less."""
+"""Seconds: a stale pooled connection fails in less."""
 
 logger = logging.getLogger("dockerflow.checks.contrib")
 
@@ -20,10 +21,10 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 
 def named(name: str) -> Callable[[_F], _F]:
-    """Give a check the name by which it is registered, be it the sync or the async one.
+    """Give a check function the name by which it is registered.
 
-    The factories return a ``functools.partial`` of these functions: the registry finds this
-    name in it, tells two clients apart by it, and sees whether it is a coroutine function.
+    The factories return a ``functools.partial`` of these functions, in which the registry finds
+    the name, and by which it distinguishes two clients and sync from async.
     """
 
     def set_name(func: _F) -> _F:
@@ -34,7 +35,7 @@ def named(name: str) -> Callable[[_F], _F]:
 
 
 def load(module: str, extra: str) -> Any:
-    """Import what only this check needs.
+    """Import a module that only this check needs.
 
     :raises ImportError: naming the extra to install.
     """
@@ -46,6 +47,17 @@ def load(module: str, extra: str) -> Any:
         raise ImportError(message, name=package) from error
 
 
+def seconds(name: str, value: object) -> float:
+    """Return the argument ``name`` of a factory.
+
+    :raises ValueError: when it isn't a number over 0.
+    """
+    try:
+        return parse_seconds(value)
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(f"{name} is {value!r}, but takes a number of seconds over 0") from None
+
+
 def report(
     message: CheckMessage,
     error: BaseException | None = None,
@@ -53,11 +65,11 @@ def report(
     detail: str = "",
     secrets: Iterable[object] = (),
 ) -> CheckMessage:
-    """Log what is behind a message, which strangers may read, and return the message.
+    """Log the cause of a message, since the heartbeat is public, and return the message.
 
-    :param error: what the client raised; goes to the log with its traceback.
-    :param detail: what else only the log may have.
-    :param secrets: texts that not even the log may have, such as passwords. ``None`` and empty
+    :param error: the client's exception; it is logged with its traceback.
+    :param detail: further details for the log only.
+    :param secrets: texts that must not even be logged, such as passwords. ``None`` and empty
         ones are left out.
     """
     hidden = {

@@ -1,7 +1,7 @@
 """Django's databases, caches and migrations.
 
-A check runs in a thread that no request ends in, so nothing of Django's closes what it opened
-there. The checks do it themselves, and leave alone what was open before them.
+Django closes connections at the end of a request, which a check's thread never sees. So the
+checks close the connections that they opened, and leave those that were open before.
 """
 
 from __future__ import annotations
@@ -13,14 +13,16 @@ from typing import Any, cast
 from uuid import uuid4
 
 from dockerflow import health
+from dockerflow.checks import messages
+from dockerflow.checks._process import PerProcess
 from dockerflow.checks.contrib._common import load, named, report
-from dockerflow.checks.contrib._redis import failure_of, redis
-from dockerflow.checks.messages import CheckMessage, Error, Info, Warning  # noqa: A004 - our own
+from dockerflow.checks.contrib._redis import failure, redis
+from dockerflow.checks.messages import CheckMessage, Error, Info
 
 Check = Callable[[], CheckMessage | None]
 
 CACHE_SECONDS = 60
-"""How long a value that a check couldn't take away again stays in the cache."""
+"""How long a value that a check couldn't delete stays in the cache."""
 
 
 def django_database(alias: str = "default") -> Check:
@@ -29,7 +31,7 @@ def django_database(alias: str = "default") -> Check:
     :param alias: its name in the setting ``DATABASES``.
     :returns: the check, to be registered. It gives ``dockerflow.health.E001`` when it can't
         connect, ``E002`` when the connection is unusable, and ``E003`` when the settings are
-        wrong or don't know the alias.
+        wrong or lack the alias.
 
     .. versionadded:: 0.1.0
     """
@@ -41,7 +43,7 @@ def django_migrations(alias: str = "default") -> Check:
 
     :param alias: its name in the setting ``DATABASES``.
     :returns: the check, to be registered. It gives ``dockerflow.health.W001`` when some aren't,
-        and ``I001`` when that can't be found out.
+        and ``I001`` when that can't be determined.
 
     .. versionadded:: 0.1.0
     """
@@ -51,12 +53,12 @@ def django_migrations(alias: str = "default") -> Check:
 def django_cache(alias: str = "default") -> Check:
     """Make a check that one of Django's caches returns what was put into it.
 
-    It writes a value under a key of its own, reads it and takes it away. The check keeps one
-    cache object of its own, since Django has one per thread, and so would connect anew each time.
+    It writes a value under a random key, reads it and deletes it. The check keeps its own cache
+    object, since Django makes one per thread, and so would make a new connection each time.
 
     :param alias: its name in the setting ``CACHES``.
     :returns: the check, to be registered. It gives ``dockerflow.health.E013`` when the settings
-        are wrong or don't know the alias, ``E014`` when the cache raises, and ``E015`` when it
+        are wrong or lack the alias, ``E014`` when the cache raises, and ``E015`` when it
         lost the value.
 
     .. versionadded:: 0.1.0
@@ -78,7 +80,7 @@ def django_redis(alias: str = "default") -> Check:
 
 @contextmanager
 def closing_django_connections() -> Generator[None]:
-    """Close the database connections that are opened within, and in this thread, only."""
+    """Close the database connections that are opened within it, in this thread."""
     connections = load("django.db", "django").connections
     already_open = [wrapper for wrapper in _wrappers(connections) if wrapper.connection is not None]
     try:
@@ -96,8 +98,8 @@ def _wrappers(connections: Any) -> list[Any]:
 def _close(wrapper: Any) -> None:
     wrapper.close()
     if wrapper.connection is not None:
-        # Django never closes SQLite in memory, as its data would be lost. This is one more
-        # connection to a shared one, or one that nobody else sees.
+        # Django never closes SQLite in memory, as its data would be lost. This is a second
+        # connection to a shared database, or the only one to a database of this thread.
         opened, wrapper.connection = wrapper.connection, None
         opened.close()
 
@@ -116,7 +118,7 @@ def _database(alias: str) -> CheckMessage | None:
             wrapper.ensure_connection()
             usable = wrapper.is_usable()
             if not usable and was_open and not wrapper.in_atomic_block:
-                # A persistent connection of this thread's from before a restart.
+                # A persistent connection of this thread, from before a restart of the server.
                 wrapper.close()
                 wrapper.ensure_connection()
                 usable = wrapper.is_usable()
@@ -134,7 +136,7 @@ def _database(alias: str) -> CheckMessage | None:
 
 
 def _connection(alias: str) -> Any:
-    """Return the connection; the default one by the name under which apps' tests replace it."""
+    """Return the connection; the default one by the name that apps' tests replace."""
     db = load("django.db", "django")
     return db.connection if alias == db.DEFAULT_DB_ALIAS else db.connections[alias]
 
@@ -153,7 +155,7 @@ def _migrations(alias: str) -> CheckMessage | None:
         make_loader = load("django.db.migrations.loader", "django").MigrationLoader
         with closing_django_connections():
             loader = make_loader(_connection(alias))
-    except Exception as error:  # noqa: BLE001 - whatever the reason is, the answer isn't known
+    except Exception as error:  # noqa: BLE001 - also migrations that are broken
         message = Info("Can't check migrations.", id=health.INFO_CANT_CHECK_MIGRATIONS)
         return report(message, error, secrets=_secrets(alias))
     unapplied = sorted(set(loader.graph.nodes) - set(loader.applied_migrations))
@@ -161,12 +163,14 @@ def _migrations(alias: str) -> CheckMessage | None:
         return None
     names = ", ".join(f"{app}.{name}" for app, name in unapplied)
     return report(
-        Warning(f"{len(unapplied)} unapplied migration(s).", id=health.WARNING_UNAPPLIED_MIGRATION),
+        messages.Warning(
+            f"{len(unapplied)} unapplied migration(s).", id=health.WARNING_UNAPPLIED_MIGRATION
+        ),
         detail=f"not applied: {names}",
     )
 
 
-_caches: dict[str, tuple[Any, Any]] = {}
+_caches: PerProcess[dict[str, tuple[Any, Any]]] = PerProcess(dict)
 """One cache object for each alias, with the settings that it was made from."""
 
 
@@ -175,10 +179,10 @@ def _cache_of(alias: str) -> Any:
     settings = caches.settings.get(alias)
     if settings is None:
         raise caches.exception_class(f"The setting CACHES has no {alias!r}.")
-    made_from, cache = _caches.get(alias, (None, None))
+    made_from, cache = _caches.get().get(alias, (None, None))
     if made_from is not settings:  # the first time, and when a test has changed the settings
         cache = caches.create_connection(alias)
-        _caches[alias] = (settings, cache)
+        _caches.get()[alias] = (settings, cache)
     return cache
 
 
@@ -191,8 +195,8 @@ def _cache(alias: str) -> CheckMessage | None:
     try:
         cache = _cache_of(alias)
         if isinstance(cache, load("django.core.cache.backends.dummy", "django").DummyCache):
-            return None  # it is there to lose what it is given
-        key = f"dockerflow.{uuid4()}"  # one of its own, as other processes check the cache too
+            return None  # it stores nothing by design
+        key = f"dockerflow.{uuid4()}"  # other processes check the cache too
         with closing_django_connections():
             cache.set(key, key, CACHE_SECONDS)
             value = cache.get(key)
@@ -200,7 +204,7 @@ def _cache(alias: str) -> CheckMessage | None:
     except misconfigured as error:
         message = Error("The cache is misconfigured.", id=health.ERROR_MISCONFIGURED_CACHE)
         return report(message, error)
-    except Exception as error:  # noqa: BLE001 - each backend raises what its client raises
+    except Exception as error:  # noqa: BLE001 - each backend raises its client's own exceptions
         return report(Error("The cache failed.", id=health.ERROR_CACHE_EXCEPTION), error)
     if value == key:
         return None
@@ -215,7 +219,7 @@ def _redis(alias: str) -> CheckMessage | None:
         message = Error("django-redis is not installed.", id=health.ERROR_MISSING_REDIS_CLIENT)
         return report(message, error)
     misconfigured = (
-        NotImplementedError,  # what django-redis raises for a cache that is none of its own
+        NotImplementedError,  # django-redis raises it for other kinds of caches
         load("django.core.exceptions", "django").ImproperlyConfigured,
         load("django.core.cache", "django").InvalidCacheBackendError,
     )
@@ -224,9 +228,6 @@ def _redis(alias: str) -> CheckMessage | None:
     except misconfigured as error:
         message = Error("Redis is misconfigured.", id=health.ERROR_MISCONFIGURED_REDIS)
         return report(message, error)
-    except Exception as error:
-        failure = failure_of(error)
-        if failure is None:
-            raise
-        return report(failure, error)
+    except load("redis.exceptions", "redis").RedisError as error:
+        return failure(error)
     return cast("Check", redis(client))()

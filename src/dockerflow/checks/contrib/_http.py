@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import functools
+import os
 import socket
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Collection
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast, overload
 
 from dockerflow import health
-from dockerflow.checks.contrib._common import load, named, report
-from dockerflow.checks.messages import CheckMessage, Error, Warning  # noqa: A004 - our own
-from dockerflow.config import parse_seconds
+from dockerflow.checks import messages
+from dockerflow.checks.contrib._common import load, named, report, seconds
+from dockerflow.checks.messages import CheckMessage, Error
 
 if TYPE_CHECKING:
     from httpx import AsyncClient, Client
@@ -45,7 +48,7 @@ def http(
     timeout: float = ...,
     certificate_days: float = ...,
 ) -> AsyncCheck: ...
-def http(  # noqa: PLR0913 - all but the URL are by name, and have a default
+def http(
     url: str,
     *,
     client: Client | AsyncClient | None = None,
@@ -54,26 +57,26 @@ def http(  # noqa: PLR0913 - all but the URL are by name, and have a default
     timeout: float = 3.0,
     certificate_days: float = 14.0,
 ) -> Check | AsyncCheck:
-    """Make a check that a URL answers with an expected status.
+    """Make a check that a URL responds with an expected status.
 
-    Redirects aren't followed, unless your own client is made to follow them: the status is that
-    of the first answer. At most 64 KiB of the body are read, and not looked at.
+    Redirects aren't followed, unless your client is made to follow them. At most 64 KiB of the
+    body are read, and ignored.
 
     :param url: an absolute ``http`` or ``https`` URL.
-    :param client: the app's own ``httpx.Client`` or ``httpx.AsyncClient``, whose settings hold,
-        time-outs and redirects among them. With an ``AsyncClient`` the check is a coroutine
+    :param client: the ``httpx.Client`` or ``httpx.AsyncClient`` that your app uses, with its
+        settings, such as time-outs and redirects. With an ``AsyncClient`` the check is a coroutine
         function. Without one, the check makes a ``Client`` when it first runs, and keeps it.
     :param method: ``GET``, or ``HEAD`` where that is enough.
     :param expected: one status or several.
     :param timeout: seconds; for each step of the check's own client, and for the body with any.
     :param certificate_days: how many days before the certificate of an ``https`` URL expires
-        the check warns. Not known where the client is told not to verify certificates.
+        the check warns. Unknown if the client doesn't verify certificates.
     :returns: the check, to be registered. It gives ``dockerflow.health.E016`` when it can't
-        connect, ``E017`` when there is no answer in time, ``E018`` on another status, ``E019``
-        when the certificate is refused, ``E020`` on any other error, and ``W004`` when the
+        connect, ``E017`` when there is no response in time, ``E018`` on another status, ``E019``
+        when the certificate is rejected, ``E020`` on any other error, and ``W004`` when the
         certificate expires soon.
-    :raises ValueError: when the URL, a status or a number can't be right.
-    :raises TypeError: when ``client`` is no client of httpx.
+    :raises ValueError: when the URL, a status or the timeout is invalid.
+    :raises TypeError: when ``client`` isn't a client of httpx.
     :raises ImportError: without httpx.
 
     .. versionadded:: 0.1.0
@@ -84,13 +87,13 @@ def http(  # noqa: PLR0913 - all but the URL are by name, and have a default
     except (httpx.InvalidURL, TypeError):
         parsed = None
     if parsed is None or parsed.scheme not in {"http", "https"} or not parsed.host:
-        # Without the URL, as a password may be in it.
+        # The URL isn't shown, since it may contain a password.
         message = "url takes an absolute URL such as 'https://example.org/health'"
         raise ValueError(message)
     statuses = frozenset((expected,) if isinstance(expected, int) else expected)
-    if not statuses or not all(100 <= status <= 599 for status in statuses):  # noqa: PLR2004
+    if not statuses or not all(status in range(100, 600) for status in statuses):
         raise ValueError(f"expected is {expected!r}, but takes statuses from 100 to 599")
-    target = _Target(parsed, method, statuses, _seconds("timeout", timeout), certificate_days * DAY)
+    target = _Target(method, parsed, statuses, seconds("timeout", timeout), certificate_days * DAY)
     if client is None:
         return functools.partial(_http, target, None)
     if isinstance(client, httpx.AsyncClient):
@@ -101,76 +104,55 @@ def http(  # noqa: PLR0913 - all but the URL are by name, and have a default
     return functools.partial(_http, target, client)
 
 
-def _seconds(name: str, value: object) -> float:
-    try:
-        return parse_seconds(value)
-    except (TypeError, ValueError, OverflowError):
-        raise ValueError(f"{name} is {value!r}, but takes a number of seconds over 0") from None
-
-
+@dataclass(frozen=True)
 class _Target:
-    """What to ask, and what to make of the answer."""
+    """A request, and the response that is expected.
 
-    def __init__(
-        self,
-        url: Any,
-        method: str,
-        expected: frozenset[int],
-        timeout: float,
-        certificate_seconds: float,
-    ) -> None:
-        self.request = (method, url)
-        self.expected = expected
-        self.timeout = timeout
-        self.certificate_seconds = certificate_seconds
-        self._client: Any = None
+    Two that are made from the same arguments are equal, so that a check may be registered again
+    when its module is reloaded.
+    """
 
-    def _values(self) -> tuple[object, ...]:
-        return self.request, self.expected, self.timeout, self.certificate_seconds
+    method: str
+    url: Any
+    expected: frozenset[int]
+    timeout: float
+    certificate_seconds: float
 
-    def __eq__(self, other: object) -> bool:
-        # So that registering the same check again, as after a reload, is no other check.
-        return isinstance(other, _Target) and self._values() == other._values()
-
-    def __hash__(self) -> int:
-        return hash(self._values())
-
-    @property
-    def client(self) -> Any:
-        """The check's own client, made when first used: that takes a while, for the TLS."""
-        if self._client is None:
-            self._client = load("httpx", "http").Client(timeout=self.timeout)
-        return self._client
-
-    def judge(self, status: int, expires: float | None) -> CheckMessage | None:
-        if status not in self.expected:
-            message = Error(f"The answer was status {status}.", id=health.ERROR_HTTP_STATUS)
-            return self.report(message, detail=f"status {status}")
+    def judge(self, response: Any) -> CheckMessage | None:
+        if response.status_code not in self.expected:
+            text = f"The response had status {response.status_code}."
+            return self.report(Error(text, id=health.ERROR_HTTP_STATUS), text)
+        expires = _expires(response)
         if expires is None or expires - time.time() >= self.certificate_seconds:
             return None
         days = max(0, int((expires - time.time()) // DAY))
         text = f"The TLS certificate expires in {days} days."
-        return self.report(Warning(text, id=health.WARNING_CERTIFICATE_EXPIRES), detail=text)
+        message = messages.Warning(text, id=health.WARNING_CERTIFICATE_EXPIRES)
+        return self.report(message, text)
 
     def failure(self, error: Exception) -> CheckMessage:
         httpx = load("httpx", "http")
         if isinstance(error, httpx.TimeoutException):
-            message = Error("There was no answer in time.", id=health.ERROR_HTTP_TIMED_OUT)
+            message = Error("There was no response in time.", id=health.ERROR_HTTP_TIMED_OUT)
         elif _is_certificate_error(error):
-            message = Error("The TLS certificate is refused.", id=health.ERROR_HTTP_CERTIFICATE)
+            message = Error("The TLS certificate is rejected.", id=health.ERROR_HTTP_CERTIFICATE)
         elif isinstance(error, httpx.ConnectError | httpx.ProxyError):
             message = Error("Could not connect.", id=health.ERROR_CANNOT_CONNECT_HTTP)
         else:
             message = Error("The request failed.", id=health.ERROR_HTTP_EXCEPTION)
-        return self.report(message, error)
+        return self.report(message, f"{type(error).__name__}: {error}", error)
 
     def report(
-        self, message: CheckMessage, error: Exception | None = None, detail: str = ""
+        self, message: CheckMessage, detail: str, error: Exception | None = None
     ) -> CheckMessage:
-        url = self.request[1]
-        host = f"{url.scheme}://{url.host}{url.path}"  # neither user info nor a query
-        detail = detail or (f"{type(error).__name__}: {error}" if error else "")
-        return report(message, error, detail=f"{host}: {detail}", secrets=(url.password,))
+        place = f"{self.url.scheme}://{self.url.host}{self.url.path}"  # no user info, no query
+        return report(message, error, detail=f"{place}: {detail}", secrets=(self.url.password,))
+
+
+@functools.cache
+def _own_client(target: _Target, _pid: int) -> Any:
+    """Return the client that each process keeps for a check without one, as making it is slow."""
+    return load("httpx", "http").Client(timeout=target.timeout)
 
 
 def _is_certificate_error(error: BaseException | None) -> bool:
@@ -188,7 +170,7 @@ def _expires(response: Any) -> float | None:
     return None if not_after is None else float(ssl.cert_time_to_seconds(not_after))
 
 
-class _Bound:
+class _ReadLimit:
     """How much more of a body may be read: so many bytes, and for so long."""
 
     def __init__(self, timeout: float) -> None:
@@ -200,40 +182,36 @@ class _Bound:
         return self._left < 0 or time.monotonic() > self._end
 
 
-def _was_stale(error: Exception) -> bool:
-    """Whether a kept connection may have been closed by the server when it was used again."""
+def _stale_errors() -> tuple[type[Exception], ...]:
+    """Return what may be raised when the server has closed a kept connection."""
     httpx = load("httpx", "http")
-    stale = (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError)
-    return isinstance(error, stale)
+    return (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError)
 
 
 def _ask(client: Any, target: _Target) -> CheckMessage | None:
-    with client.stream(*target.request) as response:
-        bound = _Bound(target.timeout)
+    with client.stream(target.method, target.url) as response:
+        limit = _ReadLimit(target.timeout)
         for chunk in response.iter_raw():
-            if bound.is_passed(chunk):
+            if limit.is_passed(chunk):
                 break
-        return target.judge(response.status_code, _expires(response))
+        return target.judge(response)
 
 
 async def _ask_async(client: Any, target: _Target) -> CheckMessage | None:
-    async with client.stream(*target.request) as response:
-        bound = _Bound(target.timeout)
+    async with client.stream(target.method, target.url) as response:
+        limit = _ReadLimit(target.timeout)
         async for chunk in response.aiter_raw():
-            if bound.is_passed(chunk):
+            if limit.is_passed(chunk):
                 break
-        return target.judge(response.status_code, _expires(response))
+        return target.judge(response)
 
 
 @named("http")
 def _http(target: _Target, client: Any) -> CheckMessage | None:
-    client = target.client if client is None else client
+    client = _own_client(target, os.getpid()) if client is None else client
     try:
-        try:
+        with suppress(*_stale_errors()):
             return _ask(client, target)
-        except Exception as error:
-            if not _was_stale(error):
-                raise
         return _ask(client, target)
     except load("httpx", "http").HTTPError as error:
         return target.failure(error)
@@ -242,11 +220,8 @@ def _http(target: _Target, client: Any) -> CheckMessage | None:
 @named("http")
 async def _http_async(target: _Target, client: Any) -> CheckMessage | None:
     try:
-        try:
+        with suppress(*_stale_errors()):
             return await _ask_async(client, target)
-        except Exception as error:
-            if not _was_stale(error):
-                raise
         return await _ask_async(client, target)
     except load("httpx", "http").HTTPError as error:
         return target.failure(error)
@@ -255,22 +230,23 @@ async def _http_async(target: _Target, client: Any) -> CheckMessage | None:
 def tcp(host: str, port: int, *, timeout: float = 3.0) -> Check:
     """Make a check that something accepts TCP connections.
 
-    Under a server that has stopped working its system may still accept some, so prefer a check
-    that asks for an answer where there is one. Each run connects anew, and sends nothing.
+    The system may still accept some for a server that has stopped working, so prefer a check
+    that waits for a response where there is one. Each run makes a new connection, and sends
+    nothing.
 
     :param host: its name or address.
     :param port: from 1 to 65535.
     :param timeout: seconds for connecting.
     :returns: the check, to be registered. It gives ``dockerflow.health.E021`` when the
-        connection is refused or broken, ``E022`` when it isn't there in time, and ``E023`` when
+        connection is refused or broken, ``E022`` when it isn't made in time, and ``E023`` when
         the name can't be resolved.
-    :raises ValueError: when the port or the timeout can't be right.
+    :raises ValueError: when the port or the timeout is invalid.
 
     .. versionadded:: 0.1.0
     """
-    if isinstance(port, bool) or not 0 < port < 65_536:  # noqa: PLR2004
+    if isinstance(port, bool) or port not in range(1, 65_536):
         raise ValueError(f"port is {port!r}, but takes a number from 1 to 65535")
-    return functools.partial(_tcp, host, port, _seconds("timeout", timeout))
+    return functools.partial(_tcp, host, port, seconds("timeout", timeout))
 
 
 @named("tcp")

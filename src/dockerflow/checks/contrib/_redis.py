@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -25,18 +26,18 @@ def redis(
 @overload
 def redis(client: Redis | RedisCluster | None) -> Callable[[], CheckMessage | None]: ...
 def redis(client: Any) -> Callable[[], Any]:
-    """Make a check that Redis answers, or that a cluster says that it is well.
+    """Make a check that Redis answers, or that a cluster reports to be well.
 
-    It uses a connection of the client's own pool, with the client's own time-outs and retries. A
-    pooled connection that turns out to be stale, as after a restart, is no failure.
+    It uses a connection of the client's pool, with the client's time-outs and retries. A stale
+    pooled connection, as after a restart, is not a failure.
 
     :param client: a ``Redis`` or a ``RedisCluster``, of ``redis`` or ``redis.asyncio``. With an
         asyncio one the check is a coroutine function, and has to run on the event loop that
         the app uses the client on. ``None``, where an app has no client, fails the check.
     :returns: the check, to be registered. It gives ``dockerflow.health.E004`` when it can't
-        connect or log in, ``E005`` without a client, ``E007`` when the answer to a ping is no
-        pong, ``E012`` when the cluster is down, and ``E010`` on any other error of Redis.
-    :raises TypeError: when ``client`` is no client of Redis.
+        connect or log in, ``E005`` without a client, ``E007`` when it doesn't answer a ping
+        with a pong, ``E012`` when the cluster is down, and ``E010`` on any other error of Redis.
+    :raises TypeError: when ``client`` isn't a client of Redis.
 
     .. versionadded:: 0.1.0
     """
@@ -48,17 +49,15 @@ def redis(client: Any) -> Callable[[], Any]:
 
 
 def _is_async(client: Any) -> bool:
-    from inspect import iscoroutinefunction  # noqa: PLC0415 - slow, and only needed here
-
-    module = sys.modules.get("redis.asyncio")  # not imported: then it is none of its clients
+    module = sys.modules.get("redis.asyncio")  # imported by all who have such a client
     if module is not None and isinstance(client, (module.Redis, module.RedisCluster)):
         return True
-    return iscoroutinefunction(getattr(client, "ping", None))
+    return inspect.iscoroutinefunction(getattr(client, "ping", None))
 
 
 def _ask(client: Any) -> Any:
-    """Ask a server for a pong and a cluster for its state; gives the answer or an awaitable."""
-    # Nodes of a broken cluster still answer a ping.
+    """Ask a server for a pong and a cluster for its state; returns that, or an awaitable of it."""
+    # The nodes of a broken cluster still answer a ping.
     return client.cluster_info() if _is_cluster(client) else client.ping()
 
 
@@ -70,52 +69,41 @@ def _is_cluster(client: Any) -> bool:
 @named("redis")
 def _redis(client: Any) -> CheckMessage | None:
     if client is None:
-        return _no_client()
+        return Error("There is no Redis client.", id=health.ERROR_MISSING_REDIS_CLIENT)
+    exc = load("redis.exceptions", "redis")
     started = time.monotonic()
     try:
         try:
-            answer = _ask(client)
-        except Exception as error:
-            if not _may_be_stale(error, started):
+            return _judge(client, _ask(client))
+        except exc.ConnectionError:
+            if _is_over(started):
                 raise
-            answer = _ask(client)
-    except Exception as error:
-        message = failure_of(error)
-        if message is None:
-            raise
-        return report(message, error, secrets=_secrets(client))
-    return _judge(client, answer)
+            return _judge(client, _ask(client))
+    except (exc.RedisError, exc.RedisClusterException) as error:
+        return failure(error, client)
 
 
 @named("redis")
 async def _redis_async(client: Any) -> CheckMessage | None:
+    exc = load("redis.exceptions", "redis")
     started = time.monotonic()
     try:
         try:
-            answer = await _ask(client)
-        except Exception as error:
-            if not _may_be_stale(error, started):
+            return _judge(client, await _ask(client))
+        except exc.ConnectionError:
+            if _is_over(started):
                 raise
-            answer = await _ask(client)
-    except Exception as error:
-        message = failure_of(error)
-        if message is None:
-            raise
-        return report(message, error, secrets=_secrets(client))
-    return _judge(client, answer)
+            return _judge(client, await _ask(client))
+    except (exc.RedisError, exc.RedisClusterException) as error:
+        return failure(error, client)
 
 
-def _may_be_stale(error: Exception, started: float) -> bool:
-    """Whether it may be that a pooled connection was from before a restart of the server.
+def _is_over(started: float) -> bool:
+    """Return whether this took longer than finding a stale pooled connection does.
 
-    That shows at once. A client that has tried again by itself took longer.
+    Then the client has already tried again by itself.
     """
-    is_connection_error = isinstance(error, load("redis.exceptions", "redis").ConnectionError)
-    return is_connection_error and time.monotonic() - started < QUICK
-
-
-def _no_client() -> CheckMessage:
-    return Error("There is no Redis client.", id=health.ERROR_MISSING_REDIS_CLIENT)
+    return time.monotonic() - started > QUICK
 
 
 def _judge(client: Any, answer: Any) -> CheckMessage | None:
@@ -130,19 +118,16 @@ def _judge(client: Any, answer: Any) -> CheckMessage | None:
     return Error("Redis did not answer a ping.", id=health.ERROR_REDIS_PING_FAILED)
 
 
-def failure_of(error: Exception) -> CheckMessage | None:
-    """Return the message for an error of Redis, and nothing for any other."""
+def failure(error: Exception, client: Any = None) -> CheckMessage:
+    """Report a ``RedisError`` or a ``RedisClusterException``."""
     exc = load("redis.exceptions", "redis")
     if isinstance(error, exc.ClusterDownError):
-        return Error("The Redis cluster is down.", id=health.ERROR_REDIS_CLUSTER_DOWN)
-    # That the cluster's client found no node is no RedisError.
-    if isinstance(error, exc.ConnectionError | exc.RedisClusterException):
-        return Error("Could not connect to Redis.", id=health.ERROR_CANNOT_CONNECT_REDIS)
-    if isinstance(error, exc.RedisError):
-        return Error("Redis failed.", id=health.ERROR_REDIS_EXCEPTION)
-    return None
-
-
-def _secrets(client: Any) -> tuple[object, ...]:
+        message = Error("The Redis cluster is down.", id=health.ERROR_REDIS_CLUSTER_DOWN)
+    # A cluster's client that found no node raises the other one, which isn't a RedisError.
+    elif isinstance(error, exc.ConnectionError | exc.RedisClusterException):
+        message = Error("Could not connect to Redis.", id=health.ERROR_CANNOT_CONNECT_REDIS)
+    else:
+        message = Error("Redis failed.", id=health.ERROR_REDIS_EXCEPTION)
     pool = getattr(client, "connection_pool", None)
-    return (getattr(pool, "connection_kwargs", {}).get("password"),)
+    password = getattr(pool, "connection_kwargs", {}).get("password")
+    return report(message, error, secrets=(password,))

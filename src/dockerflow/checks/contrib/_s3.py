@@ -14,14 +14,14 @@ Check = Callable[[], CheckMessage | None]
 
 
 def s3(client: Any, bucket: str) -> Check:
-    """Make a check that a bucket is there and may be used, by a HEAD request on it.
+    """Make a check that a bucket exists and may be used, by a HEAD request on it.
 
-    :param client: the app's own client, ``boto3.client("s3")``, whose time-outs and retries hold.
+    :param client: the app's own client, ``boto3.client("s3")``, with its time-outs and retries.
     :param bucket: the bucket's name.
     :returns: the check, to be registered. It gives ``dockerflow.health.E031`` when it can't
         connect, ``E032`` when there is no such bucket, ``E033`` when it may not be used, ``E034``
         without usable credentials, and ``E035`` on any other error.
-    :raises TypeError: when ``client`` is no client for S3.
+    :raises TypeError: when ``client`` isn't a client for S3.
 
     .. versionadded:: 0.1.0
     """
@@ -31,15 +31,22 @@ def s3(client: Any, bucket: str) -> Check:
     return functools.partial(_s3, client, bucket)
 
 
+_FORBIDDEN = ("The bucket may not be used.", health.ERROR_S3_FORBIDDEN)
+_MISSING = ("The bucket doesn't exist.", health.ERROR_S3_NO_BUCKET)
+_OTHER = ("The storage failed.", health.ERROR_S3_EXCEPTION)
+_BY_STATUS = {401: _FORBIDDEN, 403: _FORBIDDEN, 404: _MISSING}
+
+
 @named("s3")
 def _s3(client: Any, bucket: str) -> CheckMessage | None:
     exc = load("botocore.exceptions", "s3")
     try:
         client.head_bucket(Bucket=bucket)
     except exc.ClientError as error:
-        # A HEAD's answer has no body, so the status is all that there is to go by.
+        # The response to a HEAD has no body, so only the status tells the cause.
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-        return report(_STATUS.get(status, _other)(), error)
+        text, id_ = _BY_STATUS.get(status, _OTHER)
+        return report(Error(text, id=id_), error)
     except (exc.NoCredentialsError, exc.PartialCredentialsError, exc.CredentialRetrievalError,
             exc.TokenRetrievalError) as error:  # fmt: skip
         message = Error("There are no credentials.", id=health.ERROR_S3_NO_CREDENTIALS)
@@ -48,20 +55,6 @@ def _s3(client: Any, bucket: str) -> CheckMessage | None:
         message = Error("Could not connect to the storage.", id=health.ERROR_CANNOT_CONNECT_S3)
         return report(message, error)
     except exc.BotoCoreError as error:
-        return report(_other(), error)
+        text, id_ = _OTHER
+        return report(Error(text, id=id_), error)
     return None
-
-
-def _missing() -> CheckMessage:
-    return Error("The bucket doesn't exist.", id=health.ERROR_S3_NO_BUCKET)
-
-
-def _forbidden() -> CheckMessage:
-    return Error("The bucket may not be used.", id=health.ERROR_S3_FORBIDDEN)
-
-
-def _other() -> CheckMessage:
-    return Error("The storage failed.", id=health.ERROR_S3_EXCEPTION)
-
-
-_STATUS = {401: _forbidden, 403: _forbidden, 404: _missing}

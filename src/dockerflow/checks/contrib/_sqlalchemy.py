@@ -6,13 +6,15 @@ import functools
 import sys
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
 from dockerflow import health
+from dockerflow.checks import messages
 from dockerflow.checks.contrib._common import load, named, report
-from dockerflow.checks.messages import CheckMessage, Error, Info, Warning  # noqa: A004 - our own
+from dockerflow.checks.messages import CheckMessage, Error, Info
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -31,17 +33,17 @@ def database(engine: Engine) -> Check: ...
 @overload
 def database(engine: AsyncEngine) -> AsyncCheck: ...
 def database(engine: Any) -> Check | AsyncCheck:
-    """Make a check that a database answers, over a connection of the engine's own pool.
+    """Make a check that a database answers, over a connection of the engine's pool.
 
-    A pooled connection that turns out to be stale, as after a restart of the server, is no
-    failure: the check tries once more on a fresh one.
+    A stale pooled connection, as after a restart of the server, is not a failure: the check
+    tries once more on a fresh one.
 
-    :param engine: the app's own engine. With an ``AsyncEngine`` the check is a coroutine
+    :param engine: the engine your app uses. With an ``AsyncEngine`` the check is a coroutine
         function, and has to run on the event loop that the app uses the engine on.
     :returns: the check, to be registered. It gives ``dockerflow.health.E001`` when it can't
-        connect, ``E002`` when a connection can't be used, ``E011`` when the pool gave none in
-        its time, ``E008`` and ``E009`` on other errors of the driver and of SQLAlchemy.
-    :raises TypeError: when ``engine`` is no engine.
+        connect, ``E002`` when a connection can't be used, ``E011`` when the pool had none free in
+        time, ``E008`` and ``E009`` on other errors of the driver and of SQLAlchemy.
+    :raises TypeError: when ``engine`` isn't an engine.
     :raises ImportError: without SQLAlchemy.
 
     .. versionadded:: 0.1.0
@@ -74,34 +76,34 @@ def migrations(
     version_table: str = "alembic_version",
     version_table_schema: str | None = None,
 ) -> Check | AsyncCheck:
-    """Make a check that the database has the newest of Alembic's revisions.
+    """Make a check that the database is at the newest of Alembic's revisions.
 
     The scripts are read once, when the check first runs: a container's code doesn't change.
 
-    :param engine: the app's own engine; with an ``AsyncEngine`` the check is a coroutine function.
+    :param engine: the engine your app uses; with an ``AsyncEngine`` the check is a coroutine
+        function.
     :param config: Alembic's ``Config`` or ``ScriptDirectory``, or the path of ``alembic.ini`` or
         of the folder with the scripts.
     :param version_table: as in the ``env.py``; so is ``version_table_schema``.
     :returns: the check, to be registered. It gives ``dockerflow.health.W001`` when the database
-        isn't at the newest revision (be it behind, or ahead after a rollback of the code), and
-        ``I001`` when that can't be found out.
-    :raises TypeError: when ``engine`` is no engine.
+        isn't at the newest revision (behind, or ahead after a rollback of the code), and ``I001``
+        when that can't be determined.
+    :raises TypeError: when ``engine`` isn't an engine.
     :raises ImportError: without Alembic.
 
     .. versionadded:: 0.1.0
     """
     is_async = _is_async(engine)
     load("alembic", "alembic")
-    options = {"version_table": version_table, "version_table_schema": version_table_schema}
-    heads = _Heads(config, options)
+    scripts = _Scripts(config, version_table, version_table_schema)
     if is_async:
-        return functools.partial(_migrations_async, engine, heads)
-    return functools.partial(_migrations, engine, heads)
+        return functools.partial(_migrations_async, engine, scripts)
+    return functools.partial(_migrations, engine, scripts)
 
 
 def _is_async(engine: Any) -> bool:
     load("sqlalchemy", "sqlalchemy")
-    # Whoever has an AsyncEngine has loaded it; where greenlet is missing it can't be.
+    # Imported by all who have an AsyncEngine; without greenlet it can't be.
     loaded = sys.modules.get("sqlalchemy.ext.asyncio")
     if loaded is not None and isinstance(engine, loaded.AsyncEngine):
         return True
@@ -114,47 +116,59 @@ def _is_async(engine: Any) -> bool:
     return False
 
 
-class _UseError(Exception):
-    """Wraps what was raised while a connection was used, not while it was made."""
+class _WrappedError(Exception):
+    """Wraps an exception: some drivers raise their own, and scripts of migrations may raise any.
 
-    def __init__(self, error: Exception) -> None:
+    ``in_use`` is true if it was raised while a connection was used, not while it was made.
+    """
+
+    def __init__(self, error: Exception, *, in_use: bool) -> None:
         super().__init__(error)
         self.error = error
-        # The driver found the connection dead, and SQLAlchemy emptied its pool of such.
-        self.stale = bool(getattr(error, "connection_invalidated", False))
+        self.in_use = in_use
+        # The driver found the connection dead, and SQLAlchemy emptied its pool.
+        self.is_stale = in_use and bool(getattr(error, "connection_invalidated", False))
 
 
 @contextmanager
-def _in_use() -> Generator[None]:
+def _wrapping(*, in_use: bool = False) -> Generator[None]:
     try:
         yield
+    except _WrappedError:
+        raise
     except Exception as error:
-        raise _UseError(error) from error
+        raise _WrappedError(error, in_use=in_use) from error
+
+
+def _connect(engine: Engine, work: Callable[[Connection], _T]) -> _T:
+    with _wrapping(), engine.connect() as connection, _wrapping(in_use=True):
+        return work(connection)
 
 
 def _with_connection(engine: Engine, work: Callable[[Connection], _T]) -> _T:
     """Do ``work`` on a connection, and once more if it was one from before a restart."""
     try:
-        with engine.connect() as connection, _in_use():
-            return work(connection)
-    except _UseError as error:
-        if not error.stale:
+        return _connect(engine, work)
+    except _WrappedError as failure:
+        if not failure.is_stale:
             raise
-    with engine.connect() as connection, _in_use():
-        return work(connection)
+    return _connect(engine, work)
+
+
+async def _connect_async(engine: AsyncEngine, work: Callable[[Connection], _T]) -> _T:
+    with _wrapping():
+        async with engine.connect() as connection:
+            with _wrapping(in_use=True):
+                return await connection.run_sync(work)
 
 
 async def _with_connection_async(engine: AsyncEngine, work: Callable[[Connection], _T]) -> _T:
     try:
-        async with engine.connect() as connection:
-            with _in_use():
-                return await connection.run_sync(work)
-    except _UseError as error:
-        if not error.stale:
+        return await _connect_async(engine, work)
+    except _WrappedError as failure:
+        if not failure.is_stale:
             raise
-    async with engine.connect() as connection:
-        with _in_use():
-            return await connection.run_sync(work)
+    return await _connect_async(engine, work)
 
 
 def _ping(connection: Connection) -> None:
@@ -165,8 +179,8 @@ def _ping(connection: Connection) -> None:
 def _database(engine: Engine) -> CheckMessage | None:
     try:
         _with_connection(engine, _ping)
-    except Exception as error:  # noqa: BLE001 - some drivers raise what is no SQLAlchemyError
-        return _database_failure(engine, error)
+    except _WrappedError as failure:
+        return _database_failure(engine, failure)
     return None
 
 
@@ -174,14 +188,14 @@ def _database(engine: Engine) -> CheckMessage | None:
 async def _database_async(engine: AsyncEngine) -> CheckMessage | None:
     try:
         await _with_connection_async(engine, _ping)
-    except Exception as error:  # noqa: BLE001 - as above
-        return _database_failure(engine, error)
+    except _WrappedError as failure:
+        return _database_failure(engine, failure)
     return None
 
 
-def _database_failure(engine: Engine | AsyncEngine, error: Exception) -> CheckMessage:
+def _database_failure(engine: Engine | AsyncEngine, failure: _WrappedError) -> CheckMessage:
     exc = load("sqlalchemy.exc", "sqlalchemy")
-    cause = error.error if isinstance(error, _UseError) else error
+    cause = failure.error
     if isinstance(cause, exc.TimeoutError):
         message = Error(
             "No connection to the database was free in the pool.",
@@ -189,7 +203,7 @@ def _database_failure(engine: Engine | AsyncEngine, error: Exception) -> CheckMe
         )
     elif isinstance(cause, exc.SQLAlchemyError) and not isinstance(cause, exc.DBAPIError):
         message = Error("The database can't be used.", id=health.ERROR_SQLALCHEMY_EXCEPTION)
-    elif cause is error:
+    elif not failure.in_use:
         message = Error(
             "Could not connect to the database.", id=health.ERROR_CANNOT_CONNECT_DATABASE
         )
@@ -203,7 +217,7 @@ def _database_failure(engine: Engine | AsyncEngine, error: Exception) -> CheckMe
 
 
 def check_engine(engine: Engine) -> CheckMessage | None:
-    """Check like ``database(engine)``, with the ids that Flask apps' dashboards know.
+    """Check like ``database(engine)``, with the ids of python-dockerflow's check for Flask.
 
     :returns: nothing, or ``dockerflow.health.E008`` for an error of the driver and ``E009`` for
         any other of SQLAlchemy's.
@@ -211,14 +225,14 @@ def check_engine(engine: Engine) -> CheckMessage | None:
     exc = load("sqlalchemy.exc", "sqlalchemy")
     try:
         _with_connection(engine, _ping)
-    except Exception as error:
-        cause = error.error if isinstance(error, _UseError) else error
+    except _WrappedError as failure:
+        cause = failure.error
         if isinstance(cause, exc.DBAPIError):
             message = Error("The database driver failed.", id=health.ERROR_DB_API_EXCEPTION)
         elif isinstance(cause, exc.SQLAlchemyError):
             message = Error("The database can't be used.", id=health.ERROR_SQLALCHEMY_EXCEPTION)
         else:
-            raise
+            raise cause from None
         return report(message, cause, secrets=_secrets(engine))
     return None
 
@@ -227,68 +241,70 @@ def _secrets(engine: Any) -> tuple[object, ...]:
     return (getattr(getattr(engine, "url", None), "password", None),)
 
 
-class _Heads:
-    """The newest revisions of the scripts, and which of them a database lacks."""
+@dataclass
+class _Scripts:
+    """Alembic's scripts, and the table in which a database records the ones it has.
 
-    def __init__(self, config: Any, options: dict[str, str | None]) -> None:
-        self._config = config
-        self._options = options
-        self._heads: frozenset[str] | None = None
+    Two that are made from the same arguments are equal, so that a check may be registered again
+    when its module is reloaded.
+    """
 
-    def __eq__(self, other: object) -> bool:
-        # So that registering the same check again, as after a reload, is no other check.
-        return isinstance(other, _Heads) and (
-            self._config == other._config and self._options == other._options
-        )
+    config: Any
+    version_table: str
+    version_table_schema: str | None
+    _heads: frozenset[str] | None = field(default=None, compare=False)
 
-    __hash__ = None  # type: ignore[assignment]
-
-    def read(self) -> frozenset[str]:
+    def heads(self) -> frozenset[str]:
+        """Return the newest revisions. Reads the scripts, and runs them, the first time."""
         if self._heads is None:
-            self._heads = frozenset(_scripts(self._config).get_heads())
+            self._heads = frozenset(_directory(self.config).get_heads())
         return self._heads
 
     def missing(self, connection: Connection) -> frozenset[str]:
+        options = {
+            "version_table": self.version_table,
+            "version_table_schema": self.version_table_schema,
+        }
         context = load("alembic.migration", "alembic").MigrationContext
-        configured = context.configure(connection, opts=self._options)
-        return self.read() - frozenset(configured.get_current_heads())
+        current = context.configure(connection, opts=options).get_current_heads()
+        return self.heads() - frozenset(current)
 
 
-def _scripts(config: Any) -> ScriptDirectory:
-    directory = load("alembic.script", "alembic").ScriptDirectory
+def _directory(config: Any) -> Any:
+    directory: Any = load("alembic.script", "alembic").ScriptDirectory
+    if isinstance(config, directory):
+        return config
     if isinstance(config, str | PathLike):
         path = Path(fspath(cast("str | PathLike[str]", config)))
         if not path.exists():
             raise FileNotFoundError(path)
-        made = load("alembic.config", "alembic").Config
-        config = made() if path.is_dir() else made(str(path))
         if path.is_dir():
-            config.set_main_option("script_location", str(path).replace("%", "%%"))
-    return cast(
-        "ScriptDirectory",
-        config if isinstance(config, directory) else directory.from_config(config),
-    )
+            return directory(str(path))
+        config = load("alembic.config", "alembic").Config(str(path))
+    return directory.from_config(config)
 
 
 @named("migrations")
-def _migrations(engine: Engine, heads: _Heads) -> CheckMessage | None:
+def _migrations(engine: Engine, scripts: _Scripts) -> CheckMessage | None:
     try:
-        heads.read()
-        missing = _with_connection(engine, heads.missing)
-    except Exception as error:  # noqa: BLE001 - whatever the reason is, the answer isn't known
-        return _unknown_migrations(engine, error)
+        with _wrapping():
+            scripts.heads()  # before a connection is taken
+        missing = _with_connection(engine, scripts.missing)
+    except _WrappedError as failure:
+        return _unknown_migrations(engine, failure)
     return _unapplied_migrations(missing)
 
 
 @named("migrations")
-async def _migrations_async(engine: AsyncEngine, heads: _Heads) -> CheckMessage | None:
+async def _migrations_async(engine: AsyncEngine, scripts: _Scripts) -> CheckMessage | None:
     import asyncio
 
     try:
-        await asyncio.to_thread(heads.read)  # reads files, and runs them
-        missing = await _with_connection_async(engine, heads.missing)
-    except Exception as error:  # noqa: BLE001 - as above
-        return _unknown_migrations(engine, error)
+        with _wrapping():
+            await asyncio.to_thread(scripts.heads)
+        missing = await _with_connection_async(engine, scripts.missing)
+    except _WrappedError as failure:
+        return _unknown_migrations(engine, failure)
     return _unapplied_migrations(missing)
 
 
@@ -296,14 +312,13 @@ def _unapplied_migrations(missing: frozenset[str]) -> CheckMessage | None:
     if not missing:
         return None
     return report(
-        Warning(
+        messages.Warning(
             "The database isn't at the newest migration.", id=health.WARNING_UNAPPLIED_MIGRATION
         ),
         detail=f"not applied: {', '.join(sorted(missing))}",
     )
 
 
-def _unknown_migrations(engine: Any, error: Exception) -> CheckMessage:
-    cause = error.error if isinstance(error, _UseError) else error
+def _unknown_migrations(engine: Any, failure: _WrappedError) -> CheckMessage:
     message = Info("Can't check migrations.", id=health.INFO_CANT_CHECK_MIGRATIONS)
-    return report(message, cause, secrets=_secrets(engine))
+    return report(message, failure.error, secrets=_secrets(engine))

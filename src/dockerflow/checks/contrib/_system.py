@@ -1,24 +1,26 @@
-"""What the container itself has: disk, files, memory."""
+"""The container's own resources: disk, files, memory."""
 
 from __future__ import annotations
 
 import functools
+import math
 import os
-import time
 from collections.abc import Callable, Iterator
 from os import PathLike
 from pathlib import Path
 from typing import Final
 
-from dockerflow import health
-from dockerflow.checks.contrib._common import named, report
-from dockerflow.checks.messages import CheckMessage, Error, Info, Warning  # noqa: A004 - our own
-from dockerflow.config import parse_seconds
+from dockerflow import health, heartbeat_file
+from dockerflow.checks import messages
+from dockerflow.checks.contrib._common import named, report, seconds
+from dockerflow.checks.messages import CheckMessage, Error, Info
 
 Check = Callable[[], list[CheckMessage]]
 
 CGROUPS: Final = Path("/sys/fs/cgroup")
 OWN_CGROUP: Final = Path("/proc/self/cgroup")
+ALL: Final = 100
+"""Percent."""
 
 
 def disk_space(
@@ -31,7 +33,8 @@ def disk_space(
     :param fail_percent: the check fails when less than this is free, in percent.
     :returns: the check, to be registered. It gives ``dockerflow.health.W002`` and ``E024`` when
         there is little room, and ``E025`` when that can't be read.
-    :raises ValueError: when a percentage isn't one, or the check would fail before it warns.
+    :raises ValueError: when a percentage isn't from 0 to 100, or the check would fail before it
+        warns.
 
     .. versionadded:: 0.1.0
     """
@@ -40,35 +43,34 @@ def disk_space(
 
 
 def file_age(path: str | PathLike[str], max_age: float) -> Check:
-    """Make a check that a file was written lately, such as one that a periodic job touches.
+    """Make a check that a file was written recently, such as one that a periodic job touches.
 
     :param path: the file.
-    :param max_age: seconds since it was last written.
-    :returns: the check, to be registered. It gives ``dockerflow.health.E026`` when there is no
-        such file, ``E027`` when it is older, and ``E028`` when that can't be read.
+    :param max_age: how many seconds ago it may have been written, as
+        :func:`dockerflow.heartbeat_file.file_age` counts them.
+    :returns: the check, to be registered. It gives ``dockerflow.health.E026`` when the file is
+        missing, ``E027`` when it is older, or more than a second in the future, and ``E028`` when
+        its time can't be read.
     :raises ValueError: when ``max_age`` isn't over 0.
 
     .. versionadded:: 0.1.0
     """
-    try:
-        seconds = parse_seconds(max_age)
-    except (TypeError, ValueError, OverflowError):
-        raise ValueError(f"max_age is {max_age!r}, but takes a number of seconds over 0") from None
-    return functools.partial(_file_age, os.fspath(path), seconds)
+    return functools.partial(_file_age, os.fspath(path), seconds("max_age", max_age))
 
 
 def memory(*, warn_percent: float = 90.0, fail_percent: float = 97.0) -> Check:
     """Make a check that the container isn't about to be killed for using too much memory.
 
-    It reads the limits of cgroup v2, of the process' own group and those around it that the
-    container can see. Files in the cache that the kernel gives up first don't count as used.
+    It reads the limits of cgroup v2: those of the process's group and of the groups around it
+    that the container can see. Cached files, which the kernel drops first, don't count as used.
 
-    :param warn_percent: the check warns when more than this part of a limit is used, in percent.
+    :param warn_percent: the check warns when more of a limit than this is used, in percent.
     :param fail_percent: the check fails when more than this is used, in percent.
     :returns: the check, to be registered. It gives ``dockerflow.health.W003`` and ``E036`` when
         there is little left, ``I002`` when there is no limit, and ``I003`` where there is no
         cgroup v2 or it can't be read.
-    :raises ValueError: when a percentage isn't one, or the check would fail before it warns.
+    :raises ValueError: when a percentage isn't from 0 to 100, or the check would fail before it
+        warns.
 
     .. versionadded:: 0.1.0
     """
@@ -78,7 +80,7 @@ def memory(*, warn_percent: float = 90.0, fail_percent: float = 97.0) -> Check:
 
 def _must_rise(**percentages: float) -> None:
     for name, value in percentages.items():
-        if not 0 <= value <= 100:  # noqa: PLR2004
+        if not 0 <= value <= ALL:
             raise ValueError(f"{name} is {value!r}, but takes a number from 0 to 100")
     (low_name, low), (high_name, high) = percentages.items()
     if low > high:
@@ -92,7 +94,7 @@ def _disk_space(path: str, warn_percent: float, fail_percent: float) -> list[Che
     except OSError as error:
         message = Error("The disk can't be read.", id=health.ERROR_CANT_CHECK_DISK)
         return [report(message, error)]
-    messages: list[CheckMessage] = []
+    found: list[CheckMessage] = []
     for what, free, total in (
         ("space", disk.f_bavail, disk.f_blocks),
         ("room for files", disk.f_favail, disk.f_files),
@@ -102,32 +104,34 @@ def _disk_space(path: str, warn_percent: float, fail_percent: float) -> list[Che
         percent = 100 * free / total
         text = f"{percent:.1f} % of the disk's {what} is free."
         if percent < fail_percent:
-            messages.append(Error(text, id=health.ERROR_NO_DISK_SPACE))
+            found.append(Error(text, id=health.ERROR_NO_DISK_SPACE))
         elif percent < warn_percent:
-            messages.append(Warning(text, id=health.WARNING_LITTLE_DISK_SPACE))
-    return [report(message, detail=f"{path}: {message.msg}") for message in messages]
+            found.append(messages.Warning(text, id=health.WARNING_LITTLE_DISK_SPACE))
+    return [report(message, detail=f"{path}: {message.msg}") for message in found]
 
 
 @named("file_age")
 def _file_age(path: str, max_age: float) -> list[CheckMessage]:
     try:
-        age = time.time() - Path(path).stat().st_mtime
-    except FileNotFoundError as error:
-        return [report(Error("The file is missing.", id=health.ERROR_FILE_MISSING), error)]
+        age = heartbeat_file.file_age(path)
     except OSError as error:
         return [report(Error("The file can't be read.", id=health.ERROR_CANT_CHECK_FILE), error)]
     if age <= max_age:
         return []
-    message = Error(
-        f"The file is {age:.0f} s old, more than {max_age:g} s.", id=health.ERROR_FILE_TOO_OLD
-    )
+    if age < math.inf:
+        text = f"The file is {age:.0f} s old, more than {max_age:g} s."
+        message = Error(text, id=health.ERROR_FILE_TOO_OLD)
+    elif Path(path).exists():
+        message = Error("The file's time is in the future.", id=health.ERROR_FILE_TOO_OLD)
+    else:
+        message = Error("The file is missing.", id=health.ERROR_FILE_MISSING)
     return [report(message, detail=f"{path}: {message.msg}")]
 
 
 @named("memory")
 def _memory(warn_percent: float, fail_percent: float) -> list[CheckMessage]:
     try:
-        # The tightest of the limits around this process is the one that it is killed by.
+        # The process is killed by the tightest of the limits around it.
         used = max((_used(group) for group in _limited_groups()), default=None)
     except (OSError, ValueError) as error:
         message = Info("There is no cgroup v2 to read.", id=health.INFO_CANT_CHECK_MEMORY)
@@ -138,12 +142,12 @@ def _memory(warn_percent: float, fail_percent: float) -> list[CheckMessage]:
     if used > fail_percent:
         return [Error(text, id=health.ERROR_NO_MEMORY)]
     if used > warn_percent:
-        return [Warning(text, id=health.WARNING_LITTLE_MEMORY)]
+        return [messages.Warning(text, id=health.WARNING_LITTLE_MEMORY)]
     return []
 
 
 def _limited_groups() -> Iterator[Path]:
-    """Give the folders of the cgroups with a limit that this process is in, by cgroup v2."""
+    """Yield the folders of the cgroups (v2) with a limit that this process is in."""
     [path] = [
         line.removeprefix("0::")
         for line in OWN_CGROUP.read_text(encoding="utf-8").splitlines()
@@ -152,10 +156,10 @@ def _limited_groups() -> Iterator[Path]:
     if not (CGROUPS / "cgroup.controllers").exists():
         raise FileNotFoundError(CGROUPS / "cgroup.controllers")
     group = CGROUPS / path.lstrip("/")
-    if not group.is_dir():  # the container sees its own group as the root
+    if not group.is_dir():  # the container sees its group as the root
         group = CGROUPS
     for folder in (group, *group.parents):
-        limit = folder / "memory.max"  # the root of all has none
+        limit = folder / "memory.max"  # the topmost group has none
         if limit.exists() and limit.read_text(encoding="ascii").strip() != "max":
             yield folder
         if folder == CGROUPS:

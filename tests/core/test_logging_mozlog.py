@@ -1,22 +1,18 @@
-"""What dockerflow.logging writes: strictly valid mozlog, whatever is logged."""
+"""What MozlogFormatter writes: valid mozlog, whatever is logged."""
 
 from __future__ import annotations
 
 import collections
-import contextvars
 import datetime as dt
 import decimal
 import enum
-import importlib.util
+import functools
 import io
 import json
 import logging
-import logging.config
 import os
 import random
-import re
-import subprocess
-import sys
+import socket
 import time
 import types
 import uuid
@@ -24,6 +20,7 @@ import uuid
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from log_lines import caught, check, parse, read, record
 
 import dockerflow.logging as module
 from dockerflow._core import request_id as _request_id
@@ -31,111 +28,11 @@ from dockerflow.logging import (
     JsonLogFormatter,
     MozlogFormatter,
     MozlogHandler,
-    RequestIdLogFilter,
     SafeJSONEncoder,
     safer_format_traceback,
 )
-from dockerflow.logging import _json as _log_json
 
-HAS_ORJSON = importlib.util.find_spec("orjson") is not None
-LINE_ENDS = re.compile("[\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
-INT64 = range(-(2**63), 2**63)
-
-
-# --- a strict reader -----------------------------------------------------------------------------
-
-
-def unique(pairs):
-    keys = [key for key, _ in pairs]
-    assert len(keys) == len(set(keys)), f"a key twice: {keys}"
-    return dict(pairs)
-
-
-def no_constant(name):
-    raise AssertionError(f"{name} is not JSON")
-
-
-def parse(line):
-    assert not LINE_ENDS.search(line), "more than one line"
-    line.encode()
-    out = json.loads(line, object_pairs_hook=unique, parse_constant=no_constant)
-    if HAS_ORJSON:
-        import orjson
-
-        assert orjson.loads(line) == out
-    return out
-
-
-def kind(value):
-    if type(value) is bool:
-        return "boolean"
-    if type(value) is int:
-        assert value in INT64
-        return "number"
-    if type(value) is float:
-        return "number"
-    assert type(value) is str, f"no scalar: {value!r}"
-    value.encode()
-    return "string"
-
-
-def check_value(value, *, nested=False):
-    if isinstance(value, list):
-        assert value, "an empty array"
-        assert len({kind(item) for item in value}) == 1, f"mixed array: {value}"
-    elif isinstance(value, dict):
-        assert not nested, "an object in an object"
-        assert value, "an empty object"
-        for item in value.values():
-            check_value(item, nested=True)
-    else:
-        kind(value)
-
-
-def check(out):
-    assert set(out) - {"Fields"} == {
-        "Timestamp", "Type", "Logger", "Hostname", "EnvVersion", "Severity", "Pid",
-    }  # fmt: skip
-    assert type(out["Timestamp"]) is int
-    assert out["Timestamp"] in INT64
-    for key in ("Type", "Logger", "Hostname"):
-        assert type(out[key]) is str
-    assert re.fullmatch(r"\d+(?:\.\d+){0,2}", out["EnvVersion"])
-    assert type(out["Severity"]) is int
-    assert 0 <= out["Severity"] <= 7
-    assert type(out["Pid"]) is int
-    assert 0 <= out["Pid"] < 2**31
-    if "Fields" in out:
-        assert type(out["Fields"]) is dict
-        assert out["Fields"]
-        for value in out["Fields"].values():
-            check_value(value)
-    return out
-
-
-# --- helpers -------------------------------------------------------------------------------------
-
-
-def record(msg="", *args, level=logging.INFO, exc_info=None, sinfo=None, **extra):
-    made = logging.LogRecord("app", level, __file__, 1, msg, args, exc_info, "func", sinfo)
-    made.__dict__.update(extra)
-    return made
-
-
-def both(made, formatter=None):
-    """Format with and without orjson; the same must come out."""
-    formatter = formatter or MozlogFormatter()
-    line = formatter.format(made)
-    if HAS_ORJSON:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(_log_json, "fast_encoder", lambda: None)
-            patch.setattr(_log_json, "strict_encoder", lambda: None)
-            assert formatter.format(made) == line
-    return line
-
-
-def read(made, formatter=None):
-    return check(parse(both(made, formatter)))
+EXAMPLES = int(os.environ.get("DOCKERFLOW_TEST_EXAMPLES", "2000"))
 
 
 def field(value):
@@ -154,20 +51,13 @@ class BrokenExit:
     __str__ = __repr__
 
 
-def caught(raiser):
-    try:
-        raiser()
-    except BaseException:
-        return sys.exc_info()
-    raise AssertionError
-
-
-@pytest.fixture
-def logger():
-    made = logging.Logger("app")
-    yield made
-    for handler in list(made.handlers):
-        made.removeHandler(handler)
+def lines_of(log):
+    """Return the lines of what a function logs."""
+    stream = io.StringIO()
+    logger = logging.Logger("app")
+    logger.addHandler(MozlogHandler(stream))
+    log(logger)
+    return [check(parse(line)) for line in stream.getvalue().splitlines()]
 
 
 # --- the envelope --------------------------------------------------------------------------------
@@ -187,6 +77,40 @@ def test_envelope():
         "Fields": {"n": 1, "msg": "hello world"},
     }
     assert out["Hostname"]
+
+
+def test_hostname(monkeypatch):
+    monkeypatch.setattr(socket, "gethostname", lambda: "web-\ud800")
+    formatter = MozlogFormatter()
+    assert formatter.hostname == "web-\\ud800"
+    formatter.hostname = "mine"
+    assert read(record(), formatter)["Hostname"] == "mine"
+
+
+def test_a_subclass_without_our_init():
+    class Careless(MozlogFormatter):
+        def __init__(self):
+            pass
+
+    assert read(record("m"), Careless())["Fields"] == {"msg": "m"}
+
+
+def test_excluded_attributes(monkeypatch):
+    """Apps add to the set, or replace it in a subclass or in one formatter."""
+    assert isinstance(MozlogFormatter.EXCLUDED_LOGRECORD_ATTRS, set)
+
+    class Hiding(MozlogFormatter):
+        EXCLUDED_LOGRECORD_ATTRS = MozlogFormatter.EXCLUDED_LOGRECORD_ATTRS | {"secret"}
+
+    made = record(secret="x", open="y")
+    assert read(made, Hiding())["Fields"] == {"open": "y"}
+    formatter = MozlogFormatter()
+    assert read(made, formatter)["Fields"] == {"secret": "x", "open": "y"}
+    monkeypatch.setattr(
+        MozlogFormatter, "EXCLUDED_LOGRECORD_ATTRS", {*MozlogFormatter.EXCLUDED_LOGRECORD_ATTRS}
+    )
+    MozlogFormatter.EXCLUDED_LOGRECORD_ATTRS.add("open")
+    assert read(made, formatter)["Fields"] == {"secret": "x"}
 
 
 def test_class_attributes():
@@ -228,7 +152,7 @@ def test_severity_map_of_a_subclass():
     assert read(record(levelno=1), Own())["Severity"] == 5
 
 
-@pytest.mark.parametrize("created", [float("nan"), float("inf"), 1e300, "x", None])
+@pytest.mark.parametrize("created", [float("nan"), float("inf"), 1e300, -1e250, 9.3e9, "x", None])
 def test_senseless_time(created):
     out = check(parse(MozlogFormatter().format(record(created=created))))
     assert out["Timestamp"] > 10**18
@@ -306,7 +230,6 @@ def test_no_fields():
         (dt.date(2020, 1, 2), "2020-01-02"),
         (uuid.UUID(int=1), "00000000-0000-0000-0000-000000000001"),
         (ValueError("x"), "ValueError('x')"),
-        (len, "<built-in function len>"),
         (Broken(), "<unprintable Broken object>"), (BrokenExit(), "<unprintable BrokenExit object>"),
     ],
 )  # fmt: skip
@@ -357,7 +280,7 @@ def test_size_is_bounded():
     wide: list = [0]
     for _ in range(14):
         wide = [wide] * 10
-    assert "[Truncated]" in both(record(x=wide))
+    assert "[Truncated]" in MozlogFormatter().format(record(x=wide))
 
     class Endless(list):
         def __iter__(self):
@@ -407,6 +330,16 @@ def test_broken_metaclass():
         __repr__ = Broken.__repr__
 
     assert "unprintable" in field(Odd())
+
+
+def test_functions_among_the_attributes_are_left_out():
+    """New Relic leaves bound methods in records."""
+    made = record("m", function=caught, built_in=len, kind=dict)
+    made._original = made.getMessage
+    made.getMessage = types.MethodType(lambda self: f"{self._original()}!", made)
+    made.partial = functools.partial(len)
+    assert read(made)["Fields"] == {"kind": "<class 'dict'>", "msg": "m!"}
+    assert field([len]) == ["<built-in function len>"]
 
 
 # --- messages ------------------------------------------------------------------------------------
@@ -465,11 +398,9 @@ def test_exception():
     assert any("in fail" in line for line in lines)
 
 
-def test_exc_info_with_nothing_in_flight(logger):
-    stream = io.StringIO()
-    logger.addHandler(MozlogHandler(stream))
-    logger.error("m", exc_info=True)
-    assert check(parse(stream.getvalue().rstrip("\n")))["Fields"] == {"msg": "m"}
+def test_exc_info_with_nothing_in_flight():
+    [line] = lines_of(lambda logger: logger.error("m", exc_info=True))
+    assert line["Fields"] == {"msg": "m"}
 
 
 @pytest.mark.parametrize("info", [True, 1, "junk", (1, 2), (None, None, None), (), [1]])
@@ -513,7 +444,7 @@ def test_chain_notes_and_groups():
                  "a note\\nforged", "ExceptionGroup: group (2 sub-exceptions)",
                  "direct cause", "During handling"):  # fmt: skip
         assert part in text, part
-    assert text.index("'first'") < text.index("second") < text.index("third")
+    assert text.index("'first'") < text.index("second")
 
 
 def test_suppressed_context():
@@ -544,8 +475,9 @@ def test_exceptions_without_end():
     group = ExceptionGroup("g", [ValueError(str(n)) for n in range(1000)])
     for _ in range(100):
         group = ExceptionGroup("g", [group])
-    text = safer_format_traceback(type(group), group, None)
-    assert "[Truncated]" in text
+    assert len(safer_format_traceback(type(group), group, None)) < 100_000
+    text = safer_format_traceback(ValueError, ValueError("long" * 100_000), None)
+    assert len(text) < 100_000
 
 
 def test_broken_exceptions():
@@ -557,7 +489,7 @@ def test_broken_exceptions():
 
     fields = read(record("m", exc_info=caught(lambda: (_ for _ in ()).throw(Bad()))))["Fields"]
     assert fields["error"] == "<unprintable Bad object>"
-    assert "<unprintable Bad object>" in fields["traceback"]
+    assert fields["traceback"].endswith("Bad: <exception str() failed>\n")
 
     class Worse(Bad):
         @property
@@ -596,11 +528,9 @@ def test_near_the_recursion_limit():
         assert parse(line)["Fields"]["msg"] in {"deep", "<unprintable record>"}
 
 
-def test_stack(logger):
-    stream = io.StringIO()
-    logger.addHandler(MozlogHandler(stream))
-    logger.error("m", stack_info=True)
-    assert "test_stack" in check(parse(stream.getvalue().rstrip("\n")))["Fields"]["stack"]
+def test_stack():
+    [line] = lines_of(lambda logger: logger.error("m", stack_info=True))
+    assert "test_stack" in line["Fields"]["stack"]
 
 
 # --- overrides of convert_record -----------------------------------------------------------------
@@ -616,7 +546,7 @@ def test_override():
             del out["Hostname"]
             return out
 
-    out = parse(both(record(), Own()))
+    out = parse(Own().format(record()))
     assert out["Fields"] == {"when": "2020-01-02"}
     assert out["extra"] == {"a.b": "NaN"}
     assert "nothing" not in out
@@ -706,227 +636,7 @@ def test_encoder():
     assert SafeJSONEncoder().default(1j) == "1j"
 
 
-# --- the handler ---------------------------------------------------------------------------------
-
-
-def test_handler_writes_to_the_stdout_of_the_moment(logger, capsys):
-    logger.addHandler(MozlogHandler(name="site"))
-    logger.info("one")
-    out, err = capsys.readouterr()
-    assert check(parse(out.rstrip("\n")))["Logger"] == "site"
-    assert out.endswith("}\n")
-    assert err == ""
-    with pytest.MonkeyPatch.context() as patch:
-        stream = io.StringIO()
-        patch.setattr(sys, "stdout", stream)
-        logger.info("two")
-    assert '"two"' in stream.getvalue()
-    assert capsys.readouterr() == ("", "")
-
-
-def test_handler_sets_the_name(logger):
-    handler = MozlogHandler(io.StringIO(), "site")
-    assert handler.name is None
-    made = record()
-    handler.emit(made)
-    assert made.logger_name == "site"
-    handler.setFormatter(logging.Formatter("%(logger_name)s!"))
-    handler.emit(made)
-    assert handler.stream.getvalue().endswith("\nsite!\n")
-
-
-def test_set_stream():
-    one, two = io.StringIO(), io.StringIO()
-    handler = MozlogHandler(one)
-    assert handler.setStream(two) is one
-    handler.emit(record())
-    assert one.getvalue() == ""
-    assert two.getvalue()
-    assert "StringIO" in repr(handler) or "MozlogHandler" in repr(handler)
-
-
-def test_basic_config_keeps_mozlog():
-    handler = MozlogHandler(io.StringIO())
-    root = logging.getLogger()
-    level = root.level
-    before = root.handlers[:]
-    root.handlers.clear()
-    try:
-        logging.basicConfig(handlers=[handler], level=logging.INFO)
-        assert isinstance(handler.formatter, MozlogFormatter)
-    finally:
-        root.handlers[:] = before
-        root.setLevel(level)
-
-
-class Gone(io.StringIO):
-    def write(self, text):
-        raise BrokenPipeError
-
-
-def test_nobody_reads(logger, capsys):
-    closed = io.StringIO()
-    closed.close()
-    for stream in (closed, Gone()):
-        handler = MozlogHandler(stream)
-        logger.addHandler(handler)
-        logger.info("m")
-        handler.flush()
-    for standard in (closed, None):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(sys, "stdout", standard)
-            handler = MozlogHandler()
-            handler.emit(record("m"))
-            handler.flush()
-    assert capsys.readouterr() == ("", "")
-
-
-def test_other_write_errors_are_reported(logger, capsys):
-    class Full(io.StringIO):
-        def write(self, text):
-            raise OSError("disk full")
-
-    logger.addHandler(MozlogHandler(Full()))
-    logger.info("m")
-    assert "disk full" in capsys.readouterr().err
-
-
-def test_stream_that_cannot_hold_unicode(logger):
-    raw = io.BytesIO()
-    logger.addHandler(MozlogHandler(io.TextIOWrapper(raw, encoding="ascii")))
-    logger.info("é \U0001f600")
-    assert parse(raw.getvalue().decode().rstrip("\n"))["Fields"]["msg"] == "é \U0001f600"
-
-
-def run(code, **kwargs):
-    return subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        **kwargs,
-    )
-
-
-def test_dict_config():
-    code = """
-import logging.config
-logging.config.dictConfig({
-    "version": 1,
-    "formatters": {
-        "json": {"()": "dockerflow.logging.MozlogFormatter", "logger_name": "by-dict"},
-        "plain": {"class": "dockerflow.logging.MozlogFormatter", "format": "%(message)s"},
-    },
-    "filters": {"rid": {"()": "dockerflow.logging.RequestIdLogFilter"}},
-    "handlers": {
-        "a": {"class": "dockerflow.logging.MozlogHandler", "formatter": "json", "filters": ["rid"]},
-        "b": {"class": "dockerflow.logging.MozlogHandler", "name": "fred"},
-        "c": {"class": "logging.StreamHandler", "formatter": "plain", "stream": "ext://sys.stdout"},
-    },
-    "root": {"handlers": ["a", "b", "c"], "level": "INFO"},
-})
-import sys
-logging.info("m")
-for name in ("asyncio", "orjson"):
-    if name == "asyncio": assert name not in sys.modules
-"""
-    done = run(code)
-    assert (done.returncode, done.stderr) == (0, "")
-    lines = [check(parse(line)) for line in done.stdout.splitlines()]
-    assert [line["Logger"] for line in lines[:2]] == ["by-dict", "fred"]
-    assert [line["Fields"]["msg"] for line in lines] == ["m"] * 3
-
-
-def test_file_config(tmp_path):
-    path = tmp_path / "logging.ini"
-    path.write_text("""
-[loggers]
-keys = root
-[handlers]
-keys = console,other
-[formatters]
-keys = json
-[logger_root]
-level = INFO
-handlers = console,other
-[handler_console]
-class = dockerflow.logging.MozlogHandler
-formatter = json
-args = ()
-[handler_other]
-class = dockerflow.logging.MozlogHandler
-args = (sys.stdout, "ini")
-[formatter_json]
-class = dockerflow.logging.MozlogFormatter
-""")
-    done = run(
-        f"import logging.config; logging.config.fileConfig({str(path)!r}); logging.info('m')"
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    lines = [check(parse(line)) for line in done.stdout.splitlines()]
-    assert [line["Logger"] for line in lines] == ["Dockerflow", "ini"]
-
-
-def test_closed_stdout_of_a_process():
-    code = """
-import logging, sys
-from dockerflow.logging import MozlogHandler
-logging.basicConfig(handlers=[MozlogHandler()], level="INFO")
-sys.stdout.close()
-logging.info("m")
-"""
-    done = run(code)
-    assert (done.returncode, done.stderr) == (0, "")
-
-
-def test_import_is_light():
-    code = "import sys, dockerflow.logging; print(sorted({'asyncio', 'orjson', 'logging.handlers'} & set(sys.modules)))"
-    assert run(code).stdout == "[]\n"
-
-
-# --- request ids ---------------------------------------------------------------------------------
-
-
-def test_request_id_filter(logger):
-    stream = io.StringIO()
-    handler = logging.StreamHandler(stream)
-    handler.setFormatter(MozlogFormatter())
-    logger.addHandler(handler)
-
-    def log():
-        module.request_id_context.set("id-1")
-        logger.info("without")
-        handler.addFilter(RequestIdLogFilter())
-        logger.info("with")
-        logger.info("own", extra={"rid": "mine"})
-
-    contextvars.copy_context().run(log)
-    logger.info("outside")
-    rids = [check(parse(line))["Fields"].get("rid") for line in stream.getvalue().splitlines()]
-    assert rids == [None, "id-1", "mine", None]
-
-
-def test_request_id_filter_for_text():
-    made = record("m")
-    assert RequestIdLogFilter().filter(made)
-    assert logging.Formatter("[%(rid)s] %(message)s").format(made) == "[None] m"
-    assert not RequestIdLogFilter("other").filter(made)
-
-
 # --- generated records ---------------------------------------------------------------------------
-
-
-def test_floats_are_written_alike():
-    pytest.importorskip("orjson")
-    rng = random.Random(5)
-    values = [0.0, -0.0, 1e15, 1e16, 1e17, 1e21, 1e22, 1e-4, 1e-5, 1e-6, 1e-7, 5e-324, 0.1 + 0.2]
-    values += [rng.uniform(-1, 1) * 10 ** rng.randint(-20, 25) for _ in range(5000)]
-    for start in range(0, len(values), 1000):
-        part = values[start : start + 1000]
-        assert field(part) == part
-        for value in part:
-            assert both(record(x=value))
 
 
 TEXTS = [
@@ -976,23 +686,20 @@ INFOS = [
 
 
 def assert_written(made, extra):
-    line = MozlogFormatter().format(made)
-    out = check(parse(line))
+    out = read(made)
     fields = out.get("Fields", {})
     assert "logging_error" not in fields
     for key, value in extra.items():
         name = key.encode("utf-8", "backslashreplace").decode()
-        assert (value is None) or (name in fields), (key, fields)
+        assert value is None or value is len or name in fields, (key, fields)
         if type(value) in (bool, int) and -(2**63) <= value < 2**63:
             taken = {name, name + "_", name + "__"}
             assert any(fields.get(one) == value for one in taken), (key, fields)
-    return line
 
 
-def test_100_000_random_records():
+def test_random_records():
     rng = random.Random(20240607)
-    without = MozlogFormatter()
-    for number in range(100_000):
+    for _ in range(EXAMPLES):
         extra = {rng.choice(KEYS): random_value(rng) for _ in range(rng.choice([0, 1, 1, 2, 3]))}
         args = tuple(random_value(rng, 3) for _ in range(rng.choice([0, 0, 0, 1, 2])))
         made = record(
@@ -1003,12 +710,7 @@ def test_100_000_random_records():
             sinfo="Stack" if rng.random() < 0.05 else None,
             **extra,
         )
-        line = assert_written(made, extra)
-        if HAS_ORJSON and number % 10 == 0:
-            with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(_log_json, "fast_encoder", lambda: None)
-                patch.setattr(_log_json, "strict_encoder", lambda: None)
-                assert without.format(made) == line
+        assert_written(made, extra)
 
 
 characters = st.characters(codec=None)
@@ -1028,7 +730,7 @@ values = st.recursive(
 own = set(record().__dict__) | {"taskName", "message", "asctime", "logger_name"}
 
 
-@settings(max_examples=300, deadline=None)
+@settings(deadline=None)
 @given(
     msg=values,
     args=st.lists(values, max_size=3),
@@ -1040,7 +742,6 @@ own = set(record().__dict__) | {"taskName", "message", "asctime", "logger_name"}
 def test_any_record(msg, args, level, extra):
     made = record(msg, *args, level=level)
     made.__dict__.update(extra)
-    both(made)
     assert_written(made, extra)
 
 

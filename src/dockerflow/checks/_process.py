@@ -1,0 +1,119 @@
+"""Where checks run in this process: a bounded number of threads, and an event loop.
+
+Threads here are daemons and are never joined, so that a check that hangs delays neither a
+heartbeat nor the end of the process, unlike with :mod:`concurrent.futures`.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+
+MAX_THREADS: Final = 64
+
+T = TypeVar("T")
+
+
+class PerProcess(Generic[T]):
+    """A value that each process makes for itself when it first uses it.
+
+    A forked process has none of its parent's threads, and another thread may have held a lock.
+    Servers that fork in C run no after-fork hooks, so the process is looked up at each use.
+    """
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        self._make = make
+        self._by_pid: dict[int, T] = {}
+
+    def get(self) -> T:
+        """Return this process's value."""
+        pid = os.getpid()
+        try:
+            return self._by_pid[pid]
+        except KeyError:
+            return self._by_pid.setdefault(pid, self._make())  # atomic, needs no lock
+
+
+class Workers:
+    """Runs jobs in at most ``max_threads`` threads at a time; further jobs wait in a queue.
+
+    A thread ends when no job is waiting. Jobs must not raise.
+    """
+
+    def __init__(self, max_threads: int = MAX_THREADS) -> None:
+        self.max_threads = max_threads
+        self._lock = threading.Lock()
+        self._waiting: deque[Callable[[], object]] = deque()
+        self._threads = 0
+
+    @property
+    def waiting(self) -> int:
+        """How many jobs wait for a thread."""
+        return len(self._waiting)
+
+    def submit(self, job: Callable[[], object]) -> None:
+        """Run ``job`` as soon as there is a thread for it.
+
+        :raises RuntimeError: when the system can't start another thread.
+        """
+        with self._lock:
+            if self._threads >= self.max_threads:
+                self._waiting.append(job)
+                return
+            self._threads += 1
+        try:
+            threading.Thread(
+                target=self._work, args=(job,), name="dockerflow-check", daemon=True
+            ).start()
+        except RuntimeError:
+            with self._lock:
+                self._threads -= 1
+            raise
+
+    def _work(self, job: Callable[[], object]) -> None:
+        while True:
+            job()
+            with self._lock:
+                if not self._waiting:
+                    self._threads -= 1
+                    return
+                job = self._waiting.popleft()
+
+
+class BackgroundLoop:
+    """An event loop in a thread, for async checks where the caller runs none."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loop: AbstractEventLoop | None = None
+
+    def get(self) -> AbstractEventLoop:
+        """Return the loop, started when first needed.
+
+        :raises RuntimeError: when the system can't start another thread.
+        """
+        import asyncio
+
+        with self._lock:
+            if self._loop is None or self._loop.is_closed():
+                loop = asyncio.new_event_loop()
+                thread = threading.Thread(
+                    target=loop.run_forever, name="dockerflow-loop", daemon=True
+                )
+                try:
+                    thread.start()
+                except RuntimeError:  # the next check tries again
+                    loop.close()
+                    raise
+                self._loop = loop
+            return self._loop
+
+
+workers: Final = PerProcess(Workers)
+background_loop: Final = PerProcess(BackgroundLoop)

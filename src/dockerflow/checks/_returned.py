@@ -1,0 +1,56 @@
+"""PURE: turn what a check returned into messages."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from typing import Any, Final, cast
+
+from dockerflow.checks.messages import DEBUG, CheckMessage
+
+MAX_MESSAGES: Final = 1000
+"""How many messages one check may return: a generator may be endless."""
+
+
+def to_messages(value: object) -> list[CheckMessage] | str:
+    """Return a check's messages, or a description of what it returned instead."""
+    if value is None:
+        return []
+    if _is_message(value):
+        return [_normalise(value)]
+    kind = type(value).__name__
+    if isinstance(value, str | bytes | dict) or not isinstance(value, Iterable):
+        return f"{kind}, which is not a check message"
+    messages: list[CheckMessage] = []
+    for item in cast("Iterable[object]", value):
+        if len(messages) >= MAX_MESSAGES:
+            return f"{kind} with more than {MAX_MESSAGES} messages"
+        if not _is_message(item):
+            return f"{kind} with {type(item).__name__} in it, which is not a check message"
+        messages.append(_normalise(item))
+    return messages
+
+
+def _is_message(value: Any) -> bool:
+    # By its shape, since Django's own messages are as good.
+    level = getattr(value, "level", None)
+    return isinstance(level, int) and hasattr(value, "msg") and hasattr(value, "id")
+
+
+def _normalise(message: Any) -> CheckMessage:
+    """Return ``message`` with texts and a level that any JSON parser and any log accepts."""
+    level = int(message.level)
+    return CheckMessage(
+        _text(message.msg),
+        level=DEBUG if level < 0 else min(level, sys.maxsize),
+        hint=getattr(message, "hint", None),
+        id=None if message.id is None else _text(message.id),
+    )
+
+
+def _text(value: object) -> str:
+    try:
+        text = str(value)
+    except Exception:  # noqa: BLE001 - a foreign __str__ may raise anything
+        text = f"<{type(value).__name__} without a text>"
+    return text.encode("utf-8", "backslashreplace").decode()  # lone surrogates aren't valid JSON

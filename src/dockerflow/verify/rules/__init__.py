@@ -1,0 +1,19 @@
+"""What Dockerflow requires: a rule for each sentence of it, and how each is judged, without I/O."""
+
+from __future__ import annotations
+
+from dockerflow.verify.rules import app, dockerfile, recommendations
+from dockerflow.verify.rules._registry import RULES, Finding, Rule
+
+__all__ = ["RULES", "Finding", "Rule", "app", "dockerfile", "matching", "recommendations"]
+
+
+def matching(prefix: str) -> set[str]:
+    """Return the ids of the rules that begin with ``prefix``, in any case.
+
+    :raises ValueError: when there are none.
+    """
+    ids = {id_ for id_ in RULES if prefix and id_.startswith(prefix.upper())}
+    if not ids:
+        raise ValueError(f"there is no rule {prefix!r}; there are {', '.join(RULES)}")
+    return ids

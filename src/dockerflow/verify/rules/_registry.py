@@ -1,0 +1,91 @@
+"""The registry of rules, and the findings they yield."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable, Iterator
+from typing import Final, Literal, NamedTuple
+
+from dockerflow.verify.evidence import Dockerfile, Evidence, Image, Instruction, Log
+
+Level = Literal["error", "warning"]
+
+
+class Finding(NamedTuple):
+    """Something that does not conform to a rule."""
+
+    message: str
+    where: str
+    reproduce: str = ""
+    """A shell command that shows it."""
+    file: str = ""
+    line: int | None = None
+
+
+Findings = Iterator[Finding | None]
+
+
+class Rule(NamedTuple):
+    """What is required, where that is written, and what to do about it."""
+
+    id: str
+    title: str
+    level: Level
+    sentence: str
+    source: str
+    looks_at: str
+    fix: str
+    judge: Callable[[Evidence], Findings]
+
+    @property
+    def page(self) -> str:
+        """The path of its page in the documentation."""
+        return f"docs/rules/{self.id}.md"
+
+    @property
+    def heading(self) -> str:
+        """The title in Markdown, where the underscores of a path would mean emphasis."""
+        return re.sub(r"/\S+|\$\w+", r"`\g<0>`", self.title)
+
+
+RULES: Final[dict[str, Rule]] = {}
+"""All rules by id."""
+
+
+def rule(
+    id_: str, title: str, level: Level, *, sentence: str, source: str, looks_at: str, fix: str
+) -> Callable[[Callable[[Evidence], Findings]], Callable[[Evidence], Findings]]:
+    """Register a function as a rule.
+
+    It yields a :class:`Finding` for each thing that is wrong and None for each that is right;
+    nothing if there was nothing to look at. It does no I/O.
+
+    :param sentence: what the rule checks, as ``source`` has it.
+    :param looks_at: the targets that the rule can judge, for people.
+    """
+
+    def add(judge: Callable[[Evidence], Findings]) -> Callable[[Evidence], Findings]:
+        RULES[id_] = Rule(id_, title, level, sentence, source, looks_at, fix, judge)
+        return judge
+
+    return add
+
+
+def in_dockerfile(dockerfile: Dockerfile, message: str, at: Instruction | None = None) -> Finding:
+    """Return a finding on an instruction; by default on the last stage's FROM."""
+    line = at.line if at else dockerfile.line
+    return Finding(message, dockerfile.where, dockerfile.reproduce, dockerfile.where, line)
+
+
+def in_image(image: Image, message: str, command: str) -> Finding:
+    """Return a finding that a shell command in a container shows."""
+    engine = image.reproduce
+    return Finding(message, image.where, f"{engine} {shlex.quote(command)}" if engine else "")
+
+
+def in_log(log: Log, number: int, message: str) -> Finding:
+    """Return a finding on a line of a log."""
+    file = log.where if log.stream == "file" else ""
+    reproduce = log.reproduce.format(number)
+    return Finding(f"line {number}: {message}", log.where, reproduce, file, number)

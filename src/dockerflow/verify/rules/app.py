@@ -1,0 +1,450 @@
+"""DF1xx: what is required of the app."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from http import HTTPStatus
+from typing import Any, Final, cast
+
+from dockerflow.verify import users
+from dockerflow.verify.evidence import (
+    ENDPOINTS,
+    HEARTBEAT,
+    LBHEARTBEAT,
+    VERSION,
+    Evidence,
+    Response,
+    Service,
+    VersionFile,
+    json_object,
+    printable,
+)
+from dockerflow.verify.rules._registry import (
+    Finding,
+    Findings,
+    in_dockerfile,
+    in_image,
+    in_log,
+    rule,
+)
+from dockerflow.version import is_commit, parse_json
+
+_SOURCE: Final = "https://github.com/mozilla-services/Dockerflow#containerized-app-requirements"
+_VERSION_OBJECT: Final = (
+    "https://github.com/mozilla-services/Dockerflow/blob/main/docs/version_object.md"
+)
+_HTTP: Final = "https://www.rfc-editor.org/rfc/rfc9110"
+_STOP: Final = "https://docs.docker.com/reference/cli/docker/container/stop/"
+_STOP_SENTENCE: Final = (
+    "The main process inside the container will receive SIGTERM, and after a grace period, SIGKILL."
+)
+_VERSION_SENTENCE: Final = "Respond to `/__version__` with the contents of `/app/version.json`."
+
+KEYS: Final = ("source", "version", "commit", "build")
+
+
+@rule(
+    "DF101",
+    "Configured by the environment",
+    "error",
+    sentence="Accept its configuration through environment variables.",
+    source=_SOURCE,
+    looks_at="a command: whether $PORT, or a variable of --break, had any effect",
+    fix="Read every setting from an environment variable; keep none in the image or in arguments.",
+)
+def _environment(evidence: Evidence) -> Findings:
+    for run in evidence.runs:
+        broken = [service for service in evidence.broken if service.start]
+        if run.listens or any(_reacted(service) for service in broken):
+            yield None
+        elif broken:
+            message = "neither $PORT nor the variable that should break it had any effect"
+            yield Finding(message, run.where, run.start)
+
+
+def _reacted(service: Service) -> bool:
+    response = service.get(HEARTBEAT)
+    return service.exit_code is not None or response is None or not response.is_200
+
+
+_literal_port = re.compile(
+    r"""(?:--(?:http-)?port[=\s]+|(?:--bind|-b|runserver)[=\s]+[\w.\[\]:]*?:?)(\d{2,5})\b"""
+).search
+
+
+@rule(
+    "DF102",
+    "Listens on $PORT",
+    "error",
+    sentence="Listen on environment variable `$PORT` for HTTP requests.",
+    source=_SOURCE,
+    looks_at="a command, which gets a free port as $PORT; a Dockerfile whose ENTRYPOINT or CMD "
+    "names a port",
+    fix="Let the app read PORT, or let a shell fill it in: `sh -c 'exec app --port $PORT'`.",
+)
+def _port(evidence: Evidence) -> Findings:
+    for run in evidence.runs:
+        if run.listens:
+            yield None
+            continue
+        ports = ", ".join(map(str, run.other_ports))
+        found = f"it listens on {ports} instead" if ports else "it listens on no port at all"
+        yield Finding(f"it got PORT={run.port}, but {found}", run.where, run.start)
+    for dockerfile in evidence.dockerfiles:
+        start = list(users.start(dockerfile.instructions).values())
+        words = " ".join(" ".join(users.words(instruction.value)) for instruction in start)
+        if "PORT" in words:
+            yield None
+        elif match := _literal_port(words):
+            message = f"it listens on port {match[1]} regardless of $PORT"
+            yield in_dockerfile(dockerfile, message, start[-1])
+
+
+@rule(
+    "DF103",
+    "Has /app/version.json",
+    "error",
+    sentence="Must have a JSON version object at `/app/version.json`.",
+    source=_SOURCE,
+    looks_at="an image",
+    fix="Write version.json in CI (`dockerflow version` does) and copy it to /app.",
+)
+def _version_file(evidence: Evidence) -> Findings:
+    for image in evidence.images:
+        is_missing = image.version.content is None
+        message = "there is no /app/version.json"
+        yield in_image(image, message, "ls -l /app") if is_missing else None
+
+
+def _versions(evidence: Evidence) -> Iterator[tuple[VersionFile, bytes]]:
+    """Yield each version.json, and its content: given, in an image, or as it is served."""
+    for version in [*evidence.versions, *(image.version for image in evidence.images)]:
+        if version.content is not None:
+            yield version, version.content
+    for service, response in _responses(evidence, VERSION):
+        if response.is_200:
+            where = f"{VERSION} of {service.where}"
+            yield VersionFile(where, None, service.reproduce(response)), response.body
+
+
+@rule(
+    "DF104",
+    "version.json is a version object",
+    "error",
+    sentence="A Dockerflow containers are required to respond to requests to `/__version__` with "
+    "a JSON object that looks like: source, version, commit, build.",
+    source=_VERSION_OBJECT,
+    looks_at="a version.json: given, in an image, or as it is served",
+    fix="Write an object with the strings source, version, commit and build.",
+)
+def _version_object(evidence: Evidence) -> Findings:
+    for version, content in _versions(evidence):
+        problem = _problem(content)
+        file = version.file
+        yield Finding(problem, version.where, version.reproduce, file) if problem else None
+
+
+def _problem(body: bytes) -> str:
+    try:
+        content = parse_json(body)
+    except ValueError as error:
+        return f"it is not JSON: {printable(str(error))}" if body.strip() else "it is empty"
+    if not isinstance(content, dict):
+        return f"it is a JSON {type(content).__name__}, not an object"
+    values = cast("dict[str, Any]", content)
+    if missing := [key for key in KEYS if key not in values]:
+        return f"it has no {', '.join(missing)}"
+    wrong = [key for key in KEYS if not isinstance(values[key], str)]
+    return f"{', '.join(wrong)}: not a string" if wrong else ""
+
+
+@rule(
+    "DF105",
+    "version.json identifies what runs",
+    "warning",
+    sentence="The version objects provides enough information to identify: Where to find the "
+    "source code; The release version of the application; The commit hash for the containerized "
+    "application; A link to the CI tool's build job that created the image.",
+    source=_VERSION_OBJECT,
+    looks_at="a version.json: given, in an image, or as it is served",
+    fix="Fill in source and build with URLs and commit with the full hash; version may be empty.",
+)
+def _version_values(evidence: Evidence) -> Findings:
+    good: dict[str, Callable[[str], object]] = {
+        "source": re.compile(r"(?:https?|ssh|git)://.+|\S+@\S+:\S+|[\w.-]+\.\w+/.+").match,
+        "commit": is_commit,
+        "build": re.compile(r"https?://.+").match,
+    }
+    for version, body in _versions(evidence):
+        content = json_object(body)
+        if content is None:
+            continue
+        texts = {key: text for key in good if isinstance(text := content.get(key), str)}
+        bad = [
+            f"{key} is {json.dumps(printable(text, 60))}"
+            for key, text in texts.items()
+            if not good[key](text)
+        ]
+        message = f"it does not identify what runs: {', '.join(bad)}"
+        yield Finding(message, version.where, version.reproduce, version.file) if bad else None
+
+
+def _responses(evidence: Evidence, path: str) -> Iterator[tuple[Service, Response]]:
+    for service in evidence.services:
+        response = service.get(path)
+        if response is not None:
+            yield service, response
+
+
+def _on(service: Service, response: Response, message: str) -> Finding:
+    return Finding(message, service.where, service.reproduce(response))
+
+
+@rule(
+    "DF106",
+    "Answers /__version__",
+    "error",
+    sentence=_VERSION_SENTENCE,
+    source=_SOURCE,
+    looks_at="a running app",
+    fix="Answer GET /__version__ with HTTP 200 and the file's contents.",
+)
+def _version_endpoint(evidence: Evidence) -> Findings:
+    for service, response in _responses(evidence, VERSION):
+        if not response.is_200:
+            yield _on(service, response, f"GET {VERSION}: {response.summary}, not HTTP 200")
+        elif json_object(response.body) is None:
+            yield _on(service, response, f"GET {VERSION}: the response is not a JSON object")
+        else:
+            yield None
+
+
+@rule(
+    "DF107",
+    "Serves the version.json that it has",
+    "error",
+    sentence=_VERSION_SENTENCE,
+    source=_SOURCE,
+    looks_at="a running app together with --version-json, an image, or a version.json in the "
+    "folder in which the command is started",
+    fix="Serve the file itself, and restart the app after the file was written.",
+)
+def _version_same(evidence: Evidence) -> Findings:
+    files = [*evidence.versions, *(image.version for image in evidence.images)]
+    for service, response in _responses(evidence, VERSION):
+        served = json_object(response.body) if response.is_200 else None
+        for file in files:
+            content = None if file.content is None else json_object(file.content)
+            if served is None or content is None:
+                continue
+            differ = [
+                key for key in sorted({*content, *served}) if content.get(key) != served.get(key)
+            ]
+            keys = printable(", ".join(differ))
+            message = f"GET {VERSION} is not the content of {file.where}; {keys} differ"
+            yield _on(service, response, message) if differ else None
+
+
+@rule(
+    "DF108",
+    "Answers /__heartbeat__",
+    "error",
+    sentence="Respond to `/__heartbeat__` with a HTTP 200 or 5xx on error.",
+    source=_SOURCE,
+    looks_at="a running app",
+    fix="Answer GET /__heartbeat__ in time with HTTP 200, or 5xx when something is wrong.",
+)
+def _heartbeat(evidence: Evidence) -> Findings:
+    for service, response in _responses(evidence, HEARTBEAT):
+        is_fine = response.is_200 or response.is_5xx
+        message = f"GET {HEARTBEAT}: {response.summary}, not HTTP 200 or 5xx"
+        yield None if is_fine else _on(service, response, message)
+
+
+@rule(
+    "DF109",
+    "The heartbeat checks backing services",
+    "error",
+    sentence="This should check backing services like a database for connectivity and may respond "
+    "with the status of backing services and application components as a JSON payload.",
+    source=_SOURCE,
+    looks_at="a command, started again with each --break: NAME=VALUE that breaks a service",
+    fix="Connect to each backing service in the heartbeat, and answer 5xx when that fails.",
+)
+def _heartbeat_services(evidence: Evidence) -> Findings:
+    for service in evidence.broken:
+        response, cause = service.get(HEARTBEAT), service.broken_by
+        if service.exit_code is not None:
+            message = f"with {cause} the app exits ({service.exit_code}) instead of reporting it"
+            yield Finding(message, service.where, service.start)
+        elif response is not None:
+            message = f"GET {HEARTBEAT} with {cause}: {response.summary}, not HTTP 5xx"
+            yield None if response.is_5xx else _on(service, response, message)
+
+
+@rule(
+    "DF110",
+    "Answers /__lbheartbeat__",
+    "error",
+    sentence="Respond to `/__lbheartbeat__` with an HTTP 200.",
+    source=_SOURCE,
+    looks_at="a running app",
+    fix="Answer GET /__lbheartbeat__ with HTTP 200 immediately, before redirects, host checks and "
+    "logins.",
+)
+def _lbheartbeat(evidence: Evidence) -> Findings:
+    for service, response in _responses(evidence, LBHEARTBEAT):
+        message = f"GET {LBHEARTBEAT}: {response.summary}, not HTTP 200"
+        yield None if response.is_200 else _on(service, response, message)
+
+
+@rule(
+    "DF111",
+    "The load balancer's heartbeat needs no backing service",
+    "error",
+    sentence="This is for load balancer checks and should **not** check backing services.",
+    source=_SOURCE,
+    looks_at="a command, started again with each --break; a running app whose heartbeat is 5xx",
+    fix="Answer /__lbheartbeat__ without touching a database, a cache or another service.",
+)
+def _lbheartbeat_alone(evidence: Evidence) -> Findings:
+    unhealthy = [
+        service for service, response in _responses(evidence, HEARTBEAT) if response.is_5xx
+    ]
+    for service in [*evidence.broken, *unhealthy]:
+        cause = f"with {service.broken_by}" if service.broken_by else "while the heartbeat is 5xx"
+        response = service.get(LBHEARTBEAT)
+        if service.exit_code is not None:
+            yield Finding(f"the app exits {cause}", service.where, service.start)
+        elif response is not None:
+            message = f"GET {LBHEARTBEAT} {cause}: {response.summary}, not HTTP 200"
+            yield None if response.is_200 else _on(service, response, message)
+
+
+def _other_method(
+    evidence: Evidence, method: str
+) -> Iterator[tuple[Service, str, Response, Response]]:
+    """Yield each endpoint that works, with its responses to GET and to another method."""
+    for service in evidence.services:
+        for path in ENDPOINTS:
+            get, other = service.get(path), service.responses.get((method, path))
+            if get is not None and other is not None and (get.is_200 or get.is_5xx):
+                yield service, path, get, other
+
+
+@rule(
+    "DF112",
+    "HEAD is answered like GET",
+    "warning",
+    sentence="All general-purpose servers MUST support the methods GET and HEAD.",
+    source=f"{_HTTP}#section-9.1",
+    looks_at="the endpoints of a running app that answer GET",
+    fix="Answer HEAD with the status of GET and no body; probes and load balancers use it.",
+)
+def _head(evidence: Evidence) -> Findings:
+    for service, path, get, head in _other_method(evidence, "HEAD"):
+        message = f"HEAD {path}: {head.summary}, but GET: {get.summary}"
+        yield None if head.status == get.status else _on(service, head, message)
+
+
+@rule(
+    "DF113",
+    "Other methods are refused",
+    "warning",
+    sentence="The 405 (Method Not Allowed) status code indicates that the method received in the "
+    "request-line is known by the origin server but not supported by the target resource.",
+    source=f"{_HTTP}#section-15.5.6",
+    looks_at="POST to the endpoints of a running app that answer GET",
+    fix="Answer POST with HTTP 405 and an Allow header.",
+)
+def _methods(evidence: Evidence) -> Findings:
+    for service, path, _, post in _other_method(evidence, "POST"):
+        is_refused = post.status in (*range(400, 500), HTTPStatus.NOT_IMPLEMENTED)
+        message = f"POST {path}: {post.summary}, not HTTP 405"
+        yield None if is_refused else _on(service, post, message)
+
+
+@rule(
+    "DF114",
+    "Logs to stdout or stderr",
+    "error",
+    sentence="Send text logs to `stdout` or `stderr`.",
+    source=_SOURCE,
+    looks_at="the output of a command; a log",
+    fix="Log lines of UTF-8 to stdout or stderr, and to no file.",
+)
+def _text_logs(evidence: Evidence) -> Findings:
+    for run in evidence.runs:
+        for file in run.log_files:
+            yield Finding(f"it logs to the file {file}", run.where, run.start)
+        if not any(log is not None and any(log.lines) for log in (run.stdout, run.stderr)):
+            yield Finding("it wrote nothing to stdout or stderr", run.where, run.start)
+    for log in evidence.all_logs():
+        bad = next((n for n, line in enumerate(log.lines, 1) if not _is_text(line)), None)
+        if bad is not None:
+            yield in_log(log, bad, "it is not text in UTF-8")
+        elif any(log.lines):
+            yield None
+
+
+def _is_text(line: bytes) -> bool:
+    try:
+        return "\0" not in line.decode()
+    except UnicodeDecodeError:
+        return False
+
+
+@rule(
+    "DF115",
+    "Serves its own static content",
+    "error",
+    sentence="Serve its own static content.",
+    source=_SOURCE,
+    looks_at="what --static names; else the files that the page at / of a running app refers to",
+    fix="Serve the files with the app (for example with WhiteNoise); no other server will.",
+)
+def _static(evidence: Evidence) -> Findings:
+    for service in evidence.services:
+        for response in service.assets:
+            # Not is_200: the file may be larger than what is read of it.
+            is_fine = response.status == HTTPStatus.OK and bool(response.body)
+            message = f"GET {response.url}: {response.summary}, not a file"
+            yield None if is_fine else _on(service, response, message)
+
+
+@rule(
+    "DF116",
+    "Ends on SIGTERM",
+    "error",
+    sentence=_STOP_SENTENCE,
+    source=_STOP,
+    looks_at="a command, which has --grace seconds to end",
+    fix="Handle SIGTERM; start the app with exec, so that no shell stands between it and the "
+    "signal.",
+)
+def _sigterm(evidence: Evidence) -> Findings:
+    for run in evidence.runs:
+        if run.ended_in_time is not None:
+            message = f"it still ran {run.grace:g} s after SIGTERM"
+            yield None if run.ended_in_time else Finding(message, run.where, run.start)
+
+
+@rule(
+    "DF117",
+    "Finishes requests on SIGTERM",
+    "error",
+    sentence=_STOP_SENTENCE,
+    source=_STOP,
+    looks_at="a command: a request to the path of --slow is being handled when SIGTERM comes",
+    fix="On SIGTERM stop accepting connections, finish the open requests, then end.",
+)
+def _in_flight(evidence: Evidence) -> Findings:
+    for run in evidence.runs:
+        response = run.in_flight
+        if response is not None:
+            is_fine = response.status is not None and not response.error
+            message = f"a request was lost at SIGTERM: {response.error}"
+            start = f"{run.start} & sleep 3; curl -i {response.url} & sleep 1; kill -TERM %1; wait"
+            yield None if is_fine else Finding(message, run.where, start)

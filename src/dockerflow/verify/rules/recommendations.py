@@ -1,0 +1,197 @@
+"""DF3xx: what is recommended."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from dockerflow.verify import mozlog, users
+from dockerflow.verify.evidence import Dockerfile, Evidence, Instruction, printable
+from dockerflow.verify.rules._registry import Finding, Findings, in_dockerfile, in_log, rule
+
+_SOURCE: Final = "https://github.com/mozilla-services/Dockerflow#optional-recommendations"
+_MOZLOG: Final = "https://wiki.mozilla.org/Firefox/Services/Logging"
+
+PORT: Final = "8000"
+MAX_FINDINGS: Final = 5
+"""How many lines of one log are named for one rule."""
+
+
+@rule(
+    "DF301",
+    "Runs one process",
+    "warning",
+    sentence="Each instance of a container should only run one process.",
+    source=_SOURCE,
+    looks_at="a command",
+    fix="Run one worker per container, and start it with exec; scale by more containers.",
+)
+def _one_process(evidence: Evidence) -> Findings:
+    for run in evidence.runs:
+        if run.processes:
+            shown = "; ".join(run.processes[:4])
+            message = f"it runs {len(run.processes)} processes: {shown}"
+            yield None if len(run.processes) == 1 else Finding(message, run.where, run.start)
+
+
+@rule(
+    "DF302",
+    "Logs mozlog to stdout",
+    "warning",
+    sentence="Log to `stdout` in the mozlog json schema.",
+    source=_SOURCE,
+    looks_at="the output of a command; a log",
+    fix="Log one JSON object per line to stdout, as `dockerflow.logging.logging_config()` does.",
+)
+def _mozlog_stdout(evidence: Evidence) -> Findings:
+    for run in evidence.runs:
+        if run.stdout is None or run.stderr is None:
+            continue
+        if not any(run.stdout.lines) and not any(run.stderr.lines):
+            continue
+        if mozlog.judge(run.stdout).mozlog:
+            yield None
+        elif mozlog.judge(run.stderr).mozlog:
+            yield Finding("it logs mozlog to stderr, not to stdout", run.where, run.start)
+        else:
+            yield Finding("no line on stdout is mozlog", run.where, run.start)
+    for log in evidence.logs:
+        if any(log.lines):
+            is_fine = mozlog.judge(log).mozlog
+            finding = Finding("no line is mozlog", log.where, log.reproduce.format(1))
+            yield None if is_fine else finding
+
+
+@rule(
+    "DF303",
+    "mozlog is valid",
+    "error",
+    sentence="mozlog is JSON schema for a common application logging format. Timestamp: required.",
+    source=_MOZLOG,
+    looks_at="the lines of mozlog in the output of a command, or in a log",
+    fix="Write strict JSON with an integer Timestamp in nanoseconds and the types of the schema.",
+)
+def _mozlog_valid(evidence: Evidence) -> Findings:
+    for log in evidence.all_logs():
+        lines = mozlog.judge(log).mozlog
+        invalid = [line for line in lines if line.error]
+        yield from (in_log(log, line.number, line.error) for line in invalid[:MAX_FINDINGS])
+        if lines and not invalid:
+            yield None
+
+
+@rule(
+    "DF304",
+    "mozlog has the recommended fields",
+    "warning",
+    sentence="For http requests it is recommended to include these common fields in a single log "
+    "message rather than spread them over several individual log messages.",
+    source=_MOZLOG,
+    looks_at="the valid lines of mozlog in the output of a command, or in a log",
+    fix=f"Add the fields {', '.join(mozlog.RECOMMENDED)}, and to the Fields of {mozlog.SUMMARY}: "
+    f"{', '.join(mozlog.SUMMARY_FIELDS)}.",
+)
+def _mozlog_recommended(evidence: Evidence) -> Findings:
+    for log in evidence.all_logs():
+        lines = [line for line in mozlog.judge(log).mozlog if line.content and not line.error]
+        first_lines: dict[str, int] = {}
+        for line in lines:
+            for problem in mozlog.lacks(line.content or {}):
+                first_lines.setdefault(problem, line.number)
+        yield from (in_log(log, number, problem) for problem, number in first_lines.items())
+        if lines and not first_lines:
+            yield None
+
+
+_installs = re.compile(
+    r"\b(?:apt(?:-get)?|apk|dnf|yum|pip3?|npm|yarn|pnpm|poetry|uv|bundle|cargo|composer|go)\s+"
+    r"(?:-\S+\s+)*(?:install|add|ci|sync|fetch|(?:mod\s+)?download|pip\s+install)\b"
+).search
+_apt_installs = re.compile(r"\bapt(?:-get)?\s+(?:-\S+\s+)*install\b").search
+_installs_folder = re.compile(r"install\s.*(?:\s|^)\.(?:\s|$)").search
+
+
+@rule(
+    "DF305",
+    "Optimized for production",
+    "warning",
+    sentence="Containers should be optimized for production use.",
+    source=_SOURCE,
+    looks_at="a Dockerfile",
+    fix="Copy the files that name the dependencies and install them before `COPY . .`; end "
+    "`apt-get install` with `&& rm -rf /var/lib/apt/lists/*`.",
+)
+def _production(evidence: Evidence) -> Findings:
+    for dockerfile in evidence.dockerfiles:
+        findings = list(_wasteful(dockerfile))
+        yield from findings or [None]
+
+
+def _wasteful(dockerfile: Dockerfile) -> Findings:
+    sources_copied: Instruction | None = None
+    for instruction in dockerfile.instructions:
+        if _copies_all(instruction):
+            sources_copied = instruction
+        if instruction.name != "RUN":
+            continue
+        text = f"{instruction.value}\n{instruction.body}"
+        is_after = sources_copied is not None and sources_copied.stage == instruction.stage
+        if is_after and (match := _installs(text)) and not _installs_app(text):
+            message = f"`{match[0]}` after all sources were copied runs again at each change"
+            yield in_dockerfile(dockerfile, message, instruction)
+            sources_copied = None
+        if (match := _apt_installs(text)) and "/var/lib/apt" not in text:
+            message = f"`{match[0]}` leaves its package lists in the image"
+            yield in_dockerfile(dockerfile, message, instruction)
+
+
+def _copies_all(instruction: Instruction) -> bool:
+    if instruction.name not in ("COPY", "ADD") or "--from=" in instruction.value:
+        return False
+    return any(source in (".", "./", "/") for source in users.copied(instruction)[0])
+
+
+def _installs_app(text: str) -> bool:
+    """Whether the app itself is installed, without its dependencies."""
+    return "--no-deps" in text or _installs_folder(text) is not None
+
+
+@rule(
+    "DF306",
+    f"Listens on port {PORT}",
+    "warning",
+    sentence="Listen on port 8000.",
+    source=_SOURCE,
+    looks_at="a Dockerfile; an image: EXPOSE, and PORT in its environment",
+    fix="Add `ENV PORT=8000` and `EXPOSE 8000`.",
+)
+def _port_8000(evidence: Evidence) -> Findings:
+    for dockerfile in evidence.dockerfiles:
+        ports, last = _ports(dockerfile)
+        message = f"it is for port {printable(', '.join(ports), 40)}, not {PORT}"
+        if not ports:
+            message = "it names no port: it has neither EXPOSE nor ENV PORT"
+        yield None if PORT in ports else in_dockerfile(dockerfile, message, last)
+    for image in evidence.images:
+        exposed = [str(port).partition("/")[0] for port in image.config.get("ExposedPorts") or ()]
+        environ = [str(pair).partition("=") for pair in image.config.get("Env") or ()]
+        ports = [value for name, _, value in environ if name == "PORT"] or exposed
+        message = f"it is for port {printable(', '.join(ports), 40)}, not {PORT}"
+        if not ports:
+            message = "it names no port: it has neither an exposed port nor PORT"
+        yield None if PORT in ports else Finding(message, image.where)
+
+
+def _ports(dockerfile: Dockerfile) -> tuple[list[str], Instruction | None]:
+    """Return the ports that EXPOSE and ENV name, and the last of these instructions."""
+    ports: list[str] = []
+    last: Instruction | None = None
+    for instruction in dockerfile.instructions:
+        match = re.search(r"(?:^|\s)PORT=(\S*)", instruction.value)
+        if instruction.name == "EXPOSE":
+            ports += [word.partition("/")[0] for word in instruction.value.split()]
+            last = instruction
+        elif instruction.name == "ENV" and match:
+            ports = [match[1]]
+            last = instruction
+    return ports, last
