@@ -2,6 +2,7 @@
 
 import contextvars
 import functools
+import gc
 import inspect
 import logging
 import os
@@ -56,6 +57,15 @@ def no_checks() -> Iterator[None]:
     checks.clear_checks()
     yield
     checks.clear_checks()
+
+
+@pytest.fixture(scope="module")
+def quick_collections() -> Iterator[None]:
+    """Let gc.collect() look at new objects only, not at all modules of all frameworks."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,9 @@ HEARTBEATS = int(os.environ.get("DOCKERFLOW_TEST_HEARTBEATS", "20"))
 """How many; .ci/run asks for ten thousand."""
 
 
+pytestmark = pytest.mark.usefixtures("quick_collections")
+
+
 def left_behind(*servers):
     gc.collect()
     return {
