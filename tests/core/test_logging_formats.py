@@ -31,7 +31,9 @@ def _environment(monkeypatch):
 
 @contextlib.contextmanager
 def serving(headers=None, uid="", **settings):
-    exchange = Exchange(RequestSettings.of(Config(**settings)), Request("GET", "/", "", headers or {}))
+    exchange = Exchange(
+        RequestSettings.of(Config(**settings)), Request("GET", "/", "", headers or {})
+    )
     exchange.rid = "r-1"
     exchange.extra["uid"] = uid
     exchange.enter()
