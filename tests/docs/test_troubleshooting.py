@@ -196,4 +196,4 @@ def test_what_is_quoted_is_seen(row, monkeypatch, tmp_path):
 def test_ids_are_the_librarys():
     ids = {text for texts in quoted().values() for text in texts if text.startswith("dockerflow.")}
     assert ids <= {value for name, value in vars(health).items() if name.isupper()}
-    assert len(ids) == 5
+    assert ids
