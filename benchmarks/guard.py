@@ -19,7 +19,7 @@ from dockerflow.logging import MozlogHandler
 from dockerflow.wsgi import DockerflowMiddleware as WSGIMiddleware
 
 BOUND = (
-    6.0  # lines by hand: in November 2026 a request cost 1.2 to 1.5 of them, and 25 with the sleep
+    6.0  # lines by hand: in November 2026 a request cost about 2, and 20 with the sleep
 )
 REQUESTS = 500
 ROUNDS = 40
