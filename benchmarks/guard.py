@@ -18,9 +18,7 @@ from dockerflow.asgi import DockerflowMiddleware as ASGIMiddleware
 from dockerflow.logging import MozlogHandler
 from dockerflow.wsgi import DockerflowMiddleware as WSGIMiddleware
 
-BOUND = (
-    6.0  # lines by hand: in November 2026 a request cost about 2, and 20 with the sleep
-)
+BOUND = 6.0  # lines by hand: in November 2026 a request cost about 2, and 20 with the sleep
 REQUESTS = 500
 ROUNDS = 40
 LINE = "GET /items/42 200 1 ms curl/8.14.1 5b0c6f0e-3b0e-4b0e-8b0e-3b0e4b0e8b0e"
