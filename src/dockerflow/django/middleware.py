@@ -18,6 +18,7 @@ from django.core.handlers.exception import response_for_exception
 from django.core.signals import got_request_exception
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.multipartparser import MultiPartParserError
+from django.utils.log import request_logger
 
 from dockerflow import drain, sentry
 from dockerflow._core.app import Core
@@ -78,7 +79,7 @@ class DockerflowMiddleware:
         # An invalid setting fails here, also where the app isn't in INSTALLED_APPS.
         core = _settings.make(_settings.read())
         checks.update()
-        logging.getLogger("django.request").addFilter(_add_request_id)
+        request_logger.addFilter(_add_request_id)
         self._drain_seconds = core.config.drain_seconds
         # A gunicorn worker has set its handlers by now, unless the app is loaded before it is.
         drain.install_once(self._drain_seconds, only_over_a_server=True)
