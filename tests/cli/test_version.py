@@ -12,11 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dockerflow.cli import _make_version_json as maker
-from dockerflow.version import VersionError, get_version
+from dockerflow.version import KEYS, VersionError, get_version
 
 SHA = "0123456789abcdef0123456789abcdef01234567"
 OTHER = "f" * 40
-KEYS = {"source", "version", "commit", "build"}
 
 
 @pytest.fixture
@@ -326,7 +325,7 @@ def test_other_keys_stay(dockerflow):
     assert (content["commit"], content["config"]) == (SHA, {"a": [1, None]})
     assert (content["z"], content["é"]) == ("2", '"\n\\=')
     dockerflow("version", "write", "--commit", SHA, "--replace")
-    assert {*read(dockerflow.folder)} == KEYS
+    assert {*read(dockerflow.folder)} == {*KEYS}
 
 
 def test_source_of_the_file_stays_where_none_is_known(dockerflow):
@@ -561,7 +560,7 @@ def test_check_tells_everything(dockerflow):
     (dockerflow.folder / "version.json").write_text("{}")
     result = dockerflow("version", "check")
     assert result.code == 1
-    assert result.err.splitlines() == [f"{key} is missing" for key in maker.KEYS]
+    assert result.err.splitlines() == [f"{key} is missing" for key in KEYS]
 
 
 @pytest.mark.parametrize("command", ["check", "show"])

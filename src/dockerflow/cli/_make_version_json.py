@@ -1,7 +1,4 @@
-"""Make version.json from arguments, a CI's environment or git, and find what is wrong with one.
-
-The Dockerflow specification names four keys. An app may have others, which are kept.
-"""
+"""Make version.json from arguments, a CI's environment or git, and find what is wrong with one."""
 
 from __future__ import annotations
 
@@ -15,9 +12,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from dockerflow.version import VersionError, get_version, is_commit
+from dockerflow.version import KEYS, VersionError, get_version, is_commit
 
-KEYS: Final = ("source", "version", "commit", "build")
 GIT_SECONDS: Final = 60
 DIRTY: Final = "-dirty"  # git's own word for a working tree with changes
 

@@ -10,7 +10,7 @@ import click
 from dockerflow.cli import _make_version_json as maker
 from dockerflow.cli._group import Finding
 from dockerflow.config import Config, ConfigError
-from dockerflow.version import VersionError, get_version, release, resolve
+from dockerflow.version import KEYS, VersionError, get_version, release, resolve
 
 _PATH = click.Path(path_type=Path)
 
@@ -32,7 +32,7 @@ def _parse_extra(
         key, equals, text = item.partition("=")
         if not key or not equals:
             raise click.BadParameter(f"{item!r} is not of the form KEY=VALUE.")
-        if key in maker.KEYS:
+        if key in KEYS:
             raise click.BadParameter(f"use --{key} for {key}.")
         extra[key] = text
     return extra
