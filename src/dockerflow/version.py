@@ -15,7 +15,7 @@ from dockerflow.config import Config
 
 logger: logging.Logger = logging.getLogger("dockerflow")
 
-KEYS: Final = ("source", "version", "commit", "build")
+KEYS: Final[tuple[str, ...]] = ("source", "version", "commit", "build")
 """The keys that the Dockerflow specification names. Others may stand beside them."""
 
 MAX_BYTES: Final = 1 << 20

@@ -41,7 +41,7 @@ def _parse_extra(
 @version.command()
 @click.argument("path", type=_PATH, default="version.json")
 @click.option("--source", default="", help="URL of the repository.")
-@click.option("--version", "version_", default="", help="Release tag, or a name for people.")
+@click.option("--version", default="", help="Release tag, or a name for people.")
 @click.option("--commit", default="", help="Hash of the commit.")
 @click.option("--build", default="", help="URL of the CI build.")
 @click.option(
@@ -60,15 +60,7 @@ def _parse_extra(
 )
 @click.option("--replace", is_flag=True, help="Discard an existing file, including its other keys.")
 def write(
-    *,
-    path: Path,
-    source: str,
-    version_: str,
-    commit: str,
-    build: str,
-    extra: dict[str, str],
-    origin: str | None,
-    replace: bool,
+    *, path: Path, extra: dict[str, str], origin: str | None, replace: bool, **given: str
 ) -> None:
     """Write version.json to PATH: a file, or the folder for it; - prints it instead.
 
@@ -81,11 +73,11 @@ def write(
     stay. Run it after the last checkout step, as a clean checkout deletes the file, and in the
     build context, so that the Dockerfile can copy it to /app.
     """
-    given = {"source": source, "version": version_, "commit": commit, "build": build}
+    origin = origin or maker.detect(os.environ)
     to_stdout = str(path) == "-"
     file = resolve(path)
     try:
-        values, notes = maker.gather(given, env=os.environ, folder=Path(), origin=origin)
+        values, notes = maker.gather(given, origin, env=os.environ, folder=Path())
         content = maker.merge(None if replace or to_stdout else file, values, extra)
         if not to_stdout:
             maker.write(file, content)
@@ -96,9 +88,8 @@ def write(
     if to_stdout:
         click.echo(maker.dump(content).encode(), nl=False)
     else:
-        name = origin or maker.detect(os.environ)
-        text = " ".join(str(content["version"] or content["commit"]).split())
-        click.echo(f"wrote {file}: {text} (from {name})")
+        text = " ".join((content["version"] or content["commit"]).split())
+        click.echo(f"wrote {file}: {text} (from {origin})")
 
 
 def _read(path: Path | None) -> dict[str, object]:
@@ -146,11 +137,10 @@ def show(path: Path | None, *, only_release: bool) -> None:
     dockerflow.version.release() gives an error tracker, so that a deployment can use the same one.
     """
     content = _read(path)
-    if only_release:
-        name = release(path)
-        if name is None:
-            message = "version.json has neither a version nor a commit"
-            raise Finding(message)
+    if not only_release:
+        click.echo(maker.dump(content).encode(), nl=False)
+    elif name := release(path):
         click.echo(name)
     else:
-        click.echo(maker.dump(content).encode(), nl=False)
+        message = "version.json has neither a version nor a commit"
+        raise Finding(message)
