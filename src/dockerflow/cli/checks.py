@@ -157,7 +157,7 @@ def _needs_no_arguments(function: Callable[..., Any]) -> bool:
 
 
 def _cores(app: Any) -> Iterator[object]:
-    """Return what is in each place where an adapter or a middleware keeps its core."""
+    """Return what each place has where an adapter or a middleware keeps its core."""
     yield getattr(app, "_core", None)  # a middleware
     extensions: Any = getattr(app, "extensions", None)
     if isinstance(extensions, dict):  # Flask
@@ -180,24 +180,17 @@ def _endpoints(router: Any) -> Iterator[Any]:
 
 
 def _load_django() -> Core:
+    # By their names, as Django has no types.
     importlib.import_module("django").setup()
-    if not _uses_adapter():
-        return Core()
+    import_string = importlib.import_module("django.utils.module_loading").import_string
+    for path in importlib.import_module("django.conf").settings.MIDDLEWARE:
+        import_string(path)  # may be a subclass of ours, and then imports it
+    if sys.modules.keys().isdisjoint(("dockerflow.django.apps", "dockerflow.django.middleware")):
+        return Core()  # the heartbeat is that of a driver
     from dockerflow.django import _settings, checks  # they need Django set up
 
     checks.update()
     return _settings.reloading().get()
-
-
-def _uses_adapter() -> bool:
-    """Whether the project's heartbeat is that of ``dockerflow.django``, not of a bare driver."""
-    # By their names, as Django has no types.
-    if importlib.import_module("django.apps").apps.is_installed("dockerflow.django"):
-        return True
-    import_string = importlib.import_module("django.utils.module_loading").import_string
-    for path in importlib.import_module("django.conf").settings.MIDDLEWARE:
-        import_string(path)  # may be a subclass of ours, and then imports it
-    return "dockerflow.django.middleware" in sys.modules
 
 
 @contextmanager

@@ -24,18 +24,13 @@ def version() -> None:
     """
 
 
-def _parse_extra(
-    _ctx: click.Context, _param: click.Parameter, value: tuple[str, ...]
-) -> dict[str, str]:
-    extra: dict[str, str] = {}
-    for item in value:
-        key, equals, text = item.partition("=")
-        if not key or not equals:
-            raise click.BadParameter(f"{item!r} is not of the form KEY=VALUE.")
-        if key in KEYS:
-            raise click.BadParameter(f"use --{key} for {key}.")
-        extra[key] = text
-    return extra
+def _pair(value: str) -> tuple[str, str]:
+    key, equals, text = value.partition("=")
+    if not key or not equals:
+        raise click.BadParameter(f"{value!r} is not of the form KEY=VALUE.")
+    if key in KEYS:
+        raise click.BadParameter(f"use --{key} for {key}.")
+    return key, text
 
 
 @version.command()
@@ -49,7 +44,7 @@ def _parse_extra(
     "extra",
     metavar="KEY=VALUE",
     multiple=True,
-    callback=_parse_extra,
+    type=_pair,
     help="Add another key. May be given several times.",
 )
 @click.option(
@@ -60,7 +55,12 @@ def _parse_extra(
 )
 @click.option("--replace", is_flag=True, help="Discard an existing file, including its other keys.")
 def write(
-    *, path: Path, extra: dict[str, str], origin: str | None, replace: bool, **given: str
+    *,
+    path: Path,
+    extra: tuple[tuple[str, str], ...],
+    origin: str | None,
+    replace: bool,
+    **given: str,
 ) -> None:
     """Write version.json to PATH: a file, or the folder for it; - prints it instead.
 
@@ -78,7 +78,7 @@ def write(
     file = resolve(path)
     try:
         values, notes = maker.gather(given, origin, env=os.environ, folder=Path())
-        content = maker.merge(None if replace or to_stdout else file, values, extra)
+        content = maker.merge(None if replace or to_stdout else file, values, dict(extra))
         if not to_stdout:
             maker.write(file, content)
     except VersionError as error:
