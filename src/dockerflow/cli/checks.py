@@ -73,13 +73,10 @@ def checks(
     with redirect_stdout(sys.stderr):
         if verbose:
             logging.basicConfig(level=logging.INFO, stream=sys.stderr)
-        try:
-            core = _load(target, settings)
-            with _exceptions(is_logged=verbose) as exceptions:
-                results = core.run_checks()
-                core.registry.close()  # so that observers have been called
-        except ConfigError as error:
-            raise click.ClickException(str(error)) from None
+        core = _load(target, settings)
+        with _exceptions(is_logged=verbose) as exceptions:
+            results = core.run_checks()
+            core.registry.close()  # so that observers have been called
     if not results.statuses:
         click.echo(f"dockerflow checks: {target or settings or 'Django'} has no checks", err=True)
     click.echo((_as_json if format_ == "json" else _as_table)(results, exceptions))
@@ -88,29 +85,21 @@ def checks(
 
 
 def _load(target: str | None, settings: str | None) -> Core:
-    sys.path.insert(0, str(Path.cwd()))
-    if target is not None:
-        if settings is not None:
-            message = "TARGET and --django exclude each other."
+    """Load the app. Any exception of its import is reported in one line, with its place."""
+    if target is None:
+        settings = settings or os.environ.get("DJANGO_SETTINGS_MODULE")
+        if not settings:
+            message = "TARGET is missing, such as myapp.main:app."
             raise click.UsageError(message)
-        with _errors_in_one_line(target):
-            return _load_target(target)
-    settings = settings or os.environ.get("DJANGO_SETTINGS_MODULE")
-    if not settings:
-        message = "TARGET is missing, such as myapp.main:app."
+        os.environ["DJANGO_SETTINGS_MODULE"] = settings
+    elif settings is not None:
+        message = "TARGET and --django exclude each other."
         raise click.UsageError(message)
-    os.environ["DJANGO_SETTINGS_MODULE"] = settings
-    with _errors_in_one_line(settings):
-        return _load_django()
-
-
-@contextmanager
-def _errors_in_one_line(target: str) -> Generator[None]:
-    """Report any exception of an app's import in one line, with the place that raised it."""
+    sys.path.insert(0, str(Path.cwd()))
     try:
-        yield
-    except ConfigError:
-        raise
+        return _load_django() if target is None else _load_target(target)
+    except ConfigError as error:
+        raise click.ClickException(str(error)) from None
     except (Exception, SystemExit) as error:  # noqa: BLE001 - an app may raise anything
         where = [
             f" ({frame.filename}, line {frame.lineno})"
@@ -118,7 +107,8 @@ def _errors_in_one_line(target: str) -> Generator[None]:
             if frame.filename not in (__file__, importlib.__file__)
             and not frame.filename.startswith("<frozen")
         ]
-        message = f"{target!r} can't be loaded: {_in_one_line(error)}{''.join(where[-1:])}"
+        name = settings if target is None else target
+        message = f"{name!r} can't be loaded: {_in_one_line(error)}{''.join(where[-1:])}"
         raise click.ClickException(message) from None
 
 

@@ -97,15 +97,13 @@ def convert(
     raw: bytes, is_wanted: Callable[[dict[str, Any]], bool], *, color: bool
 ) -> bytes | None:
     """Return the text to print for a line; ``None`` for mozlog that isn't wanted."""
-    start = raw.find(b"{")
-    if start < 0 or not raw.rstrip().endswith(b"}"):
-        return raw
+    before, brace, after = raw.partition(b"{")
     try:
-        line: Any = parse_json(raw[start:])
+        line: Any = parse_json(brace + after)
     except ValueError:
         return raw
     if not _text.is_mozlog(line):
         return raw
     if not is_wanted(line):
         return None
-    return raw[:start] + _text.render(line, color=color).encode() + b"\n"
+    return before + _text.render(line, color=color).encode() + b"\n"
