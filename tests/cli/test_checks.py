@@ -382,6 +382,7 @@ def test_could_not_run(dockerflow, write, target, says):
     result = dockerflow("checks", target)
     assert (result.code, result.out) == (2, "")
     assert says in result.error
+    assert "importlib" not in result.error, "where the module was looked for is not the place"
 
 
 def test_nothing_to_run(dockerflow):

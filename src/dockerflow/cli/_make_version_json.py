@@ -182,7 +182,7 @@ def from_git(folder: Path) -> dict[str, str]:
         source = _git(folder, "config", "--get", "remote.origin.url")
     except VersionError:
         source = ""
-    return {"source": clean_url(source), "version": version, "commit": commit, "build": ""}
+    return {"source": clean_url(source), "version": version, "commit": commit}
 
 
 def _git(folder: Path, *arguments: str) -> str:

@@ -262,7 +262,7 @@ def _url(parser: _Parser, target: str | None, port: int | None) -> str:
         is_usable = is_url and "@" not in parts.netloc
     except ValueError:
         is_usable = False
-    if not is_usable and "@" in target:  # not shown: it may be a password
+    if not is_usable and "@" in target:  # it is not shown, as it may have a password
         parser.error("TARGET has a user name or a password, which are not supported")
     if not is_usable:
         parser.error(
