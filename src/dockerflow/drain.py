@@ -37,7 +37,7 @@ class _State:
     """How SIGTERM is delayed, and how far draining is."""
 
     seconds: float = 0.0
-    is_at_loop: bool = False
+    is_at_loop: bool = False  # whether an event loop calls the handler
     notify: Callable[[], object] | None = None
     # A fork copies these: each has the id of the process for which it holds.
     draining_pid: int | None = None
