@@ -29,7 +29,7 @@ from dockerflow.verify.rules._registry import (
     in_log,
     rule,
 )
-from dockerflow.version import is_commit, parse_json
+from dockerflow.version import KEYS, is_commit, parse_json
 
 _SOURCE: Final = "https://github.com/mozilla-services/Dockerflow#containerized-app-requirements"
 _VERSION_OBJECT: Final = (
@@ -41,8 +41,6 @@ _STOP_SENTENCE: Final = (
     "The main process inside the container will receive SIGTERM, and after a grace period, SIGKILL."
 )
 _VERSION_SENTENCE: Final = "Respond to `/__version__` with the contents of `/app/version.json`."
-
-KEYS: Final = ("source", "version", "commit", "build")
 
 
 @rule(
