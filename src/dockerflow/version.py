@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import re
 import stat
@@ -93,14 +94,14 @@ def is_commit(text: str) -> bool:
 
 
 def parse_json(data: bytes | str) -> Any:
-    """Parse JSON as RFC 8259 defines it: UTF-8, without ``NaN`` and ``Infinity``.
+    """Parse JSON as RFC 8259 defines it: UTF-8, without ``NaN``, ``Infinity`` and ``1e999``.
 
     :raises ValueError: when it is not valid; the message is one line.
     """
     try:
         # Given bytes, json.loads would also accept UTF-16 and UTF-32.
         text = data if isinstance(data, str) else data.decode()
-        return json.loads(text, parse_constant=_refuse_constant)
+        return json.loads(text, parse_constant=_refuse_constant, parse_float=_parse_float)
     except UnicodeDecodeError as error:
         raise ValueError(f"not UTF-8 at byte {error.start}") from None
     except RecursionError:
@@ -110,6 +111,13 @@ def parse_json(data: bytes | str) -> Any:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
+
+
+def _parse_float(number: str) -> float:
+    value = float(number)
+    if math.isinf(value):
+        raise ValueError(f"{number:.40} is out of range")
+    return value
 
 
 _Outcome = tuple[bytes | None, str | None]
