@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from dockerflow._core.exchange import current_exchange
 from dockerflow._core.request_id import match_traceparent
-from dockerflow.logging._json import JsonValues, any_text, free_key
+from dockerflow.logging._json import JsonValues, any_text, free_key, is_logged
 from dockerflow.logging._mozlog import SEVERITIES, SUMMARY, MozlogFormatter, timestamp
 from dockerflow.logging._text import summary_text
 
@@ -92,7 +92,8 @@ class GoogleCloudFormatter(MozlogFormatter):
                 }
                 out["context"] = {"reportLocation": location}
         for key, value in fields.items():
-            out[free_key(key, out)] = value
+            if is_logged(value):
+                out[free_key(key, out)] = value
         return out
 
     def _plain(self, out: dict[Any, Any], _record: logging.LogRecord, /) -> dict[str, Any]:

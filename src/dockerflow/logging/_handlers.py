@@ -1,4 +1,5 @@
 """Handlers that write each line whole to standard output, whatever else happens to it."""
+# ruff: noqa: SIM105  # contextlib.suppress takes as long as one of the system calls
 
 from __future__ import annotations
 
@@ -16,7 +17,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from logging.handlers import QueueListener
 from typing import Any, ClassVar, Final, TextIO
 
@@ -40,9 +40,9 @@ _FLUSH_SECONDS: Final = 5.0
 class _Output:
     """An open file to which lines are written whole, by several threads and processes.
 
-    A pipe mixes a line of more than PIPE_BUF bytes with what others write to it, also with short
-    lines. So each process holds a lock on the pipe while it writes a line, which takes about a
-    microsecond.
+    A pipe takes up to PIPE_BUF bytes in one piece. It mixes a longer line with what others write,
+    also with short lines. So each process holds a lock on the pipe while it writes any line, which
+    takes about a microsecond.
     """
 
     def __init__(self, mode: int) -> None:
@@ -76,7 +76,8 @@ class _Output:
         rest: io.BufferedWriter[io.FileIO] | None = None
         while self._lines:
             try:
-                rest = rest or self._begin_line(fd)
+                if rest is None:
+                    rest = self._begin_line(fd)
                 if rest is not None:
                     rest.flush()
                     rest = None
@@ -121,8 +122,10 @@ class _Output:
 
 def _lock(fd: int, *, hold: bool) -> None:
     if sys.platform != "win32":
-        with suppress(OSError):  # not every kind of file has locks
+        try:
             fcntl.lockf(fd, fcntl.LOCK_EX if hold else fcntl.LOCK_UN)
+        except OSError:  # not every kind of file has locks
+            pass
 
 
 # By process, device and inode: several handlers may write to one file, and a child that was forked
@@ -192,8 +195,10 @@ class MozlogHandler(logging.StreamHandler[TextIO]):
             if fd is None:
                 _print(stream, line)
                 return
-            with suppress(BlockingIOError):
+            try:
                 stream.flush()  # what was printed before comes before
+            except BlockingIOError:
+                pass
             _write_line(fd, line.encode("utf-8", "backslashreplace"))
         except BrokenPipeError:
             pass

@@ -9,13 +9,16 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from datetime import date, time
-from types import TracebackType
+from functools import partial
+from types import BuiltinFunctionType, FunctionType, MethodType, TracebackType
 from typing import Any, Final, cast
 
 CIRCULAR: Final = "[Circular]"
 TRUNCATED: Final = "[Truncated]"
 MIN_INT64, MAX_INT64 = -(2**63), 2**63 - 1
 
+# Some libraries leave them in records.
+_FUNCTIONS: Final = frozenset({BuiltinFunctionType, FunctionType, MethodType, partial})
 _MAX_DEPTH: Final = 16
 _MAX_VALUES: Final = 100_000
 _MAX_TRACEBACK: Final = 64 * 1024
@@ -92,6 +95,11 @@ def _text(value: Any) -> str:
     if not has_str or isinstance(value, BaseException):
         return repr(value)
     return str(value)
+
+
+def is_logged(value: object) -> bool:
+    """Whether the value of a field is written: ``None`` and functions aren't."""
+    return value is not None and type(value) not in _FUNCTIONS
 
 
 def free_key(key: str, taken: Mapping[str, Any]) -> str:
@@ -174,23 +182,23 @@ class JsonValues:
         return _array(cast("Any", value)) if isinstance(value, list) else value
 
     def fields(self, fields: Mapping[Any, Any]) -> dict[str, Any]:
-        """Return the fields in the shape that mozlog allows, without those that are ``None``."""
+        """Return the fields that are logged, in the shape that mozlog allows."""
         out: dict[str, Any] = {}
+        key: Any
+        value: Any
         for key, value in fields.items():
-            if value is None:
-                continue
-            # Most keys and values are these, and need no closer look.
+            # Most keys and values are plain, and need no closer look.
             name = key if type(key) is str and key.isascii() else any_text(key)
             if name in out:
                 name = free_key(name, out)
-            kind: Any = type(cast("object", value))
+            kind: Any = type(value)
             if (
                 (kind is str and value.isascii())
                 or (kind is int and MIN_INT64 <= value <= MAX_INT64)
                 or kind is bool
             ):
                 out[name] = value
-            else:
+            elif is_logged(value):
                 out[name] = self.field(value)
         return out
 

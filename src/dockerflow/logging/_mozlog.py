@@ -11,9 +11,7 @@ import sys
 import time
 import warnings
 from collections.abc import Mapping
-from functools import partial
 from operator import attrgetter
-from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any, ClassVar, Final, Literal, cast
 
 from dockerflow.logging._json import (
@@ -43,11 +41,14 @@ RESERVED: Final = frozenset(logging.makeLogRecord({}).__dict__) | {
 # Keys of structlog's events that are logged in another way, or are not for the log.
 _EVENT_META: Final = frozenset({"level", "level_number", "logger", "_record", "_from_structlog"})
 _MAX_SEVERITY: Final = len(SEVERITIES) - 1
-_TEXTS: Final = frozenset({"Type", "Logger", "Hostname"})
-_PROPERTIES: Final = _TEXTS | {"Timestamp", "EnvVersion", "Severity", "Pid"}
 _NO_EXCEPTION: Final = (None, None, None)
 _MAX_INT32: Final = 2**31 - 1
-_ROUTINES: Final = frozenset({BuiltinFunctionType, FunctionType, MethodType, partial})
+_TEXTS: Final = ("Type", "Logger", "Hostname")
+_INTEGERS: Final = {
+    "Timestamp": (MIN_INT64, MAX_INT64),
+    "Severity": (0, _MAX_SEVERITY),
+    "Pid": (0, _MAX_INT32),
+}
 _is_version: Final = re.compile(r"[0-9]+(?:\.[0-9]+){0,2}").fullmatch
 
 
@@ -185,50 +186,47 @@ class MozlogFormatter(logging.Formatter):
     # these are written.
 
     def _convert(self, record: logging.LogRecord) -> dict[str, Any]:
+        pid = record.process
         return {
             "Timestamp": timestamp(record),
-            "Type": record.name,
-            "Logger": self._app_name(record),
-            "Hostname": self.hostname,
+            "Type": any_text(record.name),
+            "Logger": any_text(self._app_name(record)),
+            "Hostname": any_text(self.hostname),
             "EnvVersion": self.LOGGING_FORMAT_VERSION,
             "Severity": self._severity(record.levelno),
-            "Pid": record.process or os.getpid(),
+            "Pid": pid if _is_int(pid, 1, _MAX_INT32) else os.getpid(),
             "Fields": self._fields(record),
         }
 
     def _plain(self, out: dict[Any, Any], record: logging.LogRecord, /) -> dict[str, Any]:
+        is_ours = getattr(self.convert_record, "__func__", None) is MozlogFormatter.convert_record
+        line: dict[str, Any] = out if is_ours else self._checked(out, record)
+        fields = JsonValues().fields(line.pop("Fields", {}))
+        if fields:
+            line["Fields"] = fields
+        return line
+
+    def _checked(self, out: dict[Any, Any], record: logging.LogRecord) -> dict[str, Any]:
+        """Return what an override returned with each property in the type that it must have."""
+        own = self._convert(record)
         values = JsonValues()
-        line: dict[str, Any] = {"Timestamp": None}
+        line: dict[str, Any] = {"Timestamp": own["Timestamp"]}
         for key, value in out.items():
-            if key in _PROPERTIES:
-                if (made := self._property(key, value, record)) is not None:
-                    line[key] = made
-            elif key == "Fields":
-                mapping: Any = cast("Any", value) if isinstance(value, Mapping) else {key: value}
-                if fields := values.fields(mapping):
-                    line[key] = fields
+            if key == "Fields":
+                line[key] = value if isinstance(value, Mapping) else {key: value}
+            elif key in _INTEGERS:
+                line[key] = value if _is_int(value, *_INTEGERS[key]) else own[key]
+            elif key == "EnvVersion":
+                is_right = isinstance(value, str) and _is_version(value) is not None
+                line[key] = value if is_right else own[key]
+            elif key in _TEXTS and value is not None:
+                line[key] = any_text(value)
             elif (made := values.field(value)) is not None:
                 line[free_key(any_text(key), line)] = made
-        if line["Timestamp"] is None:
-            line["Timestamp"] = timestamp(record)
         return line
 
     def _write(self, line: dict[str, Any]) -> str:
         return encode_line(line) if self.max_bytes is None else truncate_to(self.max_bytes, line)
-
-    def _property(self, key: str, value: Any, record: logging.LogRecord) -> Any:
-        """Return the value of one of mozlog's own properties, in the type that it must have."""
-        if key in _TEXTS:
-            return None if value is None else any_text(value)
-        if key == "EnvVersion":
-            right = isinstance(value, str) and _is_version(value) is not None
-            return value if right else MozlogFormatter.LOGGING_FORMAT_VERSION
-        if key == "Timestamp":
-            return value if _is_int(value, MIN_INT64, MAX_INT64) else timestamp(record)
-        if key == "Severity":
-            right = _is_int(value, 0, _MAX_SEVERITY)
-            return value if right else self._severity(record.levelno)
-        return value if _is_int(value, 0, _MAX_INT32) else os.getpid()  # Pid
 
     def _app_name(self, record: logging.LogRecord) -> Any:
         given = getattr(record, "logger_name", None)
@@ -238,32 +236,32 @@ class MozlogFormatter(logging.Formatter):
     def _severity(self, level: Any) -> int:
         levels = self.SYSLOG_LEVEL_MAP
         try:
-            severity: float | None = levels.get(level)
+            severity = levels.get(level)
             if severity is None:
-                below = max((known for known in levels if known < level), default=None)
-                above = min((known for known in levels if known > level), default=None)
-                if below is None:
-                    severity = self.DEFAULT_SYSLOG_LEVEL
-                elif above is None:
-                    severity = levels[below]
-                else:
-                    part = (level - below) / (above - below)
-                    exact = levels[below] + (levels[above] - levels[below]) * part
-                    # Half-way counts as the graver one.
-                    severity = math.ceil(exact - 0.5)
-            return min(max(int(severity), 0), _MAX_SEVERITY)
+                severity = self._severity_between(level)
+            return severity if 0 <= severity <= _MAX_SEVERITY else _MAX_SEVERITY
         except (TypeError, ValueError, OverflowError):  # it isn't a number
             return _MAX_SEVERITY
 
+    def _severity_between(self, level: float) -> int:
+        levels = self.SYSLOG_LEVEL_MAP
+        below = max((known for known in levels if known < level), default=None)
+        above = min((known for known in levels if known > level), default=None)
+        if below is None:
+            return self.DEFAULT_SYSLOG_LEVEL
+        if above is None:
+            return levels[below]
+        part = (level - below) / (above - below)
+        # Half-way counts as the graver one.
+        return math.ceil(levels[below] + (levels[above] - levels[below]) * part - 0.5)
+
     def _fields(self, record: logging.LogRecord) -> dict[str, Any]:
-        if type(cast("Any", record.msg)) is dict and "_logger" in record.__dict__:
-            record = from_event(cast("Any", record.msg), record)
-        excluded = self.EXCLUDED_LOGRECORD_ATTRS
-        fields: dict[str, Any] = {
-            key: value
-            for key, value in record.__dict__.items()
-            if key not in excluded and value is not None and type(value) not in _ROUTINES
-        }
+        message: Any = record.msg
+        if type(message) is dict and "_logger" in record.__dict__:
+            record = from_event(message, record)
+        fields: dict[str, Any] = record.__dict__.copy()
+        for key in self.EXCLUDED_LOGRECORD_ATTRS:
+            fields.pop(key, None)
         for key, value in _own_fields(record).items():
             if key in fields:
                 fields[free_key(key, fields)] = fields[key]
