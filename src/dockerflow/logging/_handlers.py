@@ -22,7 +22,7 @@ from typing import Any, ClassVar, Final, TextIO
 
 from dockerflow._core.exchange import current_exchange
 from dockerflow._core.request_id import get_request_id, noted_request
-from dockerflow.logging._mozlog import DEFAULT_NAME, MozlogFormatter
+from dockerflow.logging._mozlog import DEFAULT_NAME, MozlogFormatter, exception_of
 
 if sys.platform != "win32":
     import fcntl
@@ -361,8 +361,8 @@ def add_context(record: logging.LogRecord) -> None:
     """
     rid, exchange = get_request_id(), current_exchange.get()
     uid = None if exchange is None else exchange.uid
-    if rid is None and isinstance(record.exc_info, tuple):
-        rid, uid = noted_request(record.exc_info[1])
+    if rid is None and record.exc_info:
+        rid, uid = noted_request(exception_of(record)[1])
     fields = record.__dict__
     if rid is not None and fields.get("rid") is None:
         fields["rid"] = rid

@@ -27,7 +27,8 @@ _MIN_CUT: Final = 16
 _FIRST: Final = frozenset({"severity", "time", "message", "msg", "error"})
 # Some readers end a line at these; JSON allows both ways to write them.
 _LINE_ENDS: Final = {0x85: "\\u0085", 0x2028: "\\u2028", 0x2029: "\\u2029"}
-_CONTROLS: Final = {
+# A terminal would take these for commands, or for the end of a line.
+CONTROLS: Final = {
     code: chr(code).encode("unicode_escape").decode()
     for code in (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029)
 }
@@ -66,11 +67,6 @@ def any_text(value: object) -> str:
     if type(value) is str and value.isascii():
         return value
     return foreign_text(_text, value)
-
-
-def any_repr(value: object) -> str:
-    """Return an object's ``repr()``; never raises."""
-    return foreign_text(repr, value)
 
 
 def foreign_text(render: Callable[[Any], str], value: object) -> str:
@@ -329,10 +325,10 @@ def _escape_messages(whole: traceback.TracebackException) -> None:
         part = parts.pop()
         if part is not None:
             state = vars(part)
-            state["_str"] = any_text(state.get("_str", "")).translate(_CONTROLS)
+            state["_str"] = any_text(state.get("_str", "")).translate(CONTROLS)
             notes = state.get("__notes__")
             if isinstance(notes, list | tuple):
-                part.__notes__ = [any_text(n).translate(_CONTROLS) for n in cast("Any", notes)]
+                part.__notes__ = [any_text(n).translate(CONTROLS) for n in cast("Any", notes)]
             parts += [part.__cause__, part.__context__, *(part.exceptions or ())]
 
 

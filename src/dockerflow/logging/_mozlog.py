@@ -18,7 +18,6 @@ from dockerflow.logging._json import (
     MAX_INT64,
     MIN_INT64,
     JsonValues,
-    any_repr,
     any_text,
     encode_line,
     foreign_text,
@@ -29,7 +28,6 @@ from dockerflow.logging._json import (
 )
 
 DEFAULT_NAME: Final = "Dockerflow"
-SUMMARY: Final = "request.summary"
 SEVERITIES: Final = ("EMERG", "ALERT", "CRITICAL", "ERROR", "WARNING", "NOTICE", "INFO", "DEBUG")
 """Syslog's severities, by their number (RFC 5424)."""
 # The longest names and an empty line around them fit into this.
@@ -41,7 +39,6 @@ RESERVED: Final = frozenset(logging.makeLogRecord({}).__dict__) | {
 # Keys of structlog's events that are logged in another way, or are not for the log.
 _EVENT_META: Final = frozenset({"level", "level_number", "logger", "_record", "_from_structlog"})
 _MAX_SEVERITY: Final = len(SEVERITIES) - 1
-_NO_EXCEPTION: Final = (None, None, None)
 _MAX_INT32: Final = 2**31 - 1
 _TEXTS: Final = ("Type", "Logger", "Hostname")
 _INTEGERS: Final = {
@@ -176,7 +173,7 @@ class MozlogFormatter(logging.Formatter):
                 return out
             problem = f"convert_record returned {any_text(out)}"
         except Exception as error:  # noqa: BLE001  # an override may raise anything
-            problem = any_repr(error)
+            problem = foreign_text(repr, error)
         out = self._convert(record)
         fields = out.get("Fields", out)
         fields[free_key("logging_error", fields)] = problem
@@ -236,12 +233,10 @@ class MozlogFormatter(logging.Formatter):
     def _severity(self, level: Any) -> int:
         levels = self.SYSLOG_LEVEL_MAP
         try:
-            severity = levels.get(level)
-            if severity is None:
-                severity = self._severity_between(level)
-            return severity if 0 <= severity <= _MAX_SEVERITY else _MAX_SEVERITY
-        except (TypeError, ValueError, OverflowError):  # it isn't a number
+            severity = levels[level] if level in levels else self._severity_between(level)
+        except TypeError:  # it isn't a number
             return _MAX_SEVERITY
+        return severity if 0 <= severity <= _MAX_SEVERITY else _MAX_SEVERITY
 
     def _severity_between(self, level: float) -> int:
         levels = self.SYSLOG_LEVEL_MAP
@@ -282,9 +277,7 @@ def from_event(event: dict[Any, Any], base: logging.LogRecord) -> logging.LogRec
     fields = {key: value for key, value in event.items() if key not in _EVENT_META}
     record.msg, record.args = fields.pop("event", ""), ()
     info: Any = fields.pop("exc_info", None)
-    if isinstance(info, BaseException):
-        info = (type(info), info, info.__traceback__)
-    elif info and not isinstance(info, tuple):
+    if info and not isinstance(info, tuple | BaseException):
         info = sys.exc_info()
     # structlog's asynchronous methods log in another thread than the one with the exception.
     record.exc_info = cast("Any", info) or record.exc_info
@@ -326,6 +319,14 @@ def timestamp(record: logging.LogRecord) -> int:
     return stamp if MIN_INT64 <= stamp <= MAX_INT64 else time.time_ns()
 
 
+def exception_of(record: logging.LogRecord) -> tuple[Any, Any, Any]:
+    """Return the exception of a record, as :func:`sys.exc_info` would."""
+    info: Any = record.exc_info
+    if isinstance(info, BaseException):
+        return type(info), info, info.__traceback__
+    return info if isinstance(info, tuple) and len(info) == 3 else (None, None, None)  # noqa: PLR2004
+
+
 def _own_fields(record: logging.LogRecord) -> dict[str, Any]:
     """Return the fields that are made from the record's standard attributes."""
     fields: dict[str, Any] = {}
@@ -338,13 +339,9 @@ def _own_fields(record: logging.LogRecord) -> dict[str, Any]:
             fields["args"] = record.args
     if message := any_text(message):
         fields["msg"] = message
-    info: Any = record.exc_info
-    if isinstance(info, BaseException):
-        info = (type(info), info, info.__traceback__)
-    is_triple = isinstance(info, tuple) and len(cast("Any", info)) == len(_NO_EXCEPTION)
-    kind, exc, trace = cast("Any", info) if is_triple else _NO_EXCEPTION
+    kind, exc, trace = exception_of(record)
     if kind is not None or exc is not None:
-        fields["error"] = any_repr(kind if exc is None else exc)
+        fields["error"] = foreign_text(repr, kind if exc is None else exc)
         fields["traceback"] = safer_format_traceback(kind, exc, trace)
     elif record.exc_text:
         # From another process, which could not send the exception itself.
