@@ -113,7 +113,7 @@ def logging_config(
     level = _read("level", level)
     max_bytes = _read("max_bytes", max_bytes)
     queue_size = _read("queue_size", queue_size)
-    formatter = {"()": _FORMATTERS[_read("format", format)], "logger_name": name}
+    formatter: dict[str, Any] = {"()": _FORMATTERS[_read("format", format)], "logger_name": name}
     if max_bytes is not None:
         formatter["max_bytes"] = max_bytes
     handler: dict[str, Any] = {

@@ -24,7 +24,7 @@ _MAX_VALUES: Final = 100_000
 _MAX_TRACEBACK: Final = 64 * 1024
 _MIN_CUT: Final = 16
 # The parts of a line that readers need most.
-_FIRST: Final = frozenset({"severity", "time", "message", "msg", "error"})
+_NEEDED: Final = frozenset({"severity", "time", "message", "msg", "error"})
 # Some readers end a line at these; JSON allows both ways to write them.
 _LINE_ENDS: Final = {0x85: "\\u0085", 0x2028: "\\u2028", 0x2029: "\\u2029"}
 # A terminal would take these for commands, or for the end of a line.
@@ -180,18 +180,17 @@ class JsonValues:
     def fields(self, fields: Mapping[Any, Any]) -> dict[str, Any]:
         """Return the fields that are logged, in the shape that mozlog allows."""
         out: dict[str, Any] = {}
-        key: Any
-        value: Any
+        key: object
+        value: object
         for key, value in fields.items():
             # Most keys and values are plain, and need no closer look.
             name = key if type(key) is str and key.isascii() else any_text(key)
             if name in out:
                 name = free_key(name, out)
-            kind: Any = type(value)
             if (
-                (kind is str and value.isascii())
-                or (kind is int and MIN_INT64 <= value <= MAX_INT64)
-                or kind is bool
+                (type(value) is str and value.isascii())
+                or (type(value) is int and MIN_INT64 <= value <= MAX_INT64)
+                or type(value) is bool
             ):
                 out[name] = value
             elif is_logged(value):
@@ -246,7 +245,8 @@ def _array(items: list[Any]) -> list[Any] | str:
 def truncate_to(limit: int, line: dict[str, Any]) -> str:
     """Return the JSON of a line's plain values in at most ``limit`` bytes, its end included.
 
-    What may be cut or left out is in the line's ``Fields`` if it has some, else in itself.
+    :param line: is changed. What may be left out is in its ``Fields`` if it has some, else in
+        itself.
     """
     text = encode_line(line)
     size = _size(text)
@@ -254,27 +254,29 @@ def truncate_to(limit: int, line: dict[str, Any]) -> str:
         return text
     is_nested = isinstance(line.get("Fields"), dict)
     fields: dict[str, Any] = line["Fields"] if is_nested else line
-    around = {key: value for key, value in line.items() if key != "Fields"} if is_nested else {}
-    mark = {free_key("truncated", fields): size}
-
-    def attempt(names: Iterable[str], cap: int) -> str | None:
-        made = {name: _cut(fields[name], cap) for name in names} | mark
-        if is_nested:
-            made = {name: _cut(value, cap) for name, value in around.items()} | {"Fields": made}
-        text = encode_line(made)
-        return text if _size(text) <= limit else None
-
-    # First long values are cut, ever shorter. If there are too many, the last ones are left out.
-    cap, names = limit // 2, sorted(fields, key=lambda name: name not in _FIRST)
-    while (made := attempt(names, cap)) is None and names:
+    names = [name for name in fields if name not in _NEEDED]
+    fields[free_key("truncated", fields)] = size
+    cap = limit
+    while size > limit:
+        # First, long values are cut, ever shorter. Then, the last ones are left out.
         if cap > _MIN_CUT:
             cap //= 2
-        else:
-            del names[len(names) * 7 // 8 :]
-    # If nothing fits, an override has put too much around the fields.
-    return made or encode_line(
-        {key: line[key] for key in ("Timestamp", "severity", "time") if key in line}
-    )
+        elif names:
+            for _ in range(len(names) // 8 + 1):
+                del fields[names.pop()]
+        else:  # an override has put too much around the fields
+            kept = ("Timestamp", "severity", "time")
+            return encode_line({key: line[key] for key in kept if key in line})
+        made = _cut_values(line, cap)
+        if is_nested:
+            made["Fields"] = _cut_values(fields, cap)
+        text = encode_line(made)
+        size = _size(text)
+    return text
+
+
+def _cut_values(values: dict[str, Any], cap: int) -> dict[str, Any]:
+    return {name: _cut(value, cap) for name, value in values.items()}
 
 
 def _size(text: str) -> int:

@@ -253,7 +253,7 @@ class MozlogFormatter(logging.Formatter):
     def _fields(self, record: logging.LogRecord) -> dict[str, Any]:
         message: Any = record.msg
         if type(message) is dict and "_logger" in record.__dict__:
-            record = from_event(message, record)
+            record = from_event(cast("Any", message), record)
         fields: dict[str, Any] = record.__dict__.copy()
         for key in self.EXCLUDED_LOGRECORD_ATTRS:
             fields.pop(key, None)
@@ -321,10 +321,13 @@ def timestamp(record: logging.LogRecord) -> int:
 
 def exception_of(record: logging.LogRecord) -> tuple[Any, Any, Any]:
     """Return the exception of a record, as :func:`sys.exc_info` would."""
-    info: Any = record.exc_info
-    if isinstance(info, BaseException):
-        return type(info), info, info.__traceback__
-    return info if isinstance(info, tuple) and len(info) == 3 else (None, None, None)  # noqa: PLR2004
+    match cast("Any", record.exc_info):
+        case BaseException() as exc:
+            return type(exc), exc, exc.__traceback__
+        case (kind, exc, trace):
+            return kind, exc, trace
+        case _:
+            return None, None, None
 
 
 def _own_fields(record: logging.LogRecord) -> dict[str, Any]:
@@ -339,7 +342,7 @@ def _own_fields(record: logging.LogRecord) -> dict[str, Any]:
             fields["args"] = record.args
     if message := any_text(message):
         fields["msg"] = message
-    kind, exc, trace = exception_of(record)
+    kind, exc, trace = exception_of(record) if record.exc_info else (None, None, None)
     if kind is not None or exc is not None:
         fields["error"] = foreign_text(repr, kind if exc is None else exc)
         fields["traceback"] = safer_format_traceback(kind, exc, trace)
