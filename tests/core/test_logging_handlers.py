@@ -542,6 +542,7 @@ def test_eight_threads_start_one_listener():
 
 
 def test_a_closed_handler_waits_for_nobody():
+    before = threading.enumerate()
     stream = Slow()
     handler = QueuedHandler(stream)
     handler.emit(record("before"))
@@ -550,7 +551,7 @@ def test_a_closed_handler_waits_for_nobody():
     handler.emit(record("dropped"))
     assert handler.dropped == 1
     stream.may.set()
-    assert is_within(20, lambda: handler._drained.is_set())
+    assert is_within(20, lambda: len(read(stream)) == 2 and threading.enumerate() == before)
     handler.emit(record("after"))
     messages = [line["Fields"]["msg"] for line in read(stream)]
     assert messages == [
@@ -595,6 +596,23 @@ os.waitpid(pid, 0)
     assert len({line["Pid"] for line in after}) == 2
     assert all(line["Fields"]["msg"] == f"after {line['Pid']}" for line in after)
     assert messages.count("y" * 10_000) == 2
+
+
+def test_a_child_writes_although_its_parents_handler_was_closed():
+    code = """
+import ctypes, logging, os
+from dockerflow.logging import configure_logging
+configure_logging("app", queue_size=1000)
+for n in range(30): logging.info("x" * 5000)  # more than a pipe holds, and nobody reads yet
+logging.root.handlers[0].close()
+if ctypes.PyDLL(None).fork() == 0:
+    logging.info("child")
+    os._exit(0)
+os.wait()
+"""
+    out, errors = run(code).communicate(timeout=30)
+    assert errors == b""
+    assert b'"child"' in out
 
 
 @pytest.mark.parametrize("queue_size", [0, 1000])

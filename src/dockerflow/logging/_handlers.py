@@ -244,28 +244,30 @@ class QueuedHandler(MozlogHandler):
         """How many lines this process has dropped."""
         self._reported = 0
         self._listener: _Listener | None = None
-        self._drained: threading.Event | None = None
+        self._is_closed = False
 
     def _send(self, line: str) -> None:
-        if self._drained is None:
-            listener = self._current_listener()
-            if listener is None:
-                super()._send(line)
-            elif listener.lines.qsize() < self.queue_size:
-                listener.lines.put(line)
-            else:
-                self.dropped += 1
-        elif self._drained.is_set():  # the handler is closed
+        listener = self._running_listener()
+        if listener is None and not self._is_closed:
+            listener = self._start_listener()
+        if listener is None:
             super()._send(line)
-        else:  # it is closed, but its thread still waits for the reader
+        elif self._is_closed or listener.lines.qsize() >= self.queue_size:
             self.dropped += 1
+        else:
+            listener.lines.put(line)
 
-    def _current_listener(self) -> _Listener | None:
-        """Return this process's listener, started if necessary; ``None`` if that fails."""
+    def _running_listener(self) -> _Listener | None:
+        """Return the listener whose thread runs in this process, if there is one."""
+        listener = self._listener
+        if listener is None or listener.pid != os.getpid() or listener.ended.is_set():
+            return None
+        return listener
+
+    def _start_listener(self) -> _Listener | None:
         self.acquire()  # not every caller of emit() holds the lock
         try:
-            listener = self._listener
-            if listener is not None and listener.pid == os.getpid():
+            if (listener := self._running_listener()) is not None:
                 return listener
             self.dropped = self._reported = 0  # a forked child doesn't report its parent's
             listener = _Listener(self.write_queued)
@@ -304,24 +306,21 @@ class QueuedHandler(MozlogHandler):
 
         After it has waited in vain, it doesn't wait again until these lines are written.
         """
-        listener = self._listener
-        if listener is not None and listener.pid == os.getpid():
-            listener.flush()
-        else:
+        listener = self._running_listener()
+        if listener is None or self._is_closed:
             super().flush()
+        else:
+            listener.flush()
 
     def close(self) -> None:
         """Let the thread end after the waiting lines; later lines are written without it."""
         self.acquire()
         try:
-            listener, self._listener = self._listener, None
-            if self._drained is None:
-                self._drained = threading.Event()
-                if listener is not None and listener.pid == os.getpid():
-                    listener.lines.put(self._drained)
-                    listener.enqueue_sentinel()
-                else:
-                    self._drained.set()
+            listener = self._running_listener()
+            if listener is not None and not self._is_closed:
+                listener.lines.put(listener.ended)
+                listener.enqueue_sentinel()
+            self._is_closed = True
         finally:
             self.release()
         super().close()
@@ -335,6 +334,7 @@ class _Listener(QueueListener):
         self.lines: queue.SimpleQueue[Any] = queue.SimpleQueue()
         super().__init__(self.lines)
         self.pid = os.getpid()
+        self.ended = threading.Event()
         self._write = write
         self._late: threading.Event | None = None
 
