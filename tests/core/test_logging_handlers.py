@@ -236,9 +236,8 @@ def test_a_slow_non_blocking_pipe():
 # Python, such as 3.13.5. The line that it interrupts is whole in any case.
 
 
-def test_a_signal_in_the_middle_of_a_long_line():
-    code = """
-import logging, os, signal, sys
+LEAVE = """
+import logging, signal, sys
 from dockerflow.logging import configure_logging
 configure_logging("app")
 def leave(*_):
@@ -246,10 +245,11 @@ def leave(*_):
     sys.exit(3)
 signal.signal(signal.SIGTERM, leave)
 sys.stderr.write("ready\\n"); sys.stderr.flush()
-logging.info("y" * 3_000_000)
-logging.info("never")
 """
-    with run(code) as process:
+
+
+def test_a_signal_in_the_middle_of_a_long_line():
+    with run(LEAVE + "logging.info('y' * 3_000_000); logging.info('never')") as process:
         process.stderr.readline()
         head = process.stdout.read(100_000)  # it is at the line now, and can't go on
         time.sleep(0.2)
@@ -272,18 +272,7 @@ def wait_for_waiting(pid):
 
 
 def test_a_signal_while_another_process_writes():
-    code = """
-import logging, signal, sys
-from dockerflow.logging import configure_logging
-configure_logging("app")
-def leave(*_):
-    logging.info("leaving")
-    sys.exit(3)
-signal.signal(signal.SIGTERM, leave)
-sys.stderr.write("ready\\n"); sys.stderr.flush()
-logging.info("waiting")
-logging.info("never")
-"""
+    code = LEAVE + "logging.info('waiting'); logging.info('never')"
     reader, writer = os.pipe()
     fcntl.lockf(writer, fcntl.LOCK_EX)
     process = subprocess.Popen(

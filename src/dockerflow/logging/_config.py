@@ -63,7 +63,7 @@ def _max_bytes(value: Any) -> int | None:
 
 
 class _Settings:
-    """The settings that the environment can have."""
+    """The settings; :func:`logging_config` documents them."""
 
     log_name = Setting(DEFAULT_NAME, ("a string that isn't empty", _string), "")
     log_level = Setting("INFO", ("a level's name or a number from 0", _level), "")

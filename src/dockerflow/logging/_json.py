@@ -208,11 +208,7 @@ def _number(value: float) -> float | str:
         except ValueError:  # more digits than Python is willing to write
             return hex(value)
     value = float.__float__(value)
-    if math.isfinite(value):
-        return value
-    if math.isnan(value):
-        return "NaN"
-    return "Infinity" if value > 0 else "-Infinity"
+    return value if math.isfinite(value) else json.dumps(value)
 
 
 def _sorted(items: list[Any]) -> list[Any]:
