@@ -270,7 +270,7 @@ class QueuedHandler(MozlogHandler):
             if (listener := self._running_listener()) is not None:
                 return listener
             self.dropped = self._reported = 0  # a forked child doesn't report its parent's
-            listener = _Listener(self.write_queued)
+            listener = _Listener(self._write_queued)
             listener.start()
             self._listener = listener
         except RuntimeError:  # there can be no more threads
@@ -282,7 +282,7 @@ class QueuedHandler(MozlogHandler):
             util.Finalize(self, self.flush, exitpriority=0)
         return listener
 
-    def write_queued(self, line: str) -> None:
+    def _write_queued(self, line: str) -> None:
         """Write a line that waited, after the number of those that were dropped."""
         try:
             if (dropped := self.dropped - self._reported) > 0:

@@ -196,8 +196,9 @@ class MozlogFormatter(logging.Formatter):
         }
 
     def _plain(self, out: dict[Any, Any], record: logging.LogRecord, /) -> dict[str, Any]:
-        is_ours = getattr(self.convert_record, "__func__", None) is MozlogFormatter.convert_record
-        line: dict[str, Any] = out if is_ours else self._checked(out, record)
+        converter = getattr(self.convert_record, "__func__", None)
+        is_overridden = converter is not MozlogFormatter.convert_record
+        line: dict[str, Any] = self._checked(out, record) if is_overridden else out
         fields = JsonValues().fields(line.pop("Fields", {}))
         if fields:
             line["Fields"] = fields
@@ -205,17 +206,17 @@ class MozlogFormatter(logging.Formatter):
 
     def _checked(self, out: dict[Any, Any], record: logging.LogRecord) -> dict[str, Any]:
         """Return what an override returned with each property in the type that it must have."""
-        own = self._convert(record)
         values = JsonValues()
-        line: dict[str, Any] = {"Timestamp": own["Timestamp"]}
+        line: dict[str, Any] = {"Timestamp": timestamp(record)}
         for key, value in out.items():
             if key == "Fields":
                 line[key] = value if isinstance(value, Mapping) else {key: value}
-            elif key in _INTEGERS:
-                line[key] = value if _is_int(value, *_INTEGERS[key]) else own[key]
             elif key == "EnvVersion":
                 is_right = isinstance(value, str) and _is_version(value) is not None
-                line[key] = value if is_right else own[key]
+                line[key] = value if is_right else self.LOGGING_FORMAT_VERSION
+            elif key in _INTEGERS:
+                is_right = _is_int(value, *_INTEGERS[key])
+                line[key] = value if is_right else self._convert(record)[key]
             elif key in _TEXTS and value is not None:
                 line[key] = any_text(value)
             elif (made := values.field(value)) is not None:
