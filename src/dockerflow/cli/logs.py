@@ -13,12 +13,13 @@ import click
 
 from dockerflow.cli._exit import discard_stdout
 from dockerflow.logging import _text
+from dockerflow.logging._mozlog import SEVERITIES
 from dockerflow.version import parse_json
 
 MAX_LINE: Final = 1 << 20
 """How many bytes of a line are read at a time; longer lines are passed through in parts."""
 
-_LEVELS: Final = {name.lower(): number for number, name in enumerate(_text.SEVERITIES)}
+_LEVELS: Final = {name.lower(): number for number, name in enumerate(SEVERITIES)}
 
 
 EXAMPLES: Final = """\b
