@@ -144,7 +144,9 @@ def test_fail_on(run):
 def test_logs_from_stdin(run):
     result = run("--logs", "-", "--format", "json", input='{"Timestamp": "x"}\n')
     assert result.exit_code == 1
-    assert rules(result)["DF303"] == "failed"
+    (rule,) = [rule for rule in json.loads(result.stdout)["rules"] if rule["id"] == "DF303"]
+    assert rule["status"] == "failed"
+    assert {finding["file"] for finding in rule["findings"]} == {None}
 
 
 def test_ignored_in_the_dockerfile(run):

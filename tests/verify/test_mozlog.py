@@ -16,7 +16,7 @@ from dockerflow.verify.evidence import Log
 
 def judge(*lines: object) -> mozlog.Judged:
     texts = [line if isinstance(line, bytes) else json.dumps(line).encode() for line in lines]
-    return mozlog.judge(Log("x", "file", texts, ""))
+    return mozlog.judge(Log("x", texts))
 
 
 def test_many_lines():

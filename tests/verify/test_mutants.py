@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from verify_helpers import APP, DOCKERFILE, LINE_TEXT, VERSION, failed, findings, with_status
 
-from dockerflow.verify import dockerfile, probes
+from dockerflow.verify import probes
 from dockerflow.verify.probes import Targets
 from dockerflow.verify.process import started
 from dockerflow.verify.rules import RULES
@@ -263,13 +263,6 @@ def test_every_rule_has_a_mutant_and_a_sound_subject(images):
     assert {row[0][:5] for table in tables for row in table} == set(RULES)
     other = verify(Targets(dockerfiles=(DOCKERFILE,), archives=(images.docker(),)))
     assert with_status(sound_app(), "passed") | with_status(other, "passed") == set(RULES)
-
-
-def test_a_rule_sees_the_arguments_before_from(tmp_path):
-    found = dockerfile.read(DOCKERFILE, {}, None)
-    assert [(i.name, i.value, i.line, i.stage) for i in found.arguments] == [
-        ("ARG", "PYTHON=3.13", 2, -1)
-    ]
 
 
 def test_nothing_to_look_at_is_never_passed():

@@ -6,6 +6,7 @@ import io
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,6 +34,7 @@ _variable = re.compile(
 )
 # In these a build substitutes variables itself; in the others the shell does.
 _EXPANDED: Final = frozenset({"ADD", "COPY", "EXPOSE", "LABEL", "USER", "WORKDIR"})
+_USER_FILES: Final = frozenset({"/etc/passwd", "/etc/group"})
 
 
 @dataclass
@@ -42,18 +44,11 @@ class _Stage:
     image: str
     name: str
     line: int
+    environ: dict[str, str]
+    """The variables of ENV, which stages based on this one have too."""
+    variables: dict[str, str]
+    """Those, and the build arguments."""
     instructions: list[Instruction] = field(default_factory=list[Instruction])
-    variables: dict[str, str] = field(default_factory=dict[str, str])
-
-    def environment(self) -> dict[str, str]:
-        """Return the variables that a stage based on this one has: not the build arguments."""
-        names = {
-            name
-            for instruction in self.instructions
-            if instruction.name == "ENV"
-            for name, _ in _pairs(instruction.value)
-        }
-        return {name: value for name, value in self.variables.items() if name in names}
 
 
 def read(path: Path, build_args: Mapping[str, str], target: str | None) -> Dockerfile:
@@ -92,29 +87,21 @@ def parse(
     instructions = [instruction for stage in chain for instruction in stage.instructions]
     users = [
         instruction
-        for source in _sources(stages, chain, "/etc/passwd", "/etc/group")
+        for source in _user_sources(stages, chain)
         for stage in _chain(stages, source)
         for instruction in stage.instructions
     ]
-    return Dockerfile(
-        where,
-        instructions,
-        users=[*users, *instructions],
-        arguments=reader.arguments,
-        base=chain[0].image,
-        line=chosen.line,
-        ignored=_ignored(text),
-    )
+    return Dockerfile(where, instructions, [*users, *instructions], chosen.line, _ignored(text))
 
 
-def _ignored(text: str) -> frozenset[str]:
+def _ignored(text: str) -> set[str]:
     """Return the ids of the rules that comments ignore."""
     ids: set[str] = set()
     for match in filter(None, map(_ignore, text.splitlines())):
         # Words after the ids are the reason, for people.
         parts = re.split(r"\s*,\s*", match[1].split("  ")[0].strip())
         ids.update(part.split()[0].upper() for part in parts if part)
-    return frozenset(ids)
+    return ids
 
 
 def _chain(stages: list[_Stage], last: _Stage) -> list[_Stage]:
@@ -132,13 +119,13 @@ def _find(stages: list[_Stage], name: str) -> _Stage | None:
     return stages[int(name)] if name.isdecimal() and int(name) < len(stages) else None
 
 
-def _sources(stages: list[_Stage], chain: list[_Stage], *paths: str) -> Iterator[_Stage]:
-    """Return the stages that any of these paths is copied from."""
+def _user_sources(stages: list[_Stage], chain: list[_Stage]) -> Iterator[_Stage]:
+    """Yield the stages that /etc/passwd or /etc/group is copied from."""
     for stage in chain:
         for instruction in stage.instructions:
             words = instruction.value.split()
             source = next((word[7:] for word in words if word.startswith("--from=")), None)
-            if instruction.name == "COPY" and source and set(paths) & set(words):
+            if instruction.name == "COPY" and source and _USER_FILES & {*words}:
                 found = _find(stages[: stages.index(stage)], source)
                 if found:
                     yield found
@@ -149,14 +136,14 @@ class _Reader:
 
     def __init__(self, build_args: Mapping[str, str]) -> None:
         self.stages: list[_Stage] = []
-        self.arguments: list[Instruction] = []
         self._build_args = build_args
         self._globals: dict[str, str] = {}
         self._escape = "\\"
 
     def read(self, text: str) -> None:
-        lines, bodies = _without_heredocs(text)
-        self._escape = next((match[1] for match in map(_escape, lines) if match), "\\")
+        directives = map(_escape, takewhile(_directive, text.splitlines()))
+        self._escape = next((match[1] for match in directives if match), "\\")
+        lines, bodies = _without_heredocs(text, self._escape)
         source: Any = io.BytesIO("".join(lines).encode())
         parser: Any = DockerfileParser(fileobj=source, env_replace=False)
         for item in parser.structure:
@@ -171,29 +158,27 @@ class _Reader:
         match = _from(expand(value, self._globals, self._escape))
         if match is None:
             return
-        stage = _Stage(match["image"], (match["name"] or "").lower(), line)
-        base = _find(self.stages, stage.image)
-        if base is not None:
-            stage.variables = base.environment()
-        self.stages.append(stage)
+        base = _find(self.stages, match["image"])
+        environ = base.environ if base else {}
+        name = (match["name"] or "").lower()
+        self.stages.append(_Stage(match["image"], name, line, dict(environ), dict(environ)))
 
     def _add(self, name: str, value: str, line: int, body: str) -> None:
         stage = self.stages[-1] if self.stages else None
-        variables = self._globals if stage is None else stage.variables
+        variables = stage.variables if stage else self._globals
+        if name == "ARG":
+            self._declare(value, variables)
+        if stage is None:
+            return
         if name in _EXPANDED:
             value = expand(value, variables, self._escape)
-        elif name == "ARG":
-            self._declare(value, variables)
-        elif name == "ENV" and stage is not None:
-            fresh = {key: expand(raw, variables, self._escape) for key, raw in _pairs(value)}
-            variables.update(fresh)
-            value = " ".join(f"{key}={text}" for key, text in fresh.items())
+        elif name == "ENV":
+            new = {key: expand(raw, variables, self._escape) for key, raw in _pairs(value)}
+            variables |= new
+            stage.environ |= new
+            value = " ".join(f"{key}={text}" for key, text in new.items())
         number = len(self.stages) - 1
-        instruction = Instruction(name, value, line, number, dict(variables), body)
-        if stage is not None:
-            stage.instructions.append(instruction)
-        elif name == "ARG":
-            self.arguments.append(instruction)
+        stage.instructions.append(Instruction(name, value, line, number, dict(variables), body))
 
     def _declare(self, value: str, variables: dict[str, str]) -> None:
         words = [f"{key}={text}" for key, text in _pairs(value)] if "=" in value else value.split()
@@ -236,18 +221,16 @@ def expand(text: str, variables: Mapping[str, str], escape: str = "\\") -> str:
     return _variable.sub(fill, text).replace('"', "")
 
 
-def _without_heredocs(text: str) -> tuple[list[str], dict[int, list[str]]]:
+def _without_heredocs(text: str, escape: str) -> tuple[list[str], dict[int, list[str]]]:
     """Blank out the here-documents; return the lines, and the documents by instruction's line.
 
     The parser knows neither them nor empty lines within a continued instruction.
     """
     lines: list[str] = []
     bodies: dict[int, list[str]] = {}
-    escape, open_words, start, is_continued, in_head = "\\", list[str](), 0, False, True
+    open_words: list[str] = []
+    start, is_continued = 0, False
     for number, line in enumerate(text.splitlines(), 1):
-        if in_head and (match := _escape(line)):
-            escape = match[1]
-        in_head = in_head and bool(_directive(line))
         if open_words:
             bodies[start].append(line)
             if line.strip("\t") == open_words[0]:

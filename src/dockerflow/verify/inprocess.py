@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import shlex
 import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from dockerflow.testing import Client
 from dockerflow.verify.evidence import (
@@ -76,7 +74,8 @@ class DockerflowApp:
         service = Service(f"{type(self.app).__module__}.{type(self.app).__qualname__}")
         evidence = Evidence()
         if version_json is not None:
-            evidence.versions.append(_version_file(Path(version_json)))
+            file = Path(version_json)
+            evidence.versions.append(VersionFile.at(file, file.read_bytes()))
         with self.client:
             if broken:
                 service.broken_by = "a broken backing service"
@@ -96,8 +95,7 @@ class DockerflowApp:
         return report
 
     def _request(self, method: str, path: str) -> Response:
-        parts = urlsplit(path)
-        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        target = path.removeprefix(BASE) or "/"
         received = self.client.request(method, target)
         error = received.error
         return Response(
@@ -108,10 +106,6 @@ class DockerflowApp:
             received.body,
             "" if error is None else f"{type(error).__name__}: {printable(str(error))}",
         )
-
-
-def _version_file(path: Path) -> VersionFile:
-    return VersionFile(str(path), path.read_bytes(), f"cat {shlex.quote(str(path))}", str(path))
 
 
 def _ids(prefixes: Iterable[str]) -> set[str]:

@@ -18,7 +18,7 @@ from typing import IO, Any, Final
 
 import psutil
 
-from dockerflow.verify.evidence import CouldNotRunError, Log, printable
+from dockerflow.verify.evidence import CouldNotRunError, printable
 from dockerflow.verify.mozlog import error_message
 
 MAX_LOG: Final = 4 << 20
@@ -43,16 +43,13 @@ class Output:
     def __init__(self, pipe: IO[bytes]) -> None:
         self._pipe = pipe
         self._kept = bytearray()
-        self._is_truncated = False
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
 
     def _read(self) -> None:
         with suppress(OSError, ValueError):
             while chunk := os.read(self._pipe.fileno(), 1 << 16):
-                room = MAX_LOG - len(self._kept)
-                self._kept += chunk[:room]
-                self._is_truncated = self._is_truncated or len(chunk) > room
+                self._kept += chunk[: MAX_LOG - len(self._kept)]
 
     def lines_after(self, seconds: float) -> list[str]:
         """Wait for the pipe's end, at most so many seconds; return the lines that aren't empty."""
@@ -66,12 +63,12 @@ class Output:
         if not self._thread.is_alive():
             self._pipe.close()
 
-    def log(self, where: str, stream: str, reproduce: str) -> Log:
-        """Return the lines, without one that was cut off."""
+    def lines(self) -> list[bytes]:
+        """Return the lines, without one that may have been cut off."""
         lines = bytes(self._kept).split(b"\n")
-        if self._is_truncated or not lines[-1]:
+        if len(self._kept) == MAX_LOG or not lines[-1]:
             lines.pop()
-        return Log(where, stream, lines, reproduce)
+        return lines
 
 
 class Process:

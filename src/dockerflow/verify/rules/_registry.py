@@ -74,8 +74,9 @@ def rule(
 
 def in_dockerfile(dockerfile: Dockerfile, message: str, at: Instruction | None = None) -> Finding:
     """Return a finding on an instruction; by default on the last stage's FROM."""
-    line = at.line if at else dockerfile.line
-    return Finding(message, dockerfile.where, dockerfile.reproduce, dockerfile.where, line)
+    where = dockerfile.where
+    reproduce = f"dockerflow verify --dockerfile {shlex.quote(where)}"
+    return Finding(message, where, reproduce, where, at.line if at else dockerfile.line)
 
 
 def in_image(image: Image, message: str, command: str) -> Finding:
@@ -86,6 +87,5 @@ def in_image(image: Image, message: str, command: str) -> Finding:
 
 def in_log(log: Log, number: int, message: str) -> Finding:
     """Return a finding on a line of a log."""
-    file = log.where if log.stream == "file" else ""
-    reproduce = log.reproduce.format(number)
-    return Finding(f"line {number}: {message}", log.where, reproduce, file, number)
+    line = f"line {number}: {message}"
+    return Finding(line, log.where, log.reproduce(number), log.file, number)

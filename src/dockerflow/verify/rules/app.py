@@ -379,7 +379,7 @@ def _text_logs(evidence: Evidence) -> Findings:
     for run in evidence.runs:
         for file in run.log_files:
             yield Finding(f"it logs to the file {file}", run.where, run.start)
-        if not any(log is not None and any(log.lines) for log in (run.stdout, run.stderr)):
+        if not any(run.stdout.lines) and not any(run.stderr.lines):
             yield Finding("it wrote nothing to stdout or stderr", run.where, run.start)
     for log in evidence.all_logs():
         bad = next((n for n, line in enumerate(log.lines, 1) if not _is_text(line)), None)

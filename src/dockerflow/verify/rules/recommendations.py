@@ -45,8 +45,6 @@ def _one_process(evidence: Evidence) -> Findings:
 )
 def _mozlog_stdout(evidence: Evidence) -> Findings:
     for run in evidence.runs:
-        if run.stdout is None or run.stderr is None:
-            continue
         if not any(run.stdout.lines) and not any(run.stderr.lines):
             continue
         if mozlog.judge(run.stdout).mozlog:
@@ -58,7 +56,7 @@ def _mozlog_stdout(evidence: Evidence) -> Findings:
     for log in evidence.logs:
         if any(log.lines):
             is_fine = mozlog.judge(log).mozlog
-            finding = Finding("no line is mozlog", log.where, log.reproduce.format(1))
+            finding = Finding("no line is mozlog", log.where, log.reproduce(1))
             yield None if is_fine else finding
 
 
