@@ -32,11 +32,13 @@ CONFIG = {
 
 
 def make_tar(files: dict[str, bytes | str | None]) -> bytes:
-    """A layer: a value that begins with -> is a symbolic link."""
+    """A layer: a value that begins with -> is a symbolic link, a name that ends in / a folder."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as tar:
         for name, content in files.items():
             info = tarfile.TarInfo(name)
+            if name.endswith("/"):
+                info.type = tarfile.DIRTYPE
             if isinstance(content, str) and content.startswith("->"):
                 info.type, info.linkname = tarfile.SYMTYPE, content[2:]
                 tar.addfile(info)

@@ -48,6 +48,14 @@ def test_app_may_be_a_link(images, link):
     assert found.version.content == b"{}"
 
 
+def test_a_folder_takes_the_place_of_a_link(images):
+    lower = {"srv/main.py": "", "app": "->/srv"}
+    upper = {"app/": None, "app/version.json": "{}"}
+    found = image.read_archive(images.docker([lower, upper]), 60)
+    assert not found.has_sources
+    assert found.version.content == b"{}"
+
+
 def test_links_in_a_circle(images):
     found = image.read_archive(images.docker([{"app": "->/a", "a": "->/app"}]), 60)
     assert not found.has_sources

@@ -5,14 +5,12 @@ from __future__ import annotations
 import math
 import signal
 import sys
-import threading
 import tomllib
 from collections.abc import Generator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from types import FrameType
-from typing import Any, Final, NoReturn, cast
+from typing import Any, Final, cast
 from urllib.parse import urlsplit
 
 import click
@@ -289,14 +287,7 @@ def _explain(id_: str) -> None:
 @contextmanager
 def _exit_on_sigterm() -> Generator[None]:
     """Turn SIGTERM into SystemExit, so that what was started is ended too."""
-
-    def exit_(number: int, _: FrameType | None) -> NoReturn:
-        sys.exit(128 + number)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, exit_)
+    before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         yield
     finally:

@@ -45,19 +45,16 @@ def _one_process(evidence: Evidence) -> Findings:
 )
 def _mozlog_stdout(evidence: Evidence) -> Findings:
     for run in evidence.runs:
-        if not any(run.stdout.lines) and not any(run.stderr.lines):
-            continue
-        if mozlog.judge(run.stdout).mozlog:
+        if mozlog.judge(run.stdout):
             yield None
-        elif mozlog.judge(run.stderr).mozlog:
+        elif mozlog.judge(run.stderr):
             yield Finding("it logs mozlog to stderr, not to stdout", run.where, run.start)
-        else:
+        elif any(run.stdout.lines) or any(run.stderr.lines):
             yield Finding("no line on stdout is mozlog", run.where, run.start)
     for log in evidence.logs:
         if any(log.lines):
-            is_fine = mozlog.judge(log).mozlog
             finding = Finding("no line is mozlog", log.where, log.reproduce(1))
-            yield None if is_fine else finding
+            yield None if mozlog.judge(log) else finding
 
 
 @rule(
@@ -71,7 +68,7 @@ def _mozlog_stdout(evidence: Evidence) -> Findings:
 )
 def _mozlog_valid(evidence: Evidence) -> Findings:
     for log in evidence.all_logs():
-        lines = mozlog.judge(log).mozlog
+        lines = mozlog.judge(log)
         invalid = [line for line in lines if line.error]
         yield from (in_log(log, line.number, line.error) for line in invalid[:MAX_FINDINGS])
         if lines and not invalid:
@@ -91,10 +88,10 @@ def _mozlog_valid(evidence: Evidence) -> Findings:
 )
 def _mozlog_recommended(evidence: Evidence) -> Findings:
     for log in evidence.all_logs():
-        lines = [line for line in mozlog.judge(log).mozlog if line.content and not line.error]
+        lines = [line for line in mozlog.judge(log) if not line.error]
         first_lines: dict[str, int] = {}
         for line in lines:
-            for problem in mozlog.lacks(line.content or {}):
+            for problem in mozlog.lacks(line.content):
                 first_lines.setdefault(problem, line.number)
         yield from (in_log(log, number, problem) for problem, number in first_lines.items())
         if lines and not first_lines:
