@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import Final
 
 from dockerflow.verify import mozlog, users
@@ -16,13 +17,14 @@ PORT: Final = "8000"
 MAX_FINDINGS: Final = 5
 """How many lines of one log are named for one rule."""
 
+requirement = partial(rule, "error")
+recommendation = partial(rule, "warning", source=_SOURCE)
 
-@rule(
+
+@recommendation(
     "DF301",
     "Runs one process",
-    "warning",
     sentence="Each instance of a container should only run one process.",
-    source=_SOURCE,
     looks_at="a command",
     fix="Run one worker per container, and start it with exec; scale by more containers.",
 )
@@ -34,12 +36,10 @@ def _one_process(evidence: Evidence) -> Findings:
             yield None if len(run.processes) == 1 else Finding(message, run.where, run.start)
 
 
-@rule(
+@recommendation(
     "DF302",
     "Logs mozlog to stdout",
-    "warning",
     sentence="Log to `stdout` in the mozlog json schema.",
-    source=_SOURCE,
     looks_at="the output of a command; a log",
     fix="Log one JSON object per line to stdout, as `dockerflow.logging.logging_config()` does.",
 )
@@ -57,10 +57,9 @@ def _mozlog_stdout(evidence: Evidence) -> Findings:
             yield None if mozlog.judge(log) else finding
 
 
-@rule(
+@requirement(
     "DF303",
     "mozlog is valid",
-    "error",
     sentence="mozlog is JSON schema for a common application logging format. Timestamp: required.",
     source=_MOZLOG,
     looks_at="the lines of mozlog in the output of a command, or in a log",
@@ -75,10 +74,9 @@ def _mozlog_valid(evidence: Evidence) -> Findings:
             yield None
 
 
-@rule(
+@recommendation(
     "DF304",
     "mozlog has the recommended fields",
-    "warning",
     sentence="For http requests it is recommended to include these common fields in a single log "
     "message rather than spread them over several individual log messages.",
     source=_MOZLOG,
@@ -106,12 +104,10 @@ _apt_installs = re.compile(r"\bapt(?:-get)?\s+(?:-\S+\s+)*install\b").search
 _installs_folder = re.compile(r"install\s.*(?:\s|^)\.(?:\s|$)").search
 
 
-@rule(
+@recommendation(
     "DF305",
     "Optimized for production",
-    "warning",
     sentence="Containers should be optimized for production use.",
-    source=_SOURCE,
     looks_at="a Dockerfile",
     fix="Copy the files that name the dependencies and install them before `COPY . .`; end "
     "`apt-get install` with `&& rm -rf /var/lib/apt/lists/*`.",
@@ -151,12 +147,10 @@ def _installs_app(text: str) -> bool:
     return "--no-deps" in text or _installs_folder(text) is not None
 
 
-@rule(
+@recommendation(
     "DF306",
     f"Listens on port {PORT}",
-    "warning",
     sentence="Listen on port 8000.",
-    source=_SOURCE,
     looks_at="a Dockerfile; an image: EXPOSE, and PORT in its environment",
     fix="Add `ENV PORT=8000` and `EXPOSE 8000`.",
 )
