@@ -11,10 +11,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Any, Final, TypeVar
 
 import psutil
 
@@ -27,6 +28,8 @@ KILL_SECONDS: Final = 10.0
 # From linux/prctl.h.
 _PR_SET_CHILD_SUBREAPER: Final = 36
 _PR_GET_CHILD_SUBREAPER: Final = 37
+
+_Reply = TypeVar("_Reply")
 
 
 def free_port() -> int:
@@ -121,53 +124,41 @@ class Process:
 
         A server's master and its only worker, a copy of it, count as one.
         """
-        seen: dict[int, tuple[int, list[str]]] = {}
-        for process in self._app():
-            with suppress(psutil.Error):
-                if process.status() != psutil.STATUS_ZOMBIE:
-                    seen[process.pid] = process.ppid(), process.cmdline() or [process.name()]
-        parents = [parent for parent, _ in seen.values()]
+        # Zombies have no command line.
+        found = _ask(self._app(), lambda p: (p.pid, p.ppid(), p.cmdline() or [p.name()]))
+        commands = {pid: command for pid, _, command in found}
+        parents = [parent for _, parent, _ in found]
         return [
             printable(shlex.join(command), 100)
-            for parent, command in seen.values()
-            if parents.count(parent) > 1 or seen.get(parent, (0, []))[1] != command
+            for _, parent, command in found
+            if parents.count(parent) > 1 or commands.get(parent) != command
         ]
 
     def listening(self) -> dict[int, str]:
         """Return the TCP ports that its processes listen on, each with a host to connect to."""
         ports: dict[int, str] = {}
-        for process in self._tree():
-            with suppress(psutil.Error):
-                for connection in process.net_connections("tcp"):
-                    if connection.status == psutil.CONN_LISTEN:
-                        address = str(connection.laddr.ip)
-                        if address in ("0.0.0.0", "::"):  # noqa: S104 - seen, not bound
-                            address = "127.0.0.1"
-                        ports[connection.laddr.port] = f"[{address}]" if ":" in address else address
+        for connection in chain(*_ask(self._tree(), lambda p: p.net_connections("tcp"))):
+            if connection.status == psutil.CONN_LISTEN:
+                address = str(connection.laddr.ip)
+                if address in ("0.0.0.0", "::"):  # noqa: S104 - seen, not bound
+                    address = "127.0.0.1"
+                ports[connection.laddr.port] = f"[{address}]" if ":" in address else address
         return ports
 
     def log_files(self) -> list[str]:
         """Return the files it writes to whose names are those of logs."""
-        found: set[str] = set()
-        for process in self._app():
-            with suppress(psutil.Error):
-                found.update(
-                    file.path
-                    for file in process.open_files()
-                    if getattr(file, "mode", "r") != "r"
-                    and (".log" in Path(file.path).name or "/log/" in file.path)
-                )
-        return sorted(found)
+        files = chain(*_ask(self._app(), lambda p: p.open_files()))
+        written = {file.path for file in files if getattr(file, "mode", "r") != "r"}
+        return sorted(path for path in written if ".log" in Path(path).name or "/log/" in path)
 
     def terminate(self) -> None:
         """Send SIGTERM to the command itself, as an engine does to a container's first process."""
-        with suppress(ProcessLookupError):
-            self._popen.terminate()
+        self._popen.terminate()
 
     def wait(self, seconds: float) -> bool:
         """Wait for the command to end; return whether it did within so many seconds."""
         try:
-            self._popen.wait(max(seconds, 0))
+            self._popen.wait(seconds)
         except subprocess.TimeoutExpired:
             return False
         return True
@@ -188,13 +179,22 @@ class Process:
             self._popen.wait(KILL_SECONDS)
         # All are stopped before any is killed: those that keep forking would make new ones.
         while time.monotonic() < end and (left := self._tree()):
-            for action in (psutil.Process.suspend, psutil.Process.kill):
-                for process in left:
-                    with suppress(psutil.Error):
-                        action(process)
+            _ask(left, lambda p: p.suspend())
+            _ask(left, lambda p: p.kill())
             psutil.wait_procs(left, timeout=0.2)
         self.stdout.close()
         self.stderr.close()
+
+
+def _ask(
+    processes: Iterable[psutil.Process], question: Callable[[psutil.Process], _Reply]
+) -> list[_Reply]:
+    """Return the replies of the processes that still exist."""
+    replies: list[_Reply] = []
+    for process in processes:
+        with suppress(psutil.Error):
+            replies.append(question(process))
+    return replies
 
 
 @contextmanager
@@ -218,9 +218,6 @@ def started(command: Sequence[str], environ: Mapping[str, str]) -> Generator[Pro
 @contextmanager
 def _signals_deferred() -> Generator[None]:
     """Defer SIGINT and SIGTERM: in the middle of a start or an end, processes would be left."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
     received: list[int] = []
     handlers: dict[int, Any] = {}
     for deferred in (signal.SIGINT, signal.SIGTERM):
