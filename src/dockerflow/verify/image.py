@@ -25,7 +25,7 @@ _KEPT: Final = ("etc/passwd", "etc/group")
 # What is raised by broken archives, and by documents that don't have the expected form.
 _NOT_AN_IMAGE: Final = (
     tarfile.TarError, OSError, EOFError, zlib.error,
-    KeyError, TypeError, ValueError, IndexError, AttributeError,
+    KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError,
 )  # fmt: skip
 
 
@@ -148,12 +148,8 @@ class _Archive:
 
     def _open(self, name: str) -> IO[bytes]:
         member = self._members.get(_clean(name))
-        for _ in range(10):  # older engines write a layer once, and then link to it
-            if member is None or not (member.issym() or member.islnk()):
-                break
-            folder = posixpath.dirname(member.name) if member.issym() else ""
-            member = self._members.get(_clean(posixpath.join(folder, member.linkname)))
-        file = self._archive.extractfile(member) if member and member.isfile() else None
+        # It may be a link: older engines write a layer once, and then link to it.
+        file = self._archive.extractfile(member) if member else None
         if file is None:
             raise CouldNotRunError(f"{self._where} is not a complete image: it lacks {name}")
         return file
