@@ -17,7 +17,6 @@ from typing import Final, TypeAlias
 
 from dockerflow.verify import dockerfile, image
 from dockerflow.verify.evidence import (
-    HEARTBEAT,
     LBHEARTBEAT,
     MAX_BODY,
     CouldNotRunError,
@@ -29,6 +28,7 @@ from dockerflow.verify.evidence import (
 )
 from dockerflow.verify.http import Prober, request_all
 from dockerflow.verify.process import Process, started
+from dockerflow.verify.rules import RULES
 
 DEFAULT_WAIT: Final = 20.0
 """How long a command may take to listen, in seconds."""
@@ -108,6 +108,8 @@ class Collector:
 
     def _dockerfile(self, path: Path) -> None:
         found = dockerfile.read(path, dict(self._targets.build_args), self._targets.target)
+        if unknown := ", ".join(sorted(found.ignored - set(RULES))):
+            raise CouldNotRunError(f"{path} ignores {unknown}: there is no such rule")
         self._evidence.dockerfiles.append(found)
 
     def _archive(self, path: Path) -> None:
@@ -138,13 +140,12 @@ class Collector:
 
     def _request_all(self, prober: Prober, service: Service) -> None:
         self._on_progress(f"{service.where}: sending requests")
-        request_all(prober.request, service, prober.base, self._targets.static)
+        request_all(prober.request, service, self._targets.static)
 
     def _wait_for_url(self, prober: Prober, seconds: float) -> None:
         end = time.monotonic() + seconds
         while True:
-            left = max(end - time.monotonic(), 1.0)
-            response = prober.request("GET", LBHEARTBEAT, at_most=left)
+            response = prober.request("GET", LBHEARTBEAT)
             if response.status == HTTPStatus.OK:
                 return
             if time.monotonic() >= end:
@@ -234,10 +235,8 @@ class Collector:
                 service.exit_code = process.exit_code
                 return
             if host is not None:
-                self._on_progress(f"{service.where}: sending requests with {service.broken_by}")
                 with self._prober(f"http://{host}") as prober:
-                    for path in (HEARTBEAT, LBHEARTBEAT):
-                        service.responses["GET", path] = prober.request("GET", path)
+                    self._request_all(prober, service)
 
 
 def _read(path: Path | None, at_most: int) -> bytes:
@@ -287,7 +286,7 @@ def _end_with_request(process: Process, run: Run, host: str, path: str) -> None:
         Prober(f"http://{host}", timeout=seconds, limit=seconds) as prober,
         futures.ThreadPoolExecutor(1) as pool,
     ):
-        request = pool.submit(prober.request, "GET", "/" + path.lstrip("/"))
+        request = pool.submit(prober.request, "GET", path)
         done, _ = futures.wait([request], IN_FLIGHT)
         _end(process, run)
         if not done:  # otherwise there was no request to lose
