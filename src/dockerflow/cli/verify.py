@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import signal
 import sys
 import tomllib
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, cast
@@ -36,7 +35,7 @@ class _Command(click.Command):
                 raise click.UsageError(message, ctx)
             ctx.meta[TABLE] = command
         if not ctx.resilient_parsing:
-            ctx.default_map = {**self._settings(ctx), **(ctx.default_map or {})}
+            ctx.default_map = self._settings(ctx)
         return super().parse_args(ctx, args)
 
     def _settings(self, ctx: click.Context) -> dict[str, Any]:
@@ -48,11 +47,10 @@ class _Command(click.Command):
             return {}
         table = _read_table(path)
         if "command" in table:
-            command = _as_list(table.pop("command"))
-            if not command or not all(isinstance(part, str) for part in command):
-                message = f"{path}: [{TABLE}] command must be a list of strings"
-                raise click.UsageError(message, ctx)
-            ctx.meta.setdefault(TABLE, tuple(map(str, command)))
+            command = table.pop("command")
+            if not command or not _is_strings(command):
+                raise click.UsageError(f"{path}: [{TABLE}] command must be a list of strings", ctx)
+            ctx.meta.setdefault(TABLE, tuple(command))
         parameters = {
             option.lstrip("-"): parameter
             for parameter in self.params
@@ -86,26 +84,25 @@ def _from_toml(value: object, parameter: click.Parameter) -> object:
     table = _as_table(value)
     if table is not None:  # env = { NAME = "value" }
         return [f"{name}={text}" for name, text in table.items()]
-    is_single = _as_list(value) is None
-    return [value] if getattr(parameter, "multiple", False) and is_single else value
+    is_single = isinstance(value, str | int | float)
+    return [value] if is_single and getattr(parameter, "multiple", False) else value
 
 
 def _as_table(value: object) -> dict[str, Any] | None:
     return cast("dict[str, Any]", value) if isinstance(value, dict) else None
 
 
-def _as_list(value: object) -> list[object] | None:
-    return cast("list[object]", value) if isinstance(value, list) else None
+def _is_strings(value: object) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(item, str) for item in cast("list[object]", value)
+    )
 
 
-def _seconds(value: object) -> float:
-    try:
-        seconds = math.nan if isinstance(value, bool) else float(cast("str", value))
-    except (TypeError, ValueError):
-        seconds = math.nan
-    if not 0 < seconds <= MAX_SECONDS:
-        raise click.BadParameter(f"{value!r} is not a number of seconds over 0.")
-    return seconds
+def _seconds(value: Any) -> float:
+    with suppress(TypeError, ValueError):
+        if not isinstance(value, bool) and 0 < float(value) <= MAX_SECONDS:
+            return float(value)
+    raise click.BadParameter(f"{value!r} is not a number of seconds over 0.")
 
 
 def _pair(value: str) -> tuple[str, str]:
@@ -124,17 +121,13 @@ def _rule_ids(value: str) -> set[str]:
 
 
 def _url(value: str) -> str:
-    try:
+    with suppress(ValueError):  # also of the port
         parts = urlsplit(value)
-        _port = parts.port
-        is_url = parts.scheme in ("http", "https") and bool(parts.hostname)
-    except ValueError:
-        is_url = False
-    if not is_url:
-        raise click.BadParameter(
-            f"{value!r} is not an http:// or https:// URL. A command to start goes after --."
-        )
-    return value
+        if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
+            return value
+    raise click.BadParameter(
+        f"{value!r} is not an http:// or https:// URL. A command to start goes after --."
+    )
 
 
 _files = partial(click.option, multiple=True, type=click.Path(path_type=Path), metavar="FILE")
@@ -236,8 +229,7 @@ def verify(
         return
     targets = Targets(command=ctx.meta.get(TABLE, ()), **given)
     _check_combination(targets)
-    selected = set[str]().union(*select) if select else set(RULES)
-    selected = selected.difference(*ignore)
+    selected = set[str]().union(*select or [RULES]).difference(*ignore)
     console = Console(stderr=True, markup=False, highlight=False, emoji=False)
     with _exit_on_sigterm(), console.status("starting") as status:
         report = run.verify(targets, selected=selected, fail_on=fail_on, on_progress=status.update)
