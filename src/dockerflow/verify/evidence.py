@@ -77,6 +77,11 @@ class Service:
     exit_code: int | None = None
     """Set if it exited instead of responding."""
 
+    @property
+    def has_responded(self) -> bool:
+        """Whether any response arrived."""
+        return any(response.status is not None for response in self.responses.values())
+
     def get(self, path: str) -> Response | None:
         """Return the response to a GET of this path."""
         return self.responses.get(("GET", path))

@@ -134,7 +134,7 @@ def request_all(
         if not response.error:  # otherwise the other methods would only take time
             for method in ("HEAD", "POST"):
                 service.responses[method, path] = request(method, path)
-    if all(response.status is None for response in service.responses.values()):
+    if not service.has_responded:
         return
     urls = list(static) or _assets(request("GET", "/"))
     service.assets.extend(request("GET", url) for url in urls[:MAX_ASSETS])

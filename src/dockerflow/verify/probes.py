@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from dockerflow.verify import dockerfile, image
 from dockerflow.verify.evidence import (
@@ -21,6 +21,7 @@ from dockerflow.verify.evidence import (
     MAX_BODY,
     CouldNotRunError,
     Evidence,
+    Image,
     Log,
     Run,
     Service,
@@ -93,9 +94,9 @@ class Collector:
         for path in targets.dockerfiles:
             yield str(path), partial(self._dockerfile, path)
         for path in targets.archives:
-            yield str(path), partial(self._archive, path)
+            yield str(path), partial(self._image, image.read_archive, path)
         for name in targets.images:
-            yield name, partial(self._image, name)
+            yield name, partial(self._image, image.read_engine, name)
         for name in targets.logs:
             yield "stdin" if name == "-" else name, partial(self._log, name)
         if targets.url is not None:
@@ -112,11 +113,8 @@ class Collector:
             raise CouldNotRunError(f"{path} ignores {unknown}: there is no such rule")
         self._evidence.dockerfiles.append(found)
 
-    def _archive(self, path: Path) -> None:
-        self._evidence.images.append(image.read_archive(path, self._targets.limit))
-
-    def _image(self, name: str) -> None:
-        self._evidence.images.append(image.read_engine(name, self._targets.limit))
+    def _image(self, read: Callable[[Any, float], Image], what: str | Path) -> None:
+        self._evidence.images.append(read(what, self._targets.limit))
 
     def _log(self, name: str) -> None:
         content = _read(None if name == "-" else Path(name), MAX_LOG_FILE)
@@ -144,10 +142,7 @@ class Collector:
 
     def _wait_for_url(self, prober: Prober, seconds: float) -> None:
         end = time.monotonic() + seconds
-        while True:
-            response = prober.request("GET", LBHEARTBEAT)
-            if response.status == HTTPStatus.OK:
-                return
+        while (response := prober.request("GET", LBHEARTBEAT)).status != HTTPStatus.OK:
             if time.monotonic() >= end:
                 if response.unreachable:
                     raise CouldNotRunError(f"{prober.base}: {response.error}")
@@ -159,7 +154,7 @@ class Collector:
         targets = self._targets
         if not self._evidence.versions:
             candidates = (Path("/app/version.json"), Path("version.json"))
-            for path in [path for path in candidates if path.is_file()][:1]:
+            if (path := next(filter(Path.is_file, candidates), None)) is not None:
                 self._version_json(path)
         with started(targets.command, dict(targets.environ)) as process:
             run = Run(process.where, process.start, process.port, targets.grace)
@@ -173,22 +168,20 @@ class Collector:
         host, run.other_ports = self._wait_for_port(process)
         run.listens = host is not None and not run.other_ports
         service = Service(process.where, start=run.start)
-        has_responded = False
         if host is not None:
             with self._prober(f"http://{host}") as prober:
                 self._request_all(prober, service)
-            has_responded = any(r.status is not None for r in service.responses.values())
-            if not has_responded:
+            if not service.has_responded:
                 process.wait(SETTLE)  # it may be about to exit
         run.processes = _lasting_processes(process)
         run.log_files = process.log_files()
         has_ended = process.exit_code is not None
         # A server may listen before it has loaded the app, as gunicorn does. If it ends without
         # a response, that says nothing about the app.
-        if host is not None and (has_responded or not has_ended):
+        if host is not None and (service.has_responded or not has_ended):
             self._evidence.services.append(service)
         if has_ended:
-            when = "during the requests" if has_responded else "before it responded"
+            when = "during the requests" if service.has_responded else "before it responded"
             raise _exited(process, when)
         self._on_progress(f"{process.where}: waiting for it to end after SIGTERM")
         if host is not None and self._targets.slow:

@@ -174,14 +174,12 @@ def _version_values(evidence: Evidence) -> Findings:
         "build": re.compile(r"https?://.+").match,
     }
     for version, body in _versions(evidence):
-        content = json_object(body)
-        if content is None:
+        if (content := json_object(body)) is None:
             continue
-        texts = {key: text for key in good if isinstance(text := content.get(key), str)}
         bad = [
             f"{key} is {json.dumps(printable(text, 60))}"
-            for key, text in texts.items()
-            if not good[key](text)
+            for key, is_good in good.items()
+            if isinstance(text := content.get(key), str) and not is_good(text)
         ]
         message = f"it does not identify what runs: {', '.join(bad)}"
         yield Finding(message, version.where, version.reproduce, version.file) if bad else None
@@ -231,11 +229,11 @@ def _version_same(evidence: Evidence) -> Findings:
             content = None if file.content is None else json_object(file.content)
             if served is None or content is None:
                 continue
-            differ = [
-                key for key in sorted({*content, *served}) if content.get(key) != served.get(key)
-            ]
-            keys = printable(", ".join(differ))
-            message = f"GET {VERSION} is not the content of {file.where}; {keys} differ"
+            keys = sorted({*content, *served})
+            differ = ", ".join(key for key in keys if content.get(key) != served.get(key))
+            message = (
+                f"GET {VERSION} is not the content of {file.where}; {printable(differ)} differ"
+            )
             yield _on(service, response, message) if differ else None
 
 
