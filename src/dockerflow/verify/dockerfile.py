@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import Path
@@ -39,16 +39,15 @@ _USER_FILES: Final = frozenset({"/etc/passwd", "/etc/group"})
 
 @dataclass
 class _Stage:
-    """A FROM and what follows it."""
+    """A FROM and what follows it, with what it inherits from the stage that it is based on."""
 
-    image: str
-    name: str
-    line: int
-    environ: dict[str, str]
-    """The variables of ENV, which stages based on this one have too."""
-    variables: dict[str, str]
-    """Those, and the build arguments."""
+    name: str = ""
+    line: int = 0
     instructions: list[Instruction] = field(default_factory=list[Instruction])
+    users: list[Instruction] = field(default_factory=list[Instruction])
+    """Those of the stages that /etc/passwd or /etc/group is copied from."""
+    environ: dict[str, str] = field(default_factory=dict[str, str])
+    """The variables of ENV."""
 
 
 def read(path: Path, build_args: Mapping[str, str], target: str | None) -> Dockerfile:
@@ -76,22 +75,14 @@ def parse(
     """Read the text of a Dockerfile; see :func:`read`."""
     reader = _Reader(build_args or {})
     reader.read(text)
-    stages = reader.stages
-    if not stages:
+    if not reader.stages:
         problem = "has no FROM" if text.strip() else "is empty"
         raise CouldNotRunError(f"{where} is not a Dockerfile: it {problem}")
-    chosen = stages[-1] if target is None else _find(stages, target)
-    if chosen is None:
+    stage = reader.stages[-1] if target is None else reader.find(target)
+    if stage is None:
         raise CouldNotRunError(f"{where} has no stage {target!r}")
-    chain = _chain(stages, chosen)
-    instructions = [instruction for stage in chain for instruction in stage.instructions]
-    users = [
-        instruction
-        for source in _user_sources(stages, chain)
-        for stage in _chain(stages, source)
-        for instruction in stage.instructions
-    ]
-    return Dockerfile(where, instructions, [*users, *instructions], chosen.line, _ignored(text))
+    users = [*stage.users, *stage.instructions]
+    return Dockerfile(where, stage.instructions, users, stage.line, _ignored(text))
 
 
 def _ignored(text: str) -> set[str]:
@@ -104,33 +95,6 @@ def _ignored(text: str) -> set[str]:
     return ids
 
 
-def _chain(stages: list[_Stage], last: _Stage) -> list[_Stage]:
-    """Return a stage and those it is based on, the lowest first."""
-    chain = [last]
-    while (base := _find(stages[: stages.index(chain[0])], chain[0].image)) is not None:
-        chain.insert(0, base)
-    return chain
-
-
-def _find(stages: list[_Stage], name: str) -> _Stage | None:
-    for stage in reversed(stages):
-        if stage.name and stage.name == name.lower():
-            return stage
-    return stages[int(name)] if name.isdecimal() and int(name) < len(stages) else None
-
-
-def _user_sources(stages: list[_Stage], chain: list[_Stage]) -> Iterator[_Stage]:
-    """Yield the stages that /etc/passwd or /etc/group is copied from."""
-    for stage in chain:
-        for instruction in stage.instructions:
-            words = instruction.value.split()
-            source = next((word[7:] for word in words if word.startswith("--from=")), None)
-            if instruction.name == "COPY" and source and _USER_FILES & {*words}:
-                found = _find(stages[: stages.index(stage)], source)
-                if found:
-                    yield found
-
-
 class _Reader:
     """Reads the instructions one after the other, keeping track of stages and variables."""
 
@@ -138,6 +102,7 @@ class _Reader:
         self.stages: list[_Stage] = []
         self._build_args = build_args
         self._globals: dict[str, str] = {}
+        self._variables = self._globals  # and those of the stage that is read
         self._escape = "\\"
 
     def read(self, text: str) -> None:
@@ -154,22 +119,30 @@ class _Reader:
             elif name != "COMMENT":
                 self._add(name, value, line, "\n".join(bodies.get(line, ())))
 
+    def find(self, name: str) -> _Stage | None:
+        """Return the last stage with this name, or this number."""
+        for stage in reversed(self.stages):
+            if stage.name and stage.name == name.lower():
+                return stage
+        is_number = name.isdecimal() and int(name) < len(self.stages)
+        return self.stages[int(name)] if is_number else None
+
     def _begin_stage(self, value: str, line: int) -> None:
         match = _from(expand(value, self._globals, self._escape))
-        if match is None:
-            return
-        base = _find(self.stages, match["image"])
-        environ = base.environ if base else {}
-        name = (match["name"] or "").lower()
-        self.stages.append(_Stage(match["image"], name, line, dict(environ), dict(environ)))
+        if match is not None:
+            base = self.find(match["image"]) or _Stage()
+            name = (match["name"] or "").lower()
+            self.stages.append(
+                _Stage(name, line, [*base.instructions], [*base.users], dict(base.environ))
+            )
+            self._variables = dict(base.environ)
 
     def _add(self, name: str, value: str, line: int, body: str) -> None:
-        stage = self.stages[-1] if self.stages else None
-        variables = stage.variables if stage else self._globals
         if name == "ARG":
-            self._declare(value, variables)
-        if stage is None:
+            self._declare(value)
+        if not self.stages:
             return
+        stage, variables = self.stages[-1], self._variables
         if name in _EXPANDED:
             value = expand(value, variables, self._escape)
         elif name == "ENV":
@@ -177,10 +150,16 @@ class _Reader:
             variables |= new
             stage.environ |= new
             value = " ".join(f"{key}={text}" for key, text in new.items())
+        if name == "COPY" and _USER_FILES & {*value.split()}:
+            source = re.search(r"(?<!\S)--from=(\S+)", value)
+            found = source and self.find(source[1])
+            stage.users += found.instructions if found else []
         number = len(self.stages) - 1
         stage.instructions.append(Instruction(name, value, line, number, dict(variables), body))
 
-    def _declare(self, value: str, variables: dict[str, str]) -> None:
+    def _declare(self, value: str) -> None:
+        """Set the variables of an ARG."""
+        variables = self._variables
         words = [f"{key}={text}" for key, text in _pairs(value)] if "=" in value else value.split()
         for word in words:
             name, has_default, default = word.partition("=")

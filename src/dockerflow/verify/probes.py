@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 from dockerflow.verify import dockerfile, image
 from dockerflow.verify.evidence import (
@@ -21,7 +21,6 @@ from dockerflow.verify.evidence import (
     MAX_BODY,
     CouldNotRunError,
     Evidence,
-    Image,
     Log,
     Run,
     Service,
@@ -94,9 +93,9 @@ class Collector:
         for path in targets.dockerfiles:
             yield str(path), partial(self._dockerfile, path)
         for path in targets.archives:
-            yield str(path), partial(self._image, image.read_archive, path)
+            yield str(path), partial(self._archive, path)
         for name in targets.images:
-            yield name, partial(self._image, image.read_engine, name)
+            yield name, partial(self._image, name)
         for name in targets.logs:
             yield "stdin" if name == "-" else name, partial(self._log, name)
         if targets.url is not None:
@@ -113,8 +112,11 @@ class Collector:
             raise CouldNotRunError(f"{path} ignores {unknown}: there is no such rule")
         self._evidence.dockerfiles.append(found)
 
-    def _image(self, read: Callable[[Any, float], Image], what: str | Path) -> None:
-        self._evidence.images.append(read(what, self._targets.limit))
+    def _archive(self, path: Path) -> None:
+        self._evidence.images.append(image.read_archive(path, self._targets.limit))
+
+    def _image(self, name: str) -> None:
+        self._evidence.images.append(image.read_engine(name, self._targets.limit))
 
     def _log(self, name: str) -> None:
         content = _read(None if name == "-" else Path(name), MAX_LOG_FILE)

@@ -230,10 +230,9 @@ def _version_same(evidence: Evidence) -> Findings:
             if served is None or content is None:
                 continue
             keys = sorted({*content, *served})
-            differ = ", ".join(key for key in keys if content.get(key) != served.get(key))
-            message = (
-                f"GET {VERSION} is not the content of {file.where}; {printable(differ)} differ"
-            )
+            differ = [key for key in keys if content.get(key) != served.get(key)]
+            shown = printable(", ".join(differ))
+            message = f"GET {VERSION} is not the content of {file.where}; {shown} differ"
             yield _on(service, response, message) if differ else None
 
 
