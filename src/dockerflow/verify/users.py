@@ -193,7 +193,7 @@ def _apply(ids: Ids, command: _Command) -> Ids:
 
 
 def _change_group(ids: Ids, command: _Command) -> Ids:
-    if "app" not in (*command.names, command.option("n"), command.option("new-name")):
+    if "app" not in (*command.names, command.option("n", "new-name")):
         return ids
     gid = command.option("gid", "g") or ids.group or "the GID that it had"
     return ids._replace(group=gid, group_at=command.at)
@@ -216,7 +216,7 @@ def _create_user(ids: Ids, command: _Command) -> Ids:
 
 
 def _change_user(ids: Ids, command: _Command) -> Ids:
-    if "app" not in (*command.names, command.option("l"), command.option("login")):
+    if "app" not in (*command.names, command.option("l", "login")):
         return ids
     uid = command.option("uid", "u") or ids.user or "the UID that it had"
     # A renamed user stays in its group, which has to be renamed too.
