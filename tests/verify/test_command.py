@@ -150,7 +150,7 @@ def test_logs_from_stdin(run):
 
 
 def test_ignored_in_the_dockerfile(run):
-    Path("Dockerfile").write_text("# dockerflow ignore=DF205\nFROM a\n")
+    Path("Dockerfile").write_text("# dockerflow ignore=DF205 root, as it has to be\nFROM a\n")
     result = run("--dockerfile", "Dockerfile", "--select", "DF205")
     assert result.exit_code == 0
     assert "ignored" in result.stdout

@@ -168,7 +168,12 @@ def test_the_same_user(user):
 
 
 @pytest.mark.parametrize(
-    "comment", ["# dockerflow ignore=DF205", "#dockerflow ignore = df204,DF205 the platform does"]
+    "comment",
+    [
+        "# dockerflow ignore=DF205",
+        "#dockerflow ignore = df204,DF205 the platform does",
+        " # dockerflow ignore=DF205, DF204 root, as the platform requires",
+    ],
 )
 def test_ignored_inside(comment):
     text = f"FROM a\n{comment}\nUSER root\n"

@@ -130,9 +130,10 @@ def _url(value: str) -> str:
     )
 
 
-_files = partial(click.option, multiple=True, type=click.Path(path_type=Path), metavar="FILE")
-_pairs = partial(click.option, multiple=True, type=_pair, metavar="NAME=VALUE")
-_rules = partial(click.option, multiple=True, type=_rule_ids, metavar="IDS")
+_several = partial(click.option, multiple=True)
+_files = partial(_several, type=click.Path(path_type=Path), metavar="FILE")
+_pairs = partial(_several, type=_pair, metavar="NAME=VALUE")
+_rules = partial(_several, type=_rule_ids, metavar="IDS")
 _time = partial(click.option, type=_seconds, metavar="SECONDS", show_default=True)
 
 
@@ -144,15 +145,9 @@ _time = partial(click.option, type=_seconds, metavar="SECONDS", show_default=Tru
 )
 @click.argument("url", required=False, type=_url, metavar="[URL] [-- COMMAND ...]")
 @_files("--dockerfile", "dockerfiles", help="A Dockerfile to check.")
-@click.option(
-    "--image",
-    "images",
-    multiple=True,
-    metavar="NAME",
-    help="An image to check, from docker or podman.",
-)
+@_several("--image", "images", metavar="NAME", help="An image to check, from docker or podman.")
 @_files("--archive", "archives", help="A saved image to check.")
-@_files("--logs", type=str, help="A log file to check; - is stdin.")
+@_several("--logs", metavar="FILE", help="A log file to check; - is stdin.")
 @_files(
     "--version-json",
     "version_jsons",
@@ -164,9 +159,7 @@ _time = partial(click.option, type=_seconds, metavar="SECONDS", show_default=Tru
     "breaks",
     help="Start the command once more with a variable that breaks a backing service.",
 )
-@click.option(
-    "--static", multiple=True, metavar="PATH", help="Path of a static file that the app serves."
-)
+@_several("--static", metavar="PATH", help="Path of a static file that the app serves.")
 @click.option(
     "--slow",
     metavar="PATH",

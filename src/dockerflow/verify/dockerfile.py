@@ -20,7 +20,10 @@ _heredocs = re.compile(r"<<-?\s*([\"']?)([A-Za-z_]\w*)\1").findall
 _takes_heredocs = re.compile(r"^\s*(?:ONBUILD\s+)?(?:RUN|COPY|ADD)\s", re.IGNORECASE).match
 _escape = re.compile(r"^\s*#\s*escape\s*=\s*(\\|`)\s*$", re.IGNORECASE).match
 _directive = re.compile(r"^\s*#\s*\w+\s*=").match
-_ignore = re.compile(r"^\s*#\s*dockerflow\s+ignore\s*=\s*([\w,\s]+)", re.IGNORECASE).match
+_ignores = re.compile(
+    r"^[ \t]*#[ \t]*dockerflow[ \t]+ignore[ \t]*=[ \t]*(\w+(?:[ \t]*,[ \t]*\w+)*)",
+    re.IGNORECASE | re.MULTILINE,
+).findall
 _from = re.compile(
     r"^(?:--\S+\s+)*(?P<image>\S+)(?:\s+AS\s+(?P<name>\S+))?\s*$", re.IGNORECASE
 ).match
@@ -86,13 +89,8 @@ def parse(
 
 
 def _ignored(text: str) -> set[str]:
-    """Return the ids of the rules that comments ignore."""
-    ids: set[str] = set()
-    for match in filter(None, map(_ignore, text.splitlines())):
-        # Words after the ids are the reason, for people.
-        parts = re.split(r"\s*,\s*", match[1].split("  ")[0].strip())
-        ids.update(part.split()[0].upper() for part in parts if part)
-    return ids
+    """Return the ids of the rules that comments ignore; a reason may follow them."""
+    return {id_.strip().upper() for ids in _ignores(text) for id_ in ids.split(",")}
 
 
 class _Reader:

@@ -28,8 +28,8 @@ class CouldNotRunError(Exception):
 class Response:
     """The outcome of one request.
 
-    ``status`` is None if none arrived. ``error`` says why there is no response, or why its body
-    is incomplete.
+    ``status`` is None if none arrived. ``error`` is the reason why there is no response, or
+    why its body is incomplete.
     """
 
     method: str

@@ -47,11 +47,7 @@ class Prober:
         self._timeout = timeout
         self._end = time.monotonic() + limit
         self._runner = asyncio.Runner()  # an event loop can cancel a request at any moment
-        self._client = httpx.AsyncClient(
-            headers=HEADERS,
-            trust_env=False,
-            timeout=None,  # noqa: S113 - _send has one for the whole request
-        )
+        self._client = httpx.AsyncClient(headers=HEADERS, trust_env=False)
 
     def __enter__(self) -> Self:
         return self
@@ -168,10 +164,7 @@ class _AssetParser(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = dict(attrs)
-        link = None
-        if tag in ("script", "img"):
-            link = given.get("src")
-        elif tag == "link" and {"stylesheet", "icon"} & set((given.get("rel") or "").split()):
-            link = given.get("href")
-        if link:
+        kinds = {"stylesheet", "icon"} & set((given.get("rel") or "").split())
+        link = given.get("href" if tag == "link" else "src")
+        if link and (tag in ("script", "img") or (tag == "link" and kinds)):
             self.links.append(link)

@@ -72,7 +72,7 @@ class Collector:
     """Examines the targets one after the other.
 
     :param evidence: gets what was seen.
-    :param on_progress: is called with a text on what is waited for.
+    :param on_progress: is called with a text for people, such as "waiting for ...".
     """
 
     def __init__(
@@ -179,7 +179,7 @@ class Collector:
         run.log_files = process.log_files()
         has_ended = process.exit_code is not None
         # A server may listen before it has loaded the app, as gunicorn does. If it ends without
-        # a response, that says nothing about the app.
+        # a response, the app's endpoints can't be judged.
         if host is not None and (service.has_responded or not has_ended):
             self._evidence.services.append(service)
         if has_ended:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
-from typing import IO, Any, Final, TypeVar
+from typing import IO, Any, Final, TypeVar, cast
 
 import psutil
 
@@ -99,10 +99,8 @@ class Process:
         except (OSError, ValueError) as error:
             reason = (isinstance(error, OSError) and error.strerror) or str(error)
             raise CouldNotRunError(f"{self.where} can't be started: {reason}") from None
-        assert self._popen.stdout is not None  # noqa: S101 - it is a pipe
-        assert self._popen.stderr is not None  # noqa: S101 - it is a pipe
-        self.stdout: Output = Output(self._popen.stdout)
-        self.stderr: Output = Output(self._popen.stderr)
+        self.stdout: Output = Output(cast("IO[bytes]", self._popen.stdout))
+        self.stderr: Output = Output(cast("IO[bytes]", self._popen.stderr))
 
     @property
     def exit_code(self) -> int | None:
@@ -253,7 +251,7 @@ def _adopting_orphans() -> Generator[None]:
 def _pid_namespace(pid: int | str) -> str | None:
     """Return a process's PID namespace, which is another one in a container (Linux only)."""
     with suppress(OSError):
-        return os.readlink(f"/proc/{pid}/ns/pid")  # noqa: PTH115 - the link's text is not a path
+        return str(Path(f"/proc/{pid}/ns/pid").readlink())
     return None
 
 

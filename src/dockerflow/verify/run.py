@@ -21,7 +21,7 @@ def verify(
 
     :param selected: ids of the rules to judge by; by default all.
     :param fail_on: the lowest level that fails: error, warning or never.
-    :param on_progress: is called with a text on what is waited for.
+    :param on_progress: is called with a text for people, such as "waiting for ...".
     """
     began = time.monotonic()
     evidence, report = Evidence(), Report([], fail_on=fail_on)

@@ -157,18 +157,18 @@ def _installs_app(text: str) -> bool:
 def _port_8000(evidence: Evidence) -> Findings:
     for dockerfile in evidence.dockerfiles:
         ports, last = _ports(dockerfile)
-        message = f"it is for port {printable(', '.join(ports), 40)}, not {PORT}"
-        if not ports:
-            message = "it names no port: it has neither EXPOSE nor ENV PORT"
-        yield None if PORT in ports else in_dockerfile(dockerfile, message, last)
+        yield None if PORT in ports else in_dockerfile(dockerfile, _other_port(ports), last)
     for image in evidence.images:
         exposed = [str(port).partition("/")[0] for port in image.config.get("ExposedPorts") or ()]
         environ = [str(pair).partition("=") for pair in image.config.get("Env") or ()]
         ports = [value for name, _, value in environ if name == "PORT"] or exposed
-        message = f"it is for port {printable(', '.join(ports), 40)}, not {PORT}"
-        if not ports:
-            message = "it names no port: it has neither an exposed port nor PORT"
-        yield None if PORT in ports else Finding(message, image.where)
+        yield None if PORT in ports else Finding(_other_port(ports), image.where)
+
+
+def _other_port(ports: list[str]) -> str:
+    if not ports:
+        return "it names no port: it has neither EXPOSE nor ENV PORT"
+    return f"it is for port {printable(', '.join(ports), 40)}, not {PORT}"
 
 
 def _ports(dockerfile: Dockerfile) -> tuple[list[str], Instruction | None]:
