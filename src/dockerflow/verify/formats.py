@@ -133,9 +133,8 @@ def _json_verdict(verdict: Verdict) -> dict[str, Any]:
         {**found._asdict(), "file": found.file or None, "reproduce": found.reproduce or None}
         for found in verdict.findings
     ]
-    return {
-        **rule, "documentation": verdict.rule.page, "status": verdict.status, "findings": findings
-    }  # fmt: skip
+    rule |= {"documentation": verdict.rule.page, "status": verdict.status, "findings": findings}
+    return rule
 
 
 def junit(report: Report) -> str:
