@@ -139,6 +139,12 @@ def test_build_arguments_win_over_defaults_and_env_over_both():
     assert values("FROM a\nUSER $U", "USER", build_args={"U": "app"}) == ["$U"]  # not declared
 
 
+def test_escape_is_set_at_the_top_only():
+    text = "FROM a\n# escape=`\nENV A=1\nUSER \\$A"
+    assert values(text, "USER") == ["$A"]
+    assert values(f"# syntax=x\n# escape=`\n{text}", "USER") == ["\\$A"]
+
+
 def test_env_values():
     text = "FROM a\nENV A=1\nENV B=\"two words\" C='three' \\\n D=$A\nENV OLD way of it\nUSER $B$C$D$OLD"
     assert values(text, "USER") == ["two wordsthree1way of it"]
