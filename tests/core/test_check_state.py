@@ -52,10 +52,10 @@ def wait_until_still(probe: Probe) -> None:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    """Give a clock that goes on by hand; what waits keeps the real one."""
+    """Give a clock that goes on by hand; waits and the background's schedule keep the real one."""
     clock = SimpleNamespace(now=1000.0)
     fake = SimpleNamespace(monotonic=lambda: clock.now)
-    for module in ("_check", "runner", "_background"):
+    for module in ("_check", "runner"):
         monkeypatch.setattr(f"dockerflow.checks.{module}.time", fake)
     return clock
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import contextvars
-import functools
 import inspect
 import logging
 import os
 import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from concurrent.futures import Future
 from contextlib import AbstractContextManager, nullcontext, suppress
+from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from dockerflow import health
@@ -28,8 +29,8 @@ logger = logging.getLogger("dockerflow.checks.registry")
 
 CheckFunction = Callable[[], Any]
 
-check_context: contextvars.ContextVar[Callable[[], AbstractContextManager[Any]]] = (
-    contextvars.ContextVar("check_context", default=nullcontext)
+check_context: ContextVar[Callable[[], AbstractContextManager[Any]]] = ContextVar(
+    "check_context", default=nullcontext
 )
 """Makes the context manager that each check runs in, for adapters whose framework needs one."""
 
@@ -88,12 +89,14 @@ class State(NamedTuple):
     @staticmethod
     def after(state: State | None, result: Result, failures: int, recoveries: int) -> State:
         """Return the state after one more result. The very first result always counts."""
-        if state is None or result.is_failure == state.shown.is_failure:
+        threshold = failures if result.is_failure else recoveries
+        if (
+            state is None
+            or result.is_failure == state.shown.is_failure
+            or state.streak + 1 >= threshold
+        ):
             return State(result, result)
-        streak = state.streak + 1
-        if streak >= (failures if result.is_failure else recoveries):
-            return State(result, result)
-        return State(state.shown, result, streak)
+        return State(state.shown, result, state.streak + 1)
 
 
 @dataclass(slots=True, eq=False)
@@ -101,38 +104,36 @@ class Execution:
     """One run of one check, which any number of heartbeats may wait for.
 
     ``limit`` is how many seconds it may take, ``started`` the time by the monotonic clock.
-    ``loop`` is the event loop that an async check runs on.
+    ``loop`` is the event loop that an async check runs on. ``done`` has the result at the end.
     """
 
     check: Check
     settings: Settings
     limit: float
     started: float
-    loop: AbstractEventLoop | None = None
+    done: Future[Result] = field(default_factory=Future[Result])
     pid: int = field(default_factory=os.getpid)
-    result: Result | None = None
+    loop: AbstractEventLoop | None = None
     task: Task[None] | None = None
     _has_ended: bool = False
     _timeouts: int = 0  # how many time limits have been recorded as failures
-    _waiters: list[Callable[[], object]] = field(default_factory=list[Callable[[], object]])
 
     @property
     def is_pending(self) -> bool:
         """Whether it still runs. A fork or a closed event loop cuts it off."""
-        if self.result is not None or self.pid != os.getpid():
+        # First the process: a fork may have come while the parent held the future's lock.
+        if self.pid != os.getpid() or self.done.done():
             return False
         return self.loop is None or not self.loop.is_closed()
 
+    def is_fresh(self, fresh_from: float) -> bool:
+        """Whether this process has its result, from that time on."""
+        if self.pid != os.getpid() or not self.done.done():
+            return False
+        return self.done.result().finished >= fresh_from
+
     def is_late(self, now: float) -> bool:
         return now >= self.started + self.limit
-
-    def call_when_done(self, wake: Callable[[], object]) -> None:
-        """Call ``wake``, in any thread, as soon as there is a result."""
-        with _lock.get():
-            if self.result is None:
-                self._waiters.append(wake)
-                return
-        wake()
 
     def end(
         self,
@@ -155,18 +156,16 @@ class Execution:
             messages = self._messages(returned, exception)
             result = make_result(messages, self.settings, now - self.started)
         with _lock.get():
+            if self._has_ended:
+                return
             self._has_ended = True
             was_reported = self._timeouts > 0
-            if self.check.execution is self and not was_reported:
-                self.check.record_result(result, self.settings)
+            if not was_reported:
+                self._record(result)
         # Before anyone gets the result, so that it has been logged and observed by then.
         if not was_reported:
             self._report(result, exception)
-        with _lock.get():
-            self.result = result
-            waiters, self._waiters = self._waiters, []
-        for wake in waiters:
-            wake()
+        self.done.set_result(result)
 
     def _messages(
         self, returned: list[CheckMessage] | str, exception: BaseException | None
@@ -196,13 +195,20 @@ class Execution:
                 return
             is_first = self._timeouts == 0
             self._timeouts = passed
-            if self.check.execution is self:
-                for _ in range(min(new, self.settings.failures)):
-                    self.check.record_result(result, self.settings)
+            self._record(result, min(new, self.settings.failures))
         if is_first:
             self._report(result, None)
         else:
             log_messages(self.check.name, result)
+
+    def _record(self, result: Result, times: int = 1) -> None:
+        """Count a result in the state of the check, unless another execution has begun."""
+        check, settings = self.check, self.settings
+        if check.execution is self:
+            for _ in range(times):
+                check.state = State.after(
+                    check.state, result, settings.failures, settings.recoveries
+                )
 
     def _report(self, result: Result, exception: BaseException | None) -> None:
         check = self.check
@@ -226,9 +232,6 @@ class Check:
         self.execution: Execution | None = None
         self.state: State | None = None
 
-    def record_result(self, result: Result, settings: Settings) -> None:
-        self.state = State.after(self.state, result, settings.failures, settings.recoveries)
-
     def reset(self) -> None:
         """Discard the result because a requirement failed."""
         with _lock.get():
@@ -250,54 +253,58 @@ class Check:
         result = make_result([Error(text, id=health.ERROR_CHECK_STALE)], settings, shown.duration)
         return result._replace(finished=shown.finished)
 
-    def start(
-        self,
-        settings: Settings,
-        limit: float,
-        fresh_from: float,
-        loop: AbstractEventLoop | None,
-    ) -> Execution:
+    def join(self, settings: Settings, limit: float, fresh_from: float) -> tuple[Execution, bool]:
         """Return an execution that is under way or fresh enough, else a new one.
 
         :param limit: how many seconds a new one may take.
         :param fresh_from: the time, by the monotonic clock, since which a result is fresh enough.
-        :param loop: the event loop for an async check; ``None`` for the library's own.
+        :returns: the execution, and whether it is new: then the caller must :func:`start` it.
         """
         with _lock.get():
-            if (execution := self._usable(fresh_from)) is not None:
-                return execution
-            self.execution = execution = Execution(self, settings, limit, time.monotonic())
-        try:
-            _start(execution, loop)
-        except RuntimeError as error:  # no thread could be started, or the loop was just closed
-            execution.end([], error)
-        return execution
-
-    def _usable(self, fresh_from: float) -> Execution | None:
-        execution = self.execution
-        if execution is None:
-            return None
-        if execution.result is not None:
-            return execution if execution.result.finished >= fresh_from else None
-        return execution if execution.is_pending else None
+            execution = self.execution
+            if execution is not None and (execution.is_pending or execution.is_fresh(fresh_from)):
+                return execution, False
+            self.execution = Execution(self, settings, limit, time.monotonic())
+            return self.execution, True
 
 
 def _is_async(function: CheckFunction) -> bool:
-    while isinstance(function, functools.partial):
+    while isinstance(function, partial):
         function = function.func
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
         type(function).__call__
     )
 
 
-def _start(execution: Execution, loop: AbstractEventLoop | None) -> None:
-    """Run the check in a thread or on an event loop, with the caller's context variables."""
-    context = contextvars.copy_context()
-    if execution.check.is_async:
-        execution.loop = loop = loop or background_loop.get().get()
-        loop.call_soon_threadsafe(_create_task, loop, execution, context=context)
-    else:
-        workers.get().submit(lambda: context.run(_run, execution))
+def start(executions: list[Execution], loop: AbstractEventLoop | None) -> None:
+    """Run checks in threads or on an event loop, with the caller's context variables.
+
+    Those that can't be started end as if they had raised the error.
+
+    :param loop: the event loop for async checks; ``None`` for the library's own.
+    """
+    sync = [execution for execution in executions if not execution.check.is_async]
+    async_ = [execution for execution in executions if execution.check.is_async]
+    try:
+        workers.get().submit(*(_job(execution) for execution in sync))
+    except RuntimeError as error:  # no thread could be started
+        for execution in sync:
+            execution.end([], error)
+    if not async_:
+        return
+    try:
+        loop = loop or background_loop.get().get()
+        for execution in async_:
+            execution.loop = loop
+        loop.call_soon_threadsafe(_create_tasks, loop, async_)
+    except RuntimeError as error:  # no thread for the loop, or it was just closed
+        for execution in async_:
+            execution.end([], error)
+
+
+def _job(execution: Execution) -> Callable[[], None]:
+    context = copy_context()
+    return lambda: context.run(_run, execution)
 
 
 def _run(execution: Execution) -> None:
@@ -321,9 +328,10 @@ async def _resolve(value: Awaitable[object]) -> object:
     return await value
 
 
-def _create_task(loop: AbstractEventLoop, execution: Execution) -> None:
-    # The execution keeps the task alive: the event loop has only a weak reference to it.
-    execution.task = loop.create_task(_arun(execution))
+def _create_tasks(loop: AbstractEventLoop, executions: list[Execution]) -> None:
+    for execution in executions:
+        # The execution keeps the task alive: the event loop has only a weak reference to it.
+        execution.task = loop.create_task(_arun(execution))
 
 
 async def _arun(execution: Execution) -> None:

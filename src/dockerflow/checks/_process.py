@@ -10,6 +10,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 MAX_THREADS: Final = 64
 
 T = TypeVar("T")
+Job = Callable[[], object]
 
 
 class PerProcess(Generic[T]):
@@ -49,7 +51,7 @@ class Workers:
     def __init__(self, max_threads: int = MAX_THREADS) -> None:
         self.max_threads = max_threads
         self._lock = threading.Lock()
-        self._waiting: deque[Callable[[], object]] = deque()
+        self._waiting: deque[Job] = deque()
         self._threads = 0
 
     @property
@@ -57,26 +59,37 @@ class Workers:
         """How many jobs wait for a thread."""
         return len(self._waiting)
 
-    def submit(self, job: Callable[[], object]) -> None:
-        """Run ``job`` as soon as there is a thread for it.
+    def submit(self, *jobs: Job) -> None:
+        """Run jobs as soon as there are threads for them.
 
-        :raises RuntimeError: when the system can't start another thread.
+        Several together are cheaper: a thread may have done the quick ones before the next one
+        is started.
+
+        :raises RuntimeError: when the system can't start a thread, and none is running.
         """
-        with self._lock:
-            if self._threads >= self.max_threads:
-                self._waiting.append(job)
-                return
-            self._threads += 1
-        try:
-            threading.Thread(
-                target=self._work, args=(job,), name="dockerflow-check", daemon=True
-            ).start()
-        except RuntimeError:
+        self._waiting.extend(jobs)
+        while True:
             with self._lock:
-                self._threads -= 1
-            raise
+                if not self._waiting or self._threads >= self.max_threads:
+                    return
+                job = self._waiting.popleft()
+                self._threads += 1
+            try:
+                threading.Thread(
+                    target=self._work, args=(job,), name="dockerflow-check", daemon=True
+                ).start()
+            except RuntimeError:
+                with self._lock:
+                    self._threads -= 1
+                    self._waiting.appendleft(job)
+                    if self._threads:  # these do the rest
+                        return
+                    for job in jobs:
+                        with suppress(ValueError):
+                            self._waiting.remove(job)
+                raise
 
-    def _work(self, job: Callable[[], object]) -> None:
+    def _work(self, job: Job) -> None:
         while True:
             job()
             with self._lock:
@@ -101,7 +114,7 @@ class BackgroundLoop:
         import asyncio
 
         with self._lock:
-            if self._loop is None or self._loop.is_closed():
+            if self._loop is None:
                 loop = asyncio.new_event_loop()
                 thread = threading.Thread(
                     target=loop.run_forever, name="dockerflow-loop", daemon=True

@@ -8,17 +8,19 @@ import time
 import weakref
 from collections.abc import Callable, Collection, Iterable
 from types import FunctionType
-from typing import Any, Final, TypeVar, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Final, TypeVar, Unpack, cast, overload
 
 from dockerflow.checks import _plan, runner
 from dockerflow.checks._background import Background
 from dockerflow.checks._check import Check, CheckFunction
 from dockerflow.checks._observers import Observer, Observers
 from dockerflow.checks._options import CheckOptions, parse
-from dockerflow.checks._plan import Plan
 from dockerflow.checks._process import PerProcess
 from dockerflow.checks.runner import CheckResults
 from dockerflow.config import Config, ConfigError
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
 
 logger: logging.Logger = logging.getLogger(__name__)
 
@@ -149,9 +151,11 @@ class Registry:
         :raises ConfigError: when a check requires one that isn't there, or itself by way of
             others, or its options and those of ``config`` exclude each other.
         """
-        plan = self._make_plan(config or Config())
+        plan = _plan.make(self._checks.copy(), config or Config())
         problems = [
-            f"Check {e.check.name} can't run: {e.problem}" for e in plan.entries if e.problem
+            f"Check {name} can't run: {entry.problem}"
+            for name, entry in plan.entries.items()
+            if entry.problem
         ]
         if problems:
             raise ConfigError("; ".join(problems))
@@ -170,17 +174,16 @@ class Registry:
         :param config: has the time limits and the silenced ids; by default the environment's.
         :raises ConfigError: when there is no ``config``, and the environment has a wrong value.
         """
-        run = runner.Run(self._make_plan(config or Config()), self._background.get())
-        runner.wait(run)
+        run = self._make_run(config or Config())
+        runner.run_all(run)
         return self._finish(run)
 
     async def arun(self, config: Config | None = None) -> CheckResults:
         """Run all checks like :meth:`run`, async ones on the running event loop."""
         import asyncio
 
-        plan = self._make_plan(config or Config())
-        run = runner.Run(plan, self._background.get(), asyncio.get_running_loop())
-        await runner.await_all(run)
+        run = self._make_run(config or Config(), asyncio.get_running_loop())
+        await runner.arun_all(run)
         return self._finish(run)
 
     def drained(self) -> CheckResults:
@@ -189,19 +192,20 @@ class Registry:
         self._observers.notify("heartbeat", "heartbeat", results.level, 0.0, messages)
         return results
 
+    def _make_run(self, config: Config, loop: AbstractEventLoop | None = None) -> runner.Run:
+        checks = self._checks.copy()  # another thread may register one
+        known = self._logged_tags.union(*(check.tags for check in checks.values()))
+        for tag in set(config.heartbeat_tags) - known:
+            self._logged_tags.add(tag)
+            logger.warning("No check has the tag %r of the setting heartbeat_tags", tag)
+        plan = _plan.make(checks, config)
+        return runner.Run(plan, config.heartbeat_timeout, self._background.get(), loop)
+
     def _finish(self, run: runner.Run) -> CheckResults:
         results, messages = runner.collect(run)
         duration = time.monotonic() - run.began
         self._observers.notify("heartbeat", "heartbeat", results.level, duration, messages)
         return results
-
-    def _make_plan(self, config: Config) -> Plan:
-        plan = _plan.make(dict(self._checks), config)
-        for tag in plan.unknown_tags:
-            if tag not in self._logged_tags:
-                self._logged_tags.add(tag)
-                logger.warning("No check has the tag %r of the setting heartbeat_tags", tag)
-        return plan
 
 
 def _stop(background: PerProcess[Background]) -> None:
