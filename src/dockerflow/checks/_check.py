@@ -132,20 +132,21 @@ class Execution:
             return False
         return self.done.result().finished >= fresh_from
 
-    def is_late(self, now: float) -> bool:
-        return now >= self.started + self.limit
+    @property
+    def is_late(self) -> bool:
+        return time.monotonic() >= self.started + self.limit
 
     def end(
         self,
-        returned: list[CheckMessage] | str,
+        messages: list[CheckMessage],
         exception: BaseException | None = None,
         *,
         timed_out: bool = False,
     ) -> None:
         """Record the end of the check and wake all who wait for it.
 
-        :param returned: its messages, or a description of what it returned instead.
-        :param exception: what it raised.
+        :param messages: what it returned.
+        :param exception: what it raised instead.
         :param timed_out: whether its event loop found it to be late; the loop's clock may be a
             little ahead.
         """
@@ -153,30 +154,21 @@ class Execution:
         if timed_out or now > self.started + self.limit:
             result, exception = self.timeout_result(self.limit), None
         else:
-            messages = self._messages(returned, exception)
+            if exception is not None:
+                text = f"Check {self.check.name} raised {type(exception).__name__}"
+                messages = [Error(text, id=health.ERROR_CHECK_RAISED)]
             result = make_result(messages, self.settings, now - self.started)
         with _lock.get():
             if self._has_ended:
                 return
             self._has_ended = True
-            was_reported = self._timeouts > 0
-            if not was_reported:
+            is_news = self._timeouts == 0
+            if is_news:
                 self._record(result)
-        # Before anyone gets the result, so that it has been logged and observed by then.
-        if not was_reported:
-            self._report(result, exception)
+        if is_news:
+            # Before anyone gets the result, so that it has been logged and observed by then.
+            self.check.report(result, exception)
         self.done.set_result(result)
-
-    def _messages(
-        self, returned: list[CheckMessage] | str, exception: BaseException | None
-    ) -> list[CheckMessage]:
-        name = self.check.name
-        if exception is not None:
-            text = f"Check {name} raised {type(exception).__name__}"
-            return [Error(text, id=health.ERROR_CHECK_RAISED)]
-        if isinstance(returned, str):
-            return [Error(f"Check {name} returned {returned}", id=health.ERROR_CHECK_BAD_RESULT)]
-        return returned
 
     def timeout_result(self, seconds: float) -> Result:
         """Return the result of not having finished within so many seconds."""
@@ -185,9 +177,9 @@ class Execution:
         duration = max(0.0, min(time.monotonic() - self.started, seconds))
         return make_result([message], self.settings, duration)
 
-    def record_timeout(self, now: float) -> None:
+    def record_timeout(self) -> None:
         """Count a check that is late as a failure, once for each time limit that has passed."""
-        passed = max(1, int((now - self.started) / self.limit))
+        passed = max(1, int((time.monotonic() - self.started) / self.limit))
         result = self.timeout_result(self.limit)
         with _lock.get():
             new = passed - self._timeouts
@@ -197,7 +189,7 @@ class Execution:
             self._timeouts = passed
             self._record(result, min(new, self.settings.failures))
         if is_first:
-            self._report(result, None)
+            self.check.report(result)
         else:
             log_messages(self.check.name, result)
 
@@ -209,11 +201,6 @@ class Execution:
                 check.state = State.after(
                     check.state, result, settings.failures, settings.recoveries
                 )
-
-    def _report(self, result: Result, exception: BaseException | None) -> None:
-        check = self.check
-        log_messages(check.name, result, exception)
-        check.observers.notify("check", check.name, result.level, result.duration, result.messages)
 
 
 class Check:
@@ -231,6 +218,11 @@ class Check:
         self.is_async: bool = _is_async(function)
         self.execution: Execution | None = None
         self.state: State | None = None
+
+    def report(self, result: Result, exception: BaseException | None = None) -> None:
+        """Log a result and notify the observers."""
+        log_messages(self.name, result, exception)
+        self.observers.notify("check", self.name, result.level, result.duration, result.messages)
 
     def reset(self) -> None:
         """Discard the result because a requirement failed."""
@@ -268,9 +260,15 @@ class Check:
             return self.execution, True
 
 
-def _is_async(function: CheckFunction) -> bool:
+def unwrap(function: CheckFunction) -> CheckFunction:
+    """Return the function behind a partial."""
     while isinstance(function, partial):
         function = function.func
+    return function
+
+
+def _is_async(function: CheckFunction) -> bool:
+    function = unwrap(function)
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
         type(function).__call__
     )
@@ -317,7 +315,7 @@ def _run(execution: Execution) -> None:
 
                 value = asyncio.run(_resolve(cast("Awaitable[object]", value)))
             # In here, since an iterable may do the work of the check, and may hang.
-            messages = to_messages(value)
+            messages = to_messages(value, execution.check.name)
     except BaseException as error:  # noqa: BLE001 - also sys.exit() ends the check only
         execution.end([], error)
     else:
@@ -343,7 +341,7 @@ async def _arun(execution: Execution) -> None:
     try:
         async with limit:
             with check_context.get()():
-                messages = to_messages(await function())
+                messages = to_messages(await function(), execution.check.name)
     except BaseException as error:  # sys.exit() in a check must not end the server
         execution.end([], error, timed_out=limit.expired())
         is_main = threading.current_thread() is threading.main_thread()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, Unpack, cast, overload
 
 from dockerflow.checks import _plan, runner
 from dockerflow.checks._background import Background
-from dockerflow.checks._check import Check, CheckFunction
+from dockerflow.checks._check import Check, CheckFunction, unwrap
 from dockerflow.checks._observers import Observer, Observers
 from dockerflow.checks._options import CheckOptions, parse
 from dockerflow.checks._process import PerProcess
@@ -84,7 +84,8 @@ class Registry:
         parsed = parse(options)
 
         def add(func: _F) -> _F:
-            _must_be_callable(func)
+            if not callable(func):
+                raise TypeError(f"a check is a function without arguments, not {func!r}")
             key = _name_of(func) if name is None else name
             known = self._checks.get(key)
             if known is not None and not _is_same(known.function, func):
@@ -212,15 +213,8 @@ def _stop(background: PerProcess[Background]) -> None:
     background.get().remove()
 
 
-def _must_be_callable(func: object) -> None:
-    if not callable(func):
-        message = f"a check is a function without arguments, not {func!r}"
-        raise TypeError(message)
-
-
-def _name_of(func: Any) -> str:
-    while isinstance(func, functools.partial):
-        func = func.func  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+def _name_of(func: CheckFunction) -> str:
+    func = unwrap(func)
     return getattr(func, "__name__", None) or type(func).__name__
 
 

@@ -18,7 +18,6 @@ from dockerflow.checks._check import (
     CheckFunction,
     Execution,
     Result,
-    log_messages,
     make_result,
     start,
 )
@@ -133,10 +132,9 @@ class Run:
             self._waiting[name] = execution
             (new if is_new else joined).append(execution)
         start(new, self._loop)
-        now = time.monotonic()
         for execution in (*new, *joined):
             # Else nobody waits for it; a check that hangs must not collect those who did.
-            if not (execution.done.done() or execution.is_late(now)):
+            if not (execution.done.done() or execution.is_late):
                 execution.done.add_done_callback(lambda _: wake())
 
     def _take_results(self) -> bool:
@@ -158,13 +156,12 @@ class Run:
 
     def _result(self, entry: Entry, execution: Execution) -> Result | None:
         """Return the result to show of an execution, if it has ended or has had its time."""
-        now = time.monotonic()
         if execution.done.done():
             result = execution.done.result()
-        elif execution.is_late(now):
-            execution.record_timeout(now)
+        elif execution.is_late:
+            execution.record_timeout()
             result = execution.timeout_result(execution.limit)
-        elif now >= self._end:
+        elif time.monotonic() >= self._end:
             # It may yet end in time for other heartbeats, so the check's state doesn't change.
             return execution.timeout_result(self._end - execution.started)
         else:
@@ -187,8 +184,7 @@ class Run:
             text = f"Check {check.name} did not start: the time for all checks was over before"
             message = Error(text, id=health.ERROR_CHECK_TIMED_OUT)
         result = make_result([message], settings)
-        log_messages(check.name, result)
-        check.observers.notify("check", check.name, result.level, 0.0, result.messages)
+        check.report(result)
         return result
 
     def _blocked_by(self, entry: Entry) -> CheckMessage | None:
@@ -213,10 +209,9 @@ class Run:
         requirements = self.plan.requirements(entry)
         if self._background.ensure(entry, requirements, settings.interval, self._loop):
             return None  # just scheduled: this heartbeat waits for the first result
-        now = time.monotonic()
         execution = check.execution
-        if execution is not None and execution.is_pending and execution.is_late(now):
-            execution.record_timeout(now)
+        if execution is not None and execution.is_pending and execution.is_late:
+            execution.record_timeout()
         return check.current_result(settings)
 
     def _fresh_from(self, settings: Settings) -> float:
