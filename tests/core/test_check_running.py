@@ -363,7 +363,7 @@ def test_a_check_that_is_registered_while_a_heartbeat_runs(registry: Registry) -
 
 @both
 def test_many_checks(runner: Runner) -> None:
-    """Twice as many take about twice as long: far less than four times, the best of some."""
+    """Twice as many take about twice as long: far less than four times, on a busy machine too."""
 
     def seconds(count: int) -> float:
         registry = Registry()
@@ -380,7 +380,7 @@ def test_many_checks(runner: Runner) -> None:
             best = min(best, time.perf_counter() - started)
         return best
 
-    assert seconds(1000) < 4 * 4 * seconds(250)
+    assert any(seconds(1000) < 4 * 4 * seconds(250) for _ in range(3))
 
 
 @both

@@ -325,6 +325,22 @@ def test_requirements_in_the_background() -> None:
     registry.close()
 
 
+def test_a_requirement_that_is_registered_again() -> None:
+    registry = Registry()
+    base, probe = Probe(), Probe()
+    registry.register(base, name="base")
+    registry.register(probe, name="probe", interval=0.02, requires="base", max_age=60)
+    assert run(registry).level == 0
+    base.returns = checks.Error("e")
+    assert run(registry).statuses == {"base": "error", "probe": "info"}
+    base.returns = None
+    registry.register(base, name="base")
+    assert run(registry).level == 0
+    runs = probe.runs
+    wait_until(lambda: probe.runs > runs + 2)
+    registry.close()
+
+
 def test_the_end_of_the_lifespan_stops_the_background() -> None:
     from dockerflow.asgi import DockerflowMiddleware
 

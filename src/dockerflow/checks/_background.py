@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,8 +14,6 @@ from dockerflow.checks._plan import Entry
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
-
-logger = logging.getLogger("dockerflow.checks.registry")
 
 LONG: Final = 3600.0
 """The longest single wait in seconds: a check's interval may exceed the platform's limit."""
@@ -85,6 +82,7 @@ class Background:
         with self._changed:
             known = self._schedules.get(check.name)
             if known is not None and known.entry.check is check and known.is_alive:
+                known.requirements = requirements  # one may have been registered again
                 return False
             self._schedules[check.name] = Schedule(
                 entry,
@@ -126,8 +124,4 @@ class Background:
                     self._changed.wait(min(schedule.due - now, LONG))
                     continue
                 schedule.due = now + schedule.interval
-            try:
-                schedule.run()
-            except Exception:
-                with suppress(Exception):
-                    logger.exception("Check %s could not be started", schedule.entry.check.name)
+            schedule.run()

@@ -21,7 +21,6 @@ from dockerflow.checks._check import (
     make_result,
     start,
 )
-from dockerflow.checks._options import Settings
 from dockerflow.checks._plan import Entry, Plan
 from dockerflow.checks.messages import (
     ERROR,
@@ -123,14 +122,16 @@ class Run:
         new: list[Execution] = []
         for name in names:
             entry = self.plan.entries[name]
-            if (result := self._result_without_run(entry)) is not None:
+            check, settings, _ = entry
+            now = time.monotonic()
+            limit = min(settings.timeout, self._end - (now if check.requires else self.began))
+            if (result := self._result_without_run(entry, limit)) is not None:
                 self._add(entry, result)
                 continue
-            execution, is_new = entry.check.join(
-                entry.settings, self._limit(entry), self._fresh_from(entry.settings)
-            )
-            self._waiting[name] = execution
-            (new if is_new else joined).append(execution)
+            # Without a time to live, a result is fresh if it is from this heartbeat's time.
+            fresh_from = min(self.began, now - (settings.ttl or 0.0))
+            self._waiting[name], is_new = check.join(settings, limit, fresh_from)
+            (new if is_new else joined).append(self._waiting[name])
         start(new, self._loop)
         for execution in (*new, *joined):
             # Else nobody waits for it; a check that hangs must not collect those who did.
@@ -168,22 +169,16 @@ class Run:
             return None
         return entry.check.current_result(entry.settings) or result
 
-    def _limit(self, entry: Entry) -> float:
-        """Return how many seconds a check may take that starts now."""
-        began = time.monotonic() if entry.check.requires else self.began
-        return min(entry.settings.timeout, self._end - began)
-
-    def _result_without_run(self, entry: Entry) -> Result | None:
+    def _result_without_run(self, entry: Entry, limit: float) -> Result | None:
         """Return the result of a check that can't run, or that runs in the background."""
-        check, settings, _ = entry
+        check = entry.check
         if (message := self._blocked_by(entry)) is None:
-            if (result := self._background_result(entry)) is not None:
+            result = self._background_result(entry)
+            if result is not None or limit > 0:
                 return result
-            if self._limit(entry) > 0:
-                return None
             text = f"Check {check.name} did not start: the time for all checks was over before"
             message = Error(text, id=health.ERROR_CHECK_TIMED_OUT)
-        result = make_result([message], settings)
+        result = make_result([message], entry.settings)
         check.report(result)
         return result
 
@@ -213,13 +208,6 @@ class Run:
         if execution is not None and execution.is_pending and execution.is_late:
             execution.record_timeout()
         return check.current_result(settings)
-
-    def _fresh_from(self, settings: Settings) -> float:
-        """Return the time since which a result is fresh enough for this heartbeat."""
-        if settings.ttl is None:
-            return self.began
-        ttl = settings.ttl if settings.max_age is None else min(settings.ttl, settings.max_age)
-        return min(self.began, time.monotonic() - ttl)
 
 
 def run_all(run: Run) -> None:

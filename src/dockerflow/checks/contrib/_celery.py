@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from typing import Any
 
 from dockerflow import health
-from dockerflow.checks.contrib._common import SuppressStale, fail, load, named, seconds
+from dockerflow.checks.contrib._common import Check, SuppressStale, fail, load, named, seconds
 from dockerflow.checks.messages import CheckMessage
-
-Check = Callable[[], CheckMessage | None]
 
 
 def celery(app: Any, *, timeout: float = 2.0, min_workers: int = 1) -> Check:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from importlib import import_module
 from types import TracebackType
@@ -19,6 +19,9 @@ QUICK: Final = 0.5
 """Seconds: a stale pooled connection fails in less; a client that tried again takes longer."""
 
 logger = logging.getLogger("dockerflow.checks.contrib")
+
+Check = Callable[[], CheckMessage | None]
+AsyncCheck = Callable[[], Awaitable[CheckMessage | None]]
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 

@@ -7,7 +7,7 @@ checks close the connections that they opened, and leave those that were open be
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any, cast
 from uuid import uuid4
@@ -15,11 +15,9 @@ from uuid import uuid4
 from dockerflow import health
 from dockerflow.checks import messages
 from dockerflow.checks._process import PerProcess
-from dockerflow.checks.contrib._common import fail, load, named, report
+from dockerflow.checks.contrib._common import Check, fail, load, named, report
 from dockerflow.checks.contrib._redis import failure, redis
 from dockerflow.checks.messages import CheckMessage, Error, Info
-
-Check = Callable[[], CheckMessage | None]
 
 CACHE_SECONDS = 60
 """How long a value that a check couldn't delete stays in the cache."""

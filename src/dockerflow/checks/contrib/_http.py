@@ -7,21 +7,19 @@ import os
 import socket
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast, overload
 
 from dockerflow import health
 from dockerflow.checks import messages
-from dockerflow.checks.contrib._common import fail, load, named, report, seconds
+from dockerflow.checks.contrib._common import AsyncCheck, Check, fail, load, named, report, seconds
 from dockerflow.checks.messages import CheckMessage, Error
 
 if TYPE_CHECKING:
     from httpx import AsyncClient, Client
 
-Check = Callable[[], CheckMessage | None]
-AsyncCheck = Callable[[], Awaitable[CheckMessage | None]]
 
 MAX_BODY: Final = 65_536
 """Bytes of a body that are read, so that the connection can be used again."""

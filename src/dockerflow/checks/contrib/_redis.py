@@ -5,11 +5,10 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, overload
 
 from dockerflow import health
-from dockerflow.checks.contrib._common import SuppressStale, fail, load, named
+from dockerflow.checks.contrib._common import AsyncCheck, Check, SuppressStale, fail, load, named
 from dockerflow.checks.messages import CheckMessage, Error
 
 if TYPE_CHECKING:
@@ -19,12 +18,10 @@ if TYPE_CHECKING:
 
 
 @overload
-def redis(
-    client: AsyncRedis | AsyncRedisCluster,
-) -> Callable[[], Awaitable[CheckMessage | None]]: ...
+def redis(client: AsyncRedis | AsyncRedisCluster) -> AsyncCheck: ...
 @overload
-def redis(client: Redis | RedisCluster | None) -> Callable[[], CheckMessage | None]: ...
-def redis(client: Any) -> Callable[[], Any]:
+def redis(client: Redis | RedisCluster | None) -> Check: ...
+def redis(client: Any) -> Check | AsyncCheck:
     """Make a check that Redis answers, or that a cluster reports to be well.
 
     It uses a connection of the client's pool, with the client's time-outs and retries. A stale
@@ -43,8 +40,9 @@ def redis(client: Any) -> Callable[[], Any]:
     if client is not None and not callable(getattr(client, "ping", None)):
         message = f"client takes a client of redis or redis.asyncio, not {type(client).__name__}"
         raise TypeError(message)
-    check = _redis_async if _is_async(client) else _redis
-    return functools.partial(check, client)
+    if _is_async(client):
+        return functools.partial(_redis_async, client)
+    return functools.partial(_redis, client)
 
 
 def _is_async(client: Any) -> bool:

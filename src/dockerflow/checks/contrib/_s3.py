@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from typing import Any
 
 from dockerflow import health
-from dockerflow.checks.contrib._common import fail, load, named
+from dockerflow.checks.contrib._common import Check, fail, load, named
 from dockerflow.checks.messages import CheckMessage
-
-Check = Callable[[], CheckMessage | None]
 
 
 def s3(client: Any, bucket: str) -> Check:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from os import PathLike, fspath
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast, overload
 
 from dockerflow import health
 from dockerflow.checks import messages
-from dockerflow.checks.contrib._common import fail, load, named, report
+from dockerflow.checks.contrib._common import AsyncCheck, Check, fail, load, named, report
 from dockerflow.checks.messages import CheckMessage, Info
 
 if TYPE_CHECKING:
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-Check = Callable[[], CheckMessage | None]
-AsyncCheck = Callable[[], Awaitable[CheckMessage | None]]
 _Work = Callable[["Connection"], CheckMessage | None]
 
 
