@@ -57,7 +57,7 @@ def ids(results: CheckResults, name: str) -> list[str]:
 
 
 class Probe:
-    """A check that counts its runs, and returns what it is told to."""
+    """A check that counts its runs, and returns what its test sets."""
 
     def __init__(self, returns: Any = None) -> None:
         self.returns = returns

@@ -192,7 +192,7 @@ class EarlyLoop(asyncio.SelectorEventLoop):
         return super().call_later(delay * 0.9, *args, **kwargs)
 
 
-def test_what_is_said_is_the_limit_whatever_the_clock_of_the_loop() -> None:
+def test_the_message_has_the_limit_even_if_the_clock_of_the_loop_is_ahead() -> None:
     registry = Registry()
 
     @registry.register

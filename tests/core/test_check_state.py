@@ -211,7 +211,7 @@ def test_background(runner: Runner, kind: type[Probe]) -> None:
         assert probe.runs == 0, "it starts with the first use"
         assert (await ask()).statuses == {"probe": "ok"}
         assert probe.runs == 1
-        while probe.runs < 4:  # nobody asks meanwhile
+        while probe.runs < 4:  # without a heartbeat
             await asyncio.sleep(0.01)
         results = await ask()
         assert results.statuses == {"probe": "ok"}

@@ -96,7 +96,7 @@ class Background:
                 thread = threading.Thread(target=self._work, name="dockerflow-clock", daemon=True)
                 try:
                     thread.start()
-                except RuntimeError:  # no more threads to be had: the next heartbeat tries again
+                except RuntimeError:  # no thread can be started: the next heartbeat tries again
                     self._schedules.clear()
                     return True
                 self._is_running = True

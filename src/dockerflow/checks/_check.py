@@ -77,7 +77,7 @@ def log_messages(name: str, result: Result, exception: BaseException | None = No
 
 
 class State(NamedTuple):
-    """PURE: the result that is shown of a check, whose results may flap.
+    """The result that is shown of a check, whose results may flap.
 
     ``streak`` is the number of the last results, in a row, that contradict the one ``shown``.
     """
@@ -86,17 +86,15 @@ class State(NamedTuple):
     newest: Result
     streak: int = 0
 
-    @staticmethod
-    def after(state: State | None, result: Result, failures: int, recoveries: int) -> State:
-        """Return the state after one more result. The very first result always counts."""
-        threshold = failures if result.is_failure else recoveries
-        if (
-            state is None
-            or result.is_failure == state.shown.is_failure
-            or state.streak + 1 >= threshold
-        ):
-            return State(result, result)
-        return State(state.shown, result, state.streak + 1)
+
+def _next_state(state: State | None, result: Result, settings: Settings) -> State:
+    """PURE: return the state after one more result. The very first result always counts."""
+    if state is None or result.is_failure == state.shown.is_failure:
+        return State(result, result)
+    streak = state.streak + 1
+    if streak >= (settings.failures if result.is_failure else settings.recoveries):
+        return State(result, result)
+    return State(state.shown, result, streak)
 
 
 @dataclass(slots=True, eq=False)
@@ -174,7 +172,7 @@ class Execution:
         """Return the result of not having finished within so many seconds."""
         text = f"Check {self.check.name} did not finish within {float(f'{seconds:.3g}'):g} s"
         message = Error(text, id=health.ERROR_CHECK_TIMED_OUT)
-        duration = max(0.0, min(time.monotonic() - self.started, seconds))
+        duration = min(time.monotonic() - self.started, seconds)
         return make_result([message], self.settings, duration)
 
     def record_timeout(self) -> None:
@@ -195,34 +193,31 @@ class Execution:
 
     def _record(self, result: Result, times: int = 1) -> None:
         """Count a result in the state of the check, unless another execution has begun."""
-        check, settings = self.check, self.settings
-        if check.execution is self:
+        if self.check.execution is self:
             for _ in range(times):
-                check.state = State.after(
-                    check.state, result, settings.failures, settings.recoveries
-                )
+                self.check.state = _next_state(self.check.state, result, self.settings)
 
 
+@dataclass(eq=False)
 class Check:
     """A registered function, its options, and its state in this process."""
 
-    def __init__(
-        self, name: str, function: CheckFunction, options: Mapping[str, Any], observers: Observers
-    ) -> None:
-        self.name: str = name
-        self.function: CheckFunction = function
-        self.options: Mapping[str, Any] = options
-        self.requires: tuple[str, ...] = tuple(dict.fromkeys(options.get("requires", ())))
-        self.tags: frozenset[str] = frozenset(options.get("tags", ()))
-        self.observers: Observers = observers
-        self.is_async: bool = _is_async(function)
-        self.execution: Execution | None = None
-        self.state: State | None = None
+    name: str
+    function: CheckFunction
+    options: Mapping[str, Any]
+    observers: Observers
+    execution: Execution | None = None
+    state: State | None = None
+
+    def __post_init__(self) -> None:
+        self.requires: tuple[str, ...] = self.options.get("requires", ())
+        self.tags: tuple[str, ...] = self.options.get("tags", ())
+        self.is_async = _is_async(self.function)
 
     def report(self, result: Result, exception: BaseException | None = None) -> None:
         """Log a result and notify the observers."""
         log_messages(self.name, result, exception)
-        self.observers.notify("check", self.name, result.level, result.duration, result.messages)
+        self.observers.notify("check", self.name, result.level, result.messages, result.duration)
 
     def reset(self) -> None:
         """Discard the result because a requirement failed."""

@@ -190,7 +190,7 @@ class Registry:
     def drained(self) -> CheckResults:
         """Return, without running a check, the results of a process that is about to end."""
         results, messages = runner.draining()
-        self._observers.notify("heartbeat", "heartbeat", results.level, 0.0, messages)
+        self._observers.notify("heartbeat", "heartbeat", results.level, messages)
         return results
 
     def _make_run(self, config: Config, loop: AbstractEventLoop | None = None) -> runner.Run:
@@ -205,7 +205,7 @@ class Registry:
     def _finish(self, run: runner.Run) -> CheckResults:
         results, messages = runner.collect(run)
         duration = time.monotonic() - run.began
-        self._observers.notify("heartbeat", "heartbeat", results.level, duration, messages)
+        self._observers.notify("heartbeat", "heartbeat", results.level, messages, duration)
         return results
 
 
@@ -219,7 +219,7 @@ def _name_of(func: CheckFunction) -> str:
 
 
 def _is_same(one: Any, other: Any) -> bool:
-    """Whether both are the same function, perhaps defined anew when its module was reloaded."""
+    """Whether both are the same function, perhaps defined again by a reloaded module."""
     if isinstance(one, functools.partial) and isinstance(other, functools.partial):
         first, second = cast("tuple[functools.partial[Any], ...]", (one, other))
         return (
@@ -229,7 +229,7 @@ def _is_same(one: Any, other: Any) -> bool:
         )
     if not (isinstance(one, FunctionType) and isinstance(other, FunctionType)):
         return bool(one == other)
-    # Every lambda of a module may have the same name, and so tell nothing by it.
+    # The lambdas of a module may share one name, so theirs identifies nothing.
     return one is other or (
         one.__name__ != "<lambda>"
         and (one.__module__, one.__qualname__) == (other.__module__, other.__qualname__)

@@ -236,7 +236,7 @@ async def arun_all(run: Run) -> None:
         woken.clear()
 
 
-def collect(run: Run) -> tuple[CheckResults, tuple[CheckMessage, ...]]:
+def collect(run: Run) -> tuple[CheckResults, list[CheckMessage]]:
     """Return the results of a run that is complete, and all messages."""
     results = CheckResults({}, {}, 0, {}, {})
     everything: list[CheckMessage] = []
@@ -252,14 +252,14 @@ def collect(run: Run) -> tuple[CheckResults, tuple[CheckMessage, ...]]:
             results.details[name] = _detail(level, messages, name)
         everything += messages
         overall = max(overall, level if entry.settings.critical else min(level, WARNING))
-    return results._replace(level=overall), tuple(everything)
+    return results._replace(level=overall), everything
 
 
-def draining() -> tuple[CheckResults, tuple[CheckMessage, ...]]:
+def draining() -> tuple[CheckResults, list[CheckMessage]]:
     """Return the results of a process that is about to end, for which no check runs."""
     message = Error("The process is about to end and drains", id=health.ERROR_DRAINING)
     detail = _detail(ERROR, [message], "drain")
-    return CheckResults({"drain": detail.status}, {"drain": detail}, ERROR, {}, {}), (message,)
+    return CheckResults({"drain": detail.status}, {"drain": detail}, ERROR, {}, {}), [message]
 
 
 def _detail(level: int, messages: Iterable[CheckMessage], name: str) -> CheckDetail:

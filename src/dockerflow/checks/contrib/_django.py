@@ -153,13 +153,10 @@ def _migrations(alias: str) -> CheckMessage | None:
     unapplied = sorted(set(loader.graph.nodes) - set(loader.applied_migrations))
     if not unapplied:
         return None
+    text = f"{len(unapplied)} unapplied migration(s)."
+    warning = messages.Warning(text, id=health.WARNING_UNAPPLIED_MIGRATION)
     names = ", ".join(f"{app}.{name}" for app, name in unapplied)
-    return report(
-        messages.Warning(
-            f"{len(unapplied)} unapplied migration(s).", id=health.WARNING_UNAPPLIED_MIGRATION
-        ),
-        detail=f"not applied: {names}",
-    )
+    return report(warning, detail=f"not applied: {names}")
 
 
 _caches: PerProcess[dict[str, tuple[Any, Any]]] = PerProcess(dict)
@@ -180,10 +177,6 @@ def _cache_of(alias: str) -> Any:
 
 @named("cache")
 def _cache(alias: str) -> CheckMessage | None:
-    misconfigured = (
-        load("django.core.exceptions", "django").ImproperlyConfigured,
-        load("django.core.cache", "django").InvalidCacheBackendError,
-    )
     try:
         cache = _cache_of(alias)
         if isinstance(cache, load("django.core.cache.backends.dummy", "django").DummyCache):
@@ -193,7 +186,7 @@ def _cache(alias: str) -> CheckMessage | None:
             cache.set(key, key, CACHE_SECONDS)
             value = cache.get(key)
             cache.delete(key)
-    except misconfigured as error:
+    except load("django.core.exceptions", "django").ImproperlyConfigured as error:
         return fail("The cache is misconfigured.", health.ERROR_MISCONFIGURED_CACHE, error)
     except Exception as error:  # noqa: BLE001 - each backend raises its client's own exceptions
         return fail("The cache failed.", health.ERROR_CACHE_EXCEPTION, error)
@@ -211,7 +204,6 @@ def _redis(alias: str) -> CheckMessage | None:
     misconfigured = (
         NotImplementedError,  # django-redis raises it for other kinds of caches
         load("django.core.exceptions", "django").ImproperlyConfigured,
-        load("django.core.cache", "django").InvalidCacheBackendError,
     )
     try:
         client = get_client(alias)

@@ -10,7 +10,7 @@ import time
 from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, cast, overload
+from typing import TYPE_CHECKING, Any, Final, overload
 
 from dockerflow import health
 from dockerflow.checks import messages
@@ -118,11 +118,10 @@ class _Target:
         if response.status_code not in self.expected:
             text = f"The response had status {response.status_code}."
             return self.report(Error(text, id=health.ERROR_HTTP_STATUS), text)
-        expires = _expires(response)
-        if expires is None or expires - time.time() >= self.certificate_seconds:
+        left = _certificate_left(response)
+        if left is None or left >= self.certificate_seconds:
             return None
-        days = max(0, int((expires - time.time()) // DAY))
-        text = f"The TLS certificate expires in {days} days."
+        text = f"The TLS certificate expires in {max(0, int(left // DAY))} days."
         message = messages.Warning(text, id=health.WARNING_CERTIFICATE_EXPIRES)
         return self.report(message, text)
 
@@ -157,13 +156,14 @@ def _is_certificate_error(error: BaseException | None) -> bool:
     return error is not None
 
 
-def _expires(response: Any) -> float | None:
-    """Return when the certificate expires, in seconds since 1970, if that is known."""
+def _certificate_left(response: Any) -> float | None:
+    """Return in how many seconds the certificate expires, if that is known."""
     stream = response.extensions.get("network_stream")  # a transport of tests has none
-    tls = stream.get_extra_info("ssl_object") if stream is not None else None
-    certificate = cast("dict[str, Any]", tls.getpeercert() or {}) if tls is not None else {}
-    not_after = certificate.get("notAfter")
-    return None if not_after is None else float(ssl.cert_time_to_seconds(not_after))
+    tls = stream and stream.get_extra_info("ssl_object")
+    certificate = tls and tls.getpeercert()  # empty if the client doesn't verify it
+    if not certificate:
+        return None
+    return ssl.cert_time_to_seconds(certificate["notAfter"]) - time.time()
 
 
 def _stale_errors() -> tuple[type[Exception], ...]:

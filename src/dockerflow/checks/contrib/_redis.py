@@ -90,13 +90,13 @@ async def _redis_async(client: Any) -> CheckMessage | None:
 _DOWN = ("The Redis cluster is down.", health.ERROR_REDIS_CLUSTER_DOWN)
 
 
-def _judge(client: Any, answer: Any) -> CheckMessage | None:
+def _judge(client: Any, reply: Any) -> CheckMessage | None:
     if _is_cluster(client):
-        state = answer.get("cluster_state")
+        state = reply.get("cluster_state")
         if state == "ok":
             return None
         return fail(*_DOWN, detail=f"cluster_state is {state!r}")
-    if answer:
+    if reply:
         return None
     return Error("Redis did not answer a ping.", id=health.ERROR_REDIS_PING_FAILED)
 

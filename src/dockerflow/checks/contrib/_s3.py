@@ -40,7 +40,7 @@ def _s3(client: Any, bucket: str) -> CheckMessage | None:
     try:
         client.head_bucket(Bucket=bucket)
     except exc.ClientError as error:
-        # The response to a HEAD has no body, so only the status tells the cause.
+        # The response to a HEAD has no body, so only the status shows the cause.
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
         return fail(*_BY_STATUS.get(status, _OTHER), error)
     except (exc.NoCredentialsError, exc.PartialCredentialsError, exc.CredentialRetrievalError,

@@ -259,12 +259,9 @@ class _Scripts:
         current = context.configure(connection, opts=options).get_current_heads()
         if not (missing := self.heads() - frozenset(current)):
             return None
-        text, id_ = (
-            "The database isn't at the newest migration.",
-            health.WARNING_UNAPPLIED_MIGRATION,
-        )
-        detail = f"not applied: {', '.join(sorted(missing))}"
-        return report(messages.Warning(text, id=id_), detail=detail)
+        text = "The database isn't at the newest migration."
+        message = messages.Warning(text, id=health.WARNING_UNAPPLIED_MIGRATION)
+        return report(message, detail=f"not applied: {', '.join(sorted(missing))}")
 
 
 def _directory(config: Any) -> Any:
