@@ -286,7 +286,7 @@ def start(executions: list[Execution], loop: AbstractEventLoop | None) -> None:
     if not async_:
         return
     try:
-        loop = loop or background_loop.get().get()
+        loop = loop or background_loop.get()
         for execution in async_:
             execution.loop = loop
         loop.call_soon_threadsafe(_create_tasks, loop, async_)

@@ -10,8 +10,8 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
+from contextlib import AbstractContextManager, suppress
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -32,14 +32,17 @@ class PerProcess(Generic[T]):
     def __init__(self, make: Callable[[], T]) -> None:
         self._make = make
         self._by_pid: dict[int, T] = {}
+        self._locks: dict[int, AbstractContextManager[Any]] = {}
 
     def get(self) -> T:
-        """Return this process's value."""
+        """Return this process's value. Raises what making it raises; the next use tries again."""
         pid = os.getpid()
-        try:
-            return self._by_pid[pid]
-        except KeyError:
-            return self._by_pid.setdefault(pid, self._make())  # atomic, needs no lock
+        if pid not in self._by_pid:
+            # setdefault is atomic. The collector may come back here while the value is made.
+            with self._locks.setdefault(pid, threading.RLock()):
+                if pid not in self._by_pid:
+                    self._by_pid.setdefault(pid, self._make())
+        return self._by_pid[pid]
 
 
 class Workers:
@@ -99,34 +102,18 @@ class Workers:
                 job = self._waiting.popleft()
 
 
-class BackgroundLoop:
-    """An event loop in a thread, for async checks where the caller runs none."""
+def _start_loop() -> AbstractEventLoop:
+    import asyncio
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._loop: AbstractEventLoop | None = None
-
-    def get(self) -> AbstractEventLoop:
-        """Return the loop, started when first needed.
-
-        :raises RuntimeError: when the system can't start another thread.
-        """
-        import asyncio
-
-        with self._lock:
-            if self._loop is None:
-                loop = asyncio.new_event_loop()
-                thread = threading.Thread(
-                    target=loop.run_forever, name="dockerflow-loop", daemon=True
-                )
-                try:
-                    thread.start()
-                except RuntimeError:  # the next check tries again
-                    loop.close()
-                    raise
-                self._loop = loop
-            return self._loop
+    loop = asyncio.new_event_loop()
+    try:
+        threading.Thread(target=loop.run_forever, name="dockerflow-loop", daemon=True).start()
+    except RuntimeError:
+        loop.close()
+        raise
+    return loop
 
 
 workers: Final = PerProcess(Workers)
-background_loop: Final = PerProcess(BackgroundLoop)
+background_loop: Final = PerProcess(_start_loop)
+"""An event loop in a thread, for async checks where the caller runs none."""

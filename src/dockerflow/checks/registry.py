@@ -258,8 +258,7 @@ def _prepare(
 
 
 def run_checks(
-    checks: Iterable[tuple[str, CheckFunction]],
-    silenced_check_ids: Collection[str] | None = None,
+    checks: Iterable[tuple[str, CheckFunction]], silenced_check_ids: Collection[str] | None = None
 ) -> CheckResults:
     """Run ``checks``, pairs of a name and a function, without registering them.
 
@@ -270,8 +269,7 @@ def run_checks(
 
 
 async def run_checks_async(
-    checks: Iterable[tuple[str, CheckFunction]],
-    silenced_check_ids: Collection[str] | None = None,
+    checks: Iterable[tuple[str, CheckFunction]], silenced_check_ids: Collection[str] | None = None
 ) -> CheckResults:
     """Run ``checks`` like :func:`run_checks`, async ones on the running event loop."""
     registry, config = _prepare(checks, silenced_check_ids)

@@ -14,22 +14,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from dockerflow import health
 from dockerflow.checks._background import LONG, Background
-from dockerflow.checks._check import (
-    CheckFunction,
-    Execution,
-    Result,
-    make_result,
-    start,
-)
+from dockerflow.checks._check import CheckFunction, Execution, Result, make_result, start
 from dockerflow.checks._plan import Entry, Plan
-from dockerflow.checks.messages import (
-    ERROR,
-    WARNING,
-    CheckMessage,
-    Error,
-    Info,
-    level_to_text,
-)
+from dockerflow.checks.messages import ERROR, WARNING, CheckMessage, Error, Info, level_to_text
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
