@@ -19,6 +19,7 @@ Check = Callable[[], list[CheckMessage]]
 
 CGROUPS: Final = Path("/sys/fs/cgroup")
 OWN_CGROUP: Final = Path("/proc/self/cgroup")
+MAX_PERCENT: Final = 100
 
 
 def disk_space(
@@ -78,7 +79,7 @@ def memory(*, warn_percent: float = 90.0, fail_percent: float = 97.0) -> Check:
 
 def _must_rise(**percentages: float) -> None:
     for name, value in percentages.items():
-        if not 0 <= value <= 100:  # noqa: PLR2004 - percent
+        if not 0 <= value <= MAX_PERCENT:
             raise ValueError(f"{name} is {value!r}, but takes a number from 0 to 100")
     (low_name, low), (high_name, high) = percentages.items()
     if low > high:
