@@ -49,7 +49,7 @@ def wait_until(condition: Callable[[], Any]) -> None:
 def waiting(registry: Registry, name: str) -> int:
     """How many heartbeats wait for a check that is under way; nothing public tells."""
     execution = registry._checks[name].execution
-    return 0 if execution is None else len(execution._waiters)
+    return 0 if execution is None else len(execution.done._done_callbacks)
 
 
 def ids(results: CheckResults, name: str) -> list[str]:
@@ -57,7 +57,7 @@ def ids(results: CheckResults, name: str) -> list[str]:
 
 
 class Probe:
-    """A check that counts its runs, and returns what it is told to."""
+    """A check that counts its runs, and returns what its test sets."""
 
     def __init__(self, returns: Any = None) -> None:
         self.returns = returns

@@ -1,6 +1,6 @@
 """What happens in production to a server that a check asks, and what the heartbeat then says.
 
-docs/fault-matrix.md is what these tests saw; run as a script, this file writes it anew.
+docs/fault-matrix.md is what these tests saw; run as a script, this file writes it again.
 """
 
 import asyncio
@@ -330,7 +330,7 @@ def test_fault(request, rows, check, fault):
     if not os.environ.get(WRITE):
         # The time depends on the machine; status and ids don't.
         known = known_row(check, fault)
-        assert known is not None, f"write {PAGE.name} anew: python {__file__}"
+        assert known is not None, f"write {PAGE.name} again: python {__file__}"
         assert known.split(" | ")[:4] == row.split(" | ")[:4]
 
 

@@ -109,7 +109,7 @@ def test_async_client_that_only_the_check_uses(redis_server):
     services.wait_for(
         lambda: redis_server.connections() == 1, "one connection only", services.NOTICE
     )
-    asyncio.run_coroutine_threadsafe(client.aclose(), background_loop.get().get()).result(10)
+    asyncio.run_coroutine_threadsafe(client.aclose(), background_loop.get()).result(10)
 
 
 def test_async_client_of_another_loop(redis_server, caplog):

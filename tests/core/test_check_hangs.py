@@ -17,6 +17,7 @@ from checking import (
     Runner,
     ids,
     wait_until,
+    waiting,
 )
 
 from dockerflow import asgi, checks, wsgi
@@ -191,7 +192,7 @@ class EarlyLoop(asyncio.SelectorEventLoop):
         return super().call_later(delay * 0.9, *args, **kwargs)
 
 
-def test_what_is_said_is_the_limit_whatever_the_clock_of_the_loop() -> None:
+def test_the_message_has_the_limit_even_if_the_clock_of_the_loop_is_ahead() -> None:
     registry = Registry()
 
     @registry.register
@@ -297,6 +298,20 @@ def test_10_000_wsgi_heartbeats(released: threading.Event) -> None:
         caller.join()
     assert threading.active_count() <= threads
     assert statuses == {"500 Internal Server Error"}
+
+
+@both
+def test_a_check_that_hangs_on_collects_no_heartbeats(
+    runner: Runner, released: threading.Event
+) -> None:
+    """Each that waited for it would stay in memory for as long as it hangs."""
+    registry = Registry()
+    registry.register(hung_sync(released), timeout=0.05)
+    runner(registry)
+    waited = waiting(registry, "hung")
+    for _ in range(20):
+        runner(registry)
+    assert waiting(registry, "hung") == waited
 
 
 def test_threads_are_bounded(released: threading.Event) -> None:

@@ -52,10 +52,10 @@ def wait_until_still(probe: Probe) -> None:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    """Give a clock that goes on by hand; what waits keeps the real one."""
+    """Give a clock that goes on by hand; waits and the background's schedule keep the real one."""
     clock = SimpleNamespace(now=1000.0)
     fake = SimpleNamespace(monotonic=lambda: clock.now)
-    for module in ("_check", "runner", "_background"):
+    for module in ("_check", "runner"):
         monkeypatch.setattr(f"dockerflow.checks.{module}.time", fake)
     return clock
 
@@ -211,7 +211,7 @@ def test_background(runner: Runner, kind: type[Probe]) -> None:
         assert probe.runs == 0, "it starts with the first use"
         assert (await ask()).statuses == {"probe": "ok"}
         assert probe.runs == 1
-        while probe.runs < 4:  # nobody asks meanwhile
+        while probe.runs < 4:  # without a heartbeat
             await asyncio.sleep(0.01)
         results = await ask()
         assert results.statuses == {"probe": "ok"}
@@ -321,6 +321,22 @@ def test_requirements_in_the_background() -> None:
     runs = probe.runs
     base.returns = None
     assert run(registry).statuses == {"base": "ok", "probe": "ok"}
+    wait_until(lambda: probe.runs > runs + 2)
+    registry.close()
+
+
+def test_a_requirement_that_is_registered_again() -> None:
+    registry = Registry()
+    base, probe = Probe(), Probe()
+    registry.register(base, name="base")
+    registry.register(probe, name="probe", interval=0.02, requires="base", max_age=60)
+    assert run(registry).level == 0
+    base.returns = checks.Error("e")
+    assert run(registry).statuses == {"base": "error", "probe": "info"}
+    base.returns = None
+    registry.register(base, name="base")
+    assert run(registry).level == 0
+    runs = probe.runs
     wait_until(lambda: probe.runs > runs + 2)
     registry.close()
 

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from dockerflow.checks._check import check_context
+from dockerflow.checks._check import check_context, start
 from dockerflow.checks._plan import Entry
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
-
-logger = logging.getLogger("dockerflow.checks.registry")
 
 LONG: Final = 3600.0
 """The longest single wait in seconds: a check's interval may exceed the platform's limit."""
@@ -30,25 +27,31 @@ class Schedule:
     """
 
     entry: Entry
+    requirements: list[Entry]
     interval: float
     loop: AbstractEventLoop | None
     due: float
     context: Callable[[], AbstractContextManager[Any]]
 
+    @property
+    def is_alive(self) -> bool:
+        return self.loop is None or not self.loop.is_closed()
+
     def run(self) -> None:
         """Start the check, unless a requirement failed or its event loop is closed."""
-        check, settings = self.entry.check, self.entry.settings
-        for requirement in self.entry.requirements:
-            result = requirement.check.current_result(requirement.settings)
+        check, settings, _ = self.entry
+        for required in self.requirements:
+            result = required.check.current_result(required.settings)
             if result is None or result.is_failure:
                 check.reset()
                 return
-        if self.loop is None or not self.loop.is_closed():
+        if not self.is_alive:
+            return
+        execution, is_new = check.join(settings, settings.timeout, time.monotonic())
+        if is_new:
             token = check_context.set(self.context)
-            try:
-                check.start(settings, settings.timeout, time.monotonic(), self.loop)
-            finally:
-                check_context.reset(token)
+            start([execution], self.loop)
+            check_context.reset(token)
 
 
 class Background:
@@ -62,7 +65,13 @@ class Background:
         self._schedules: dict[str, Schedule] = {}
         self._is_running = False
 
-    def ensure(self, entry: Entry, interval: float, loop: AbstractEventLoop | None) -> bool:
+    def ensure(
+        self,
+        entry: Entry,
+        requirements: list[Entry],
+        interval: float,
+        loop: AbstractEventLoop | None,
+    ) -> bool:
         """Have a check run every ``interval`` seconds, and return whether that is new.
 
         The first run is up to the caller, who waits for its result anyway.
@@ -70,23 +79,24 @@ class Background:
         :param loop: the running event loop; ``None`` when there is none.
         """
         check = entry.check
-        loop = loop if check.is_async else None
         with self._changed:
             known = self._schedules.get(check.name)
-            if (
-                known is not None
-                and known.entry.check is check
-                and (known.loop is None or not known.loop.is_closed())
-            ):
+            if known is not None and known.entry.check is check and known.is_alive:
+                known.requirements = requirements  # one may have been registered again
                 return False
-            due = time.monotonic() + interval
-            schedule = Schedule(entry, interval, loop, due, check_context.get())
-            self._schedules[check.name] = schedule
+            self._schedules[check.name] = Schedule(
+                entry,
+                requirements,
+                interval,
+                loop if check.is_async else None,
+                time.monotonic() + interval,
+                check_context.get(),
+            )
             if not self._is_running:
                 thread = threading.Thread(target=self._work, name="dockerflow-clock", daemon=True)
                 try:
                     thread.start()
-                except RuntimeError:  # no more threads to be had: the next heartbeat tries again
+                except RuntimeError:  # no thread can be started: the next heartbeat tries again
                     self._schedules.clear()
                     return True
                 self._is_running = True
@@ -114,8 +124,4 @@ class Background:
                     self._changed.wait(min(schedule.due - now, LONG))
                     continue
                 schedule.due = now + schedule.interval
-            try:
-                schedule.run()
-            except Exception:
-                with suppress(Exception):
-                    logger.exception("Check %s could not be started", schedule.entry.check.name)
+            schedule.run()

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import contextvars
-import functools
 import inspect
 import logging
 import os
 import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from concurrent.futures import Future
 from contextlib import AbstractContextManager, nullcontext, suppress
+from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from dockerflow import health
@@ -28,8 +29,8 @@ logger = logging.getLogger("dockerflow.checks.registry")
 
 CheckFunction = Callable[[], Any]
 
-check_context: contextvars.ContextVar[Callable[[], AbstractContextManager[Any]]] = (
-    contextvars.ContextVar("check_context", default=nullcontext)
+check_context: ContextVar[Callable[[], AbstractContextManager[Any]]] = ContextVar(
+    "check_context", default=nullcontext
 )
 """Makes the context manager that each check runs in, for adapters whose framework needs one."""
 
@@ -76,7 +77,7 @@ def log_messages(name: str, result: Result, exception: BaseException | None = No
 
 
 class State(NamedTuple):
-    """PURE: the result that is shown of a check, whose results may flap.
+    """The result that is shown of a check, whose results may flap.
 
     ``streak`` is the number of the last results, in a row, that contradict the one ``shown``.
     """
@@ -85,15 +86,15 @@ class State(NamedTuple):
     newest: Result
     streak: int = 0
 
-    @staticmethod
-    def after(state: State | None, result: Result, failures: int, recoveries: int) -> State:
-        """Return the state after one more result. The very first result always counts."""
-        if state is None or result.is_failure == state.shown.is_failure:
-            return State(result, result)
-        streak = state.streak + 1
-        if streak >= (failures if result.is_failure else recoveries):
-            return State(result, result)
-        return State(state.shown, result, streak)
+
+def _next_state(state: State | None, result: Result, settings: Settings) -> State:
+    """PURE: return the state after one more result. The very first result always counts."""
+    if state is None or result.is_failure == state.shown.is_failure:
+        return State(result, result)
+    streak = state.streak + 1
+    if streak >= (settings.failures if result.is_failure else settings.recoveries):
+        return State(result, result)
+    return State(state.shown, result, streak)
 
 
 @dataclass(slots=True, eq=False)
@@ -101,50 +102,49 @@ class Execution:
     """One run of one check, which any number of heartbeats may wait for.
 
     ``limit`` is how many seconds it may take, ``started`` the time by the monotonic clock.
-    ``loop`` is the event loop that an async check runs on.
+    ``loop`` is the event loop that an async check runs on. ``done`` has the result at the end.
     """
 
     check: Check
     settings: Settings
     limit: float
     started: float
-    loop: AbstractEventLoop | None = None
+    done: Future[Result] = field(default_factory=Future[Result])
     pid: int = field(default_factory=os.getpid)
-    result: Result | None = None
+    loop: AbstractEventLoop | None = None
     task: Task[None] | None = None
     _has_ended: bool = False
     _timeouts: int = 0  # how many time limits have been recorded as failures
-    _waiters: list[Callable[[], object]] = field(default_factory=list[Callable[[], object]])
 
     @property
     def is_pending(self) -> bool:
         """Whether it still runs. A fork or a closed event loop cuts it off."""
-        if self.result is not None or self.pid != os.getpid():
+        # First the process: a fork may have come while the parent held the future's lock.
+        if self.pid != os.getpid() or self.done.done():
             return False
         return self.loop is None or not self.loop.is_closed()
 
-    def is_late(self, now: float) -> bool:
-        return now >= self.started + self.limit
+    def is_fresh(self, fresh_from: float) -> bool:
+        """Whether this process has its result, from that time on."""
+        if self.pid != os.getpid() or not self.done.done():
+            return False
+        return self.done.result().finished >= fresh_from
 
-    def call_when_done(self, wake: Callable[[], object]) -> None:
-        """Call ``wake``, in any thread, as soon as there is a result."""
-        with _lock.get():
-            if self.result is None:
-                self._waiters.append(wake)
-                return
-        wake()
+    @property
+    def is_late(self) -> bool:
+        return time.monotonic() >= self.started + self.limit
 
     def end(
         self,
-        returned: list[CheckMessage] | str,
+        messages: list[CheckMessage],
         exception: BaseException | None = None,
         *,
         timed_out: bool = False,
     ) -> None:
         """Record the end of the check and wake all who wait for it.
 
-        :param returned: its messages, or a description of what it returned instead.
-        :param exception: what it raised.
+        :param messages: what it returned.
+        :param exception: what it raised instead.
         :param timed_out: whether its event loop found it to be late; the loop's clock may be a
             little ahead.
         """
@@ -152,43 +152,32 @@ class Execution:
         if timed_out or now > self.started + self.limit:
             result, exception = self.timeout_result(self.limit), None
         else:
-            messages = self._messages(returned, exception)
+            if exception is not None:
+                text = f"Check {self.check.name} raised {type(exception).__name__}"
+                messages = [Error(text, id=health.ERROR_CHECK_RAISED)]
             result = make_result(messages, self.settings, now - self.started)
         with _lock.get():
+            if self._has_ended:
+                return
             self._has_ended = True
-            was_reported = self._timeouts > 0
-            if self.check.execution is self and not was_reported:
-                self.check.record_result(result, self.settings)
-        # Before anyone gets the result, so that it has been logged and observed by then.
-        if not was_reported:
-            self._report(result, exception)
-        with _lock.get():
-            self.result = result
-            waiters, self._waiters = self._waiters, []
-        for wake in waiters:
-            wake()
-
-    def _messages(
-        self, returned: list[CheckMessage] | str, exception: BaseException | None
-    ) -> list[CheckMessage]:
-        name = self.check.name
-        if exception is not None:
-            text = f"Check {name} raised {type(exception).__name__}"
-            return [Error(text, id=health.ERROR_CHECK_RAISED)]
-        if isinstance(returned, str):
-            return [Error(f"Check {name} returned {returned}", id=health.ERROR_CHECK_BAD_RESULT)]
-        return returned
+            is_news = self._timeouts == 0
+            if is_news:
+                self._record(result)
+        if is_news:
+            # Before anyone gets the result, so that it has been logged and observed by then.
+            self.check.report(result, exception)
+        self.done.set_result(result)
 
     def timeout_result(self, seconds: float) -> Result:
         """Return the result of not having finished within so many seconds."""
         text = f"Check {self.check.name} did not finish within {float(f'{seconds:.3g}'):g} s"
         message = Error(text, id=health.ERROR_CHECK_TIMED_OUT)
-        duration = max(0.0, min(time.monotonic() - self.started, seconds))
+        duration = min(time.monotonic() - self.started, seconds)
         return make_result([message], self.settings, duration)
 
-    def record_timeout(self, now: float) -> None:
+    def record_timeout(self) -> None:
         """Count a check that is late as a failure, once for each time limit that has passed."""
-        passed = max(1, int((now - self.started) / self.limit))
+        passed = max(1, int((time.monotonic() - self.started) / self.limit))
         result = self.timeout_result(self.limit)
         with _lock.get():
             new = passed - self._timeouts
@@ -196,38 +185,39 @@ class Execution:
                 return
             is_first = self._timeouts == 0
             self._timeouts = passed
-            if self.check.execution is self:
-                for _ in range(min(new, self.settings.failures)):
-                    self.check.record_result(result, self.settings)
+            self._record(result, min(new, self.settings.failures))
         if is_first:
-            self._report(result, None)
+            self.check.report(result)
         else:
             log_messages(self.check.name, result)
 
-    def _report(self, result: Result, exception: BaseException | None) -> None:
-        check = self.check
-        log_messages(check.name, result, exception)
-        check.observers.notify("check", check.name, result.level, result.duration, result.messages)
+    def _record(self, result: Result, times: int = 1) -> None:
+        """Count a result in the state of the check, unless another execution has begun."""
+        if self.check.execution is self:
+            for _ in range(times):
+                self.check.state = _next_state(self.check.state, result, self.settings)
 
 
+@dataclass(eq=False)
 class Check:
     """A registered function, its options, and its state in this process."""
 
-    def __init__(
-        self, name: str, function: CheckFunction, options: Mapping[str, Any], observers: Observers
-    ) -> None:
-        self.name: str = name
-        self.function: CheckFunction = function
-        self.options: Mapping[str, Any] = options
-        self.requires: tuple[str, ...] = tuple(dict.fromkeys(options.get("requires", ())))
-        self.tags: frozenset[str] = frozenset(options.get("tags", ()))
-        self.observers: Observers = observers
-        self.is_async: bool = _is_async(function)
-        self.execution: Execution | None = None
-        self.state: State | None = None
+    name: str
+    function: CheckFunction
+    options: Mapping[str, Any]
+    observers: Observers
+    execution: Execution | None = None
+    state: State | None = None
 
-    def record_result(self, result: Result, settings: Settings) -> None:
-        self.state = State.after(self.state, result, settings.failures, settings.recoveries)
+    def __post_init__(self) -> None:
+        self.requires: tuple[str, ...] = self.options.get("requires", ())
+        self.tags: tuple[str, ...] = self.options.get("tags", ())
+        self.is_async = _is_async(self.function)
+
+    def report(self, result: Result, exception: BaseException | None = None) -> None:
+        """Log a result and notify the observers."""
+        log_messages(self.name, result, exception)
+        self.observers.notify("check", self.name, result.level, result.messages, result.duration)
 
     def reset(self) -> None:
         """Discard the result because a requirement failed."""
@@ -250,54 +240,64 @@ class Check:
         result = make_result([Error(text, id=health.ERROR_CHECK_STALE)], settings, shown.duration)
         return result._replace(finished=shown.finished)
 
-    def start(
-        self,
-        settings: Settings,
-        limit: float,
-        fresh_from: float,
-        loop: AbstractEventLoop | None,
-    ) -> Execution:
+    def join(self, settings: Settings, limit: float, fresh_from: float) -> tuple[Execution, bool]:
         """Return an execution that is under way or fresh enough, else a new one.
 
         :param limit: how many seconds a new one may take.
         :param fresh_from: the time, by the monotonic clock, since which a result is fresh enough.
-        :param loop: the event loop for an async check; ``None`` for the library's own.
+        :returns: the execution, and whether it is new: then the caller must :func:`start` it.
         """
         with _lock.get():
-            if (execution := self._usable(fresh_from)) is not None:
-                return execution
-            self.execution = execution = Execution(self, settings, limit, time.monotonic())
-        try:
-            _start(execution, loop)
-        except RuntimeError as error:  # no thread could be started, or the loop was just closed
-            execution.end([], error)
-        return execution
+            execution = self.execution
+            if execution is not None and (execution.is_pending or execution.is_fresh(fresh_from)):
+                return execution, False
+            self.execution = Execution(self, settings, limit, time.monotonic())
+            return self.execution, True
 
-    def _usable(self, fresh_from: float) -> Execution | None:
-        execution = self.execution
-        if execution is None:
-            return None
-        if execution.result is not None:
-            return execution if execution.result.finished >= fresh_from else None
-        return execution if execution.is_pending else None
+
+def unwrap(function: CheckFunction) -> CheckFunction:
+    """Return the function behind a partial."""
+    while isinstance(function, partial):
+        function = function.func
+    return function
 
 
 def _is_async(function: CheckFunction) -> bool:
-    while isinstance(function, functools.partial):
-        function = function.func
+    function = unwrap(function)
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
         type(function).__call__
     )
 
 
-def _start(execution: Execution, loop: AbstractEventLoop | None) -> None:
-    """Run the check in a thread or on an event loop, with the caller's context variables."""
-    context = contextvars.copy_context()
-    if execution.check.is_async:
-        execution.loop = loop = loop or background_loop.get().get()
-        loop.call_soon_threadsafe(_create_task, loop, execution, context=context)
-    else:
-        workers.get().submit(lambda: context.run(_run, execution))
+def start(executions: list[Execution], loop: AbstractEventLoop | None) -> None:
+    """Run checks in threads or on an event loop, with the caller's context variables.
+
+    Those that can't be started end as if they had raised the error.
+
+    :param loop: the event loop for async checks; ``None`` for the library's own.
+    """
+    sync = [execution for execution in executions if not execution.check.is_async]
+    async_ = [execution for execution in executions if execution.check.is_async]
+    try:
+        workers.get().submit(*(_job(execution) for execution in sync))
+    except RuntimeError as error:  # no thread could be started
+        for execution in sync:
+            execution.end([], error)
+    if not async_:
+        return
+    try:
+        loop = loop or background_loop.get()
+        for execution in async_:
+            execution.loop = loop
+        loop.call_soon_threadsafe(_create_tasks, loop, async_)
+    except RuntimeError as error:  # no thread for the loop, or it was just closed
+        for execution in async_:
+            execution.end([], error)
+
+
+def _job(execution: Execution) -> Callable[[], None]:
+    context = copy_context()
+    return lambda: context.run(_run, execution)
 
 
 def _run(execution: Execution) -> None:
@@ -310,7 +310,7 @@ def _run(execution: Execution) -> None:
 
                 value = asyncio.run(_resolve(cast("Awaitable[object]", value)))
             # In here, since an iterable may do the work of the check, and may hang.
-            messages = to_messages(value)
+            messages = to_messages(value, execution.check.name)
     except BaseException as error:  # noqa: BLE001 - also sys.exit() ends the check only
         execution.end([], error)
     else:
@@ -321,9 +321,10 @@ async def _resolve(value: Awaitable[object]) -> object:
     return await value
 
 
-def _create_task(loop: AbstractEventLoop, execution: Execution) -> None:
-    # The execution keeps the task alive: the event loop has only a weak reference to it.
-    execution.task = loop.create_task(_arun(execution))
+def _create_tasks(loop: AbstractEventLoop, executions: list[Execution]) -> None:
+    for execution in executions:
+        # The execution keeps the task alive: the event loop has only a weak reference to it.
+        execution.task = loop.create_task(_arun(execution))
 
 
 async def _arun(execution: Execution) -> None:
@@ -335,7 +336,7 @@ async def _arun(execution: Execution) -> None:
     try:
         async with limit:
             with check_context.get()():
-                messages = to_messages(await function())
+                messages = to_messages(await function(), execution.check.name)
     except BaseException as error:  # sys.exit() in a check must not end the server
         execution.end([], error, timed_out=limit.expired())
         is_main = threading.current_thread() is threading.main_thread()

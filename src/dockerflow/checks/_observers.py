@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from copy import copy
 from functools import partial
@@ -56,8 +56,8 @@ class Observers:
         kind: Literal["check", "heartbeat"],
         name: str,
         level: int,
-        duration: float,
-        messages: tuple[CheckMessage, ...],
+        messages: Iterable[CheckMessage],
+        duration: float = 0.0,
     ) -> None:
         """Have the observers called soon. Neither waits nor raises."""
         if not self._observers:
@@ -73,7 +73,7 @@ class Observers:
         # Copies, since an observer must not be able to change what the heartbeat shows.
         copies = tuple(copy(message) for message in messages)
         observation = Observation(kind, name, level_to_text(level), level, duration, copies)
-        with suppress(RuntimeError):  # no thread can be started, so nobody can be told
+        with suppress(RuntimeError):  # no thread can be started
             worker.submit(partial(self._call, observation))
 
     def _call(self, observation: Observation) -> None:

@@ -41,7 +41,7 @@ class Settings(NamedTuple):
 
 def _names(value: Any) -> tuple[str, ...]:
     # A check's name may contain a comma, so a string is one name.
-    return parse_list((value,) if isinstance(value, str) else value)
+    return tuple(dict.fromkeys(parse_list((value,) if isinstance(value, str) else value)))
 
 
 _SECONDS = ("a number of seconds over 0", parse_seconds)

@@ -15,48 +15,34 @@ MAX_NAMES = 10
 
 
 class Entry(NamedTuple):
-    """One check in a plan.
-
-    ``problem`` is the reason why the check can't run, if there is one; then ``requirements`` is
-    empty.
-    """
+    """One check in a plan. ``problem`` is the reason why it can't run, if there is one."""
 
     check: Check
     settings: Settings
-    requirements: tuple[Entry, ...]
     problem: str | None
 
 
 class Plan(NamedTuple):
-    """The checks of one heartbeat.
+    """The checks of one heartbeat by name, and the order in which their requirements allow them."""
 
-    ``entries`` has each check after its requirements, ``names`` has them as they are shown.
-    """
+    entries: dict[str, Entry]
+    order: TopologicalSorter[str]
 
-    entries: list[Entry]
-    names: list[str]
-    heartbeat_timeout: float
-    unknown_tags: tuple[str, ...]
+    def requirements(self, entry: Entry) -> list[Entry]:
+        """Return the checks that one without a problem requires."""
+        return [self.entries[name] for name in entry.check.requires]
 
 
 def make(checks: Mapping[str, Check], config: Config) -> Plan:
     """Plan a heartbeat: the checks with the tags that ``config`` names, and what they require."""
     selected = _select(checks, config.heartbeat_tags)
-    requires = {
-        name: tuple(required for required in check.requires if required in selected)
-        for name, check in selected.items()
-    }
-    order, circles = _sort(requires)
+    order, circles = _sort(selected)
     entries: dict[str, Entry] = {}
-    for name in order:
-        check = selected[name]
+    for name, check in selected.items():
         settings = resolve(check.options, config)
         problem = circles.get(name) or _problem(check, settings, selected)
-        requirements = () if problem else tuple(entries[required] for required in check.requires)
-        entries[name] = Entry(check, settings, requirements, problem)
-    tags = {tag for check in checks.values() for tag in check.tags}
-    unknown_tags = tuple(tag for tag in config.heartbeat_tags if tag not in tags)
-    return Plan(list(entries.values()), list(selected), config.heartbeat_timeout, unknown_tags)
+        entries[name] = Entry(check, settings, problem)
+    return Plan(entries, order)
 
 
 def _select(checks: Mapping[str, Check], tags: Iterable[str]) -> dict[str, Check]:
@@ -73,21 +59,25 @@ def _select(checks: Mapping[str, Check], tags: Iterable[str]) -> dict[str, Check
     return {name: check for name, check in checks.items() if name in selected}
 
 
-def _sort(requires: dict[str, tuple[str, ...]]) -> tuple[list[str], dict[str, str]]:
-    """Return all names, each after those that it requires, and the problem of those in a circle."""
+def _sort(checks: Mapping[str, Check]) -> tuple[TopologicalSorter[str], dict[str, str]]:
+    """Return the order of the checks, and the problem of those in a circle."""
+    requires = {name: checks.keys() & check.requires for name, check in checks.items()}
     circles: dict[str, str] = {}
     while True:
+        order = TopologicalSorter(requires)
         try:
-            return list(TopologicalSorter(requires).static_order()), circles
+            order.prepare()
         except CycleError as error:
             names: list[str] = error.args[1][:0:-1]  # each requires the next one
+        else:
+            return order, circles
         at = names.index(next(name for name in requires if name in names))
         names = names[at:] + names[:at]
         shown = [*names[:MAX_NAMES], "..."] if len(names) > MAX_NAMES else names
         text = "its requirements run in a circle: " + " -> ".join([*shown, names[0]])
         for name in names:
             circles[name] = text
-            requires[name] = ()
+            requires[name] = set()
 
 
 def _problem(check: Check, settings: Settings, selected: Mapping[str, Check]) -> str | None:

@@ -10,7 +10,8 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
+from contextlib import AbstractContextManager, suppress
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 MAX_THREADS: Final = 64
 
 T = TypeVar("T")
+Job = Callable[[], object]
 
 
 class PerProcess(Generic[T]):
@@ -30,14 +32,17 @@ class PerProcess(Generic[T]):
     def __init__(self, make: Callable[[], T]) -> None:
         self._make = make
         self._by_pid: dict[int, T] = {}
+        self._locks: dict[int, AbstractContextManager[Any]] = {}
 
     def get(self) -> T:
-        """Return this process's value."""
+        """Return this process's value. Raises what making it raises; the next use tries again."""
         pid = os.getpid()
-        try:
-            return self._by_pid[pid]
-        except KeyError:
-            return self._by_pid.setdefault(pid, self._make())  # atomic, needs no lock
+        if pid not in self._by_pid:
+            # setdefault is atomic. The collector may come back here while the value is made.
+            with self._locks.setdefault(pid, threading.RLock()):
+                if pid not in self._by_pid:
+                    self._by_pid.setdefault(pid, self._make())
+        return self._by_pid[pid]
 
 
 class Workers:
@@ -49,7 +54,7 @@ class Workers:
     def __init__(self, max_threads: int = MAX_THREADS) -> None:
         self.max_threads = max_threads
         self._lock = threading.Lock()
-        self._waiting: deque[Callable[[], object]] = deque()
+        self._waiting: deque[Job] = deque()
         self._threads = 0
 
     @property
@@ -57,26 +62,37 @@ class Workers:
         """How many jobs wait for a thread."""
         return len(self._waiting)
 
-    def submit(self, job: Callable[[], object]) -> None:
-        """Run ``job`` as soon as there is a thread for it.
+    def submit(self, *jobs: Job) -> None:
+        """Run jobs as soon as there are threads for them.
 
-        :raises RuntimeError: when the system can't start another thread.
+        Several together are cheaper: a thread may have done the quick ones before the next one
+        is started.
+
+        :raises RuntimeError: when the system can't start a thread, and none is running.
         """
-        with self._lock:
-            if self._threads >= self.max_threads:
-                self._waiting.append(job)
-                return
-            self._threads += 1
-        try:
-            threading.Thread(
-                target=self._work, args=(job,), name="dockerflow-check", daemon=True
-            ).start()
-        except RuntimeError:
+        self._waiting.extend(jobs)
+        while True:
             with self._lock:
-                self._threads -= 1
-            raise
+                if not self._waiting or self._threads >= self.max_threads:
+                    return
+                job = self._waiting.popleft()
+                self._threads += 1
+            try:
+                threading.Thread(
+                    target=self._work, args=(job,), name="dockerflow-check", daemon=True
+                ).start()
+            except RuntimeError:
+                with self._lock:
+                    self._threads -= 1
+                    self._waiting.appendleft(job)
+                    if self._threads:  # these do the rest
+                        return
+                    for job in jobs:
+                        with suppress(ValueError):
+                            self._waiting.remove(job)
+                raise
 
-    def _work(self, job: Callable[[], object]) -> None:
+    def _work(self, job: Job) -> None:
         while True:
             job()
             with self._lock:
@@ -86,34 +102,18 @@ class Workers:
                 job = self._waiting.popleft()
 
 
-class BackgroundLoop:
-    """An event loop in a thread, for async checks where the caller runs none."""
+def _start_loop() -> AbstractEventLoop:
+    import asyncio
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._loop: AbstractEventLoop | None = None
-
-    def get(self) -> AbstractEventLoop:
-        """Return the loop, started when first needed.
-
-        :raises RuntimeError: when the system can't start another thread.
-        """
-        import asyncio
-
-        with self._lock:
-            if self._loop is None or self._loop.is_closed():
-                loop = asyncio.new_event_loop()
-                thread = threading.Thread(
-                    target=loop.run_forever, name="dockerflow-loop", daemon=True
-                )
-                try:
-                    thread.start()
-                except RuntimeError:  # the next check tries again
-                    loop.close()
-                    raise
-                self._loop = loop
-            return self._loop
+    loop = asyncio.new_event_loop()
+    try:
+        threading.Thread(target=loop.run_forever, name="dockerflow-loop", daemon=True).start()
+    except RuntimeError:
+        loop.close()
+        raise
+    return loop
 
 
 workers: Final = PerProcess(Workers)
-background_loop: Final = PerProcess(BackgroundLoop)
+background_loop: Final = PerProcess(_start_loop)
+"""An event loop in a thread, for async checks where the caller runs none."""

@@ -6,29 +6,35 @@ import sys
 from collections.abc import Iterable
 from typing import Any, Final, cast
 
-from dockerflow.checks.messages import DEBUG, CheckMessage
+from dockerflow import health
+from dockerflow.checks.messages import DEBUG, CheckMessage, Error
 
 MAX_MESSAGES: Final = 1000
 """How many messages one check may return: a generator may be endless."""
 
 
-def to_messages(value: object) -> list[CheckMessage] | str:
-    """Return a check's messages, or a description of what it returned instead."""
+def to_messages(value: object, name: str) -> list[CheckMessage]:
+    """Return the messages of a check, or an error if it returned anything else."""
     if value is None:
         return []
     if _is_message(value):
         return [_normalise(value)]
     kind = type(value).__name__
     if isinstance(value, str | bytes | dict) or not isinstance(value, Iterable):
-        return f"{kind}, which is not a check message"
+        return _bad_result(name, f"{kind}, which is not a check message")
     messages: list[CheckMessage] = []
     for item in cast("Iterable[object]", value):
         if len(messages) >= MAX_MESSAGES:
-            return f"{kind} with more than {MAX_MESSAGES} messages"
+            return _bad_result(name, f"{kind} with more than {MAX_MESSAGES} messages")
         if not _is_message(item):
-            return f"{kind} with {type(item).__name__} in it, which is not a check message"
+            text = f"{kind} with {type(item).__name__} in it, which is not a check message"
+            return _bad_result(name, text)
         messages.append(_normalise(item))
     return messages
+
+
+def _bad_result(name: str, returned: str) -> list[CheckMessage]:
+    return [Error(f"Check {name} returned {returned}", id=health.ERROR_CHECK_BAD_RESULT)]
 
 
 def _is_message(value: Any) -> bool:

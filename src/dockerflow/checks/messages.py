@@ -73,12 +73,9 @@ class CheckMessage:
         self.obj = obj
         self.id = id
 
-    def _values(self) -> tuple[object, ...]:
-        return self.level, self.msg, self.hint, self.obj, self.id
-
     def __eq__(self, other: object) -> bool:
         """Compare the values, of messages of the same class."""
-        return isinstance(other, type(self)) and self._values() == other._values()
+        return isinstance(other, type(self)) and vars(self) == vars(other)
 
     # Its values can change, so equal messages can't promise equal hashes.
     __hash__: ClassVar[None]  # type: ignore[assignment]

@@ -8,17 +8,19 @@ import time
 import weakref
 from collections.abc import Callable, Collection, Iterable
 from types import FunctionType
-from typing import Any, Final, TypeVar, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Final, TypeVar, Unpack, cast, overload
 
 from dockerflow.checks import _plan, runner
 from dockerflow.checks._background import Background
-from dockerflow.checks._check import Check, CheckFunction
+from dockerflow.checks._check import Check, CheckFunction, unwrap
 from dockerflow.checks._observers import Observer, Observers
 from dockerflow.checks._options import CheckOptions, parse
-from dockerflow.checks._plan import Plan
 from dockerflow.checks._process import PerProcess
 from dockerflow.checks.runner import CheckResults
 from dockerflow.config import Config, ConfigError
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
 
 logger: logging.Logger = logging.getLogger(__name__)
 
@@ -82,7 +84,8 @@ class Registry:
         parsed = parse(options)
 
         def add(func: _F) -> _F:
-            _must_be_callable(func)
+            if not callable(func):
+                raise TypeError(f"a check is a function without arguments, not {func!r}")
             key = _name_of(func) if name is None else name
             known = self._checks.get(key)
             if known is not None and not _is_same(known.function, func):
@@ -149,9 +152,11 @@ class Registry:
         :raises ConfigError: when a check requires one that isn't there, or itself by way of
             others, or its options and those of ``config`` exclude each other.
         """
-        plan = self._make_plan(config or Config())
+        plan = _plan.make(self._checks.copy(), config or Config())
         problems = [
-            f"Check {e.check.name} can't run: {e.problem}" for e in plan.entries if e.problem
+            f"Check {name} can't run: {entry.problem}"
+            for name, entry in plan.entries.items()
+            if entry.problem
         ]
         if problems:
             raise ConfigError("; ".join(problems))
@@ -170,58 +175,51 @@ class Registry:
         :param config: has the time limits and the silenced ids; by default the environment's.
         :raises ConfigError: when there is no ``config``, and the environment has a wrong value.
         """
-        run = runner.Run(self._make_plan(config or Config()), self._background.get())
-        runner.wait(run)
+        run = self._make_run(config or Config())
+        runner.run_all(run)
         return self._finish(run)
 
     async def arun(self, config: Config | None = None) -> CheckResults:
         """Run all checks like :meth:`run`, async ones on the running event loop."""
         import asyncio
 
-        plan = self._make_plan(config or Config())
-        run = runner.Run(plan, self._background.get(), asyncio.get_running_loop())
-        await runner.await_all(run)
+        run = self._make_run(config or Config(), asyncio.get_running_loop())
+        await runner.arun_all(run)
         return self._finish(run)
 
     def drained(self) -> CheckResults:
         """Return, without running a check, the results of a process that is about to end."""
         results, messages = runner.draining()
-        self._observers.notify("heartbeat", "heartbeat", results.level, 0.0, messages)
+        self._observers.notify("heartbeat", "heartbeat", results.level, messages)
         return results
+
+    def _make_run(self, config: Config, loop: AbstractEventLoop | None = None) -> runner.Run:
+        checks = self._checks.copy()  # another thread may register one
+        known = self._logged_tags.union(*(check.tags for check in checks.values()))
+        for tag in set(config.heartbeat_tags) - known:
+            self._logged_tags.add(tag)
+            logger.warning("No check has the tag %r of the setting heartbeat_tags", tag)
+        plan = _plan.make(checks, config)
+        return runner.Run(plan, config.heartbeat_timeout, self._background.get(), loop)
 
     def _finish(self, run: runner.Run) -> CheckResults:
         results, messages = runner.collect(run)
         duration = time.monotonic() - run.began
-        self._observers.notify("heartbeat", "heartbeat", results.level, duration, messages)
+        self._observers.notify("heartbeat", "heartbeat", results.level, messages, duration)
         return results
-
-    def _make_plan(self, config: Config) -> Plan:
-        plan = _plan.make(dict(self._checks), config)
-        for tag in plan.unknown_tags:
-            if tag not in self._logged_tags:
-                self._logged_tags.add(tag)
-                logger.warning("No check has the tag %r of the setting heartbeat_tags", tag)
-        return plan
 
 
 def _stop(background: PerProcess[Background]) -> None:
     background.get().remove()
 
 
-def _must_be_callable(func: object) -> None:
-    if not callable(func):
-        message = f"a check is a function without arguments, not {func!r}"
-        raise TypeError(message)
-
-
-def _name_of(func: Any) -> str:
-    while isinstance(func, functools.partial):
-        func = func.func  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+def _name_of(func: CheckFunction) -> str:
+    func = unwrap(func)
     return getattr(func, "__name__", None) or type(func).__name__
 
 
 def _is_same(one: Any, other: Any) -> bool:
-    """Whether both are the same function, perhaps defined anew when its module was reloaded."""
+    """Whether both are the same function, perhaps defined again by a reloaded module."""
     if isinstance(one, functools.partial) and isinstance(other, functools.partial):
         first, second = cast("tuple[functools.partial[Any], ...]", (one, other))
         return (
@@ -231,7 +229,7 @@ def _is_same(one: Any, other: Any) -> bool:
         )
     if not (isinstance(one, FunctionType) and isinstance(other, FunctionType)):
         return bool(one == other)
-    # Every lambda of a module may have the same name, and so tell nothing by it.
+    # The lambdas of a module may share one name, so theirs identifies nothing.
     return one is other or (
         one.__name__ != "<lambda>"
         and (one.__module__, one.__qualname__) == (other.__module__, other.__qualname__)
@@ -260,8 +258,7 @@ def _prepare(
 
 
 def run_checks(
-    checks: Iterable[tuple[str, CheckFunction]],
-    silenced_check_ids: Collection[str] | None = None,
+    checks: Iterable[tuple[str, CheckFunction]], silenced_check_ids: Collection[str] | None = None
 ) -> CheckResults:
     """Run ``checks``, pairs of a name and a function, without registering them.
 
@@ -272,8 +269,7 @@ def run_checks(
 
 
 async def run_checks_async(
-    checks: Iterable[tuple[str, CheckFunction]],
-    silenced_check_ids: Collection[str] | None = None,
+    checks: Iterable[tuple[str, CheckFunction]], silenced_check_ids: Collection[str] | None = None
 ) -> CheckResults:
     """Run ``checks`` like :func:`run_checks`, async ones on the running event loop."""
     registry, config = _prepare(checks, silenced_check_ids)

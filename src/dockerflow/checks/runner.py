@@ -8,29 +8,15 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from dockerflow import health
 from dockerflow.checks._background import LONG, Background
-from dockerflow.checks._check import (
-    CheckFunction,
-    Execution,
-    Result,
-    log_messages,
-    make_result,
-)
-from dockerflow.checks._options import Settings
+from dockerflow.checks._check import CheckFunction, Execution, Result, make_result, start
 from dockerflow.checks._plan import Entry, Plan
-from dockerflow.checks.messages import (
-    ERROR,
-    WARNING,
-    CheckMessage,
-    Error,
-    Info,
-    level_to_text,
-)
+from dockerflow.checks.messages import ERROR, WARNING, CheckMessage, Error, Info, level_to_text
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -82,76 +68,106 @@ class CheckResults(NamedTuple):
 class Run:
     """One heartbeat under way: the results so far, and the executions that it waits for.
 
+    :param seconds: how long it may take.
     :param loop: the running event loop; ``None`` when there is none.
     """
 
     def __init__(
-        self, plan: Plan, background: Background, loop: AbstractEventLoop | None = None
+        self,
+        plan: Plan,
+        seconds: float,
+        background: Background,
+        loop: AbstractEventLoop | None = None,
     ) -> None:
         self.plan = plan
         self.began: float = time.monotonic()
-        self.end: float = self.began + plan.heartbeat_timeout
         self.results: dict[str, Result] = {}
-        self.waiting: dict[str, tuple[Entry, Execution]] = {}
-        self._unstarted: list[Entry] = plan.entries
-        self._failed: set[str] = set()
+        self._end = self.began + seconds
         self._background = background
         self._loop = loop
+        self._waiting: dict[str, Execution] = {}
+        self._failed: set[str] = set()
 
-    def seconds_left(self) -> float:
-        """Return how long to wait at most for the executions under way."""
-        deadline = min(self._deadline(execution) for _, execution in self.waiting.values())
-        return min(max(0.0, deadline - time.monotonic()), LONG)
+    def steps(self, wake: Callable[[], object]) -> Iterator[float]:
+        """Run the checks, and yield for how many seconds at most the caller has to wait.
 
-    def _deadline(self, execution: Execution) -> float:
-        return min(execution.started + execution.limit, self.end)
-
-    def advance(self, wake: Callable[[], object]) -> None:
-        """Take the results that have arrived, and start the checks that can start now.
-
-        :param wake: called, in any thread, whenever there may be more to take.
+        :param wake: called, in any thread, when the caller needn't wait any longer.
         """
-        now = time.monotonic()
-        for name, (entry, execution) in list(self.waiting.items()):
-            if execution.result is not None:
-                result = entry.check.current_result(entry.settings) or execution.result
-            elif now >= self._deadline(execution):
-                result = self._late_result(entry, execution)
-            else:
+        order = self.plan.order
+        while order.is_active():
+            if ready := order.get_ready():
+                self._begin(ready, wake)
+            elif not self._take_results():
+                end = min(
+                    execution.started + execution.limit for execution in self._waiting.values()
+                )
+                yield min(max(0.0, min(end, self._end) - time.monotonic()), LONG)
+
+    def _begin(self, names: Iterable[str], wake: Callable[[], object]) -> None:
+        """Take the results of checks that need not run now, and start the others."""
+        joined: list[Execution] = []
+        new: list[Execution] = []
+        for name in names:
+            entry = self.plan.entries[name]
+            check, settings, _ = entry
+            now = time.monotonic()
+            limit = min(settings.timeout, self._end - (now if check.requires else self.began))
+            if (result := self._result_without_run(entry, limit)) is not None:
+                self._add(entry, result)
                 continue
-            del self.waiting[name]
-            self._add(entry, result)
-        unstarted, self._unstarted = self._unstarted, []
-        for entry in unstarted:  # each comes after its requirements
-            if all(required.check.name in self.results for required in entry.requirements):
-                self._begin(entry, wake)
-            else:
-                self._unstarted.append(entry)
+            # Without a time to live, a result is fresh if it is from this heartbeat's time.
+            fresh_from = min(self.began, now - (settings.ttl or 0.0))
+            self._waiting[name], is_new = check.join(settings, limit, fresh_from)
+            (new if is_new else joined).append(self._waiting[name])
+        start(new, self._loop)
+        for execution in (*new, *joined):
+            # Else nobody waits for it; a check that hangs must not collect those who did.
+            if not (execution.done.done() or execution.is_late):
+                execution.done.add_done_callback(lambda _: wake())
+
+    def _take_results(self) -> bool:
+        """Take the results that are there now, and return whether there were any."""
+        count = len(self._waiting)
+        for name, execution in list(self._waiting.items()):
+            entry = self.plan.entries[name]
+            if (result := self._result(entry, execution)) is not None:
+                del self._waiting[name]
+                self._add(entry, result)
+        return len(self._waiting) < count
 
     def _add(self, entry: Entry, result: Result) -> None:
-        self.results[entry.check.name] = result
+        name = entry.check.name
+        self.results[name] = result
         if result.is_failure:
-            self._failed.add(entry.check.name)
+            self._failed.add(name)
+        self.plan.order.done(name)
 
-    def _begin(self, entry: Entry, wake: Callable[[], object]) -> None:
-        """Use a result that is fresh enough, else start to wait for one."""
-        if (message := self._blocked_by(entry)) is not None:
-            self._add(entry, self._result_without_run(entry, message))
-            return
-        if (result := self._background_result(entry)) is not None:
-            self._add(entry, result)
-            return
-        check, settings, requirements, _ = entry
-        now = time.monotonic()
-        limit = min(settings.timeout, self.end - (now if requirements else self.began))
-        if limit <= 0:
+    def _result(self, entry: Entry, execution: Execution) -> Result | None:
+        """Return the result to show of an execution, if it has ended or has had its time."""
+        if execution.done.done():
+            result = execution.done.result()
+        elif execution.is_late:
+            execution.record_timeout()
+            result = execution.timeout_result(execution.limit)
+        elif time.monotonic() >= self._end:
+            # It may yet end in time for other heartbeats, so the check's state doesn't change.
+            return execution.timeout_result(self._end - execution.started)
+        else:
+            return None
+        return entry.check.current_result(entry.settings) or result
+
+    def _result_without_run(self, entry: Entry, limit: float) -> Result | None:
+        """Return the result of a check that can't run, or that runs in the background."""
+        check = entry.check
+        if (message := self._blocked_by(entry)) is None:
+            result = self._background_result(entry)
+            if result is not None or limit > 0:
+                return result
             text = f"Check {check.name} did not start: the time for all checks was over before"
             message = Error(text, id=health.ERROR_CHECK_TIMED_OUT)
-            self._add(entry, self._result_without_run(entry, message))
-            return
-        execution = check.start(settings, limit, self._fresh_from(settings), self._loop)
-        self.waiting[check.name] = entry, execution
-        execution.call_when_done(wake)
+        result = make_result([message], entry.settings)
+        check.report(result)
+        return result
 
     def _blocked_by(self, entry: Entry) -> CheckMessage | None:
         """Return a message that says why a check can't be run, if something prevents it."""
@@ -159,8 +175,7 @@ class Run:
         if entry.problem is not None:
             text = f"Check {name} can't run: {entry.problem}"
             return Error(text, id=health.ERROR_CHECK_MISCONFIGURED)
-        for requirement in entry.requirements:
-            required = requirement.check.name
+        for required in entry.check.requires:
             if required in self._failed:
                 self._failed.add(name)
                 entry.check.reset()
@@ -168,55 +183,30 @@ class Run:
                 return Info(text, id=health.INFO_CHECK_SKIPPED)
         return None
 
-    def _result_without_run(self, entry: Entry, message: CheckMessage) -> Result:
-        check = entry.check
-        result = make_result([message], entry.settings)
-        log_messages(check.name, result)
-        check.observers.notify("check", check.name, result.level, 0.0, result.messages)
-        return result
-
     def _background_result(self, entry: Entry) -> Result | None:
         """Return the last result of a check that runs in the background."""
-        check, settings, _, _ = entry
+        check, settings, _ = entry
         if settings.interval is None:
             return None
-        if self._background.ensure(entry, settings.interval, self._loop):
+        requirements = self.plan.requirements(entry)
+        if self._background.ensure(entry, requirements, settings.interval, self._loop):
             return None  # just scheduled: this heartbeat waits for the first result
-        now = time.monotonic()
         execution = check.execution
-        if execution is not None and execution.is_pending and execution.is_late(now):
-            execution.record_timeout(now)
+        if execution is not None and execution.is_pending and execution.is_late:
+            execution.record_timeout()
         return check.current_result(settings)
 
-    def _fresh_from(self, settings: Settings) -> float:
-        """Return the time since which a result is fresh enough for this heartbeat."""
-        if settings.ttl is None:
-            return self.began
-        ttl = settings.ttl if settings.max_age is None else min(settings.ttl, settings.max_age)
-        return min(self.began, time.monotonic() - ttl)
 
-    def _late_result(self, entry: Entry, execution: Execution) -> Result:
-        """Return the result to show of an execution that is still running at the deadline."""
-        check, settings = entry.check, entry.settings
-        if execution.is_late(now := time.monotonic()):
-            execution.record_timeout(now)
-            return check.current_result(settings) or execution.timeout_result(execution.limit)
-        # It may yet end in time for other heartbeats, so the check's state doesn't change.
-        return execution.timeout_result(self._deadline(execution) - execution.started)
-
-
-def wait(run: Run) -> None:
-    """Wait until every check has a result, or has had its time."""
+def run_all(run: Run) -> None:
+    """Run the checks, and block until each has a result or has had its time."""
     woken = threading.Event()
-    run.advance(woken.set)
-    while run.waiting:
-        woken.wait(run.seconds_left())
+    for seconds in run.steps(woken.set):
+        woken.wait(seconds)
         woken.clear()
-        run.advance(woken.set)
 
 
-async def await_all(run: Run) -> None:
-    """Wait like :func:`wait`, without blocking the event loop."""
+async def arun_all(run: Run) -> None:
+    """Run the checks like :func:`run_all`, without blocking the event loop."""
     import asyncio
 
     loop = asyncio.get_running_loop()
@@ -226,43 +216,37 @@ async def await_all(run: Run) -> None:
         with suppress(RuntimeError):  # the loop is closed: nobody waits any more
             loop.call_soon_threadsafe(woken.set)
 
-    run.advance(wake)
-    while run.waiting:
+    for seconds in run.steps(wake):
         with suppress(TimeoutError):
-            async with asyncio.timeout(run.seconds_left()):
+            async with asyncio.timeout(seconds):
                 await woken.wait()
         woken.clear()
-        run.advance(wake)
 
 
-def collect(run: Run) -> tuple[CheckResults, tuple[CheckMessage, ...]]:
+def collect(run: Run) -> tuple[CheckResults, list[CheckMessage]]:
     """Return the results of a run that is complete, and all messages."""
-    statuses: dict[str, str] = {}
-    details: dict[str, CheckDetail] = {}
-    durations: dict[str, float] = {}
-    ages: dict[str, float] = {}
+    results = CheckResults({}, {}, 0, {}, {})
     everything: list[CheckMessage] = []
     overall = 0
     now = time.monotonic()
-    is_critical = {entry.check.name: entry.settings.critical for entry in run.plan.entries}
-    for name in run.plan.names:
+    for name, entry in run.plan.entries.items():
         messages, level, duration, finished = run.results[name]
-        statuses[name] = level_to_text(level)
-        durations[name] = duration
+        results.statuses[name] = level_to_text(level)
+        results.durations[name] = duration
         if finished < run.began:
-            ages[name] = now - finished
+            results.ages[name] = now - finished
         if level > 0:
-            details[name] = _detail(level, messages, name)
+            results.details[name] = _detail(level, messages, name)
         everything += messages
-        overall = max(overall, level if is_critical[name] else min(level, WARNING))
-    return CheckResults(statuses, details, overall, durations, ages), tuple(everything)
+        overall = max(overall, level if entry.settings.critical else min(level, WARNING))
+    return results._replace(level=overall), everything
 
 
-def draining() -> tuple[CheckResults, tuple[CheckMessage, ...]]:
+def draining() -> tuple[CheckResults, list[CheckMessage]]:
     """Return the results of a process that is about to end, for which no check runs."""
     message = Error("The process is about to end and drains", id=health.ERROR_DRAINING)
     detail = _detail(ERROR, [message], "drain")
-    return CheckResults({"drain": detail.status}, {"drain": detail}, ERROR, {}, {}), (message,)
+    return CheckResults({"drain": detail.status}, {"drain": detail}, ERROR, {}, {}), [message]
 
 
 def _detail(level: int, messages: Iterable[CheckMessage], name: str) -> CheckDetail:

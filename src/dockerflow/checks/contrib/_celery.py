@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import functools
-import time
-from collections.abc import Callable
 from typing import Any
 
 from dockerflow import health
-from dockerflow.checks.contrib._common import QUICK, load, named, report, seconds
-from dockerflow.checks.messages import CheckMessage, Error
-
-Check = Callable[[], CheckMessage | None]
+from dockerflow.checks.contrib._common import Check, SuppressStale, fail, load, named, seconds
+from dockerflow.checks.messages import CheckMessage
 
 
 def celery(app: Any, *, timeout: float = 2.0, min_workers: int = 1) -> Check:
@@ -42,33 +38,24 @@ def celery(app: Any, *, timeout: float = 2.0, min_workers: int = 1) -> Check:
 @named("celery")
 def _celery(app: Any, timeout: float, min_workers: int) -> CheckMessage | None:
     errors = _broker_errors(app)
-    started = time.monotonic()
     try:
-        try:
-            replies = _ping(app, timeout, min_workers)
-        except errors:
-            # A stale pooled connection fails immediately.
-            if time.monotonic() - started > QUICK:
-                raise
-            replies = _ping(app, timeout, min_workers)
+        with SuppressStale(*errors):
+            return _ping(app, timeout, min_workers)
+        return _ping(app, timeout, min_workers)
     except errors as error:
-        message = Error(
-            "Could not connect to the broker.", id=health.ERROR_CANNOT_CONNECT_CELERY_BROKER
-        )
-        return report(message, error)
-    if len(replies) >= min_workers:
-        return None
-    message = Error(
-        f"{len(replies)} of {min_workers} workers answered.", id=health.ERROR_NO_CELERY_WORKERS
-    )
-    return report(message, detail=f"those who answered: {replies}")
+        text = "Could not connect to the broker."
+        return fail(text, health.ERROR_CANNOT_CONNECT_CELERY_BROKER, error)
 
 
-def _ping(app: Any, timeout: float, min_workers: int) -> Any:
+def _ping(app: Any, timeout: float, min_workers: int) -> CheckMessage | None:
     with app.connection_or_acquire() as connection:
         # Without this, Celery would wait for the broker for as long as that takes.
         connection.ensure_connection(max_retries=1, interval_start=0, timeout=timeout)
-        return app.control.ping(connection=connection, timeout=timeout, limit=min_workers)
+        replies = app.control.ping(connection=connection, timeout=timeout, limit=min_workers)
+    if len(replies) >= min_workers:
+        return None
+    text = f"{len(replies)} of {min_workers} workers answered."
+    return fail(text, health.ERROR_NO_CELERY_WORKERS, detail=f"those who answered: {replies}")
 
 
 def _broker_errors(app: Any) -> tuple[type[Exception], ...]:

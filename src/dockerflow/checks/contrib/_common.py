@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import logging
+import time
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from importlib import import_module
+from types import TracebackType
 from typing import Any, Final, TypeVar
 from urllib.parse import quote, quote_plus
 
-from dockerflow.checks.messages import CheckMessage
+from dockerflow.checks.messages import CheckMessage, Error
 from dockerflow.config import parse_seconds
 
 QUICK: Final = 0.5
-"""Seconds: a stale pooled connection fails in less."""
+"""Seconds: a stale pooled connection fails in less; a client that tried again takes longer."""
 
 logger = logging.getLogger("dockerflow.checks.contrib")
+
+Check = Callable[[], CheckMessage | None]
+AsyncCheck = Callable[[], Awaitable[CheckMessage | None]]
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -56,6 +62,33 @@ def seconds(name: str, value: object) -> float:
         return parse_seconds(value)
     except (TypeError, ValueError, OverflowError):
         raise ValueError(f"{name} is {value!r}, but takes a number of seconds over 0") from None
+
+
+class SuppressStale(suppress):
+    """Suppresses errors that come quickly, as of a stale pooled connection: then try once more."""
+
+    def __enter__(self) -> None:
+        self._started = time.monotonic()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool:
+        return time.monotonic() - self._started < QUICK and super().__exit__(kind, error, trace)
+
+
+def fail(
+    text: str,
+    id_: str,
+    error: BaseException | None = None,
+    *,
+    detail: str = "",
+    secrets: Iterable[object] = (),
+) -> CheckMessage:
+    """Return an ``Error`` that is logged like every :func:`report`."""
+    return report(Error(text, id=id_), error, detail=detail, secrets=secrets)
 
 
 def report(

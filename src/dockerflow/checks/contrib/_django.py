@@ -7,7 +7,7 @@ checks close the connections that they opened, and leave those that were open be
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any, cast
 from uuid import uuid4
@@ -15,11 +15,9 @@ from uuid import uuid4
 from dockerflow import health
 from dockerflow.checks import messages
 from dockerflow.checks._process import PerProcess
-from dockerflow.checks.contrib._common import load, named, report
+from dockerflow.checks.contrib._common import Check, fail, load, named, report
 from dockerflow.checks.contrib._redis import failure, redis
 from dockerflow.checks.messages import CheckMessage, Error, Info
-
-Check = Callable[[], CheckMessage | None]
 
 CACHE_SECONDS = 60
 """How long a value that a check couldn't delete stays in the cache."""
@@ -106,6 +104,7 @@ def _close(wrapper: Any) -> None:
 
 @named("database")
 def _database(alias: str) -> CheckMessage | None:
+    unusable = Error("The database connection is unusable.", id=health.ERROR_UNUSABLE_DATABASE)
     utils = load("django.db.utils", "django")
     misconfigured = (
         load("django.core.exceptions", "django").ImproperlyConfigured,
@@ -123,26 +122,19 @@ def _database(alias: str) -> CheckMessage | None:
                 wrapper.ensure_connection()
                 usable = wrapper.is_usable()
     except misconfigured as error:
-        message = Error("The database is misconfigured.", id=health.ERROR_MISCONFIGURED_DATABASE)
-        return report(message, error)
+        return fail("The database is misconfigured.", health.ERROR_MISCONFIGURED_DATABASE, error)
     except utils.OperationalError as error:
-        message = Error(
-            "Could not connect to the database.", id=health.ERROR_CANNOT_CONNECT_DATABASE
-        )
-        return report(message, error, secrets=_secrets(alias))
+        text, id_ = "Could not connect to the database.", health.ERROR_CANNOT_CONNECT_DATABASE
+        return fail(text, id_, error, secrets=_secrets(alias))
     except utils.Error as error:
-        return report(_unusable(), error, secrets=_secrets(alias))
-    return None if usable else _unusable()
+        return report(unusable, error, secrets=_secrets(alias))
+    return None if usable else unusable
 
 
 def _connection(alias: str) -> Any:
     """Return the connection; the default one by the name that apps' tests replace."""
     db = load("django.db", "django")
     return db.connection if alias == db.DEFAULT_DB_ALIAS else db.connections[alias]
-
-
-def _unusable() -> CheckMessage:
-    return Error("The database connection is unusable.", id=health.ERROR_UNUSABLE_DATABASE)
 
 
 def _secrets(alias: str) -> tuple[object, ...]:
@@ -161,13 +153,10 @@ def _migrations(alias: str) -> CheckMessage | None:
     unapplied = sorted(set(loader.graph.nodes) - set(loader.applied_migrations))
     if not unapplied:
         return None
+    text = f"{len(unapplied)} unapplied migration(s)."
+    warning = messages.Warning(text, id=health.WARNING_UNAPPLIED_MIGRATION)
     names = ", ".join(f"{app}.{name}" for app, name in unapplied)
-    return report(
-        messages.Warning(
-            f"{len(unapplied)} unapplied migration(s).", id=health.WARNING_UNAPPLIED_MIGRATION
-        ),
-        detail=f"not applied: {names}",
-    )
+    return report(warning, detail=f"not applied: {names}")
 
 
 _caches: PerProcess[dict[str, tuple[Any, Any]]] = PerProcess(dict)
@@ -188,10 +177,6 @@ def _cache_of(alias: str) -> Any:
 
 @named("cache")
 def _cache(alias: str) -> CheckMessage | None:
-    misconfigured = (
-        load("django.core.exceptions", "django").ImproperlyConfigured,
-        load("django.core.cache", "django").InvalidCacheBackendError,
-    )
     try:
         cache = _cache_of(alias)
         if isinstance(cache, load("django.core.cache.backends.dummy", "django").DummyCache):
@@ -201,11 +186,10 @@ def _cache(alias: str) -> CheckMessage | None:
             cache.set(key, key, CACHE_SECONDS)
             value = cache.get(key)
             cache.delete(key)
-    except misconfigured as error:
-        message = Error("The cache is misconfigured.", id=health.ERROR_MISCONFIGURED_CACHE)
-        return report(message, error)
+    except load("django.core.exceptions", "django").ImproperlyConfigured as error:
+        return fail("The cache is misconfigured.", health.ERROR_MISCONFIGURED_CACHE, error)
     except Exception as error:  # noqa: BLE001 - each backend raises its client's own exceptions
-        return report(Error("The cache failed.", id=health.ERROR_CACHE_EXCEPTION), error)
+        return fail("The cache failed.", health.ERROR_CACHE_EXCEPTION, error)
     if value == key:
         return None
     return Error("The cache lost a value.", id=health.ERROR_CACHE_LOST_VALUE)
@@ -216,18 +200,15 @@ def _redis(alias: str) -> CheckMessage | None:
     try:
         get_client = load("django_redis", "redis").get_redis_connection
     except ImportError as error:
-        message = Error("django-redis is not installed.", id=health.ERROR_MISSING_REDIS_CLIENT)
-        return report(message, error)
+        return fail("django-redis is not installed.", health.ERROR_MISSING_REDIS_CLIENT, error)
     misconfigured = (
         NotImplementedError,  # django-redis raises it for other kinds of caches
         load("django.core.exceptions", "django").ImproperlyConfigured,
-        load("django.core.cache", "django").InvalidCacheBackendError,
     )
     try:
         client = get_client(alias)
     except misconfigured as error:
-        message = Error("Redis is misconfigured.", id=health.ERROR_MISCONFIGURED_REDIS)
-        return report(message, error)
+        return fail("Redis is misconfigured.", health.ERROR_MISCONFIGURED_REDIS, error)
     except load("redis.exceptions", "redis").RedisError as error:
         return failure(error)
     return cast("Check", redis(client))()

@@ -7,21 +7,19 @@ import os
 import socket
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, cast, overload
+from typing import TYPE_CHECKING, Any, Final, overload
 
 from dockerflow import health
 from dockerflow.checks import messages
-from dockerflow.checks.contrib._common import load, named, report, seconds
+from dockerflow.checks.contrib._common import AsyncCheck, Check, fail, load, named, report, seconds
 from dockerflow.checks.messages import CheckMessage, Error
 
 if TYPE_CHECKING:
     from httpx import AsyncClient, Client
 
-Check = Callable[[], CheckMessage | None]
-AsyncCheck = Callable[[], Awaitable[CheckMessage | None]]
 
 MAX_BODY: Final = 65_536
 """Bytes of a body that are read, so that the connection can be used again."""
@@ -94,11 +92,9 @@ def http(
     if not statuses or not all(status in range(100, 600) for status in statuses):
         raise ValueError(f"expected is {expected!r}, but takes statuses from 100 to 599")
     target = _Target(method, parsed, statuses, seconds("timeout", timeout), certificate_days * DAY)
-    if client is None:
-        return functools.partial(_http, target, None)
     if isinstance(client, httpx.AsyncClient):
         return functools.partial(_http_async, target, client)
-    if not isinstance(client, httpx.Client):
+    if client is not None and not isinstance(client, httpx.Client):
         message = f"client takes a Client or an AsyncClient of httpx, not {type(client).__name__}"
         raise TypeError(message)
     return functools.partial(_http, target, client)
@@ -122,25 +118,24 @@ class _Target:
         if response.status_code not in self.expected:
             text = f"The response had status {response.status_code}."
             return self.report(Error(text, id=health.ERROR_HTTP_STATUS), text)
-        expires = _expires(response)
-        if expires is None or expires - time.time() >= self.certificate_seconds:
+        left = _certificate_left(response)
+        if left is None or left >= self.certificate_seconds:
             return None
-        days = max(0, int((expires - time.time()) // DAY))
-        text = f"The TLS certificate expires in {days} days."
+        text = f"The TLS certificate expires in {max(0, int(left // DAY))} days."
         message = messages.Warning(text, id=health.WARNING_CERTIFICATE_EXPIRES)
         return self.report(message, text)
 
     def failure(self, error: Exception) -> CheckMessage:
         httpx = load("httpx", "http")
         if isinstance(error, httpx.TimeoutException):
-            message = Error("There was no response in time.", id=health.ERROR_HTTP_TIMED_OUT)
+            text, id_ = "There was no response in time.", health.ERROR_HTTP_TIMED_OUT
         elif _is_certificate_error(error):
-            message = Error("The TLS certificate is rejected.", id=health.ERROR_HTTP_CERTIFICATE)
+            text, id_ = "The TLS certificate is rejected.", health.ERROR_HTTP_CERTIFICATE
         elif isinstance(error, httpx.ConnectError | httpx.ProxyError):
-            message = Error("Could not connect.", id=health.ERROR_CANNOT_CONNECT_HTTP)
+            text, id_ = "Could not connect.", health.ERROR_CANNOT_CONNECT_HTTP
         else:
-            message = Error("The request failed.", id=health.ERROR_HTTP_EXCEPTION)
-        return self.report(message, f"{type(error).__name__}: {error}", error)
+            text, id_ = "The request failed.", health.ERROR_HTTP_EXCEPTION
+        return self.report(Error(text, id=id_), f"{type(error).__name__}: {error}", error)
 
     def report(
         self, message: CheckMessage, detail: str, error: Exception | None = None
@@ -161,25 +156,14 @@ def _is_certificate_error(error: BaseException | None) -> bool:
     return error is not None
 
 
-def _expires(response: Any) -> float | None:
-    """Return when the certificate expires, in seconds since 1970, if that is known."""
+def _certificate_left(response: Any) -> float | None:
+    """Return in how many seconds the certificate expires, if that is known."""
     stream = response.extensions.get("network_stream")  # a transport of tests has none
-    tls = stream.get_extra_info("ssl_object") if stream is not None else None
-    certificate = cast("dict[str, Any]", tls.getpeercert() or {}) if tls is not None else {}
-    not_after = certificate.get("notAfter")
-    return None if not_after is None else float(ssl.cert_time_to_seconds(not_after))
-
-
-class _ReadLimit:
-    """How much more of a body may be read: so many bytes, and for so long."""
-
-    def __init__(self, timeout: float) -> None:
-        self._end = time.monotonic() + timeout
-        self._left = MAX_BODY
-
-    def is_passed(self, chunk: bytes) -> bool:
-        self._left -= len(chunk)
-        return self._left < 0 or time.monotonic() > self._end
+    tls = stream and stream.get_extra_info("ssl_object")
+    certificate = tls and tls.getpeercert()  # empty if the client doesn't verify it
+    if not certificate:
+        return None
+    return ssl.cert_time_to_seconds(certificate["notAfter"]) - time.time()
 
 
 def _stale_errors() -> tuple[type[Exception], ...]:
@@ -190,18 +174,18 @@ def _stale_errors() -> tuple[type[Exception], ...]:
 
 def _ask(client: Any, target: _Target) -> CheckMessage | None:
     with client.stream(target.method, target.url) as response:
-        limit = _ReadLimit(target.timeout)
-        for chunk in response.iter_raw():
-            if limit.is_passed(chunk):
+        end = time.monotonic() + target.timeout
+        for _ in response.iter_raw():
+            if response.num_bytes_downloaded > MAX_BODY or time.monotonic() > end:
                 break
         return target.judge(response)
 
 
 async def _ask_async(client: Any, target: _Target) -> CheckMessage | None:
     async with client.stream(target.method, target.url) as response:
-        limit = _ReadLimit(target.timeout)
-        async for chunk in response.aiter_raw():
-            if limit.is_passed(chunk):
+        end = time.monotonic() + target.timeout
+        async for _ in response.aiter_raw():
+            if response.num_bytes_downloaded > MAX_BODY or time.monotonic() > end:
                 break
         return target.judge(response)
 
@@ -253,13 +237,12 @@ def tcp(host: str, port: int, *, timeout: float = 3.0) -> Check:
 def _tcp(host: str, port: int, timeout: float) -> CheckMessage | None:
     try:
         socket.create_connection((host, port), timeout).close()
-    except socket.gaierror as error:
-        message = Error("The host is unknown.", id=health.ERROR_TCP_UNKNOWN_HOST)
-        return report(message, error, detail=f"{host}: {error}")
-    except TimeoutError as error:
-        message = Error("Could not connect in time.", id=health.ERROR_TCP_TIMED_OUT)
-        return report(message, error, detail=f"{host}:{port}: {error}")
     except (OSError, UnicodeError) as error:
-        message = Error("Could not connect.", id=health.ERROR_CANNOT_CONNECT_TCP)
-        return report(message, error, detail=f"{host}:{port}: {error}")
+        if isinstance(error, socket.gaierror):
+            text, id_ = "The host is unknown.", health.ERROR_TCP_UNKNOWN_HOST
+        elif isinstance(error, TimeoutError):
+            text, id_ = "Could not connect in time.", health.ERROR_TCP_TIMED_OUT
+        else:
+            text, id_ = "Could not connect.", health.ERROR_CANNOT_CONNECT_TCP
+        return fail(text, id_, error, detail=f"{host}:{port}: {error}")
     return None

@@ -5,12 +5,10 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-import time
-from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, overload
 
 from dockerflow import health
-from dockerflow.checks.contrib._common import QUICK, load, named, report
+from dockerflow.checks.contrib._common import AsyncCheck, Check, SuppressStale, fail, load, named
 from dockerflow.checks.messages import CheckMessage, Error
 
 if TYPE_CHECKING:
@@ -20,12 +18,10 @@ if TYPE_CHECKING:
 
 
 @overload
-def redis(
-    client: AsyncRedis | AsyncRedisCluster,
-) -> Callable[[], Awaitable[CheckMessage | None]]: ...
+def redis(client: AsyncRedis | AsyncRedisCluster) -> AsyncCheck: ...
 @overload
-def redis(client: Redis | RedisCluster | None) -> Callable[[], CheckMessage | None]: ...
-def redis(client: Any) -> Callable[[], Any]:
+def redis(client: Redis | RedisCluster | None) -> Check: ...
+def redis(client: Any) -> Check | AsyncCheck:
     """Make a check that Redis answers, or that a cluster reports to be well.
 
     It uses a connection of the client's pool, with the client's time-outs and retries. A stale
@@ -44,8 +40,9 @@ def redis(client: Any) -> Callable[[], Any]:
     if client is not None and not callable(getattr(client, "ping", None)):
         message = f"client takes a client of redis or redis.asyncio, not {type(client).__name__}"
         raise TypeError(message)
-    check = _redis_async if _is_async(client) else _redis
-    return functools.partial(check, client)
+    if _is_async(client):
+        return functools.partial(_redis_async, client)
+    return functools.partial(_redis, client)
 
 
 def _is_async(client: Any) -> bool:
@@ -71,14 +68,10 @@ def _redis(client: Any) -> CheckMessage | None:
     if client is None:
         return Error("There is no Redis client.", id=health.ERROR_MISSING_REDIS_CLIENT)
     exc = load("redis.exceptions", "redis")
-    started = time.monotonic()
     try:
-        try:
+        with SuppressStale(exc.ConnectionError):
             return _judge(client, _ask(client))
-        except exc.ConnectionError:
-            if _is_over(started):
-                raise
-            return _judge(client, _ask(client))
+        return _judge(client, _ask(client))
     except (exc.RedisError, exc.RedisClusterException) as error:
         return failure(error, client)
 
@@ -86,34 +79,24 @@ def _redis(client: Any) -> CheckMessage | None:
 @named("redis")
 async def _redis_async(client: Any) -> CheckMessage | None:
     exc = load("redis.exceptions", "redis")
-    started = time.monotonic()
     try:
-        try:
+        with SuppressStale(exc.ConnectionError):
             return _judge(client, await _ask(client))
-        except exc.ConnectionError:
-            if _is_over(started):
-                raise
-            return _judge(client, await _ask(client))
+        return _judge(client, await _ask(client))
     except (exc.RedisError, exc.RedisClusterException) as error:
         return failure(error, client)
 
 
-def _is_over(started: float) -> bool:
-    """Return whether this took longer than finding a stale pooled connection does.
-
-    Then the client has already tried again by itself.
-    """
-    return time.monotonic() - started > QUICK
+_DOWN = ("The Redis cluster is down.", health.ERROR_REDIS_CLUSTER_DOWN)
 
 
-def _judge(client: Any, answer: Any) -> CheckMessage | None:
+def _judge(client: Any, reply: Any) -> CheckMessage | None:
     if _is_cluster(client):
-        state = answer.get("cluster_state")
+        state = reply.get("cluster_state")
         if state == "ok":
             return None
-        message = Error("The Redis cluster is down.", id=health.ERROR_REDIS_CLUSTER_DOWN)
-        return report(message, detail=f"cluster_state is {state!r}")
-    if answer:
+        return fail(*_DOWN, detail=f"cluster_state is {state!r}")
+    if reply:
         return None
     return Error("Redis did not answer a ping.", id=health.ERROR_REDIS_PING_FAILED)
 
@@ -122,12 +105,12 @@ def failure(error: Exception, client: Any = None) -> CheckMessage:
     """Report a ``RedisError`` or a ``RedisClusterException``."""
     exc = load("redis.exceptions", "redis")
     if isinstance(error, exc.ClusterDownError):
-        message = Error("The Redis cluster is down.", id=health.ERROR_REDIS_CLUSTER_DOWN)
+        text, id_ = _DOWN
     # A cluster's client that found no node raises the other one, which isn't a RedisError.
     elif isinstance(error, exc.ConnectionError | exc.RedisClusterException):
-        message = Error("Could not connect to Redis.", id=health.ERROR_CANNOT_CONNECT_REDIS)
+        text, id_ = "Could not connect to Redis.", health.ERROR_CANNOT_CONNECT_REDIS
     else:
-        message = Error("Redis failed.", id=health.ERROR_REDIS_EXCEPTION)
+        text, id_ = "Redis failed.", health.ERROR_REDIS_EXCEPTION
     pool = getattr(client, "connection_pool", None)
     password = getattr(pool, "connection_kwargs", {}).get("password")
-    return report(message, error, secrets=(password,))
+    return fail(text, id_, error, secrets=(password,))

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from typing import Any
 
 from dockerflow import health
-from dockerflow.checks.contrib._common import load, named, report
-from dockerflow.checks.messages import CheckMessage, Error
-
-Check = Callable[[], CheckMessage | None]
+from dockerflow.checks.contrib._common import Check, fail, load, named
+from dockerflow.checks.messages import CheckMessage
 
 
 def s3(client: Any, bucket: str) -> Check:
@@ -43,18 +40,14 @@ def _s3(client: Any, bucket: str) -> CheckMessage | None:
     try:
         client.head_bucket(Bucket=bucket)
     except exc.ClientError as error:
-        # The response to a HEAD has no body, so only the status tells the cause.
+        # The response to a HEAD has no body, so only the status shows the cause.
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-        text, id_ = _BY_STATUS.get(status, _OTHER)
-        return report(Error(text, id=id_), error)
+        return fail(*_BY_STATUS.get(status, _OTHER), error)
     except (exc.NoCredentialsError, exc.PartialCredentialsError, exc.CredentialRetrievalError,
             exc.TokenRetrievalError) as error:  # fmt: skip
-        message = Error("There are no credentials.", id=health.ERROR_S3_NO_CREDENTIALS)
-        return report(message, error)
+        return fail("There are no credentials.", health.ERROR_S3_NO_CREDENTIALS, error)
     except (exc.HTTPClientError, exc.ConnectionError) as error:
-        message = Error("Could not connect to the storage.", id=health.ERROR_CANNOT_CONNECT_S3)
-        return report(message, error)
+        return fail("Could not connect to the storage.", health.ERROR_CANNOT_CONNECT_S3, error)
     except exc.BotoCoreError as error:
-        text, id_ = _OTHER
-        return report(Error(text, id=id_), error)
+        return fail(*_OTHER, error)
     return None

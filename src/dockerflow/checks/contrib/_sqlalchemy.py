@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Awaitable, Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from os import PathLike, fspath
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, cast, overload
 
 from dockerflow import health
 from dockerflow.checks import messages
-from dockerflow.checks.contrib._common import load, named, report
-from dockerflow.checks.messages import CheckMessage, Error, Info
+from dockerflow.checks.contrib._common import AsyncCheck, Check, fail, load, named, report
+from dockerflow.checks.messages import CheckMessage, Info
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -22,10 +22,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-_T = TypeVar("_T")
-
-Check = Callable[[], CheckMessage | None]
-AsyncCheck = Callable[[], Awaitable[CheckMessage | None]]
+_Work = Callable[["Connection"], CheckMessage | None]
 
 
 @overload
@@ -126,8 +123,10 @@ class _WrappedError(Exception):
         super().__init__(error)
         self.error = error
         self.in_use = in_use
-        # The driver found the connection dead, and SQLAlchemy emptied its pool.
-        self.is_stale = in_use and bool(getattr(error, "connection_invalidated", False))
+
+
+class _StaleError(_WrappedError):
+    """The driver found the connection dead, and SQLAlchemy emptied its pool: try once more."""
 
 
 @contextmanager
@@ -137,37 +136,33 @@ def _wrapping(*, in_use: bool = False) -> Generator[None]:
     except _WrappedError:
         raise
     except Exception as error:
-        raise _WrappedError(error, in_use=in_use) from error
+        is_stale = in_use and getattr(error, "connection_invalidated", False)
+        wrap = _StaleError if is_stale else _WrappedError
+        raise wrap(error, in_use=in_use) from error
 
 
-def _connect(engine: Engine, work: Callable[[Connection], _T]) -> _T:
+def _connect(engine: Engine, work: _Work) -> CheckMessage | None:
     with _wrapping(), engine.connect() as connection, _wrapping(in_use=True):
         return work(connection)
 
 
-def _with_connection(engine: Engine, work: Callable[[Connection], _T]) -> _T:
+def _with_connection(engine: Engine, work: _Work) -> CheckMessage | None:
     """Do ``work`` on a connection, and once more if it was one from before a restart."""
-    try:
+    with suppress(_StaleError):
         return _connect(engine, work)
-    except _WrappedError as failure:
-        if not failure.is_stale:
-            raise
     return _connect(engine, work)
 
 
-async def _connect_async(engine: AsyncEngine, work: Callable[[Connection], _T]) -> _T:
+async def _connect_async(engine: AsyncEngine, work: _Work) -> CheckMessage | None:
     with _wrapping():
         async with engine.connect() as connection:
             with _wrapping(in_use=True):
                 return await connection.run_sync(work)
 
 
-async def _with_connection_async(engine: AsyncEngine, work: Callable[[Connection], _T]) -> _T:
-    try:
+async def _with_connection_async(engine: AsyncEngine, work: _Work) -> CheckMessage | None:
+    with suppress(_StaleError):
         return await _connect_async(engine, work)
-    except _WrappedError as failure:
-        if not failure.is_stale:
-            raise
     return await _connect_async(engine, work)
 
 
@@ -178,42 +173,40 @@ def _ping(connection: Connection) -> None:
 @named("database")
 def _database(engine: Engine) -> CheckMessage | None:
     try:
-        _with_connection(engine, _ping)
+        return _with_connection(engine, _ping)
     except _WrappedError as failure:
         return _database_failure(engine, failure)
-    return None
 
 
 @named("database")
 async def _database_async(engine: AsyncEngine) -> CheckMessage | None:
     try:
-        await _with_connection_async(engine, _ping)
+        return await _with_connection_async(engine, _ping)
     except _WrappedError as failure:
         return _database_failure(engine, failure)
-    return None
+
+
+_DRIVER_FAILED = ("The database driver failed.", health.ERROR_DB_API_EXCEPTION)
+_OTHER = ("The database can't be used.", health.ERROR_SQLALCHEMY_EXCEPTION)
 
 
 def _database_failure(engine: Engine | AsyncEngine, failure: _WrappedError) -> CheckMessage:
     exc = load("sqlalchemy.exc", "sqlalchemy")
     cause = failure.error
     if isinstance(cause, exc.TimeoutError):
-        message = Error(
-            "No connection to the database was free in the pool.",
-            id=health.ERROR_DATABASE_POOL_EXHAUSTED,
-        )
+        text = "No connection to the database was free in the pool."
+        id_ = health.ERROR_DATABASE_POOL_EXHAUSTED
     elif isinstance(cause, exc.SQLAlchemyError) and not isinstance(cause, exc.DBAPIError):
-        message = Error("The database can't be used.", id=health.ERROR_SQLALCHEMY_EXCEPTION)
+        text, id_ = _OTHER
     elif not failure.in_use:
-        message = Error(
-            "Could not connect to the database.", id=health.ERROR_CANNOT_CONNECT_DATABASE
-        )
-    elif getattr(cause, "connection_invalidated", False) or isinstance(
+        text, id_ = "Could not connect to the database.", health.ERROR_CANNOT_CONNECT_DATABASE
+    elif isinstance(failure, _StaleError) or isinstance(
         cause, exc.OperationalError | exc.InterfaceError | exc.InternalError
     ):
-        message = Error("The database connection is unusable.", id=health.ERROR_UNUSABLE_DATABASE)
+        text, id_ = "The database connection is unusable.", health.ERROR_UNUSABLE_DATABASE
     else:
-        message = Error("The database driver failed.", id=health.ERROR_DB_API_EXCEPTION)
-    return report(message, cause, secrets=_secrets(engine))
+        text, id_ = _DRIVER_FAILED
+    return fail(text, id_, cause, secrets=_secrets(engine))
 
 
 def check_engine(engine: Engine) -> CheckMessage | None:
@@ -224,17 +217,13 @@ def check_engine(engine: Engine) -> CheckMessage | None:
     """
     exc = load("sqlalchemy.exc", "sqlalchemy")
     try:
-        _with_connection(engine, _ping)
+        return _with_connection(engine, _ping)
     except _WrappedError as failure:
         cause = failure.error
-        if isinstance(cause, exc.DBAPIError):
-            message = Error("The database driver failed.", id=health.ERROR_DB_API_EXCEPTION)
-        elif isinstance(cause, exc.SQLAlchemyError):
-            message = Error("The database can't be used.", id=health.ERROR_SQLALCHEMY_EXCEPTION)
-        else:
+        if not isinstance(cause, exc.SQLAlchemyError):
             raise cause from None
-        return report(message, cause, secrets=_secrets(engine))
-    return None
+        text, id_ = _DRIVER_FAILED if isinstance(cause, exc.DBAPIError) else _OTHER
+        return fail(text, id_, cause, secrets=_secrets(engine))
 
 
 def _secrets(engine: Any) -> tuple[object, ...]:
@@ -260,14 +249,19 @@ class _Scripts:
             self._heads = frozenset(_directory(self.config).get_heads())
         return self._heads
 
-    def missing(self, connection: Connection) -> frozenset[str]:
+    def compare(self, connection: Connection) -> CheckMessage | None:
+        """Report the newest revisions that a database doesn't have."""
         options = {
             "version_table": self.version_table,
             "version_table_schema": self.version_table_schema,
         }
         context = load("alembic.migration", "alembic").MigrationContext
         current = context.configure(connection, opts=options).get_current_heads()
-        return self.heads() - frozenset(current)
+        if not (missing := self.heads() - frozenset(current)):
+            return None
+        text = "The database isn't at the newest migration."
+        message = messages.Warning(text, id=health.WARNING_UNAPPLIED_MIGRATION)
+        return report(message, detail=f"not applied: {', '.join(sorted(missing))}")
 
 
 def _directory(config: Any) -> Any:
@@ -289,10 +283,9 @@ def _migrations(engine: Engine, scripts: _Scripts) -> CheckMessage | None:
     try:
         with _wrapping():
             scripts.heads()  # before a connection is taken
-        missing = _with_connection(engine, scripts.missing)
+        return _with_connection(engine, scripts.compare)
     except _WrappedError as failure:
         return _unknown_migrations(engine, failure)
-    return _unapplied_migrations(missing)
 
 
 @named("migrations")
@@ -302,21 +295,9 @@ async def _migrations_async(engine: AsyncEngine, scripts: _Scripts) -> CheckMess
     try:
         with _wrapping():
             await asyncio.to_thread(scripts.heads)
-        missing = await _with_connection_async(engine, scripts.missing)
+        return await _with_connection_async(engine, scripts.compare)
     except _WrappedError as failure:
         return _unknown_migrations(engine, failure)
-    return _unapplied_migrations(missing)
-
-
-def _unapplied_migrations(missing: frozenset[str]) -> CheckMessage | None:
-    if not missing:
-        return None
-    return report(
-        messages.Warning(
-            "The database isn't at the newest migration.", id=health.WARNING_UNAPPLIED_MIGRATION
-        ),
-        detail=f"not applied: {', '.join(sorted(missing))}",
-    )
 
 
 def _unknown_migrations(engine: Any, failure: _WrappedError) -> CheckMessage:

@@ -12,15 +12,14 @@ from typing import Final
 
 from dockerflow import health, heartbeat_file
 from dockerflow.checks import messages
-from dockerflow.checks.contrib._common import named, report, seconds
+from dockerflow.checks.contrib._common import fail, named, report, seconds
 from dockerflow.checks.messages import CheckMessage, Error, Info
 
 Check = Callable[[], list[CheckMessage]]
 
 CGROUPS: Final = Path("/sys/fs/cgroup")
 OWN_CGROUP: Final = Path("/proc/self/cgroup")
-ALL: Final = 100
-"""Percent."""
+MAX_PERCENT: Final = 100
 
 
 def disk_space(
@@ -80,7 +79,7 @@ def memory(*, warn_percent: float = 90.0, fail_percent: float = 97.0) -> Check:
 
 def _must_rise(**percentages: float) -> None:
     for name, value in percentages.items():
-        if not 0 <= value <= ALL:
+        if not 0 <= value <= MAX_PERCENT:
             raise ValueError(f"{name} is {value!r}, but takes a number from 0 to 100")
     (low_name, low), (high_name, high) = percentages.items()
     if low > high:
@@ -92,8 +91,7 @@ def _disk_space(path: str, warn_percent: float, fail_percent: float) -> list[Che
     try:
         disk = os.statvfs(path)
     except OSError as error:
-        message = Error("The disk can't be read.", id=health.ERROR_CANT_CHECK_DISK)
-        return [report(message, error)]
+        return [fail("The disk can't be read.", health.ERROR_CANT_CHECK_DISK, error)]
     found: list[CheckMessage] = []
     for what, free, total in (
         ("space", disk.f_bavail, disk.f_blocks),
@@ -115,17 +113,17 @@ def _file_age(path: str, max_age: float) -> list[CheckMessage]:
     try:
         age = heartbeat_file.file_age(path)
     except OSError as error:
-        return [report(Error("The file can't be read.", id=health.ERROR_CANT_CHECK_FILE), error)]
+        return [fail("The file can't be read.", health.ERROR_CANT_CHECK_FILE, error)]
     if age <= max_age:
         return []
+    id_ = health.ERROR_FILE_TOO_OLD
     if age < math.inf:
         text = f"The file is {age:.0f} s old, more than {max_age:g} s."
-        message = Error(text, id=health.ERROR_FILE_TOO_OLD)
     elif Path(path).exists():
-        message = Error("The file's time is in the future.", id=health.ERROR_FILE_TOO_OLD)
+        text = "The file's time is in the future."
     else:
-        message = Error("The file is missing.", id=health.ERROR_FILE_MISSING)
-    return [report(message, detail=f"{path}: {message.msg}")]
+        text, id_ = "The file is missing.", health.ERROR_FILE_MISSING
+    return [fail(text, id_, detail=f"{path}: {text}")]
 
 
 @named("memory")
