@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from http import HTTPStatus
 from typing import TYPE_CHECKING, TypeAlias
 
-from dockerflow import sentry
 from dockerflow._core.app import Core
 from dockerflow._core.endpoints import Endpoint
 from dockerflow._core.exchange import EXCHANGE, Exchange
@@ -51,12 +51,10 @@ class DockerflowMiddleware:
         self._core = core
         # A gunicorn worker has set its handlers by now, unless the app is loaded before it is.
         core.install_drain(only_over_a_server=True)
-        self._is_installed = False
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request."""
-        if not self._is_installed:
-            self._is_installed = True
+        if not self._core.has_installed_drain:
             self._core.install_drain()
         endpoint = self._core.paths.get(decode_path(environ.get("PATH_INFO", "")))
         if EXCHANGE in environ:  # another of our middlewares further out does the rest
@@ -65,17 +63,11 @@ class DockerflowMiddleware:
         exchange = _Exchange(self._core.settings, environ, start_response, endpoint)
         environ[EXCHANGE] = exchange
         environ[KEY] = exchange.extra
-        exchange.enter()
-        try:
+        with exchange:
             body = self._serve(endpoint, environ, exchange.start_response)
             # A middleware in between may begin the response later than the app has.
             if exchange.finished and exchange.status is not None:
                 exchange.end()
-        except BaseException as error:
-            exchange.end(error)
-            raise
-        finally:
-            exchange.leave()
         return _SizedBody(body, exchange) if hasattr(body, "__len__") else _Body(body, exchange)
 
     def _serve(
@@ -153,8 +145,6 @@ class _Exchange(Exchange):
         """Log the summary, once, and leave the environ as it came."""
         self.source.pop(EXCHANGE, None)
         self.source.pop(KEY, None)
-        if exception is not None:
-            sentry.ignore_logger(self.logger.name)
         super().end(exception)
 
 
@@ -165,44 +155,29 @@ class _Body:
         self._body = body
         self._iterator: Iterator[bytes] | None = None
         self._exchange = exchange
-        self._failure: BaseException | None = None
 
     def __iter__(self) -> Iterator[bytes]:
         return self
 
     def __next__(self) -> bytes:
-        exchange = self._exchange
-        # Set for this one step only: a server may take turns between the bodies of several
-        # requests in one thread, and may go on in another one.
-        exchange.enter()
-        try:
+        # For this one step only: a server may take turns between the bodies of several requests
+        # in one thread, and may continue in another one.
+        with self._exchange as exchange:
             if self._iterator is None:
                 self._iterator = iter(self._body)
-            return next(self._iterator)
-        except StopIteration:
-            # The server comes back for more only once it has written the last chunk.
+            with suppress(StopIteration):
+                return next(self._iterator)
+            # The server asks for more only once it has written the last chunk.
             exchange.finished = exchange.finished or time.monotonic()
-            raise
-        except BaseException as error:
-            self._failure = error
-            raise
-        finally:
-            exchange.leave()
+        raise StopIteration
 
     def close(self) -> None:
-        exchange = self._exchange
-        exchange.enter()  # the summary's line is one of the request's, too
-        try:
+        with self._exchange as exchange:
             close = getattr(self._body, "close", None)
             if close is not None:
                 close()
-        except BaseException as error:
-            self._failure = self._failure or error
-            raise
-        finally:
-            exchange.client_gone = self._failure is None and not exchange.finished
-            exchange.end(self._failure)
-            exchange.leave()
+            exchange.client_gone = not exchange.finished
+            exchange.end()
 
 
 class _SizedBody(_Body):

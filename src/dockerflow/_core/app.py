@@ -60,6 +60,7 @@ class Core:
         )
         self._lbheartbeat = lbheartbeat
         self._check_context = check_context
+        self.has_installed_drain: bool = False
         self._version_file = VersionFile(self.config.version_path)
 
     def install_drain(self, *, only_over_a_server: bool = False) -> None:
@@ -67,8 +68,8 @@ class Core:
 
         :param only_over_a_server: leave it for later where no server has set a handler yet.
         """
-        if self.config.drain_seconds:
-            drain.install_once(self.config.drain_seconds, only_over_a_server=only_over_a_server)
+        self.has_installed_drain = not only_over_a_server
+        drain.install_once(self.config.drain_seconds, only_over_a_server=only_over_a_server)
 
     def answer(
         self,

@@ -7,8 +7,9 @@ import random
 import time
 from collections.abc import Mapping
 from contextvars import ContextVar, Token
-from typing import Any, Final
+from typing import Any, Final, Self
 
+from dockerflow import sentry
 from dockerflow._core.endpoints import OK, Endpoint
 from dockerflow._core.guard import Guarded
 from dockerflow._core.messages import Request
@@ -36,6 +37,7 @@ class Exchange(Outcome):
     """One request, and what is known of its response so far.
 
     Drivers and adapters fill in what they learn, and call :meth:`end`, which logs the summary.
+    In a ``with`` statement this is the request that is served, and an exception ends it.
 
     :param endpoint: the endpoint that the path names, if any.
     :param is_summarised: whether the end is logged.
@@ -80,9 +82,19 @@ class Exchange(Outcome):
         """The user's id, for log records made during the request; ``None`` if it isn't logged."""
         return self.extra.get("uid") if self._settings.config.summary_personal_data else None
 
+    def __enter__(self) -> Self:
+        self.enter()
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is not None:
+            self.end(error)
+        self.leave()
+
     def enter(self) -> None:
         """Make this the request that is served here: it is in the context variables."""
-        self._tokens = request_id_context.set(self.rid), current_exchange.set(self)
+        if current_exchange.get() is not self:
+            self._tokens = request_id_context.set(self.rid), current_exchange.set(self)
 
     def leave(self) -> None:
         """Undo :meth:`enter`, unless another request is served here by now."""
@@ -142,6 +154,8 @@ class Exchange(Outcome):
         level = logging.INFO if self.error is None else logging.ERROR
         if not log.isEnabledFor(level) or self._is_left_out():
             return
+        if level == logging.ERROR:  # the exception itself is an event already
+            sentry.ignore_logger(log.name)
         level, message, fields = self._summarise(self, self._extra())
         # Not by Logger.log(), which searches the stack for its caller: that is always this place.
         # As an argument the message's percent signs stay as they are.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -28,17 +29,24 @@ _ATTRIBUTE: Final = "_dockerflow"
 
 @dataclass
 class RequestContext:
-    """One request, with the settings at its begin."""
+    """One request, with the settings at its beginning."""
 
     core: Core
     exchange: Exchange
     is_outer: bool
     """Whether a driver further out has made the exchange, and summarises."""
-    is_driven: bool
-    """Whether our middleware's ``__call__`` ends the exchange, rather than whoever calls hooks."""
+    is_driven: bool = False
+    """Whether our middleware's ``__call__`` ends the exchange, not an app that calls the hooks."""
+
+    def serving(self) -> AbstractContextManager[object]:
+        """Return the context in which ``__call__`` serves the request."""
+        if self.is_outer or self.is_driven:  # a driver or middleware further out does it
+            return nullcontext()
+        self.is_driven = True
+        return self.exchange
 
 
-def begin(request: Any, *, is_driven: bool = False) -> RequestContext:
+def begin(request: Any) -> RequestContext:
     """Return the request's context, made when first asked for."""
     known: dict[str, Any] = vars(request)
     context: RequestContext | None = known.get(_ATTRIBUTE)
@@ -55,7 +63,7 @@ def begin(request: Any, *, is_driven: bool = False) -> RequestContext:
         exchange.enter()
         # So that a middleware further in, of the ASGI or WSGI kind, finds it.
         carrier.setdefault(KEY, exchange.extra)
-    known[_ATTRIBUTE] = context = RequestContext(core, exchange, is_outer, is_driven)
+    known[_ATTRIBUTE] = context = RequestContext(core, exchange, is_outer)
     known.setdefault("_id", exchange.rid)
     known["_start_timestamp"] = time.time()
     return context

@@ -19,7 +19,6 @@ from django.core.signals import got_request_exception
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.multipartparser import MultiPartParserError
 
-from dockerflow import drain, sentry
 from dockerflow._core.app import Core
 from dockerflow._core.endpoints import ENDPOINTS, Endpoint, path_of
 from dockerflow._core.exchange import Exchange
@@ -76,23 +75,19 @@ class DockerflowMiddleware:
         if self.async_mode:
             markcoroutinefunction(self)
         # An invalid setting fails here, also where the app isn't in INSTALLED_APPS.
-        core = _settings.make(_settings.read())
+        self._first_core = _settings.make(_settings.read())
         checks.update()
         logging.getLogger("django.request").addFilter(_add_request_id)
-        self._drain_seconds = core.config.drain_seconds
         # A gunicorn worker has set its handlers by now, unless the app is loaded before it is.
-        drain.install_once(self._drain_seconds, only_over_a_server=True)
-        self._is_installed = False
+        self._first_core.install_drain(only_over_a_server=True)
 
     def __call__(self, request: HttpRequest) -> Any:
         """Serve a request; under ASGI, return a coroutine that does."""
-        if not self._is_installed:
-            self._is_installed = True
-            drain.install_once(self._drain_seconds)
+        if not self._first_core.has_installed_drain:
+            self._first_core.install_drain()
         if self.async_mode:
             return self._acall(request)
-        exchange = begin(request, is_driven=True).exchange
-        try:
+        with begin(request).serving():
             try:
                 response = self.process_request(request)
             except Exception as error:  # noqa: BLE001 - so that the response has the request's id
@@ -100,16 +95,10 @@ class DockerflowMiddleware:
             if response is None:
                 response = self.get_response(request)
             return self.process_response(request, response)
-        except BaseException as error:
-            exchange.end(error)
-            raise
-        finally:
-            exchange.leave()
 
     async def _acall(self, request: HttpRequest) -> Any:
-        context = begin(request, is_driven=True)
-        exchange = context.exchange
-        try:
+        context = begin(request)
+        with context.serving():
             view = self._find_view(request, context.core)
             if view is views.heartbeat:
                 await views.prepare_heartbeat(request)
@@ -123,11 +112,6 @@ class DockerflowMiddleware:
             if response is None:
                 response = await self.get_response(request)
             return await self._hook("process_response", request, response)
-        except BaseException as error:
-            exchange.end(error)
-            raise
-        finally:
-            exchange.leave()
 
     async def _hook(self, name: str, *args: Any, in_thread: bool = False) -> Any:
         """Call a hook: in a thread if it isn't ours, since it may block."""
@@ -186,7 +170,7 @@ class DockerflowMiddleware:
         """Remember what a view raised; it is an ERROR if the response is a 5xx."""
         context = begin(request)
         exchange = context.exchange
-        _note(exchange, exception)
+        exchange.handled = exception
         # Code that calls the hooks by hand may call none after this one.
         if not (context.is_driven or context.is_outer or isinstance(exception, _NO_FAILURES)):
             self._collect(exchange, request)
@@ -220,17 +204,12 @@ class DockerflowMiddleware:
 _OWN_PATTERNS: Final = DockerflowMiddleware.viewpatterns.copy()
 
 
-def _note(exchange: Exchange, exception: BaseException) -> None:
-    exchange.handled = exception
-    sentry.ignore_logger(exchange.logger.name)
-
-
 def _remember_exception(request: Any = None, **_: object) -> None:
     """Note the exception that Django turned into a 500, wherever it came from."""
     context = context_of(request)
     exception = sys.exc_info()[1]
     if context is not None and exception is not None:
-        _note(context.exchange, exception)
+        context.exchange.handled = exception
 
 
 got_request_exception.connect(_remember_exception, dispatch_uid="dockerflow")

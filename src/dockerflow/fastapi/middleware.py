@@ -6,8 +6,8 @@ import logging
 
 from dockerflow._core.app import Core
 from dockerflow._core.endpoints import Endpoint
-from dockerflow._core.exchange import Exchange, summary_logger
-from dockerflow._core.messages import Request, Response
+from dockerflow._core.exchange import EXCHANGE, Exchange, summary_logger
+from dockerflow._core.messages import Response
 from dockerflow.asgi import ASGIApp, DockerflowMiddleware, Receive, Scope, Send
 from dockerflow.config import ConfigError
 from dockerflow.fastapi import views
@@ -29,7 +29,6 @@ class Installed(DockerflowMiddleware):
     ) -> None:
         self.app = app
         self._cores = cores
-        self._installed = None
 
     def _core_of(self, scope: Scope) -> Core:
         # Around an application, and not within it, its settings aren't known.
@@ -47,10 +46,9 @@ class Installed(DockerflowMiddleware):
             return
         await super()._pass_on(scope, receive, send)
 
-    async def _answer(
-        self, core: Core, endpoint: Endpoint, request: Request, scope: Scope
-    ) -> Response:
-        return await views.answer(core, endpoint, request, scope.get("app"))
+    async def _answer(self, core: Core, endpoint: Endpoint, scope: Scope) -> Response:
+        exchange: Exchange = scope[EXCHANGE]
+        return await views.answer(core, endpoint, exchange.request, scope.get("app"))
 
 
 class RequestIdMiddleware(Installed):

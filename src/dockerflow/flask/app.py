@@ -23,7 +23,6 @@ from flask import (
 )
 from werkzeug.wsgi import ClosingIterator
 
-from dockerflow import sentry
 from dockerflow._core.app import VERSION_FILE, Core
 from dockerflow._core.endpoints import ENDPOINTS, Endpoint, path_of
 from dockerflow._core.exchange import EXCHANGE, Exchange, summary_logger
@@ -327,7 +326,6 @@ class _Site(DockerflowMiddleware):
         with _ending:
             exchange = self.exchange(_real(request))
             exchange.handled = exception
-            sentry.ignore_logger(exchange.logger.name)
             self._collect(exchange)
             if request.environ.get(_OWN) is exchange and self._propagates():
                 exchange.end(exception)

@@ -21,7 +21,7 @@ from sanic.http import Stage
 from sanic.response import BaseHTTPResponse
 from sanic.worker.process import WorkerProcess
 
-from dockerflow import drain, sentry
+from dockerflow import drain
 from dockerflow._core.app import VERSION_FILE, Core
 from dockerflow._core.endpoints import ENDPOINTS, Endpoint, path_below, path_of
 from dockerflow._core.exchange import Exchange, summary_logger
@@ -242,7 +242,6 @@ class Dockerflow(RegistersChecks):
                 exchange.client_gone = True  # Sanic's response to it reaches nobody
             else:
                 exchange.handled = exception
-                sentry.ignore_logger(exchange.logger.name)
             if request.stream is not None and request.stream.stage is not Stage.HANDLER:
                 # The response went out in part already: Sanic can't send another.
                 self._end(exchange, request, exception)
