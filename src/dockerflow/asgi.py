@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, TypeAlias
 
 from dockerflow._core.app import Core
@@ -122,9 +122,7 @@ class _Exchange(Exchange):
         send: Send,
         endpoint: Endpoint | None,
     ) -> None:
-        super().__init__(
-            settings, _request(scope, settings.raw_headers), endpoint, is_summarised=False
-        )
+        super().__init__(settings, make_request(scope, settings), endpoint, is_summarised=False)
         self.source = scope
         self.send_failed = False
         self._receive = receive
@@ -179,8 +177,9 @@ class _Exchange(Exchange):
         super().end(exception)
 
 
-def _request(scope: Scope, wanted: Mapping[bytes, str]) -> Request:
+def make_request(scope: Scope, settings: RequestSettings) -> Request:
     """Return what the core needs of the scope, decoding none of the other headers."""
+    wanted = settings.raw_headers
     headers: dict[str, str] = {}
     for key, value in scope["headers"]:
         name = wanted.get(key.lower())  # in lower case already, but not from every test client

@@ -90,12 +90,9 @@ class DockerflowMiddleware:
 
 def make_request(environ: WSGIEnvironment, settings: RequestSettings) -> Request:
     """Return what the core needs of the environ."""
-    # A WSGI server joins the lines of one header, and doesn't tell them apart.
-    wanted = settings.environ_keys.items()
-    headers = {name: environ[key] for key, name in wanted if key in environ}
     path = decode_path(environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", ""))
     query = environ.get("QUERY_STRING", "")
-    return Request(environ["REQUEST_METHOD"], path, query, headers)
+    return Request(environ["REQUEST_METHOD"], path, query, settings.headers_of(environ))
 
 
 def decode_path(path: str) -> str:

@@ -78,8 +78,7 @@ def context_of(request: Any) -> RequestContext | None:
 def neutral_request(request: HttpRequest, core: Core) -> Request:
     """Return what the core needs of a request."""
     meta = request.META
-    wanted = core.settings.environ_keys.items()
-    headers = {name: meta[key] for key, name in wanted if key in meta}
+    headers = core.settings.headers_of(meta)
     return Request(request.method or "GET", request.path, meta.get("QUERY_STRING", ""), headers)
 
 

@@ -22,6 +22,7 @@ from django.http.multipartparser import MultiPartParserError
 from dockerflow._core.app import Core
 from dockerflow._core.endpoints import ENDPOINTS, Endpoint, path_of
 from dockerflow._core.exchange import Exchange
+from dockerflow._core.extension import is_overridden
 from dockerflow._core.guard import Guarded
 from dockerflow.django import _settings, checks, views
 from dockerflow.django._context import AddRequestId, begin, context_of, user_id
@@ -122,8 +123,7 @@ class DockerflowMiddleware:
         return await call(*args)
 
     def _is_overridden(self, name: str) -> bool:
-        function = getattr(getattr(self, name), "__func__", None)
-        return function is not getattr(DockerflowMiddleware, name)
+        return is_overridden(self, name, DockerflowMiddleware)
 
     def _find_view(self, request: HttpRequest, core: Core) -> View | None:
         path = request.path_info

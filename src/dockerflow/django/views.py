@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import Any, Final
 
 from asgiref.sync import sync_to_async
@@ -13,7 +14,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.utils.module_loading import import_string
 
-from dockerflow._core.app import VERSION_FILE, Core
+from dockerflow._core.app import Core
 from dockerflow._core.endpoints import Endpoint
 from dockerflow._core.guard import Guarded
 from dockerflow._core.messages import Request, Response
@@ -60,16 +61,15 @@ def error(request: HttpRequest) -> HttpResponse:
 
 
 def _respond(request: HttpRequest, endpoint: Endpoint) -> HttpResponse:
-    answer: Response | None = request.__dict__.pop(_RESPONSE, None)
-    if answer is None:
+    made: Response | None = request.__dict__.pop(_RESPONSE, None)
+    if made is None:
         core, neutral = _core_and_request(request)
-        answer = core.answer(
-            endpoint, neutral, debug=settings.DEBUG, version=_version, on_results=_send_signal
+        path: Any = getattr(settings, "DOCKERFLOW_VERSION_CALLBACK", None)
+        version = None if path is None else partial(_call_back, path)
+        made = core.answer(
+            endpoint, neutral, debug=settings.DEBUG, version=version, on_results=_send_signal
         )
-    response = HttpResponse(answer.body, status=answer.status)
-    for name, value in answer.headers:
-        response[name] = value
-    return response
+    return HttpResponse(made.body, status=made.status, headers=dict(made.headers))
 
 
 def _core_and_request(request: HttpRequest) -> tuple[Core, Request]:
@@ -79,10 +79,7 @@ def _core_and_request(request: HttpRequest) -> tuple[Core, Request]:
     return core, neutral_request(request, core)
 
 
-def _version() -> object:
-    path: Any = getattr(settings, "DOCKERFLOW_VERSION_CALLBACK", None)
-    if path is None:
-        return VERSION_FILE
+def _call_back(path: str) -> object:
     return import_string(path)(getattr(settings, "BASE_DIR", None))
 
 
