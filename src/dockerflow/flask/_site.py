@@ -77,7 +77,7 @@ class Site(DockerflowMiddleware):
     def _serve(
         self, endpoint: Endpoint | None, environ: WSGIEnvironment, start_response: StartResponse
     ) -> Iterable[bytes]:
-        # It raises within the app, to show what the app's error handling does.
+        # /__error__ raises in its route, within the app's error handling.
         return super()._serve(None if endpoint == "error" else endpoint, environ, start_response)
 
     def _answer(self, endpoint: Endpoint, environ: WSGIEnvironment) -> CoreResponse:
@@ -86,7 +86,7 @@ class Site(DockerflowMiddleware):
         if endpoint == "lbheartbeat":
             return self._core.answer(endpoint, exchange.request)
         context = self.flask.request_context(environ)
-        # A session may be loaded from the very service that a check is to report.
+        # Loading the session may need the very service whose failure a check should report.
         name = "_session" if hasattr(context, "_session") else "session"
         setattr(context, name, self.flask.session_interface.make_null_session(self.flask))
         with context:
@@ -131,7 +131,7 @@ class Site(DockerflowMiddleware):
         return Response(response.body, response.status, list(response.headers))
 
     def exchange(self, served: Request) -> Exchange:
-        """Return the exchange of a request: the driver's, or one of our hooks alone."""
+        """Return the exchange of a request: the driver's, or without one, the hooks' own."""
         environ = served.environ
         exchange: Exchange | None = environ.get(EXCHANGE)
         if exchange is None:
@@ -149,9 +149,9 @@ class Site(DockerflowMiddleware):
         return exchange
 
     def begin(self, *_: Any) -> None:
-        """Set the request's id, where the app looks for it."""
+        """Set the request's id where apps look for it."""
         with _beginning:
-            # What stands for them is looked up at each use.
+            # The proxies would be resolved at each use.
             served, space = real(request), real(g)
             if EXCHANGE in served.environ:
                 exchange = self.exchange(served)
@@ -159,7 +159,7 @@ class Site(DockerflowMiddleware):
                 self.core()
                 exchange = self.exchange(served)
                 exchange.enter()
-            # A g that came from outside of the request may have the id of the one before.
+            # The g of an app context around several requests may have an earlier one's id.
             given = space.get("request_id")
             if given is None or given == space.get("_request_id"):
                 space.request_id = exchange.rid
@@ -169,11 +169,11 @@ class Site(DockerflowMiddleware):
     def end(self, *args: Any) -> Any:
         """Make the response as the app does, and complete the summary."""
         response = self.process_response(*args)
-        # While the request's context is there.
+        # Needs the request's context.
         with _ending:
             served = real(request)
             exchange = self.exchange(served)
-            # Another hook may have failed, and this be the response to that.
+            # This may be a second response, made because another hook failed.
             exchange.finished = time.monotonic() if _is_whole(response) else 0.0
             self._collect(exchange)
             if served.environ.get(_OWN) is exchange:
@@ -187,7 +187,7 @@ class Site(DockerflowMiddleware):
         return response
 
     def got_request_exception(self, _: Flask, exception: BaseException, **__: Any) -> None:
-        """Remember an exception that no error handler of the app caught."""
+        """Remember an exception that no error handler of the app has caught."""
         with _ending:
             exchange = self.exchange(real(request))
             exchange.handled = exception
@@ -201,19 +201,19 @@ class Site(DockerflowMiddleware):
 
 
 def _teardown(_: BaseException | None) -> None:
-    """Undo what :meth:`_Site.begin` did where the driver isn't."""
+    """Undo what :meth:`Site.begin` did without the driver."""
     exchange = request.environ.get(_OWN)
     if exchange is not None:
         exchange.leave()
 
 
 def real(proxy: Any) -> Any:
-    """Return what one of Flask's proxies stands for now."""
+    """Return the object that one of Flask's proxies stands for."""
     return proxy._get_current_object()  # noqa: SLF001 - a public method of Werkzeug's
 
 
 def _is_whole(response: Response) -> bool:
-    """Whether the whole body is known; so is that of an error page, which looks streamed."""
+    """Whether the whole body is known, as that of an error page is, though it looks streamed."""
     return not response.is_streamed or (
         isinstance(response.response, ClosingIterator)
         and not response.direct_passthrough
@@ -222,6 +222,7 @@ def _is_whole(response: Response) -> bool:
 
 
 def default_version_path(app: Flask) -> str:
+    """Return the parent of the app's root path, or that path where only it has version.json."""
     root = Path(app.root_path)
     # The root of an app that is a single module is itself the folder that has version.json.
     if not resolve(root.parent).exists() and resolve(root).exists():
