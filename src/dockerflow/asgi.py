@@ -103,7 +103,7 @@ class DockerflowMiddleware:
         return core.paths.get(path)
 
     def _join(self, exchange: Exchange) -> None:
-        """Take part in a request, as the outermost middleware or further in."""
+        """Take part in a request, as the outermost middleware or as one within it."""
         exchange.is_summarised = True
 
     async def _answer(self, core: Core, endpoint: Endpoint, scope: Scope) -> Response:

@@ -115,7 +115,7 @@ class Exchange(Outcome):
         :param exception: what escaped from the app.
         """
         if exception is not None:
-            # The server logs it when this is no longer the request that is served.
+            # The server logs the exception later, outside of this request's context.
             note_request(exception, self.rid, self.uid)
         if self.is_ended:
             return
@@ -127,22 +127,19 @@ class Exchange(Outcome):
             self._log_summary()
 
     def fields(self) -> dict[str, Any]:
-        """Return the fields of the summary as they are known by now, for the app to change.
-
-        All but the real ``code``, which it can't change.
-        """
+        """Return the current fields of the summary, but for ``code``, which apps can't change."""
         outcome = Outcome(self.status or OK, handled=self.handled)
         _, _, fields = self._summarise(outcome, self.extra)
         del fields["code"]
         return fields
 
     def change(self, own: Mapping[str, Any], given: Mapping[str, Any]) -> None:
-        """Let the summary have the fields as the app changed them.
+        """Take over what the app has changed in the fields of the summary.
 
-        Values that the app left alone aren't kept, as they may not be final; the time never is.
+        Values that it left alone may not be final yet, and the time never is.
 
         :param own: the fields as :meth:`fields` returned them.
-        :param given: the fields as the app changed them; those that it lacks are left out.
+        :param given: the fields as the app returned them; missing ones are left out.
         """
         changed = {name: value for name, value in given.items() if own.get(name, _UNSET) != value}
         changed.pop("t", None)

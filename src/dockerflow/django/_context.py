@@ -1,4 +1,4 @@
-"""What is known of one of Django's requests."""
+"""One of Django's requests: its exchange, its user, the id of its log records."""
 
 # Django has no types of its own.
 # pyright: basic, reportMissingTypeStubs=false
@@ -61,7 +61,7 @@ def begin(request: Any) -> RequestContext:
         exchange.source = request
         exchange.peer = request.META.get("REMOTE_ADDR", "")
         exchange.enter()
-        # So that a middleware further in, of the ASGI or WSGI kind, finds it.
+        # For a driver of ours further in.
         carrier.setdefault(KEY, exchange.extra)
     known[_ATTRIBUTE] = context = RequestContext(core, exchange, is_outer)
     known.setdefault("_id", exchange.rid)
@@ -83,10 +83,10 @@ def neutral_request(request: HttpRequest, core: Core) -> Request:
 
 
 def user_id(request: HttpRequest) -> str:
-    """Return the id of the user if the app has loaded them; never load them for this."""
-    with Guarded(logger, "The user of a request could not be told"):
+    """Return the id of the user if the app has loaded the user, else an empty string."""
+    with Guarded(logger, "The user of a request could not be read"):
         user: Any = request.__dict__.get("user")
-        # A lazy object shows here whether it was evaluated; any other question evaluates it.
+        # Any access but this one would evaluate the lazy object.
         if user is None or (
             isinstance(user, LazyObject) and user.__dict__.get("_wrapped", empty) is empty
         ):
@@ -96,7 +96,7 @@ def user_id(request: HttpRequest) -> str:
 
 
 class AddRequestId(logging.Filter):
-    """Adds the id to what Django logs of a request after its last middleware, such as a 404."""
+    """Adds the id to Django's log records about a request that has left the middleware."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Set ``rid``, and let the record pass."""

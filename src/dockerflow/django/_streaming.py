@@ -15,7 +15,7 @@ from dockerflow._core.exchange import Exchange
 
 
 def watch(exchange: Exchange, response: Any) -> None:
-    """Log the summary when the last byte of a streamed response went out."""
+    """Log the summary when the last byte of a streamed response has been sent."""
 
     def close() -> None:
         if not exchange.finished:

@@ -39,7 +39,7 @@ _VIEWS: Final[Mapping[Endpoint, View]] = {
     "lbheartbeat": views.lbheartbeat,
     "error": views.error,
 }
-# Django's responses to these are 4xx.
+# Django responds to these with 4xx.
 _NO_FAILURES: Final = (
     Http404,
     PermissionDenied,
@@ -103,7 +103,7 @@ class DockerflowMiddleware:
             view = self._find_view(request, context.core)
             if view is views.heartbeat:
                 await views.prepare_heartbeat(request)
-            # What the app gives to a view, such as the version, may block.
+            # The app's functions that a view calls, such as for the version, may block.
             in_thread = view not in (None, views.lbheartbeat)
             try:
                 response = await self._hook("process_request", request, in_thread=in_thread)
@@ -130,7 +130,7 @@ class DockerflowMiddleware:
         endpoint = core.paths.get(path)
         if self.viewpatterns == _OWN_PATTERNS or endpoint == "error":
             return None if endpoint is None else _VIEWS[endpoint]
-        # A subclass has patterns of its own.
+        # A subclass has its own patterns.
         prefix = core.config.path_prefix
         if not path.startswith(prefix):
             return None
@@ -179,15 +179,14 @@ class DockerflowMiddleware:
     def _build_extra_meta(self, request: HttpRequest) -> dict[str, Any]:
         """Return the fields of the summary, as they are known by now.
 
-        What a subclass adds, changes or leaves out is so in the summary. Only ``code`` is
-        always the real one.
+        The summary has them as a subclass returns them. Only ``code`` is always the real one.
         """
         fields = begin(request).exchange.fields()
         fields["uid"] = fields.get("uid") or user_id(request)
         return fields
 
     def _collect(self, exchange: Exchange, request: HttpRequest) -> None:
-        """Take the fields of the summary while the request is there."""
+        """Take the route, the user's id, and the fields as a subclass changes them."""
         with Guarded(logger, "The fields of a summary could not be made"):
             match = request.resolver_match
             if match is not None:

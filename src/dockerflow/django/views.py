@@ -1,4 +1,4 @@
-"""The endpoints as views, for the middleware and for a URLconf of one's own."""
+"""The endpoints as views, for the middleware and for an app's own URLconf."""
 
 # Django has no types of its own.
 # pyright: basic, reportMissingTypeStubs=false
@@ -39,7 +39,7 @@ def heartbeat(request: HttpRequest) -> HttpResponse:
 
 
 async def prepare_heartbeat(request: HttpRequest) -> None:
-    """Make the response of the heartbeat on the event loop, for :func:`heartbeat` to return."""
+    """Make the heartbeat's response on the event loop, for :func:`heartbeat` to return."""
     await sync_to_async(checks.update_or_log)()
     core, neutral = _core_and_request(request)
     request.__dict__[_RESPONSE] = await core.aanswer(
@@ -53,9 +53,9 @@ def lbheartbeat(request: HttpRequest) -> HttpResponse:
 
 
 def error(request: HttpRequest) -> HttpResponse:
-    """Serve ``/__error__`` by raising.
+    """Serve ``/__error__``.
 
-    :raises RuntimeError: always, that being its purpose.
+    :raises RuntimeError: always.
     """
     return _respond(request, "error")
 
@@ -85,6 +85,6 @@ def _call_back(path: str) -> object:
 
 def _send_signal(results: CheckResults) -> None:
     signal = signals.heartbeat_failed if is_failure(results) else signals.heartbeat_passed
-    # Django can't log the failure of a receiver that is not a function.
+    # Django fails to log the exception of a receiver that is not a function.
     with Guarded(logger, "A receiver of a heartbeat's signal failed"):
         signal.send_robust(sender=heartbeat, level=results.level)

@@ -31,7 +31,7 @@ class Installed(DockerflowMiddleware):
         self._cores = cores
 
     def _core_of(self, scope: Scope) -> Core:
-        # Around an application, and not within it, its settings aren't known.
+        # A middleware around the whole application doesn't know its settings.
         return self._cores.get(scope.get("app", self))
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
