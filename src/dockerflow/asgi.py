@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from dockerflow._core.app import Core
 from dockerflow._core.endpoints import SERVER_ERROR, Endpoint, path_below
-from dockerflow._core.exchange import EXCHANGE, Exchange
+from dockerflow._core.exchange import EXCHANGE, Exchange, summary_logger
 from dockerflow._core.messages import Request, Response
 from dockerflow._core.settings import LIST_HEADERS, RequestSettings
 from dockerflow._core.summary import KEY
@@ -54,14 +54,15 @@ class DockerflowMiddleware:
         if not core.has_installed_drain:
             # Servers set their handlers before their first call, but after they import the app.
             core.install_drain()
-        endpoint = self._endpoint_of(core, path_below(scope["path"], scope.get("root_path", "")))
+        path = path_below(scope["path"], scope.get("root_path", ""))
+        endpoint = core.paths.get(path) if self._serves_endpoints else None
         outer: Exchange | None = scope.get(EXCHANGE)
         if outer is not None:  # another of our middlewares further out does the rest
             self._join(outer)
             await self._serve(core, endpoint, scope, receive, send)
             return
 
-        exchange = _Exchange(core.settings, scope, receive, send, endpoint)
+        exchange = _Exchange(core, endpoint, scope, receive, send)
         self._join(exchange)
         scope[EXCHANGE] = exchange
         scope[KEY] = exchange.extra
@@ -96,15 +97,14 @@ class DockerflowMiddleware:
 
     # Adapters override these.
 
+    _serves_endpoints = True
+
     def _core_of(self, scope: Scope) -> Core:  # noqa: ARG002 - an adapter has one for each app
         return self._core
 
-    def _endpoint_of(self, core: Core, path: str) -> Endpoint | None:
-        return core.paths.get(path)
-
     def _join(self, exchange: Exchange) -> None:
         """Take part in a request, as the outermost middleware or as one within it."""
-        exchange.is_summarised = True
+        exchange.logger = exchange.logger or summary_logger
 
     async def _answer(self, core: Core, endpoint: Endpoint, scope: Scope) -> Response:
         exchange: Exchange = scope[EXCHANGE]
@@ -115,15 +115,10 @@ class _Exchange(Exchange):
     """A request whose response goes out through :meth:`send`."""
 
     def __init__(
-        self,
-        settings: RequestSettings,
-        scope: Scope,
-        receive: Receive,
-        send: Send,
-        endpoint: Endpoint | None,
+        self, core: Core, endpoint: Endpoint | None, scope: Scope, receive: Receive, send: Send
     ) -> None:
-        super().__init__(settings, make_request(scope, settings), endpoint, is_summarised=False)
-        self.source = scope
+        request = make_request(scope, core.settings)
+        super().__init__(core.settings, request, endpoint, source=scope, logger=None)
         self.send_failed = False
         self._receive = receive
         self._send = send

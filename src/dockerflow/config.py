@@ -258,9 +258,7 @@ class Config:
         5.0, *_SECONDS, "Time limit of a check that has none of its own, in seconds."
     )
     check_ttl: float | None = _setting(
-        None,
-        *_SECONDS,
-        "For how many seconds a check's result is reused. By default it isn't.",
+        None, *_SECONDS, "For how many seconds a check's result is reused. By default it isn't."
     )
     check_interval: float | None = _setting(
         None,

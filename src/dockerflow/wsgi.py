@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from http import HTTPStatus
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -60,7 +59,7 @@ class DockerflowMiddleware:
         if EXCHANGE in environ:  # another of our middlewares further out does the rest
             return self._serve(endpoint, environ, start_response)
 
-        exchange = _Exchange(self._core.settings, environ, start_response, endpoint)
+        exchange = _Exchange(self._core.settings, endpoint, environ, start_response)
         environ[EXCHANGE] = exchange
         environ[KEY] = exchange.extra
         with exchange:
@@ -109,13 +108,13 @@ class _Exchange(Exchange):
     def __init__(
         self,
         settings: RequestSettings,
+        endpoint: Endpoint | None,
         environ: WSGIEnvironment,
         start_response: StartResponse,
-        endpoint: Endpoint | None,
     ) -> None:
-        super().__init__(settings, make_request(environ, settings), endpoint)
-        self.source = environ
-        self.peer = environ.get("REMOTE_ADDR", "")
+        peer = environ.get("REMOTE_ADDR", "")
+        request = make_request(environ, settings)
+        super().__init__(settings, request, endpoint, source=environ, peer=peer)
         self._start_response = start_response
 
     def start_response(
@@ -162,10 +161,11 @@ class _Body:
         with self._exchange as exchange:
             if self._iterator is None:
                 self._iterator = iter(self._body)
-            with suppress(StopIteration):
+            try:
                 return next(self._iterator)
-            # The server asks for more only once it has written the last chunk.
-            exchange.finished = exchange.finished or time.monotonic()
+            except StopIteration:
+                # The server asks for more only once it has written the last chunk.
+                exchange.finished = exchange.finished or time.monotonic()
         raise StopIteration
 
     def close(self) -> None:

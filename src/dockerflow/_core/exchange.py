@@ -40,7 +40,9 @@ class Exchange(Outcome):
     In a ``with`` statement this is the request that is served, and an exception ends it.
 
     :param endpoint: the endpoint that the path names, if any.
-    :param is_summarised: whether the end is logged.
+    :param source: the argument of ``summary_fields``: a scope, an environ or a request.
+    :param peer: the address that the connection came from.
+    :param logger: where the summary goes; ``None`` logs none.
     """
 
     def __init__(
@@ -49,7 +51,9 @@ class Exchange(Outcome):
         request: Request,
         endpoint: Endpoint | None = None,
         *,
-        is_summarised: bool = True,
+        source: Any = None,
+        peer: str = "",
+        logger: logging.Logger | None = summary_logger,
     ) -> None:
         super().__init__()
         self.started: float = time.monotonic()
@@ -60,15 +64,12 @@ class Exchange(Outcome):
         self.rid: str = choose_request_id(request.headers, settings.id_headers)
         self.extra: dict[str, Any] = {}
         """The fields that the app adds to the summary."""
-        self.is_summarised = is_summarised
         self.is_ended: bool = False
-        self.logger: logging.Logger = summary_logger
-        self.source: Any = None
-        """The argument of ``summary_fields``: a scope, an environ, or a framework's request."""
+        self.source = source
+        self.peer = peer
+        self.logger: logging.Logger | None = logger
         self.route: str | None = None
         """The template of the URL, such as ``/users/{id}``, if the framework provides it."""
-        self.peer: str = ""
-        """The address that the connection came from."""
         self._settings = settings
         self._tokens: tuple[Token[str | None], Token[Exchange | None]] | None = None
 
@@ -120,11 +121,10 @@ class Exchange(Outcome):
         if self.is_ended:
             return
         self.is_ended = True
-        if not self.is_summarised:
-            return
         self.exception = exception
-        with Guarded(logger, "The summary of a request could not be logged"):
-            self._log_summary()
+        if self.logger is not None:
+            with Guarded(logger, "The summary of a request could not be logged"):
+                self._log_summary(self.logger)
 
     def fields(self) -> dict[str, Any]:
         """Return the current fields of the summary, but for ``code``, which apps can't change."""
@@ -146,8 +146,7 @@ class Exchange(Outcome):
         self.extra.update(changed)
         self.extra.update(dict.fromkeys(own.keys() - given.keys()))
 
-    def _log_summary(self) -> None:
-        log = self.logger
+    def _log_summary(self, log: logging.Logger) -> None:
         level = logging.INFO if self.error is None else logging.ERROR
         if not log.isEnabledFor(level) or self._is_left_out():
             return

@@ -57,9 +57,8 @@ def begin(request: Any) -> RequestContext:
     exchange: Exchange | None = carrier.get(EXCHANGE)
     is_outer = exchange is not None
     if exchange is None:
-        exchange = Exchange(core.settings, neutral_request(request, core))
-        exchange.source = request
-        exchange.peer = request.META.get("REMOTE_ADDR", "")
+        peer = request.META.get("REMOTE_ADDR", "")
+        exchange = Exchange(core.settings, make_request(request, core), source=request, peer=peer)
         exchange.enter()
         # For a driver of ours further in.
         carrier.setdefault(KEY, exchange.extra)
@@ -75,7 +74,7 @@ def context_of(request: Any) -> RequestContext | None:
     return context
 
 
-def neutral_request(request: HttpRequest, core: Core) -> Request:
+def make_request(request: HttpRequest, core: Core) -> Request:
     """Return what the core needs of a request."""
     meta = request.META
     headers = core.settings.headers_of(meta)

@@ -17,10 +17,10 @@ from django.utils.module_loading import import_string
 from dockerflow._core.app import Core
 from dockerflow._core.endpoints import Endpoint
 from dockerflow._core.guard import Guarded
-from dockerflow._core.messages import Request, Response
+from dockerflow._core.messages import Response
 from dockerflow.checks.runner import CheckResults, is_failure
 from dockerflow.django import _settings, checks, signals
-from dockerflow.django._context import context_of, neutral_request
+from dockerflow.django._context import context_of, make_request
 
 logger: logging.Logger = logging.getLogger("dockerflow.django")
 
@@ -41,9 +41,12 @@ def heartbeat(request: HttpRequest) -> HttpResponse:
 async def prepare_heartbeat(request: HttpRequest) -> None:
     """Make the heartbeat's response on the event loop, for :func:`heartbeat` to return."""
     await sync_to_async(checks.update_or_log)()
-    core, neutral = _core_and_request(request)
+    core = _core_of(request)
     request.__dict__[_RESPONSE] = await core.aanswer(
-        "heartbeat", neutral, debug=settings.DEBUG, on_results=sync_to_async(_send_signal)
+        "heartbeat",
+        make_request(request, core),
+        debug=settings.DEBUG,
+        on_results=sync_to_async(_send_signal),
     )
 
 
@@ -63,20 +66,23 @@ def error(request: HttpRequest) -> HttpResponse:
 def _respond(request: HttpRequest, endpoint: Endpoint) -> HttpResponse:
     made: Response | None = request.__dict__.pop(_RESPONSE, None)
     if made is None:
-        core, neutral = _core_and_request(request)
+        core = _core_of(request)
         path: Any = getattr(settings, "DOCKERFLOW_VERSION_CALLBACK", None)
         version = None if path is None else partial(_call_back, path)
         made = core.answer(
-            endpoint, neutral, debug=settings.DEBUG, version=version, on_results=_send_signal
+            endpoint,
+            make_request(request, core),
+            debug=settings.DEBUG,
+            version=version,
+            on_results=_send_signal,
         )
     return HttpResponse(made.body, status=made.status, headers=dict(made.headers))
 
 
-def _core_and_request(request: HttpRequest) -> tuple[Core, Request]:
+def _core_of(request: HttpRequest) -> Core:
     context = context_of(request)
     # A view may be called without the middleware.
-    core = _settings.reloading().get() if context is None else context.core
-    return core, neutral_request(request, core)
+    return _settings.reloading().get() if context is None else context.core
 
 
 def _call_back(path: str) -> object:

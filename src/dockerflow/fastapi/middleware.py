@@ -58,13 +58,11 @@ class RequestIdMiddleware(Installed):
     :raises ConfigError: when a setting in the environment is invalid.
     """
 
+    _serves_endpoints = False
+
     def __init__(self, app: ASGIApp) -> None:
         super().__init__(app, CoreByApp())
         self._cores.get(self)
-
-    def _endpoint_of(self, core: Core, path: str) -> Endpoint | None:
-        del core, path
-        return None
 
     def _join(self, exchange: Exchange) -> None: ...
 
@@ -89,5 +87,4 @@ class MozlogRequestSummaryLogger(RequestIdMiddleware):
         self._logger = logger
 
     def _join(self, exchange: Exchange) -> None:
-        exchange.is_summarised = True
         exchange.logger = self._logger

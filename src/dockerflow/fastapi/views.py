@@ -15,8 +15,8 @@ from starlette.responses import Response
 from dockerflow._core.app import Core
 from dockerflow._core.endpoints import Endpoint
 from dockerflow._core.exchange import EXCHANGE, Exchange
-from dockerflow._core.messages import Request as NeutralRequest
-from dockerflow._core.messages import Response as NeutralResponse
+from dockerflow._core.messages import Request as CoreRequest
+from dockerflow._core.messages import Response as CoreResponse
 from dockerflow.asgi import make_request
 from dockerflow.fastapi._settings import CoreByApp
 from dockerflow.version import get_version
@@ -59,9 +59,7 @@ async def respond(cores: CoreByApp, endpoint: Endpoint, request: Request) -> Res
     return response
 
 
-async def answer(
-    core: Core, endpoint: Endpoint, request: NeutralRequest, app: Any
-) -> NeutralResponse:
+async def answer(core: Core, endpoint: Endpoint, request: CoreRequest, app: Any) -> CoreResponse:
     """Return the response of ``app``.
 
     :raises RuntimeError: at ``/__error__``.

@@ -136,10 +136,11 @@ class Site(DockerflowMiddleware):
         exchange: Exchange | None = environ.get(EXCHANGE)
         if exchange is None:
             settings = self._core.settings
-            exchange = Exchange(settings, make_request(environ, settings))
+            peer = environ.get("REMOTE_ADDR", "")
+            exchange = Exchange(
+                settings, make_request(environ, settings), source=environ, peer=peer
+            )
             environ[EXCHANGE] = environ[_OWN] = exchange
-            exchange.source = environ
-            exchange.peer = environ.get("REMOTE_ADDR", "")
             if not self._tears_down:
                 self._tears_down = True
                 self.flask.teardown_request_funcs.setdefault(None, []).insert(0, _teardown)

@@ -33,7 +33,7 @@ from dockerflow._core.extension import (
     version_of,
 )
 from dockerflow._core.guard import Guarded
-from dockerflow._core.messages import Request as NeutralRequest
+from dockerflow._core.messages import Request as CoreRequest
 from dockerflow._core.settings import LIST_HEADERS, Reloading
 from dockerflow.checks.registry import Registry
 from dockerflow.sanic.checks import check_redis_connected
@@ -158,7 +158,7 @@ class Dockerflow(Extension):
         core = _core_of(request.app)
         response = await core.aanswer(
             endpoint,
-            _neutral(request, core),
+            _make_request(request, core),
             debug=bool(request.app.debug),
             version=version_of(self, core),
         )
@@ -185,10 +185,14 @@ class Dockerflow(Extension):
         path = request.path
         if request.app.asgi:
             path = path_below(path, request.scope.get("root_path", ""))
-        exchange = Exchange(core.settings, _neutral(request, core), core.paths.get(path))
-        exchange.logger = self.summary_logger
-        exchange.source = request
-        exchange.peer = request.ip or ""
+        exchange = Exchange(
+            core.settings,
+            _make_request(request, core),
+            core.paths.get(path),
+            source=request,
+            peer=request.ip or "",
+            logger=self.summary_logger,
+        )
         setattr(request.ctx, _EXCHANGE, exchange)
         request.ctx.id = exchange.rid
         request.ctx.start_timestamp = time.time()
@@ -256,14 +260,14 @@ def _core_of(app: Sanic[Any, Any]) -> Core:
     return core
 
 
-def _neutral(request: Request, core: Core) -> NeutralRequest:
+def _make_request(request: Request, core: Core) -> CoreRequest:
     """Return what the core needs of a request."""
     headers: dict[str, str] = {}
     for name in core.settings.headers:
         lines = cast("list[str]", request.headers.getall(name, []))
         if lines:
             headers[name] = ",".join(lines) if name in LIST_HEADERS else lines[0]
-    return NeutralRequest(request.method, request.path, request.query_string, headers)
+    return CoreRequest(request.method, request.path, request.query_string, headers)
 
 
 def _notify_workers(app: Sanic[Any, Any]) -> None:
