@@ -77,7 +77,8 @@ class DockerflowMiddleware:
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
         core = self._core_of(scope)
-        core.install_drain()
+        if not core.has_installed_drain:
+            core.install_drain()
         try:
             await self.app(scope, receive, send)
         finally:
@@ -154,8 +155,7 @@ class _Exchange(Exchange):
 
     def _with_id(self, message: Message) -> Message:
         headers: list[tuple[bytes, bytes]] = list(message.get("headers", ()))
-        name = self._id_header[0]
-        if not any(key.lower() == name for key, _ in headers):
+        if self._id_header[0] not in [key.lower() for key, _ in headers]:
             headers.append(self._id_header)
         # The app's own message stays as it is: it may send it again.
         return {**message, "headers": headers}

@@ -124,8 +124,7 @@ class _Exchange(Exchange):
         exc_info: OptExcInfo | None = None,
         /,
     ) -> Write:
-        wanted = self.id_header[0].lower()
-        if not any(name.lower() == wanted for name, _ in headers):
+        if self.id_header[0].lower() not in [name.lower() for name, _ in headers]:
             headers = [*headers, self.id_header]
         # The server refuses a second status, with exc_info, once the first one went out.
         write = (

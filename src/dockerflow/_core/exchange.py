@@ -26,6 +26,7 @@ EXCHANGE: Final = "dockerflow.exchange"
 Its presence also tells a middleware further in that the request is summarised already.
 """
 
+_logging: Final = Guarded(logger, "The summary of a request could not be logged")
 _BAD_REQUEST: Final = 400
 _UNSET: Final = object()
 
@@ -123,7 +124,7 @@ class Exchange(Outcome):
         self.is_ended = True
         self.exception = exception
         if self.logger is not None:
-            with Guarded(logger, "The summary of a request could not be logged"):
+            with _logging:
                 self._log_summary(self.logger)
 
     def fields(self) -> dict[str, Any]:

@@ -162,9 +162,7 @@ class Dockerflow(Extension):
             debug=bool(request.app.debug),
             version=version_of(self, core),
         )
-        headers = dict(response.headers)
-        content_type = headers.pop("Content-Type", None)
-        return HTTPResponse(response.body, response.status, headers, content_type)
+        return HTTPResponse(response.body, response.status, dict(response.headers))
 
     async def _on_request(self, request: Request) -> HTTPResponse | None:
         endpoint: Endpoint | None = None
