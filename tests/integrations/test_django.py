@@ -61,7 +61,6 @@ def django(monkeypatch):
     with override_settings(MIDDLEWARE=MIDDLEWARE, DOCKERFLOW_CHECKS=[]):
         yield
     checks.clear_checks()
-    django_checks._Registered.paths = None
 
 
 @pytest.fixture

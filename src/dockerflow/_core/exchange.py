@@ -99,7 +99,7 @@ class Exchange(Outcome):
             self._tokens = request_id_context.set(self.rid), current_exchange.set(self)
 
     def leave(self) -> None:
-        """Undo :meth:`enter`, unless another request is served here by now."""
+        """Undo :meth:`enter`, unless another request is served here now."""
         tokens, self._tokens = self._tokens, None
         # A suspended request may be garbage collected while another one is served.
         if tokens is None or current_exchange.get() is not self:

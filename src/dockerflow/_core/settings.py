@@ -82,6 +82,6 @@ class Reloading(Generic[_T]):
             try:
                 value = self._make(now)
             except ConfigError as error:
-                logger.error("%s; the former settings stay", error)  # noqa: TRY400 - it says it all
+                logger.error("%s; the former settings stay", error)  # noqa: TRY400 - the message is complete
             self._current = dict(now), value
         return value

@@ -24,7 +24,7 @@ _MISSING: Final = object()
 
 @functools.cache
 def _present() -> tuple[str, ...]:
-    """Return the names that are set: of the lazy object, a missing one takes long to look up."""
+    """Return the names that are set: it takes long to look up a missing one in the lazy object."""
     return tuple(name for name in _NAMES if hasattr(settings, name))
 
 

@@ -134,7 +134,7 @@ def _load(path: str) -> Callable[..., Any]:
     except ImportError as error:
         raise ConfigError(f"DOCKERFLOW_CHECKS names {path!r}, but {error}") from error
     if not callable(function):
-        raise ConfigError(f"DOCKERFLOW_CHECKS names {path!r}, which is no function")
+        raise ConfigError(f"DOCKERFLOW_CHECKS names {path!r}, which is not a function")
     return function
 
 
