@@ -7,13 +7,17 @@ STAMP := $(VENV)/.installed
 HOST ?= 127.0.0.1
 PORT ?= 8000
 export HOST PORT
+# Without bytecode each of the many processes that the tests start would compile all that it imports.
+unexport PYTHONDONTWRITEBYTECODE PYTHONUNBUFFERED
 # Processes, one for each core. ARGS="-n 0 ..." runs the tests in one.
 PARALLEL := -n logical --maxprocesses 4 --dist worksteal
 
-.PHONY: help install run test lint format types verifytypes docs screenshot build lock coverage mutation bench clean
+TARGETS := run test lint format types verifytypes docs tables rule-pages fault-matrix screenshot \
+	build lock coverage mutation bench bench-guard clean
+.PHONY: help install $(TARGETS)
 
 help:
-	@echo "make run test lint format types verifytypes docs screenshot build lock coverage mutation bench clean"
+	@echo "make $(TARGETS)"
 
 install: $(STAMP)
 
@@ -37,9 +41,11 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 
+# What can't be fixed doesn't keep the rest from being formatted.
 format: $(STAMP)
-	$(BIN)/ruff check --fix .
+	$(BIN)/ruff check --fix --quiet --exit-zero .
 	$(BIN)/ruff format .
+	$(BIN)/ruff check .
 
 types: $(STAMP)
 	$(BIN)/mypy
@@ -51,6 +57,16 @@ verifytypes: $(STAMP)
 
 docs: $(STAMP)
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
+
+# What is written by scripts: tables of the reference, the rules' pages, the faults of real servers.
+tables: $(STAMP)
+	$(BIN)/python tests/project/test_tables.py
+
+rule-pages: $(STAMP)
+	$(BIN)/python tests/verify/test_rule_pages.py
+
+fault-matrix: $(STAMP)
+	DOCKERFLOW_WRITE_FAULT_MATRIX=1 $(BIN)/python -m pytest -q -n 0 tests/contrib/test_faults.py::test_fault
 
 # The picture of a run of dockerflow verify, by a real one.
 screenshot: $(STAMP)
@@ -89,6 +105,10 @@ lock: $(STAMP)
 # Side by side with the incumbent, which gets an environment of its own.
 bench: $(STAMP)
 	$(BIN)/python benchmarks/run.py $(ARGS)
+
+# Some seconds: whether a summary costs far more than a log line. What it costs is bench's to say.
+bench-guard: $(STAMP)
+	$(BIN)/python benchmarks/guard.py
 
 clean:
 	rm -rf $(VENV) dist docs/_build .nox mutants .mypy_cache .pytest_cache .ruff_cache .hypothesis

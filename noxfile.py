@@ -52,6 +52,7 @@ def oldest(session: nox.Session) -> None:
         # Real servers are started with options of today's.
         "--ignore", "tests/integrations/test_servers.py",
         "--ignore", "tests/integrations/test_log_servers.py",
+        "--ignore", "tests/integrations/test_uwsgi.py",
         *session.posargs,
     )  # fmt: skip
 

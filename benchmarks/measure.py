@@ -84,7 +84,7 @@ class Worker:
         self.process.wait(30)
 
 
-def measure(  # noqa: PLR0913
+def measure(
     case: str,
     variants: Sequence[str],
     number: int,

@@ -1,5 +1,11 @@
 """The servers that tests of any folder can use; see services/."""
 
+import contextvars
+import functools
+import gc
+import inspect
+import logging
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,8 +13,59 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # or each process would compile what it imports
 
 import services
+
+from dockerflow import checks
+from dockerflow.testing import capture_summaries
+
+
+@functools.cache
+def _has_properties(file: Path) -> bool:
+    return "DOCKERFLOW_TEST_EXAMPLES" in file.read_text(encoding="utf-8")
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark tests whose number of examples DOCKERFLOW_TEST_EXAMPLES sets, for ``-m property``."""
+    if (
+        isinstance(item, pytest.Function)
+        and _has_properties(item.path)
+        and "EXAMPLES" in inspect.getsource(item.function)
+    ):
+        item.add_marker("property")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool:
+    """Run each test in a context of its own: none leaves the next one a request's id."""
+    arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
+    contextvars.copy_context().run(pyfuncitem.obj, **arguments)
+    return True
+
+
+@pytest.fixture
+def summaries() -> Iterator[list[logging.LogRecord]]:
+    """The records of request.summary that are logged during the test, in order."""
+    with capture_summaries() as records:
+        yield records
+
+
+@pytest.fixture
+def no_checks() -> Iterator[None]:
+    """Nothing is in the registry of the process, before the test and after it."""
+    checks.clear_checks()
+    yield
+    checks.clear_checks()
+
+
+@pytest.fixture(scope="module")
+def quick_collections() -> Iterator[None]:
+    """Let gc.collect() look at new objects only, not at all modules of all frameworks."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="session")

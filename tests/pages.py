@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import functools
 import re
 from itertools import pairwise
 from pathlib import Path
@@ -16,6 +18,8 @@ PAGES = [
     ROOT / "CONTRIBUTING.md",
     *sorted(path for path in DOCS.rglob("*.md") if "_build" not in path.parts),
 ]
+
+ENDPOINTS = ("/__version__", "/__heartbeat__", "/__lbheartbeat__", "/__error__")
 
 
 class Block(NamedTuple):
@@ -81,6 +85,21 @@ def commands(text: str) -> list[tuple[str, list[str]]]:
             message = f"a block of commands begins with {line!r}, not with a $"
             raise ValueError(message)
     return found
+
+
+@functools.cache
+def _functions(file: Path) -> frozenset[str]:
+    if not file.is_file():
+        return frozenset()
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
+    return frozenset(node.name for node in ast.walk(tree) if isinstance(node, kinds))
+
+
+def is_test(name: str) -> bool:
+    """Whether there is a test of this name, such as ``core/test_version.py::test_missing``."""
+    file, _, function = name.partition("::")
+    return function.startswith("test_") and function in _functions(ROOT / "tests" / file)
 
 
 def between(text: str, name: str) -> tuple[str, str, str]:

@@ -18,7 +18,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from types import FrameType
 from typing import Any, Final
 
 from dockerflow.config import Config
@@ -38,9 +37,7 @@ class _State:
     """How SIGTERM is delayed, and how far draining is."""
 
     seconds: float = 0.0
-    # What handled the signal before: in the process, or at the event loop.
-    previous: Any = signal.SIG_DFL
-    previous_at_loop: Callable[[], object] | None = None
+    is_at_loop: bool = False  # whether an event loop calls the handler
     notify: Callable[[], object] | None = None
     # A fork copies these: each has the id of the process for which it holds.
     draining_pid: int | None = None
@@ -50,6 +47,25 @@ class _State:
 
 
 _state = _State()
+
+
+@dataclass(frozen=True)
+class _Handler:
+    """Handles SIGTERM: drains, and only then does what ``previous`` does.
+
+    An app may put its own handler before this one, and this may be put before that one again.
+    """
+
+    previous: Any
+
+    def __call__(self, *args: Any) -> None:  # an event loop passes none
+        if _begin():
+            return
+        if callable(self.previous):
+            self.previous(*args)
+        elif self.previous is not signal.SIG_IGN:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGTERM)
 
 
 def drain() -> None:
@@ -105,8 +121,7 @@ def install_at_loop(seconds: float, stop: Callable[[], object]) -> None:
     if not seconds or is_draining():
         return
     _state.seconds = min(seconds, threading.TIMEOUT_MAX)
-    _state.previous_at_loop = stop
-    _running_loop().add_signal_handler(signal.SIGTERM, _on_loop_signal)
+    _handle_at_loop(_running_loop(), stop)
 
 
 def install_in_parent(seconds: float, notify: Callable[[], object]) -> None:
@@ -123,8 +138,8 @@ def _install(seconds: float) -> bool:
     if "uwsgi" in sys.modules:
         return _warn(_UWSGI)
     if threading.current_thread() is not threading.main_thread():
-        is_installed = signal.getsignal(signal.SIGTERM) is _on_signal
-        return is_installed or _state.previous_at_loop is not None or _warn(_OTHER_THREAD)
+        is_installed = isinstance(signal.getsignal(signal.SIGTERM), _Handler)
+        return is_installed or _state.is_at_loop or _warn(_OTHER_THREAD)
     _state.seconds = min(seconds, threading.TIMEOUT_MAX)
     loop = _running_loop()
     return _delay_at_loop(loop) or _delay_in_process(loop)
@@ -138,42 +153,31 @@ def _delay_at_loop(loop: Any) -> bool:
     if handle is None:
         return False
     callback, arguments = handle._callback, handle._args  # noqa: SLF001
-    if callback is not _on_loop_signal:
-        _state.previous_at_loop = partial(callback, *arguments)
-        loop.add_signal_handler(signal.SIGTERM, _on_loop_signal)
+    if not isinstance(callback, _Handler):
+        _handle_at_loop(loop, partial(callback, *arguments))
     return True
+
+
+def _handle_at_loop(loop: Any, previous: Callable[[], object]) -> None:
+    _state.is_at_loop = True
+    loop.add_signal_handler(signal.SIGTERM, _Handler(previous))
 
 
 def _delay_in_process(loop: Any) -> bool:
     current = signal.getsignal(signal.SIGTERM)
-    if current is _on_signal:
+    if isinstance(current, _Handler):
         return True
     if current is None or (loop is not None and _belongs_to_loop(current)):
         return _warn(_NOT_REPLACEABLE)
-    _state.previous = current
+    handler = _Handler(current)
     with suppress(ValueError):  # in a subinterpreter
-        signal.signal(signal.SIGTERM, _on_signal)
-    if signal.getsignal(signal.SIGTERM) is not _on_signal:  # mod_wsgi ignores signal.signal()
+        signal.signal(signal.SIGTERM, handler)
+    if signal.getsignal(signal.SIGTERM) is not handler:  # mod_wsgi ignores signal.signal()
         return _warn(_NOT_REPLACEABLE)
     # As gunicorn does: let system calls of running requests continue.
     if hasattr(signal, "siginterrupt"):
         signal.siginterrupt(signal.SIGTERM, False)
     return True
-
-
-def _on_signal(signum: int, frame: FrameType | None) -> None:
-    if _begin():
-        return
-    if callable(_state.previous):
-        _state.previous(signum, frame)
-    elif _state.previous is not signal.SIG_IGN:
-        signal.signal(signum, signal.SIG_DFL)
-        os.kill(os.getpid(), signum)
-
-
-def _on_loop_signal() -> None:
-    if not _begin() and _state.previous_at_loop is not None:
-        _state.previous_at_loop()
 
 
 def _begin() -> bool:

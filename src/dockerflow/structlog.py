@@ -12,7 +12,7 @@ There are two ways; both need the extra ``structlog``.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, MutableMapping
+from collections.abc import MutableMapping
 from typing import Any, cast
 
 import structlog
@@ -107,12 +107,8 @@ class MozlogRenderer:
         return self._formatter.format(record)
 
 
-_NAMES: Mapping[str, int] = {
-    **{name.lower(): level for name, level in logging.getLevelNamesMapping().items()},
-    "exception": logging.ERROR,
-    "notset": logging.INFO,
-}
-
-
 def _level(name: object) -> int:
-    return name if isinstance(name, int) else _NAMES.get(str(name).lower(), logging.INFO)
+    if isinstance(name, int):
+        return name
+    levels = {**logging.getLevelNamesMapping(), "EXCEPTION": logging.ERROR}
+    return levels.get(str(name).upper()) or logging.INFO  # not NOTSET

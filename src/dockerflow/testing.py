@@ -10,8 +10,8 @@ import inspect
 import io
 import json
 import logging
-from collections.abc import Callable, Generator, Mapping
-from contextlib import ExitStack, closing, contextmanager, nullcontext
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from contextlib import ExitStack, asynccontextmanager, closing, contextmanager, nullcontext
 from typing import Any, NamedTuple, Self
 from urllib.parse import unquote_to_bytes
 from wsgiref.util import setup_testing_defaults
@@ -74,10 +74,10 @@ class Client:
         if self._is_asgi:
             with ExitStack() as stack:
                 runner = stack.enter_context(asyncio.Runner())
-                lifespan = _Lifespan(self.app)
-                runner.run(lifespan.start())
-                stack.callback(lambda: runner.run(lifespan.stop()))
-                self._runner, self._state = runner, lifespan.state
+                lifespan = _lifespan(self.app)
+                self._state = runner.run(lifespan.__aenter__())
+                stack.callback(lambda: runner.run(lifespan.__aexit__(None, None, None)))
+                self._runner = runner
                 self._stack = stack.pop_all()
         return self
 
@@ -249,38 +249,37 @@ def _wsgi_environ(request: _Request) -> dict[str, Any]:
     return environ
 
 
-class _Lifespan:
-    """The lifespan of an ASGI application, which need not have one."""
+@asynccontextmanager
+async def _lifespan(app: Any) -> AsyncGenerator[dict[str, Any]]:
+    """Start and end the lifespan of an ASGI application, which need not have one.
 
-    def __init__(self, app: Any) -> None:
-        self.state: dict[str, Any] = {}
-        self._app = app
+    Its state is yielded.
+    """
+    state: dict[str, Any] = {}
+    incoming: asyncio.Queue[dict[str, str]] = asyncio.Queue()
+    outgoing: asyncio.Queue[dict[str, str] | None] = asyncio.Queue()
 
-    async def start(self) -> None:
-        self._incoming: asyncio.Queue[dict[str, str]] = asyncio.Queue()
-        self._outgoing: asyncio.Queue[dict[str, str] | None] = asyncio.Queue()
-        self._task = asyncio.create_task(self._run())
-        await self._notify("startup")
-
-    async def stop(self) -> None:
-        if not self._task.done():
-            await self._notify("shutdown")
-            await self._task
-
-    async def _run(self) -> None:
-        scope = {"type": "lifespan", "asgi": {"version": "3.0"}, "state": self.state}
+    async def run() -> None:
+        scope = {"type": "lifespan", "asgi": {"version": "3.0"}, "state": state}
         try:
-            await self._app(scope, self._incoming.get, self._outgoing.put)
+            await app(scope, incoming.get, outgoing.put)
         except Exception:  # by ASGI, it means that the application has no lifespan
             logging.getLogger("dockerflow").debug("No lifespan", exc_info=True)
         finally:
-            self._outgoing.put_nowait(None)
+            outgoing.put_nowait(None)
 
-    async def _notify(self, event: str) -> None:
-        await self._incoming.put({"type": f"lifespan.{event}"})
-        message = await self._outgoing.get()
+    async def notify(event: str) -> None:
+        await incoming.put({"type": f"lifespan.{event}"})
+        message = await outgoing.get()
         if message is not None and message["type"] == f"lifespan.{event}.failed":
             raise RuntimeError(f"the application's {event} failed: {message.get('message', '')}")
+
+    task = asyncio.create_task(run())
+    await notify("startup")
+    yield state
+    if not task.done():
+        await notify("shutdown")
+        await task
 
 
 def _is_asgi(app: Any) -> bool:

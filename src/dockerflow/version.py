@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import re
 import stat
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NoReturn, cast
 
 from dockerflow.config import Config
 
 logger: logging.Logger = logging.getLogger("dockerflow")
+
+KEYS: Final[tuple[str, ...]] = ("source", "version", "commit", "build")
+"""The keys that the Dockerflow specification names. Others may stand beside them."""
 
 MAX_BYTES: Final = 1 << 20
 """The largest version.json that is served, in bytes. Real ones have a few hundred."""
@@ -46,7 +49,7 @@ def get_version(root: str | os.PathLike[str]) -> dict[str, Any] | None:
     :returns: the object in the file, or ``None`` if there is no file.
     :raises VersionError: when the file can't be read, is over 1 MiB, or isn't a JSON object.
     """
-    path = resolve(Path(root))
+    path = resolve(root)
     body = _load(path)
     return None if body is None else _parse(body, path)
 
@@ -91,14 +94,14 @@ def is_commit(text: str) -> bool:
 
 
 def parse_json(data: bytes | str) -> Any:
-    """Parse JSON as RFC 8259 defines it: UTF-8, without ``NaN`` and ``Infinity``.
+    """Parse JSON as RFC 8259 defines it: UTF-8, without ``NaN``, ``Infinity`` and ``1e999``.
 
     :raises ValueError: when it is not valid; the message is one line.
     """
     try:
         # Given bytes, json.loads would also accept UTF-16 and UTF-32.
         text = data if isinstance(data, str) else data.decode()
-        return json.loads(text, parse_constant=_refuse_constant)
+        return json.loads(text, parse_constant=_refuse_constant, parse_float=_parse_float)
     except UnicodeDecodeError as error:
         raise ValueError(f"not UTF-8 at byte {error.start}") from None
     except RecursionError:
@@ -110,14 +113,14 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
-@dataclass(frozen=True)
-class _Reading:
-    """The outcome of reading the file, and the file's state just before."""
+def _parse_float(number: str) -> float:
+    value = float(number)
+    if math.isinf(value):
+        raise ValueError(f"{number:.40} is out of range")
+    return value
 
-    path: Path
-    state: object
-    body: bytes | None
-    problem: str | None
+
+_Outcome = tuple[bytes | None, str | None]
 
 
 class VersionFile:
@@ -128,23 +131,25 @@ class VersionFile:
     """
 
     def __init__(self, path: Path | str | None = None) -> None:
-        self._path = None if path is None else Path(path)
-        self._last: _Reading | None = None
+        self._path = path
+        # The state of the file before it was read, and the outcome: one value for all threads.
+        self._last: tuple[object, _Outcome] = None, (None, None)
 
-    def read(self) -> tuple[bytes | None, str | None]:
+    def read(self) -> _Outcome:
         """Return the file's bytes, or what is wrong with it; ``(None, None)`` if it is missing.
 
         Never raises. A broken file is logged as an error and a missing one as a warning, once
         for each change.
         """
         path = resolve(self._path)
-        state = _state(path)
-        last = self._last
-        if last is None or (last.path, last.state) != (path, state):
-            last = self._last = _Reading(path, state, *self._read(path))
-        return last.body, last.problem
+        state = path, _state(path)
+        last_state, outcome = self._last
+        if state != last_state:
+            outcome = self._read(path)
+            self._last = state, outcome
+        return outcome
 
-    def _read(self, path: Path) -> tuple[bytes | None, str | None]:
+    def _read(self, path: Path) -> _Outcome:
         try:
             body = _load(path)
             if body is None:
@@ -168,7 +173,7 @@ class VersionFile:
 
 
 def _state(path: Path) -> object:
-    """Return a value that is another one when the file has changed."""
+    """Return a value that differs once the file has changed."""
     try:
         status = path.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -178,7 +183,7 @@ def _state(path: Path) -> object:
     return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino
 
 
-def resolve(path: Path | str | None) -> Path:
+def resolve(path: str | os.PathLike[str] | None) -> Path:
     """Return the path of the version file, which may not exist.
 
     :param path: the file, or its folder; ``None`` looks in ``/app``, then the working directory.

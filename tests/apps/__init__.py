@@ -4,5 +4,16 @@ Each has ``/``, ``/fail`` (raises ``ValueError("100% broken")``), ``/status/500`
 (three chunks); everything else is its framework's own 404.
 """
 
+import dataclasses
+from typing import Any
+
+from dockerflow.config import Config
+
 BROKEN = "100% broken"
 CHUNKS = (b"one ", b"two ", b"three")
+
+
+def settings_of(config: Config) -> dict[str, Any]:
+    """The fields of a configuration, by the names that they have in a framework's settings."""
+    names = [field.name for field in dataclasses.fields(Config)]
+    return {f"DOCKERFLOW_{name.upper()}": getattr(config, name) for name in names}

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 from flask import Flask, Response
 
-from apps import BROKEN, CHUNKS
+from apps import BROKEN, CHUNKS, settings_of
 from dockerflow.checks import Registry
 from dockerflow.config import Config
 from dockerflow.flask import Dockerflow
@@ -42,6 +42,6 @@ def make_with_dockerflow(config: Config, registry: Registry) -> Flask:
 def build_flask(make_app: Callable[[], Flask], *, config: Config, registry: Registry) -> Flask:
     """Make the app with the extension around it, and its settings in ``app.config``."""
     app = make_app()
-    app.config.update({row.variable: getattr(config, row.name) for row in Config.table()})
+    app.config.update(settings_of(config))
     Dockerflow(app, registry=registry)
     return app

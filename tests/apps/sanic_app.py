@@ -5,7 +5,7 @@ from typing import Any
 
 from sanic import HTTPResponse, Request, Sanic, text
 
-from apps import BROKEN, CHUNKS
+from apps import BROKEN, CHUNKS, settings_of
 from dockerflow.checks import Registry
 from dockerflow.config import Config
 from dockerflow.sanic import Dockerflow
@@ -19,7 +19,11 @@ def make_asgi() -> Sanic[Any, Any]:
     Sanic._app_registry.clear()
     # Two apps must not have the same name.
     app: Sanic[Any, Any] = Sanic(f"app{next(numbers)}", configure_logging=False)
+    add_routes(app)
+    return app
 
+
+def add_routes(app: Sanic[Any, Any]) -> None:
     @app.get("/")
     async def root(request: Request) -> HTTPResponse:
         return text("hello")
@@ -39,11 +43,9 @@ def make_asgi() -> Sanic[Any, Any]:
             await response.send(chunk)
         await response.eof()
 
-    return app
-
 
 def build_sanic(config: Config, registry: Registry) -> Sanic[Any, Any]:
     app = make_asgi()
-    app.config.update({row.variable: getattr(config, row.name) for row in Config.table()})
+    app.config.update(settings_of(config))
     Dockerflow(app, registry=registry)
     return app

@@ -27,6 +27,10 @@ CHUNK = b"x" * 65_536
 async def good() -> None: ...
 
 
+@checks.register
+def sync() -> None: ...
+
+
 if "HUNG" in os.environ:
 
     @checks.register

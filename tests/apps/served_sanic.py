@@ -6,35 +6,19 @@ from typing import Any
 
 from sanic import HTTPResponse, Request, Sanic, text
 
-from apps import BROKEN, CHUNKS, served
+from apps import served
+from apps.sanic_app import add_routes
 from dockerflow.sanic import Dockerflow
 
 app: Sanic[Any, Any] = Sanic("served", configure_logging=False)
 Dockerflow(app)
+add_routes(app)
 
 
 @app.after_server_start
 async def ready(app: Sanic[Any, Any]) -> None:
     # Sanic answers requests before its start is over; a SIGTERM is lost by then.
     asyncio.get_running_loop().call_later(0.2, Path("ready").touch)
-
-
-@app.get("/")
-async def root(request: Request) -> HTTPResponse:
-    return text("hello")
-
-
-@app.get("/fail")
-async def fail(request: Request) -> HTTPResponse:
-    raise ValueError(BROKEN)
-
-
-@app.get("/stream")
-async def stream(request: Request) -> None:
-    response = await request.respond()
-    for chunk in CHUNKS:
-        await response.send(chunk)
-    await response.eof()
 
 
 @app.get("/late")

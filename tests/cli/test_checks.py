@@ -110,6 +110,14 @@ def test_no_checks(dockerflow, write):
     assert result.error == "dockerflow checks: myapp has no checks"
 
 
+def test_observers_are_called_before_the_end(dockerflow, write):
+    observer = (
+        "\n@checks.observe\ndef observe(seen): time.sleep(0.1); print(seen.kind, seen.name)\n"
+    )
+    write("myapp.py", REGISTERED.partition("@")[0] + observer)
+    assert "\nheartbeat heartbeat\n" in dockerflow.process("checks", "myapp").err
+
+
 def test_an_app_that_disables_other_loggers(dockerflow, write):
     config = "import logging.config\nlogging.config.dictConfig({'version': 1})\n"
     write("myapp.py", FAILING + config)
@@ -163,6 +171,17 @@ APPS = {  # code, attribute
             "from dockerflow.fastapi import install\n"
             "app = FastAPI()\n"
             "install(app, registry=registry, config=config)\n"
+        ),
+        "app",
+    ),
+    "fastapi, wrapped": (
+        (
+            "from fastapi import FastAPI\n"
+            "from starlette.middleware.gzip import GZipMiddleware\n"
+            "from dockerflow.fastapi import install\n"
+            "app = FastAPI()\n"
+            "install(app, registry=registry, config=config)\n"
+            "app = GZipMiddleware(app)\n"
         ),
         "app",
     ),
@@ -363,6 +382,7 @@ def test_could_not_run(dockerflow, write, target, says):
     result = dockerflow("checks", target)
     assert (result.code, result.out) == (2, "")
     assert says in result.error
+    assert "importlib" not in result.error, "where the module was looked for is not the place"
 
 
 def test_nothing_to_run(dockerflow):

@@ -8,15 +8,14 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dockerflow.cli import _make_version_json as maker
-from dockerflow.version import VersionError, get_version
+from dockerflow.version import KEYS, VersionError, get_version
 
 SHA = "0123456789abcdef0123456789abcdef01234567"
 OTHER = "f" * 40
-KEYS = {"source", "version", "commit", "build"}
 
 
 @pytest.fixture
@@ -244,24 +243,24 @@ def test_ci(dockerflow, name):
 
 
 @pytest.mark.parametrize("name", CIS)
-def test_the_marker_is_not_needed(name, tmp_path):
+def test_the_marker_is_not_needed(name):
     """In a Dockerfile one passes on what one needs."""
     env = {
         k: v
         for k, v in CIS[name][0].items()
         if k not in ("GITHUB_ACTIONS", "CIRCLECI", "GITLAB_CI")
     }
-    assert maker.gather({}, env=env, folder=tmp_path)[0]["commit"] == SHA
+    assert maker.detect(env) == ("circleci" if name == "bitbucket" else name)
 
 
 def test_versions_where_there_is_no_tag(tmp_path):
-    def version(env, **changes):
-        changed = {key: value for key, value in (env | changes).items() if value}
-        return maker.gather({}, env=changed, folder=tmp_path)[0]["version"]
+    def version(origin, **changes):
+        env = {key: value for key, value in (CIS[origin][0] | changes).items() if value}
+        return maker.gather({}, origin, env=env, folder=tmp_path)[0]["version"]
 
-    assert version(CIRCLECI, CIRCLE_TAG="") == ""
-    assert version(GITLAB, CI_COMMIT_TAG="", CI_COMMIT_REF_NAME="main") == "main"
-    assert version(TASKCLUSTER, VPN_HEAD_TAG="") == "9"
+    assert version("circleci", CIRCLE_TAG="") == ""
+    assert version("gitlab", CI_COMMIT_TAG="", CI_COMMIT_REF_NAME="main") == "main"
+    assert version("taskcluster", VPN_HEAD_TAG="") == "9"
 
 
 def test_git_fills_in_for_the_same_commit_only(dockerflow, git, repo):
@@ -308,9 +307,9 @@ def test_from(dockerflow, git, repo):
 def test_taskcluster_with_several_repositories(tmp_path):
     env = TASKCLUSTER | {"GECKO_HEAD_REV": OTHER}
     with pytest.raises(VersionError, match=r"\(GECKO_HEAD_REV, VPN_HEAD_REV\): give --source"):
-        maker.gather({}, env=env, folder=tmp_path)
+        maker.gather({}, "taskcluster", env=env, folder=tmp_path)
     given = {"source": "https://x/y", "version": "1", "commit": SHA, "build": "https://x/1"}
-    assert maker.gather(given, env=env, folder=tmp_path)[0] == given
+    assert maker.gather(given, "taskcluster", env=env, folder=tmp_path)[0] == given
 
 
 # The file
@@ -326,7 +325,7 @@ def test_other_keys_stay(dockerflow):
     assert (content["commit"], content["config"]) == (SHA, {"a": [1, None]})
     assert (content["z"], content["é"]) == ("2", '"\n\\=')
     dockerflow("version", "write", "--commit", SHA, "--replace")
-    assert {*read(dockerflow.folder)} == KEYS
+    assert {*read(dockerflow.folder)} == {*KEYS}
 
 
 def test_source_of_the_file_stays_where_none_is_known(dockerflow):
@@ -402,6 +401,7 @@ ENV_TEXT = st.text(st.characters(exclude_characters="\0"), max_size=30) | st.tex
 )
 
 
+@settings(deadline=None)  # it runs git
 @given(
     name=st.sampled_from(["github", "circleci", "gitlab", "taskcluster"]),
     values=st.lists(ENV_TEXT, min_size=7, max_size=7),
@@ -412,7 +412,7 @@ def test_any_environment_gives_a_valid_file(name, values, extra, tmp_path_factor
     extra = {maker._tidy(key): value for key, value in extra.items() if key not in KEYS}
     file = tmp_path_factory.getbasetemp() / "any.json"
     try:
-        gathered, _ = maker.gather({"commit": SHA}, env=env, folder=Path("/"), origin=name)
+        gathered, _ = maker.gather({"commit": SHA}, name, env=env, folder=Path("/"))
     except VersionError:
         assert name == "taskcluster", "which may have several repositories"
         return
@@ -561,7 +561,7 @@ def test_check_tells_everything(dockerflow):
     (dockerflow.folder / "version.json").write_text("{}")
     result = dockerflow("version", "check")
     assert result.code == 1
-    assert result.err.splitlines() == [f"{key} is missing" for key in maker.KEYS]
+    assert result.err.splitlines() == [f"{key} is missing" for key in KEYS]
 
 
 @pytest.mark.parametrize("command", ["check", "show"])

@@ -24,12 +24,7 @@ from dockerflow.logging import (
 )
 from dockerflow.version import get_version
 
-
-@pytest.fixture(autouse=True)
-def clean():
-    checks.clear_checks()
-    yield
-    checks.clear_checks()
+pytestmark = pytest.mark.usefixtures("no_checks")
 
 
 def test_register():

@@ -25,10 +25,9 @@ from django.test import Client, RequestFactory, override_settings
 
 from dockerflow import checks as dockerflow_checks
 from dockerflow import health
-from dockerflow._core.exchange import current_exchange
-from dockerflow.logging import request_id_context
 from dockerflow.django import checks, signals, views
 from dockerflow.django.middleware import DockerflowMiddleware
+from dockerflow.logging import request_id_context
 
 django.setup()
 
@@ -57,25 +56,15 @@ def no_version(root):
 
 
 @pytest.fixture(autouse=True)
-def app(monkeypatch):
+def app(monkeypatch, no_checks):
     monkeypatch.setitem(sys.modules, HERE, sys.modules[__name__])
-    dockerflow_checks.clear_checks()
     with override_settings(MIDDLEWARE=MIDDLEWARE, DOCKERFLOW_CHECKS=[]):
         yield
-    dockerflow_checks.clear_checks()
-    request_id_context.set(None)
-    current_exchange.set(None)
 
 
 @pytest.fixture
 def middleware():
     return DockerflowMiddleware(lambda request: HttpResponse("hello"))
-
-
-@pytest.fixture
-def summaries(caplog):
-    caplog.set_level(logging.INFO, "request.summary")
-    return lambda: [record for record in caplog.records if record.name == "request.summary"]
 
 
 def request(path="/", **headers):
@@ -174,7 +163,7 @@ def test_process_response_is_one_summary(middleware, summaries):
     response = HttpResponse("hello")
     middleware.process_request(asked)
     assert middleware.process_response(asked, response) is response
-    [record] = summaries()
+    [record] = summaries
     assert record.levelno == logging.INFO
     fields = {"agent": "dockerflow/tests", "code": 200, "errno": 0, "lang": "tlh"}
     fields |= {"method": "GET", "path": "/", "rid": "abc", "uid": ""}
@@ -185,7 +174,7 @@ def test_process_response_is_one_summary(middleware, summaries):
 
 def test_process_response_alone(middleware, summaries):
     assert middleware.process_response(request(), HttpResponse()).status_code == 200
-    [record] = summaries()
+    [record] = summaries
     assert record.code == 200
 
 
@@ -196,7 +185,7 @@ def test_process_exception_is_one_error(middleware, summaries, and_more):
     assert middleware.process_exception(asked, ValueError("something went wrong")) is None
     if and_more:
         middleware.process_response(asked, HttpResponse(status=500))
-    [record] = summaries()
+    [record] = summaries
     assert (record.levelno, record.getMessage()) == (logging.ERROR, "something went wrong")
     assert (record.errno, record.code, record.rid, record.uid) == (500, 500, "abc", "")
 
@@ -205,9 +194,9 @@ def test_process_exception_of_a_404_is_none(middleware, summaries):
     asked = request()
     middleware.process_request(asked)
     middleware.process_exception(asked, Http404())
-    assert not summaries()
+    assert not summaries
     middleware.process_response(asked, HttpResponse(status=404))
-    assert [record.levelno for record in summaries()] == [logging.INFO]
+    assert [record.levelno for record in summaries] == [logging.INFO]
 
 
 def test_querystring_by_setting(summaries):
@@ -217,7 +206,7 @@ def test_querystring_by_setting(summaries):
         middleware.process_request(asked)
         assert middleware._build_extra_meta(asked)["querystring"] == "x=%E5%8D%9A"
         middleware.process_response(asked, HttpResponse())
-    [record] = summaries()
+    [record] = summaries
     assert record.querystring == "x=%E5%8D%9A"
 
 
@@ -244,7 +233,7 @@ def test_the_users_name(middleware, summaries, is_authenticated, uid):
     asked.user = SimpleNamespace(is_authenticated=is_authenticated, get_username=lambda: "jane")
     assert middleware._build_extra_meta(asked)["uid"] == uid
     middleware.process_response(asked, HttpResponse())
-    [record] = summaries()
+    [record] = summaries
     assert record.uid == uid
 
 
@@ -256,7 +245,7 @@ def test_what_a_subclass_makes_of_the_fields_counts(summaries):
             return {**meta, "agent": "hidden", "team": "blue", "errno": 7, "code": 1}
 
     Own(lambda request: HttpResponse())(request())
-    [record] = summaries()
+    [record] = summaries
     assert (record.agent, record.team, record.errno, record.code) == ("hidden", "blue", 7, 200)
     assert not hasattr(record, "lang")
 
@@ -264,7 +253,7 @@ def test_what_a_subclass_makes_of_the_fields_counts(summaries):
 def test_fields_that_fail_break_nothing(middleware, summaries, caplog):
     with mock.patch.object(middleware, "_build_extra_meta", side_effect=KeyError("x")):
         assert middleware(request()).status_code == 200
-    assert len(summaries()) == 1
+    assert len(summaries) == 1
     assert [r.name for r in caplog.records if r.levelno == logging.ERROR] == ["dockerflow.django"]
 
 

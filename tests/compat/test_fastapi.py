@@ -17,16 +17,11 @@ with warnings.catch_warnings():
     from fastapi.testclient import TestClient
 
 from dockerflow import checks
-from dockerflow._core.request_id import request_id_context
 from dockerflow.fastapi import router, views
 from dockerflow.fastapi.middleware import MozlogRequestSummaryLogger, RequestIdMiddleware
+from dockerflow.logging import request_id_context
 
-
-@pytest.fixture(autouse=True)
-def _checks():
-    checks.clear_checks()
-    yield
-    checks.clear_checks()
+pytestmark = pytest.mark.usefixtures("no_checks")
 
 
 @pytest.fixture
@@ -50,10 +45,6 @@ def app():
 @pytest.fixture
 def client(app):
     return TestClient(app, raise_server_exceptions=False)
-
-
-def summaries(caplog):
-    return [record for record in caplog.records if record.name == "request.summary"]
 
 
 def test_names():
@@ -139,11 +130,10 @@ def test_version_by_the_environment(client, monkeypatch, tmp_path):
     assert response.headers["content-type"] == "application/json"
 
 
-def test_the_fields_of_a_summary(client, caplog):
-    caplog.set_level(logging.INFO, "request.summary")
+def test_the_fields_of_a_summary(client, summaries):
     headers = {"user-agent": "tests/1", "accept-language": "tlh", "x-request-id": "abc"}
     client.get("/rid?x=y", headers=headers)
-    [record] = summaries(caplog)
+    [record] = summaries
     fields = {"agent": "tests/1", "code": 200, "errno": 0, "lang": "tlh", "method": "GET"}
     fields |= {"path": "/rid", "rid": "abc"}
     assert {name: getattr(record, name) for name in fields} == fields
@@ -151,18 +141,16 @@ def test_the_fields_of_a_summary(client, caplog):
     assert record.levelno == logging.INFO
 
 
-def test_an_exception_is_an_error(client, caplog):
-    caplog.set_level(logging.INFO, "request.summary")
+def test_an_exception_is_an_error(client, summaries):
     client.get("/fail")
-    [record] = summaries(caplog)
+    [record] = summaries
     assert (record.levelno, record.code, record.errno) == (logging.ERROR, 500, 500)
 
 
-def test_querystring_by_setting(app, client, caplog):
-    caplog.set_level(logging.INFO, "request.summary")
+def test_querystring_by_setting(app, client, summaries):
     app.state.DOCKERFLOW_SUMMARY_LOG_QUERYSTRING = True
     client.get("/rid?x=%E5%8D%9A")
-    assert summaries(caplog)[0].querystring == "x=%E5%8D%9A"
+    assert summaries[0].querystring == "x=%E5%8D%9A"
 
 
 @pytest.mark.parametrize("header", ["X-Request-ID", "X-Cloud-Trace-Context", "x-own"])
@@ -173,18 +161,17 @@ def test_the_headers_name(app, client, header):
 
 
 @pytest.mark.parametrize("order", [[0, 1], [1, 0], [1]])
-def test_the_middlewares_in_any_order(caplog, order):
-    caplog.set_level(logging.INFO, "request.summary")
+def test_the_middlewares_in_any_order(order, summaries):
     app = FastAPI()
     for index in order:
         app.add_middleware([RequestIdMiddleware, MozlogRequestSummaryLogger][index])
     TestClient(app).get("/nothing", headers={"x-request-id": "abc"})
-    [record] = summaries(caplog)
+    [record] = summaries
     assert (record.rid, record.code) == ("abc", 404)
 
 
 @pytest.mark.parametrize("ids_first", [False, True])
-def test_a_logger_of_ones_own_also_for_exceptions(caplog, ids_first):
+def test_a_logger_of_ones_own_also_for_exceptions(caplog, ids_first, summaries):
     caplog.set_level(logging.INFO)
     app = FastAPI()
 
@@ -196,7 +183,7 @@ def test_a_logger_of_ones_own_also_for_exceptions(caplog, ids_first):
     for cls, options in classes if ids_first else reversed(classes):
         app.add_middleware(cls, **options)
     TestClient(app, raise_server_exceptions=False).get("/fail")
-    assert not summaries(caplog)
+    assert not summaries
     [record] = [record for record in caplog.records if record.name == OWN.name]
     assert record.levelno == logging.ERROR
 
@@ -237,14 +224,12 @@ def test_what_is_configured_counts(client, unconfigured, monkeypatch, capsys):
     assert len(seen) == 1
 
 
-def test_the_middlewares_without_an_application_around(caplog):
-    caplog.set_level(logging.INFO, "request.summary")
-
+def test_the_middlewares_without_an_application_around(summaries):
     async def app(scope, receive, send):
         await send({"type": "http.response.start", "status": 204, "headers": []})
         await send({"type": "http.response.body", "body": b""})
 
     wrapped = RequestIdMiddleware(MozlogRequestSummaryLogger(app))
     assert TestClient(wrapped).get("/", headers={"x-request-id": "abc"}).status_code == 204
-    [record] = summaries(caplog)
+    [record] = summaries
     assert (record.rid, record.code) == ("abc", 204)

@@ -18,12 +18,7 @@ from dockerflow.flask import checks as flask_checks  # noqa: E402 - after the sk
 from dockerflow.flask.checks import messages  # noqa: E402 - after the skip
 from dockerflow.flask.signals import heartbeat_failed, heartbeat_passed  # noqa: E402 - after the skip
 
-
-@pytest.fixture(autouse=True)
-def clean():
-    checks.clear_checks()
-    yield
-    checks.clear_checks()
+pytestmark = pytest.mark.usefixtures("no_checks")
 
 
 @pytest.fixture
@@ -44,12 +39,6 @@ def app(tmp_path):
 @pytest.fixture
 def dockerflow(app):
     return Dockerflow(app)
-
-
-@pytest.fixture
-def records(caplog):
-    caplog.set_level(logging.DEBUG)
-    return lambda: [record for record in caplog.records if record.name == "request.summary"]
 
 
 def test_extension(app):
@@ -148,11 +137,11 @@ def test_failed_status_code_is_read_when_used(app, dockerflow):
     assert app.test_client().get("/__heartbeat__").status_code == 503
 
 
-def test_summary_of_a_client_that_does_not_close(app, dockerflow, records):
+def test_summary_of_a_client_that_does_not_close(app, dockerflow, summaries):
     app.test_client().get(
         "/?a=b", headers={"User-Agent": "tests", "Accept-Language": "de", "X-Request-ID": "r1"}
     )
-    [record] = records()
+    [record] = summaries
     assert record.levelno == logging.INFO
     expected = {"agent": "tests", "lang": "de", "method": "GET", "path": "/", "rid": "r1"}
     expected |= {"errno": 0, "code": 200, "uid": ""}
@@ -161,31 +150,31 @@ def test_summary_of_a_client_that_does_not_close(app, dockerflow, records):
     assert not hasattr(record, "querystring")
 
 
-def test_summary_by_hand(app, dockerflow, records):
+def test_summary_by_hand(app, dockerflow, summaries):
     with app.test_request_context("/"):
         assert app.preprocess_request() is None
         assert flask.g.request_id == flask.g._request_id
         assert flask.g._start_timestamp > 0
         response = app.process_response(flask.Response("x"))
         assert response.headers["X-Request-ID"] == flask.g.request_id
-        [record] = records()
+        [record] = summaries
         assert record.rid == flask.g.request_id
 
 
-def test_summary_of_an_exception(app, dockerflow, records):
+def test_summary_of_an_exception(app, dockerflow, summaries):
     assert app.test_client().get("/fail").status_code == 500
-    [record] = records()
+    [record] = summaries
     assert (record.levelname, record.getMessage(), record.errno) == ("ERROR", "broken", 500)
 
 
-def test_summary_of_a_propagated_exception_by_hand(app, dockerflow, records):
+def test_summary_of_a_propagated_exception_by_hand(app, dockerflow, summaries):
     app.testing = True
     with app.test_request_context("/fail"), pytest.raises(ValueError):  # noqa: PT012 - as Flask itself does
         try:
             app.full_dispatch_request()
         except ValueError as error:
             app.handle_exception(error)
-    [record] = records()
+    [record] = summaries
     assert (record.levelname, record.getMessage()) == ("ERROR", "broken")
 
 
@@ -217,7 +206,7 @@ def test_summary_extra_by_hand(app, dockerflow):
     assert {"rid", "t"} <= extra.keys()
 
 
-def test_summary_extra_of_a_subclass(app, records):
+def test_summary_extra_of_a_subclass(app, summaries):
     class Mine(Dockerflow):
         def summary_extra(self):
             extra = super().summary_extra()
@@ -228,7 +217,7 @@ def test_summary_extra_of_a_subclass(app, records):
 
     Mine(app)
     app.test_client().get("/")
-    [record] = records()
+    [record] = summaries
     assert (record.tenant, record.errno, record.code) == ("t1", 17, 200)
     assert not hasattr(record, "agent")
     assert record.path == "/"
@@ -241,7 +230,7 @@ def test_summary_logger_may_be_another(app, dockerflow, caplog):
     assert [record.name for record in caplog.records] == ["another"]
 
 
-def test_user_id(app, dockerflow, records):
+def test_user_id(app, dockerflow, summaries):
     flask_login = pytest.importorskip("flask_login")
     app.secret_key = "of no use"
     manager = flask_login.LoginManager(app)
@@ -262,12 +251,12 @@ def test_user_id(app, dockerflow, records):
         assert dockerflow.user_id() == "100"
         assert dockerflow.summary_extra()["uid"] == "100"
     app.test_client().get("/login")
-    assert records()[-1].uid == "100"
+    assert summaries[-1].uid == "100"
     app.test_client().get("/")
-    assert records()[-1].uid == ""
+    assert summaries[-1].uid == ""
 
 
-def test_user_id_of_a_broken_loader(app, dockerflow, records):
+def test_user_id_of_a_broken_loader(app, dockerflow, summaries):
     flask_login = pytest.importorskip("flask_login")
     app.secret_key = "of no use"
     manager = flask_login.LoginManager(app)
@@ -277,7 +266,7 @@ def test_user_id_of_a_broken_loader(app, dockerflow, records):
         raise RuntimeError("no database")
 
     assert app.test_client().get("/").status_code == 200
-    assert records()[-1].uid == ""
+    assert summaries[-1].uid == ""
 
 
 def test_deprecated_names(app, dockerflow):
@@ -376,11 +365,11 @@ def test_blueprint(app, dockerflow):
 
 
 @pytest.mark.parametrize("names", ["X-Trace", ["X-Other", "x-trace"]])
-def test_settings_are_read_when_used(app, dockerflow, records, names):
+def test_settings_are_read_when_used(app, dockerflow, summaries, names):
     app.config["DOCKERFLOW_REQUEST_ID_HEADER_NAME"] = names
     app.config["DOCKERFLOW_SUMMARY_LOG_QUERYSTRING"] = True
     app.test_client().get("/?a=b", headers={"X-Trace": "t1"})
-    [record] = records()
+    [record] = summaries
     assert (record.rid, record.querystring) == ("t1", "a=b")
 
 

@@ -22,6 +22,8 @@ from dockerflow.sanic import Dockerflow  # noqa: E402 - after the skip
 from dockerflow.sanic import checks as sanic_checks  # noqa: E402 - after the skip
 from dockerflow.sanic.checks import check_redis_connected  # noqa: E402 - after the skip
 
+pytestmark = pytest.mark.usefixtures("no_checks")
+
 numbers = itertools.count()
 
 
@@ -30,13 +32,6 @@ def as_before(monkeypatch):
     """Undo what sanic-testing does to the class for good."""
     monkeypatch.setattr(sanic.Sanic, "__call__", sanic.Sanic.__call__)
     monkeypatch.setattr(sanic.Sanic, "test_mode", sanic.Sanic.test_mode)
-
-
-@pytest.fixture(autouse=True)
-def clean():
-    checks.clear_checks()
-    yield
-    checks.clear_checks()
 
 
 @pytest.fixture
@@ -80,12 +75,6 @@ def get(request, app, monkeypatch):
     return get
 
 
-@pytest.fixture
-def records(caplog):
-    caplog.set_level(logging.DEBUG)
-    return lambda: [record for record in caplog.records if record.name == "request.summary"]
-
-
 def test_endpoints(app, get, tmp_path):
     Dockerflow(app, version_path=str(tmp_path))
     assert get("/__version__").status == 404
@@ -121,42 +110,42 @@ def test_version_callback(app, get, is_async):
     assert get("/__version__").json == {"version": "."}
 
 
-def test_summary(app, get, records):
+def test_summary(app, get, summaries):
     Dockerflow(app)
     response = get("/", headers={"X-Request-ID": "r1", "User-Agent": "tests"})
     assert (response.text, response.headers["X-Request-ID"]) == ("r1", "r1")
-    [record] = records()
+    [record] = summaries
     assert (record.rid, record.agent, record.code, record.path) == ("r1", "tests", 200, "/")
 
 
-def test_summaries_of_errors(app, get, records):
+def test_summaries_of_errors(app, get, summaries):
     Dockerflow(app)
     assert get("/fail").status == 500
     assert get("/missing").status == 404
-    failed, missing = records()
+    failed, missing = summaries
     assert (failed.levelname, failed.getMessage(), failed.errno) == ("ERROR", "broken", 500)
     assert (missing.levelname, missing.code, missing.errno) == ("INFO", 404, 0)
 
 
-def test_summary_of_a_stream(app, get, records):
+def test_summary_of_a_stream(app, get, summaries):
     Dockerflow(app)
     response = get("/stream")
     assert (response.text, "X-Request-ID" in response.headers) == ("onetwo", True)
-    [record] = records()
+    [record] = summaries
     assert record.code == 200
 
 
-def test_summary_extra_of_a_subclass(app, get, records):
+def test_summary_extra_of_a_subclass(app, get, summaries):
     class Mine(Dockerflow):
         def summary_extra(self, request=None):
             return {**super().summary_extra(request), "tenant": "t1"}
 
     Mine(app)
     get("/")
-    assert records()[0].tenant == "t1"
+    assert summaries[0].tenant == "t1"
 
 
-def test_summary_extra_of_a_subclass_as_flasks(app, get, records):
+def test_summary_extra_of_a_subclass_as_flasks(app, get, summaries):
     class Mine(Dockerflow):
         def summary_extra(self):
             extra = super().summary_extra()
@@ -167,19 +156,19 @@ def test_summary_extra_of_a_subclass_as_flasks(app, get, records):
 
     Mine(app)
     get("/", headers={"Accept-Language": "de"})
-    [record] = records()
+    [record] = summaries
     assert (record.tenant, record.errno, record.code, record.lang) == ("t1", 17, 200, "de")
     assert not hasattr(record, "agent")
 
 
-def test_a_failing_summary_extra_loses_no_summary(app, get, records, caplog):
+def test_a_failing_summary_extra_loses_no_summary(app, get, summaries, caplog):
     class Mine(Dockerflow):
         def summary_extra(self):
             raise RuntimeError("no fields")
 
     Mine(app)
     assert get("/").status == 200
-    assert [record.code for record in records()] == [200]
+    assert [record.code for record in summaries] == [200]
     assert "no fields" in caplog.text
 
 
@@ -260,12 +249,12 @@ def test_summary_logger_may_be_another(app, get, caplog):
     assert "request.summary" not in names
 
 
-def test_settings_are_read_when_used(app, get, records):
+def test_settings_are_read_when_used(app, get, summaries):
     Dockerflow(app)
     app.config["DOCKERFLOW_REQUEST_ID_HEADER_NAME"] = "X-Trace"
     app.config["DOCKERFLOW_SUMMARY_LOG_QUERYSTRING"] = True
     get("/?a=b", headers={"x-trace": "t1"})
-    [record] = records()
+    [record] = summaries
     assert (record.rid, record.querystring, record.levelno) == ("t1", "a=b", logging.INFO)
 
 

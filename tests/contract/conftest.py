@@ -3,17 +3,15 @@
 import contextlib
 import importlib
 import inspect
-import logging
-import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
-from unittest import mock
 from wsgiref.validate import validator
 
 import pytest
+from apps import settings_of
 
 from dockerflow import testing
 from dockerflow.asgi import DockerflowMiddleware as ASGIMiddleware
@@ -21,8 +19,6 @@ from dockerflow.checks import Registry, default_registry
 from dockerflow.config import Config
 from dockerflow.testing import Response
 from dockerflow.wsgi import DockerflowMiddleware as WSGIMiddleware
-
-sys.path.insert(0, str(Path(__file__).parents[1]))  # for the applications in apps/
 
 
 @dataclass(frozen=True)
@@ -88,8 +84,8 @@ def fastapi_router(make: Callable[[], Any], config: Config, registry: Registry) 
     from dockerflow.fastapi.middleware import MozlogRequestSummaryLogger, RequestIdMiddleware
 
     app = make()
-    for row in Config.table():
-        setattr(app.state, row.variable, getattr(config, row.name))
+    for name, value in settings_of(config).items():
+        setattr(app.state, name, value)
     app.include_router(make_router(registry=registry, config=config), prefix=config.path_prefix)
     app.add_middleware(RequestIdMiddleware)
     app.add_middleware(MozlogRequestSummaryLogger)
@@ -118,12 +114,11 @@ def django_middleware(make: Callable[[], Any], config: Config, registry: Registr
     assert registry is default_registry
     importlib.import_module("apps.django_app")  # configures Django
     middleware = "dockerflow.django.middleware.DockerflowMiddleware"
-    ours = {row.variable: getattr(config, row.name) for row in Config.table()}
     first = [middleware, *settings.MIDDLEWARE]
 
     @contextlib.contextmanager
     def set_up() -> Iterator[None]:
-        with override_settings(**ours, DOCKERFLOW_CHECKS=[], MIDDLEWARE=first):
+        with override_settings(**settings_of(config), DOCKERFLOW_CHECKS=[], MIDDLEWARE=first):
             yield
 
     with set_up():
@@ -202,6 +197,9 @@ class Client:
     config: dict[str, Any] = field(default_factory=dict)
     host: str = "testserver"
     _app: Any = None
+    # Where requests need the application to be started, it is until the test's end.
+    _started: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+    _client: testing.Client | None = None
 
     @property
     def app(self) -> Any:
@@ -213,10 +211,11 @@ class Client:
         # The validator knows no other methods than HTTP's own.
         is_validated = not self.row.is_asgi and method != "BREW"
         app = validator(self.app) if is_validated else self.app
-        client = testing.Client(app, host=self.host)
-        # Its end stops checks in the background, so only who needs a startup gets one.
-        with client if self.row.needs_startup else contextlib.nullcontext():
-            response = client.request(method, path, headers, **options)
+        client = self._client or testing.Client(app)
+        if self.row.needs_startup:
+            self._client = self._client or self._started.enter_context(client)
+        client.host = self.host
+        response = client.request(method, path, headers, **options)
         if isinstance(response.error, AssertionError):  # what the validator complains of
             raise response.error
         return response
@@ -224,22 +223,8 @@ class Client:
     def get(self, path: str, headers: Any = None, **options: Any) -> Response:
         return self.request("GET", path, headers, **options)
 
-    @contextlib.asynccontextmanager
-    async def started(self) -> AsyncIterator[None]:
-        """Have the application started on the loop that runs already, where it needs that."""
-        lifespan = testing._Lifespan(self.app)
-        if self.row.needs_startup:
-            await lifespan.start()
-        yield
-        await lifespan.stop()
-
-    async def _asgi(self, method: str, path: str, headers: Any, mount: str) -> Response:
-        """Send a request on the loop that runs already."""
-        client = testing.Client(self.app, host=self.host)
-        return await client._asgi(method, path, "", {"host": self.host, **headers}, b"", mount)
-
-    def _wsgi(self, method: str, path: str, headers: Any, mount: str) -> Response:
-        return self.request(method, path, headers, mount=mount)
+    def close(self) -> None:
+        self._started.close()
 
 
 @pytest.fixture(params=ROWS, ids=lambda row: row.name)
@@ -248,23 +233,28 @@ def row(request: pytest.FixtureRequest) -> Row:
 
 
 @pytest.fixture
-def make_client(row: Row, tmp_path: Path) -> Callable[..., Client]:
-    return partial(_make_client, row, tmp_path)
+def make_client(row: Row, tmp_path: Path) -> Iterator[Callable[..., Client]]:
+    with contextlib.ExitStack() as stack:
+        yield partial(_make_client, stack, row, tmp_path)
 
 
 @pytest.fixture(params=[row for row in ROWS if row.is_asgi], ids=lambda row: row.name)
-def make_asgi_client(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., Client]:
+def make_asgi_client(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> Iterator[Callable[..., Client]]:
     """Does as ``make_client``, for what has to be on the app's event loop."""
-    return partial(_make_client, request.param, tmp_path)
+    with contextlib.ExitStack() as stack:
+        yield partial(_make_client, stack, request.param, tmp_path)
 
 
-def _make_client(row: Row, folder: Path, **config: Any) -> Client:
+def _make_client(stack: contextlib.ExitStack, row: Row, folder: Path, **config: Any) -> Client:
     if row.wrap is django_middleware:  # whose checks are always those of the process
         default_registry.clear_checks()
         registry = default_registry
     else:
         registry = Registry()
     client = Client(row, registry, config={"version_path": folder, **config})
+    stack.callback(client.close)
     _ = client.app  # skips here when the framework is missing
     return client
 
@@ -278,10 +268,3 @@ def client(make_client: Callable[..., Client]) -> Client:
 def asgi_client() -> Callable[..., Client]:
     """Returns a client of an ASGI application that is no row of its own."""
     return lambda app: Client(ROWS[0], Registry(), _app=app)
-
-
-@pytest.fixture
-def summaries() -> Iterator[list[logging.LogRecord]]:
-    """The records of request.summary, in order."""
-    with testing.capture_summaries() as records:
-        yield records

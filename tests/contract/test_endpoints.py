@@ -43,14 +43,13 @@ def test_the_three_endpoints(client: Client, version_file: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ENDPOINTS)
-@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "BREW"])
-def test_other_methods_are_refused(client: Client, path: str, method: str) -> None:
+def test_other_methods_are_refused(client: Client, path: str) -> None:
     runs: list[None] = []
     client.registry.register(lambda: runs.append(None), name="counting")
-    response = client.request(method, path)
-    assert response.status == 405
-    assert response.all("allow") == ["GET, HEAD"]
-    assert response.all("cache-control") == ["no-store"]
+    for method in ("POST", "PUT", "DELETE", "OPTIONS", "BREW"):
+        response = client.request(method, path)
+        assert (response.status, response.all("allow")) == (405, ["GET, HEAD"]), method
+        assert response.all("cache-control") == ["no-store"], method
     assert not runs
 
 
@@ -117,14 +116,11 @@ def test_version_is_missing_then_there_then_changed(client: Client, tmp_path: Pa
     assert client.get("/__version__").status == 404
 
 
-@pytest.mark.parametrize(
-    "content",
-    [b"", b"{", b"[1]", b"\xff", b'{"a": NaN}', b"1" * 10**7],
-    ids=["empty", "cut", "list", "not-utf-8", "nan", "10-MB"],
-)
+@pytest.mark.parametrize("content", [b"", b"1" * 10**7], ids=["empty", "10-MB"])
 def test_a_broken_version_file(
     client: Client, version_file: Path, content: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """What else can be wrong with it is in core/test_version.py."""
     version_file.write_bytes(content)
     for _ in range(2):
         response = client.get("/__version__")
@@ -181,8 +177,7 @@ def test_the_heartbeats_payload_is_the_same_everywhere(client: Client) -> None:
     assert timings == "good;dur=, extra;dur=, with_a_space;dur="
 
 
-@pytest.mark.parametrize("code", [500, 503, 599])
-@pytest.mark.parametrize("level", [checks.Error, checks.Critical])
+@pytest.mark.parametrize(("level", "code"), [(checks.Error, 599), (checks.Critical, 503)])
 def test_a_failing_heartbeat_has_the_configured_status(
     make_client: MakeClient, level: type[checks.CheckMessage], code: int
 ) -> None:
@@ -298,7 +293,7 @@ def payloads() -> set[bytes]:
 def test_hung_and_raising_checks_are_contained(
     make_client: MakeClient, released: threading.Event, payloads: set[bytes]
 ) -> None:
-    client = make_client(check_timeout=0.2)
+    client = make_client(check_timeout=0.1)
     register = client.registry.register
     in_time = functools.partial(register, timeout=8)  # these end at once
     register(released.wait, name="hung_sync")
@@ -371,17 +366,14 @@ def test_options_of_checks_are_the_same_everywhere(make_client):
     assert runs == ["cached"], "the URL takes no parameter"
 
 
-def test_a_check_in_the_background_is_the_same_everywhere(make_client, monkeypatch):
-    client = make_client(check_interval=60)
-    close = client.registry.close
-    if client.row.needs_startup:  # the client starts and stops it around each request
-        monkeypatch.setattr(client.registry, "close", lambda: None)
+def test_a_check_in_the_background_is_the_same_everywhere(make_client):
+    client = make_client()
     runs = []
-    client.registry.register(lambda: runs.append(1), name="check")
+    client.registry.register(lambda: runs.append(1), name="check", interval=60, failures=2)
     for _ in range(3):
         assert client.request("GET", "/__heartbeat__").status == 200
     assert runs == [1]
-    close()
+    client.registry.close()
 
 
 def test_drain_is_the_same_everywhere(make_client, monkeypatch):

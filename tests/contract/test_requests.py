@@ -1,6 +1,7 @@
 """What every framework's own requests get: ids, one summary each, and nothing broken."""
 
 import asyncio
+import contextlib
 import dataclasses
 import importlib
 import logging
@@ -9,6 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+
+from dockerflow.logging import get_request_id
 
 Client = Any
 MakeClient = Callable[..., Client]
@@ -42,13 +45,18 @@ def test_one_summary_with_the_same_fields_everywhere(
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
-@pytest.mark.parametrize("path", [path for path, _ in ROUTES])
-def test_the_apps_own_answers_stay_as_they_are(client: Client, method: str, path: str) -> None:
+def test_the_apps_own_responses_stay_as_they_are(client: Client, method: str) -> None:
     app = client.row.make()
     if "a2wsgi" in client.row.requires:
         app = pytest.importorskip("a2wsgi").WSGIMiddleware(app)
-    plain = dataclasses.replace(client, _app=app).request(method, path)
-    ours = client.request(method, path)
+    bare = dataclasses.replace(client, _app=app, _started=contextlib.ExitStack())
+    plain = [bare.request(method, path) for path, _ in ROUTES]
+    bare.close()
+    for (path, _), before in zip(ROUTES, plain, strict=True):
+        assert_same_but_for_the_id(before, client.request(method, path), client)
+
+
+def assert_same_but_for_the_id(plain: Any, ours: Any, client: Client) -> None:
     ids = [pair for pair in ours.headers if pair[0].lower() == "x-request-id"]
     # The page that Starlette shows for an exception comes from further out than what is added.
     is_further_out = ours.error is not None and client.row.is_inside
@@ -75,7 +83,7 @@ def test_a_mounts_path_is_the_whole_path(client: Client, summaries: Records) -> 
     assert [(record.path, record.code) for record in summaries] == [("/mount/", status)]
 
 
-@pytest.mark.parametrize("path", ["/", "/missing", "/__lbheartbeat__"])
+@pytest.mark.parametrize("path", ["/", "/__lbheartbeat__"])
 def test_request_ids_are_echoed_made_or_replaced(client: Client, path: str) -> None:
     for given, is_kept in [("abc-123", True), (None, False), ("a b", False), ("é", False),
                            ("x" * 129, False), ("", False)]:  # fmt: skip
@@ -83,6 +91,7 @@ def test_request_ids_are_echoed_made_or_replaced(client: Client, path: str) -> N
         [answer] = client.get(path, headers=headers).all("x-request-id")
         assert (answer == given) is is_kept
         assert 1 <= len(answer) <= 128
+        assert get_request_id() is None  # none is left behind
 
 
 def test_the_first_configured_header_is_echoed(make_client: MakeClient) -> None:

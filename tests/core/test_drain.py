@@ -164,6 +164,23 @@ assert got == [signal.SIGTERM]
 """)
 
 
+def test_a_handler_of_the_app_that_calls_the_one_before_it() -> None:
+    """It calls ours, which calls it if a middleware has installed draining once more."""
+    run(f"""{HANDLERS}
+signal.signal(signal.SIGTERM, lambda *args: got.append(args[0]))
+assert drain.install(60)
+before = signal.getsignal(signal.SIGTERM)
+def handle(*args):
+    got.append("app")
+    before(*args)
+signal.signal(signal.SIGTERM, handle)
+assert drain.install(60)
+for _ in range(2):
+    os.kill(os.getpid(), signal.SIGTERM)
+assert got == ["app", signal.SIGTERM]
+""")
+
+
 def test_the_server_gets_no_further_signal_once_the_wait_was_ended() -> None:
     run(f"""{HANDLERS}
 signal.signal(signal.SIGTERM, lambda *args: got.append(args[0]))

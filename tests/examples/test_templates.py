@@ -287,13 +287,11 @@ def test_a_failed_push_fails(tmp_path: Path) -> None:
     assert result.returncode == 1
 
 
-FAKE_COMMAND = """#!/usr/bin/env python3
-import os, sys
-call = " ".join([os.path.basename(sys.argv[0]), *sys.argv[1:]])
-print("said by", call)
-with open(os.environ["CALLS"], "a") as file:
-    file.write(call + "\\n")
-sys.exit(call.startswith(os.environ["FAILS"]))
+FAKE_COMMAND = """#!/bin/sh
+call="${0##*/} $*"
+echo "said by $call"
+echo "$call" >>"$CALLS"
+case $call in "$FAILS"*) exit 1 ;; esac
 """
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import logging
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -24,11 +23,11 @@ from django.test import AsyncClient, Client, RequestFactory, override_settings
 from django.utils.functional import SimpleLazyObject
 
 from dockerflow import checks, wsgi
-from dockerflow.logging import request_id_context
 from dockerflow.config import ConfigError
 from dockerflow.django import _settings, signals
 from dockerflow.django import checks as django_checks
 from dockerflow.django.middleware import DockerflowMiddleware
+from dockerflow.logging import request_id_context
 
 MIDDLEWARE = [
     "dockerflow.django.middleware.DockerflowMiddleware",
@@ -55,23 +54,10 @@ class Module:
 
 
 @pytest.fixture(autouse=True)
-def django(monkeypatch):
+def django(monkeypatch, no_checks):
     monkeypatch.setitem(sys.modules, HERE, Module)
-    checks.clear_checks()
     with override_settings(MIDDLEWARE=MIDDLEWARE, DOCKERFLOW_CHECKS=[]):
         yield
-    checks.clear_checks()
-
-
-@pytest.fixture
-def summaries(caplog):
-    caplog.set_level(logging.INFO, "request.summary")
-
-    class Summaries:
-        def __iter__(self):
-            return iter([r for r in caplog.records if r.name == "request.summary"])
-
-    return Summaries()
 
 
 def get(path: str, is_async: bool, **headers: str) -> Any:

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -24,10 +23,10 @@ from django.http import HttpResponse, StreamingHttpResponse  # isort: skip
 from django.test import AsyncClient, Client, RequestFactory, override_settings  # isort: skip
 
 from dockerflow import checks
-from dockerflow._core.request_id import get_request_id
 from dockerflow.config import ConfigError
 from dockerflow.django import checks as django_checks
 from dockerflow.django.middleware import DockerflowMiddleware
+from dockerflow.logging import get_request_id
 from dockerflow.testing import Client as ServerClient
 
 MIDDLEWARE = [
@@ -39,11 +38,9 @@ both = pytest.mark.parametrize("is_async", [False, True], ids=["wsgi", "asgi"])
 
 
 @pytest.fixture(autouse=True)
-def app():
-    checks.clear_checks()
+def app(no_checks):
     with override_settings(MIDDLEWARE=MIDDLEWARE, DOCKERFLOW_CHECKS=[], ALLOWED_HOSTS=["*"]):
         yield
-    checks.clear_checks()
 
 
 def make_app(is_async: bool) -> Any:
@@ -288,22 +285,14 @@ def test_a_client_that_leaves_in_mid_stream(tmp_path):
     pytest.importorskip("uvicorn")
     if django.VERSION < (5, 0):
         pytest.skip("this Django never learns that a client left")
-    from integrations.test_servers import PATIENCE, SERVERS, Server
+    from integrations.test_servers import SERVERS, Server, check_a_client_that_leaves_in_mid_stream
 
-    command = [*SERVERS["uvicorn"][:-1], "apps.served_django:asgi"]
-    server = Server(command, tmp_path)
+    server = Server([*SERVERS["uvicorn"][:-1], "apps.served_django:asgi"], tmp_path)
     try:
-        server.wait_for(lambda: server.request("GET", "/__lbheartbeat__")[0].status == 200)
-        with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as connection:
-            connection.sendall(b"GET /endless HTTP/1.1\r\nHost: x\r\n\r\n")
-            assert connection.recv(12) == b"HTTP/1.1 206"
-        [summary] = server.wait_for(lambda: server.summaries("/endless"))
-        assert (summary["code"], summary["errno"]) == (206, 0)
-        assert server.request("GET", "/")[0].status == 200
-        assert len(server.summaries("/endless")) == 1
+        check_a_client_that_leaves_in_mid_stream(server)
     finally:
-        server.stop()
-    assert "Traceback" not in server.errors.read_text(), server.errors.read_text()
+        server.close()
+    assert "Traceback" not in server.output(), server.output()
 
 
 @both

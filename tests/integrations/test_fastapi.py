@@ -20,18 +20,13 @@ with warnings.catch_warnings():
     from fastapi.testclient import TestClient
 
 from dockerflow import checks
-from dockerflow._core.request_id import get_request_id
 from dockerflow.config import Config, ConfigError
 from dockerflow.fastapi import install, make_router, router, views
 from dockerflow.fastapi.middleware import MozlogRequestSummaryLogger, RequestIdMiddleware
+from dockerflow.logging import get_request_id
 from dockerflow.sentry import traces_sampler
 
-
-@pytest.fixture(autouse=True)
-def _checks():
-    checks.clear_checks()
-    yield
-    checks.clear_checks()
+pytestmark = pytest.mark.usefixtures("no_checks")
 
 
 def make_app(**options: Any) -> FastAPI:
@@ -47,10 +42,6 @@ def make_app(**options: Any) -> FastAPI:
         raise ValueError("100% broken")
 
     return app
-
-
-def records(caplog: Any, name: str = "request.summary") -> list[logging.LogRecord]:
-    return [record for record in caplog.records if record.name == name]
 
 
 @pytest.mark.parametrize("slash", ["", "/"])
@@ -100,19 +91,18 @@ def test_schema_by_choice(is_in):
 
 
 @pytest.mark.parametrize("ids_first", [False, True])
-def test_middlewares_in_either_order(caplog, ids_first):
-    caplog.set_level(logging.INFO, "request.summary")
+def test_middlewares_in_either_order(ids_first, summaries):
     app = make_app()
     classes = [RequestIdMiddleware, MozlogRequestSummaryLogger]
     for cls in classes if ids_first else reversed(classes):
         app.add_middleware(cls)
     response = TestClient(app).get("/users/jane", headers={"x-request-id": "abc"})
-    [record] = records(caplog)
+    [record] = summaries
     assert (record.rid, record.code, record.path) == ("abc", 200, "/users/jane")
     assert response.headers.get_list("x-request-id") == ["abc"]
 
 
-def test_a_logger_of_ones_own(caplog):
+def test_a_logger_of_ones_own(caplog, summaries):
     caplog.set_level(logging.INFO)
     app = make_app()
     app.add_middleware(MozlogRequestSummaryLogger, logger=logging.getLogger("own"))
@@ -120,8 +110,8 @@ def test_a_logger_of_ones_own(caplog):
     client = TestClient(app)
     client.get("/users/x")
     client.get("/__heartbeat__")
-    assert [record.path for record in records(caplog, "own")] == ["/users/x"]
-    assert not records(caplog)
+    assert [record.path for record in caplog.records if record.name == "own"] == ["/users/x"]
+    assert not summaries
 
 
 def test_the_apps_class_of_loggers_makes_the_record(monkeypatch):
@@ -144,14 +134,13 @@ def test_the_apps_class_of_loggers_makes_the_record(monkeypatch):
     assert seen == [(True, 200)]
 
 
-def test_an_error_page_has_the_id_when_installed(caplog):
-    caplog.set_level(logging.INFO, "request.summary")
+def test_an_error_page_has_the_id_when_installed(summaries):
     app = make_app()
     install(app)
     client = TestClient(app, raise_server_exceptions=False)
     response = client.get("/fail", headers={"x-request-id": "abc"})
     assert (response.status_code, response.headers["x-request-id"]) == (500, "abc")
-    [record] = records(caplog)
+    [record] = summaries
     assert (record.levelno, record.getMessage()) == (40, "100% broken")
     with pytest.raises(RuntimeError, match="started"):
         install(app)
@@ -227,8 +216,7 @@ def test_installed_reads_the_state(tmp_path, monkeypatch):
     assert (response.status_code, response.json()["checks"]) == (503, {"bad": "error"})
 
 
-def test_one_middleware_around_two_apps_takes_the_settings_of_each(caplog):
-    caplog.set_level(logging.INFO, "request.summary")
+def test_one_middleware_around_two_apps_takes_the_settings_of_each(summaries):
     apps = {"/one": make_app(), "/two": make_app()}
     apps["/one"].state.DOCKERFLOW_REQUEST_ID_HEADER_NAME = "X-One"
 
@@ -257,7 +245,7 @@ def test_one_middleware_around_two_apps_takes_the_settings_of_each(caplog):
 
     for index, headers in enumerate(asyncio.run(main())):
         assert headers.get(b"x-request-id" if index % 2 else b"x-one") == b"12"[index % 2 :][:1]
-    assert len(records(caplog)) == 20
+    assert len(summaries) == 20
 
 
 @pytest.mark.parametrize("kind", ["installed", "middlewares"])
@@ -285,8 +273,7 @@ def test_background_tasks_come_after_the_summary(caplog, kind):
     assert names == [("request.summary", ""), ("later", "abc")]
 
 
-def test_websockets_and_lifespan_pass_through(caplog):
-    caplog.set_level(logging.INFO, "request.summary")
+def test_websockets_and_lifespan_pass_through(summaries):
     events = []
 
     @asynccontextmanager
@@ -308,11 +295,10 @@ def test_websockets_and_lifespan_pass_through(caplog):
         socket.send_text("hello")
         assert socket.receive_text() == "hello"
     assert events == ["up", "down"]
-    assert not records(caplog)
+    assert not summaries
 
 
-def test_an_exception_handler_of_the_apps_own(caplog):
-    caplog.set_level(logging.INFO, "request.summary")
+def test_an_exception_handler_of_the_apps_own(summaries):
     app = make_app()
     install(app)
 
@@ -322,7 +308,7 @@ def test_an_exception_handler_of_the_apps_own(caplog):
 
     response = TestClient(app).get("/fail", headers={"x-request-id": "abc"})
     assert (response.status_code, response.headers["x-request-id"]) == (418, "abc")
-    [record] = records(caplog)
+    [record] = summaries
     assert (record.levelno, record.code) == (20, 418)
 
 

@@ -2,9 +2,6 @@
 
 import asyncio
 import itertools
-import logging
-import subprocess
-import sys
 import time
 
 import pytest
@@ -14,6 +11,7 @@ pytest.importorskip("sanic_testing")
 httpx = pytest.importorskip("httpx")
 
 from sanic_testing.testing import SanicTestClient  # noqa: E402 - after the skip
+from services.command import python  # noqa: E402 - after the skip
 
 from dockerflow import checks  # noqa: E402 - after the skip
 from dockerflow.config import ConfigError  # noqa: E402
@@ -35,12 +33,6 @@ def app():
     return sanic.Sanic(f"integration{next(numbers)}", configure_logging=False)
 
 
-@pytest.fixture
-def records(caplog):
-    caplog.set_level(logging.DEBUG)
-    return lambda: [record for record in caplog.records if record.name == "request.summary"]
-
-
 def get(app, path, **kwargs):
     async def ask():
         response = (await app.asgi_client.get(path, **kwargs))[1]
@@ -60,7 +52,7 @@ def test_two_apps_with_registries_of_their_own(app):
         assert get(one, "/__heartbeat__").json["checks"] == {name: "ok"}
 
 
-def test_a_prefix_and_a_blueprint(app, records):
+def test_a_prefix_and_a_blueprint(app, summaries):
     blueprint = sanic.Blueprint("shop", url_prefix="/shop")
 
     @blueprint.get("/item")
@@ -73,7 +65,7 @@ def test_a_prefix_and_a_blueprint(app, records):
     assert get(app, "/ops/__lbheartbeat__").status == 200
     assert get(app, "/__lbheartbeat__").status == 404
     assert get(app, "/shop/item", headers={"X-Request-ID": "abc"}).text == "abc"
-    assert [record.path for record in records()][-1] == "/shop/item"
+    assert [record.path for record in summaries][-1] == "/shop/item"
 
 
 def test_a_wrong_setting_fails_at_the_start(app):
@@ -82,7 +74,7 @@ def test_a_wrong_setting_fails_at_the_start(app):
         Dockerflow(app)
 
 
-def test_the_error_endpoint_and_exception_handlers(app, records):
+def test_the_error_endpoint_and_exception_handlers(app, summaries):
     app.config.DOCKERFLOW_ERROR_ENDPOINT = True
     Dockerflow(app, registry=checks.Registry())
 
@@ -92,7 +84,7 @@ def test_the_error_endpoint_and_exception_handlers(app, records):
 
     response = get(app, "/__error__", headers={"X-Request-ID": "abc"})
     assert (response.status, response.headers["x-request-id"]) == (503, "abc")
-    [record] = records()
+    [record] = summaries
     assert (record.levelname, record.code, record.rid) == ("ERROR", 503, "abc")
 
 
@@ -108,7 +100,7 @@ def test_a_broken_version_callback(app):
     assert "secret" not in response.text
 
 
-def test_an_exception_after_the_answer_began(app, records):
+def test_an_exception_after_the_answer_began(app, summaries):
     Dockerflow(app, registry=checks.Registry())
 
     @app.get("/half")
@@ -119,13 +111,13 @@ def test_an_exception_after_the_answer_began(app, records):
 
     with pytest.raises(AssertionError):  # how httpx tells of an answer without an end
         get(app, "/half")
-    [record] = records()
+    [record] = summaries
     assert (record.levelname, record.getMessage(), record.code, record.errno) == (
         "ERROR", "broken", 200, 500,
     )  # fmt: skip
 
 
-def test_a_client_that_leaves(app, records):
+def test_a_client_that_leaves(app, summaries):
     Dockerflow(app, registry=checks.Registry())
 
     async def main():
@@ -143,7 +135,7 @@ def test_a_client_that_leaves(app, records):
             await task
 
     asyncio.run(main())
-    [record] = records()
+    [record] = summaries
     assert (record.levelname, record.code) == ("INFO", 499)
 
 
@@ -168,7 +160,7 @@ def test_a_setting_that_turns_wrong_is_one_line(app, caplog):
     assert record.exc_info is None
 
 
-def test_ids_in_answers_to_errors(app, records):
+def test_ids_in_answers_to_errors(app, summaries):
     Dockerflow(app, registry=checks.Registry())
 
     @app.get("/fail")
@@ -184,7 +176,7 @@ def test_ids_in_answers_to_errors(app, records):
     ]:  # fmt: skip
         response = get(app, path, headers={"X-Request-ID": path})
         assert (response.status, response.headers["x-request-id"]) == (status, path)
-        record = records()[-1]
+        record = summaries[-1]
         assert (record.rid, record.code, record.levelname) == (path, status, level)
 
 
@@ -228,19 +220,14 @@ def test_a_connection_that_stays_open_holds_no_past_requests(app, monkeypatch):
 def test_sentry_has_one_event_for_an_exception():
     pytest.importorskip("sentry_sdk")
     code = """
-import asyncio, sanic, sentry_sdk
-from sentry_sdk.integrations.sanic import SanicIntegration
-from sentry_sdk.transport import Transport
+import sanic
+from apps import sentry_sink
 from sanic_testing.testing import SanicTestClient
+from sentry_sdk.integrations.sanic import SanicIntegration
 from dockerflow import checks
 from dockerflow.sanic import Dockerflow
 
-events = []
-class Sink(Transport):
-    def capture_envelope(self, envelope):
-        events.extend(e for e in [envelope.get_event()] if e)
-
-sentry_sdk.init(dsn="https://key@sentry.invalid/1", transport=Sink(), integrations=[SanicIntegration()])
+sentry_sink.start(SanicIntegration())
 app = sanic.Sanic("x", configure_logging=False)
 Dockerflow(app)
 
@@ -254,12 +241,8 @@ def bad():
 
 for path in ("/fail", "/__heartbeat__", "/missing"):
     app.test_client.get(path)
-    print(path, [e["exception"]["values"][-1]["type"] for e in events])
-    events.clear()
+    print(path, sentry_sink.take())
 """
-    result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
-    )
-    assert result.stdout.splitlines()[-3:] == [
+    assert python(code)[-3:] == [
         "/fail ['ValueError']", "/__heartbeat__ ['KeyError']", "/missing []",
-    ], result.stdout + result.stderr  # fmt: skip
+    ]  # fmt: skip

@@ -1,13 +1,10 @@
 """Real servers, real sockets: uvicorn, and gunicorn with each of its kinds of workers."""
 
-import http.client
+import contextlib
 import importlib.util
 import json
 import os
 import signal
-import socket
-import subprocess
-import sys
 import threading
 import time
 import warnings
@@ -17,9 +14,8 @@ from typing import Any
 
 import pytest
 import services
-
-TESTS = Path(__file__).parents[1]
-PATIENCE = 40.0  # for what should take no time at all, on a busy machine
+from services import PATIENCE
+from services.web import WebServer
 
 
 def uvicorn_worker() -> str | None:
@@ -54,69 +50,22 @@ SERVERS = {
 }  # fmt: skip
 
 
-class Server:
-    """A server in a process of its own, and what it logged."""
+class Server(WebServer):
+    """A server of apps/served*.py, which log summaries alone."""
 
     def __init__(self, command: list[str], folder: Path, **environ: str) -> None:
-        self.port = services.free_port()
-        self.log, self.errors = folder / "stdout", folder / "stderr"
-        environ = {
-            **os.environ,
-            "PYTHONPATH": str(TESTS),
-            "DOCKERFLOW_VERSION_PATH": str(folder),
-            **environ,
-        }
-        with self.log.open("wb") as stdout, self.errors.open("wb") as stderr:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", *(part.format(port=self.port) for part in command)],
-                stdout=stdout, stderr=stderr, env=environ, cwd=folder, start_new_session=True,
-            )  # fmt: skip
+        super().__init__(command, folder, DOCKERFLOW_VERSION_PATH=str(folder), **environ)
+        self.wait_until_it_serves()
+        if "apps.served_sanic:app" in command:
+            self.wait_for((folder / "ready").exists)
 
-    def wait_for(self, condition: Callable[[], Any]) -> Any:
-        end = time.monotonic() + PATIENCE
-        while time.monotonic() < end and self.process.poll() is None:
-            try:
-                if result := condition():
-                    return result
-            except OSError:
-                pass
-            time.sleep(0.02)
-        pytest.fail(f"{self.process.args}: {self.errors.read_text()}")
-
-    def request(
-        self, method: str, path: str, **headers: str
-    ) -> tuple[http.client.HTTPResponse, bytes]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
-        try:
-            connection.request(method, path, headers=headers)
-            response = connection.getresponse()
-            return response, response.read()
-        finally:
-            connection.close()
-
-    def send(self, data: bytes) -> bytes:
-        with socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE) as connection:
-            connection.sendall(data)
-            answer = b""
-            while received := connection.recv(65_536):
-                answer += received
-        return answer
-
-    def summaries(self, path: str) -> list[dict[str, Any]]:
-        text = self.log.read_text("utf-8", "strict")
+    def lines(self) -> list[dict[str, Any]]:
+        """The lines of JSON: Sanic and uvicorn write others too."""
+        text = self.stdout.read_text("utf-8", "strict")
         lines = text[: text.rfind("\n") + 1].splitlines()
         records = [json.loads(line) for line in lines if line.startswith("{")]
         assert {record["Type"] for record in records} <= {"request.summary"}
-        return [r["Fields"] for r in records if r["Fields"]["path"] == path]
-
-    def stop(self) -> None:
-        if self.process.poll() is None:
-            self.process.terminate()
-            try:
-                self.process.wait(5)
-            except subprocess.TimeoutExpired:
-                os.killpg(self.process.pid, signal.SIGKILL)  # gunicorn's workers too
-                self.process.wait(5)
+        return records
 
 
 # What differs from another of them only in how it takes SIGTERM.
@@ -129,10 +78,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         names = [name for name in SERVERS if "drain" in test or name not in FOR_DRAIN]
         if "sanic" in test:
             names = ["sanic"]
-        metafunc.parametrize("command", names, indirect=True)
+        metafunc.parametrize("command", names, indirect=True, scope="module")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def command(request: pytest.FixtureRequest) -> list[str]:
     parts = SERVERS[request.param]
     pytest.importorskip(parts[0])
@@ -149,53 +98,58 @@ def command(request: pytest.FixtureRequest) -> list[str]:
     return [worker if worker and part == "{worker}" else part for part in parts]
 
 
+@pytest.fixture(scope="module")
+def server(command: list[str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One of each kind, for tests that leave it well."""
+    folder = tmp_path_factory.mktemp("served")
+    (folder / "version.json").write_bytes(b'{"version": "1"}')
+    server = Server(command, folder)
+    yield server
+    try:
+        server.stop()
+    finally:
+        server.close()
+
+
 @pytest.fixture
 def start(command: list[str], tmp_path: Path) -> Iterator[Callable[..., Server]]:
-    servers: list[Server] = []
+    """Starts one that the test may do anything to."""
+    with contextlib.ExitStack() as stack:
 
-    def start(**environ: str) -> Server:
-        server = Server(command, tmp_path, **environ)
-        servers.append(server)
-        server.wait_for(lambda: server.request("GET", "/__lbheartbeat__")[0].status == 200)
-        if "apps.served_sanic:app" in command:
-            server.wait_for((tmp_path / "ready").exists)
-        return server
+        def start(**environ: str) -> Server:
+            server = Server(command, tmp_path, **environ)
+            stack.callback(server.close)
+            return server
 
-    yield start
-    for server in servers:
-        server.stop()
+        yield start
 
 
-def test_endpoints_ids_and_summaries(start: Callable[..., Server], tmp_path: Path) -> None:
-    (tmp_path / "version.json").write_bytes(b'{"version": "1"}')
-    server = start()
+def test_endpoints_ids_and_summaries(server: Server) -> None:
     for path, expected in [
         ("/__version__", b'{"version": "1"}'),
-        ("/__heartbeat__/", b'{"status":"ok","checks":{"good":"ok"},"details":{}}'),
+        ("/__heartbeat__/", b'{"status":"ok","checks":{"good":"ok","sync":"ok"},"details":{}}'),
         ("/__lbheartbeat__", b""),
         ("/stream", b"one two three"),
     ]:
-        response, body = server.request("GET", path, **{"X-Request-ID": "abc"})
-        assert (response.status, body) == (200, expected)
+        response = server.get(path, X_Request_ID="abc")
+        assert (response.status, response.body) == (200, expected)
         assert response.headers.get_all("x-request-id") == ["abc"]
     for path in ("/__version__", "/__heartbeat__", "/__lbheartbeat__"):
-        get, _ = server.request("GET", path)
-        head, body = server.request("HEAD", path)
-        assert (head.status, body) == (200, b"")
+        get, head = server.get(path), server.request("HEAD", path)
+        assert (head.status, head.body) == (200, b"")
         assert {name.lower() for name in head.headers} == {name.lower() for name in get.headers}
         assert head.headers["Content-Length"] == get.headers["Content-Length"]
-        response, body = server.request("POST", path)
+        response = server.request("POST", path)
         assert (response.status, response.headers["Allow"]) == (405, "GET, HEAD")
-        assert json.loads(body)
-    assert server.request("GET", "/fail")[0].status == 500
+        assert response.json()
+    assert server.get("/fail").status == 500
     [failed] = server.wait_for(lambda: server.summaries("/fail"))
     assert (failed["code"], failed["errno"], failed["msg"]) == (500, 500, "100% broken")
     [streamed] = server.summaries("/stream")
     assert (streamed["code"], streamed["rid"], streamed["method"]) == (200, "abc", "GET")
 
 
-def test_weird_bytes_lose_nothing(start: Callable[..., Server]) -> None:
-    server = start()
+def test_weird_bytes_lose_nothing(server: Server) -> None:
     for line, header in [
         (b"GET /%ff%fe%00%0a HTTP/1.1", b"X-Request-ID: \xff\xfe"),
         (b"GET /\xff\xfe HTTP/1.1", b"X-Request-ID: a b"),
@@ -210,52 +164,54 @@ def test_weird_bytes_lose_nothing(start: Callable[..., Server]) -> None:
             continue
         assert head[:12] in (b"HTTP/1.1 200", b"HTTP/1.1 404")
         assert ids == 1
-    assert server.request("GET", "/__lbheartbeat__")[0].status == 200
+    assert server.get("/__lbheartbeat__").status == 200
     assert server.wait_for(lambda: server.summaries("/"))  # and every line is strict JSON
 
 
-def test_a_client_that_leaves_in_mid_stream(start: Callable[..., Server]) -> None:
-    server = start()
-    with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as connection:
-        connection.sendall(b"GET /endless HTTP/1.1\r\nHost: x\r\n\r\n")
+def test_a_client_that_leaves_in_mid_stream(server: Server) -> None:
+    check_a_client_that_leaves_in_mid_stream(server)
+
+
+def check_a_client_that_leaves_in_mid_stream(server: WebServer) -> None:
+    """Of Django, test_django_surroundings.py asks for the same."""
+    with server.connected(b"GET /endless HTTP/1.1\r\nHost: x\r\n\r\n") as connection:
         assert connection.recv(12) == b"HTTP/1.1 206"
     [summary] = server.wait_for(lambda: server.summaries("/endless"))
     assert (summary["code"], summary["errno"]) == (206, 0)
-    assert server.request("GET", "/")[0].status == 200
+    assert server.get("/").status == 200
     assert len(server.summaries("/endless")) == 1
 
 
-def test_a_client_that_leaves_sanic_before_the_answer(start: Callable[..., Server]) -> None:
-    server = start()
-    with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as connection:
-        connection.sendall(b"GET /late HTTP/1.1\r\nHost: x\r\n\r\n")
-        server.wait_for((server.log.parent / "late").exists)
+def test_a_client_that_leaves_sanic_before_the_answer(server: Server) -> None:
+    with server.connected(b"GET /late HTTP/1.1\r\nHost: x\r\n\r\n"):
+        server.wait_for((server.folder / "late").exists)
     [summary] = server.wait_for(lambda: server.summaries("/late"))
     assert (summary["code"], summary["errno"], summary.get("msg")) == (499, 0, None)
 
 
-def test_a_hung_check_does_not_hold_up_the_end(start: Callable[..., Server]) -> None:
+def test_sigterm_ends_it_soon_also_while_a_check_hangs(start: Callable[..., Server]) -> None:
+    """Without drain_seconds SIGTERM is the server's own."""
+
     def with_a_hung_check() -> Server:
-        server = start(HUNG="1", DOCKERFLOW_CHECK_TIMEOUT="1")
-        response, body = server.request("GET", "/__heartbeat__")
+        server = start(HUNG="1", DOCKERFLOW_CHECK_TIMEOUT="0.5")
+        response = server.get("/__heartbeat__")
         assert response.status == 500
-        payload = json.loads(body)
-        assert payload["checks"] == {"good": "ok", "hung": "error"}
+        payload = response.json()
+        assert payload["checks"] == {"good": "ok", "sync": "ok", "hung": "error"}
         assert list(payload["details"]["hung"]["messages"]) == ["dockerflow.checks.E002"]
         return server
 
+    # Of three the best counts, as the machine may be busy otherwise.
     assert any(seconds_to_end(with_a_hung_check()) < 2 for _ in range(3))
 
 
 def seconds_to_end(server: Server) -> float:
-    """How long its end takes; of three the best counts, as the machine may be busy otherwise."""
     asked = time.monotonic()
-    server.process.terminate()
-    server.process.wait(PATIENCE)
+    server.stop()
     return time.monotonic() - asked
 
 
-DRAIN_SECONDS = 3.0
+DRAIN_SECONDS = 2.0
 
 
 def test_drain_under_load(start: Callable[..., Server]) -> None:
@@ -265,9 +221,9 @@ def test_drain_under_load(start: Callable[..., Server]) -> None:
     answers: list[tuple[str, Any]] = []
 
     def load(path: str) -> None:
-        while not stop.is_set():
+        while not stop.wait(0.005):
             try:
-                answers.append((path, server.request("GET", path)[0].status))
+                answers.append((path, server.get(path).status))
             except OSError as error:
                 answers.append((path, error))
 
@@ -276,21 +232,20 @@ def test_drain_under_load(start: Callable[..., Server]) -> None:
     for thread in threads:
         thread.start()
     try:
-        assert server.request("GET", "/__heartbeat__")[0].status == 200
+        assert server.get("/__heartbeat__").status == 200
         asked = time.monotonic()
         server.process.terminate()
-        server.wait_for(lambda: server.request("GET", "/__heartbeat__")[0].status == 503)
-        response, body = server.request("GET", "/__heartbeat__")
+        server.wait_for(lambda: server.get("/__heartbeat__").status == 503)
+        response = server.get("/__heartbeat__")
         before = len(answers)
-        while time.monotonic() < asked + DRAIN_SECONDS / 2:
-            time.sleep(0.01)
+        services.wait_for(lambda: time.monotonic() > asked + DRAIN_SECONDS / 2, "half of the drain")
     finally:
         stop.set()
         for thread in threads:
             thread.join()
     assert set(answers) == {(path, 200) for path in paths}
     assert len(answers) > before
-    assert (response.status, json.loads(body)["checks"]) == (503, {"drain": "error"})
+    assert (response.status, response.json()["checks"]) == (503, {"drain": "error"})
     assert server.process.wait(PATIENCE) in (0, -signal.SIGTERM)
     assert time.monotonic() - asked > DRAIN_SECONDS * 0.9
 
@@ -298,10 +253,6 @@ def test_drain_under_load(start: Callable[..., Server]) -> None:
 def test_a_second_sigterm_ends_the_drain(start: Callable[..., Server]) -> None:
     server = start(DOCKERFLOW_DRAIN_SECONDS="60")
     server.process.terminate()
-    server.wait_for(lambda: server.request("GET", "/__heartbeat__")[0].status == 503)
+    server.wait_for(lambda: server.get("/__heartbeat__").status == 503)
     os.killpg(server.process.pid, signal.SIGTERM)  # as gunicorn passes on the first one only
-    server.process.wait(PATIENCE)
-
-
-def test_without_the_setting_sigterm_is_the_servers_own(start: Callable[..., Server]) -> None:
-    assert any(seconds_to_end(start()) < 2 for _ in range(3))
+    server.process.wait(PATIENCE / 2)

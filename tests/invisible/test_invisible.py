@@ -31,6 +31,7 @@ from dockerflow.wsgi import DockerflowMiddleware as WSGIMiddleware
 # Frameworks leave the files of uploads to the garbage collector, with and without the library;
 # Django warns of files that it sends under ASGI.
 pytestmark = [
+    pytest.mark.usefixtures("quick_collections"),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore:StreamingHttpResponse must consume:Warning"),
 ]

@@ -128,3 +128,9 @@ def test_the_top_shows_the_architecture():
     """A reader sees the layout by opening the folder."""
     private = [path.name for path in PACKAGE.iterdir() if re.match(r"_[a-z]", path.name)]
     assert len(private) <= 2, private
+
+
+def test_nothing_relies_on_hooks_after_a_fork():
+    """Servers that fork in C, such as uWSGI, run none."""
+    sources = {module: path.read_text(encoding="utf-8") for module, path in MODULES.items()}
+    assert [module for module, text in sources.items() if "register_at_fork" in text] == []

@@ -1,6 +1,7 @@
 """How an application uses the library: only type checkers read this, nothing runs it."""
 
 from collections.abc import Awaitable, Callable, Iterable
+from logging import LogRecord
 from typing import Any, assert_type
 
 import httpx
@@ -19,6 +20,7 @@ from dockerflow.checks import contrib
 from dockerflow.config import Config
 from dockerflow.flask import Dockerflow
 from dockerflow.sanic import Dockerflow as SanicDockerflow
+from dockerflow.testing import Client, Response, capture_summaries
 from dockerflow.version import get_version, release
 from dockerflow.wsgi import DockerflowMiddleware as WSGIMiddleware
 
@@ -91,6 +93,11 @@ def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> 
 
 
 WSGIMiddleware(application, config=config)
+
+with Client(wrapped, host="example.org") as client, capture_summaries() as summaries:
+    assert_type(client.get("/", {"X-Request-ID": "abc"}), Response)
+    assert_type(client.post("/", body=b"").status, int | None)
+    assert_type(summaries, list[LogRecord])
 
 
 async def script() -> int:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import gzip
 import hashlib
 import importlib.util
-import io
 import json
 import sys
-import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +15,8 @@ import pytest
 if importlib.util.find_spec("click") is None:
     collect_ignore_glob = ["*"]
 
-sys.path.insert(0, str(Path(__file__).parent))  # for verify_helpers
+sys.path.insert(0, str(Path(__file__).parent))
+from verify_helpers import make_tar
 
 VERSION = Path(__file__).parent / "subjects" / "version.json"
 PASSWD = "root:x:0:0:root:/root:/bin/sh\napp:x:10001:10001::/app:/bin/sh\n"
@@ -29,22 +28,6 @@ CONFIG = {
     "Env": ["PORT=8000"],
     "ExposedPorts": {"8000/tcp": {}},
 }
-
-
-def make_tar(files: dict[str, bytes | str | None]) -> bytes:
-    """A layer: a value that begins with -> is a symbolic link."""
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w") as tar:
-        for name, content in files.items():
-            info = tarfile.TarInfo(name)
-            if isinstance(content, str) and content.startswith("->"):
-                info.type, info.linkname = tarfile.SYMTYPE, content[2:]
-                tar.addfile(info)
-                continue
-            data = content.encode() if isinstance(content, str) else content or b""
-            info.size = len(data)
-            tar.addfile(info, io.BytesIO(data))
-    return out.getvalue()
 
 
 def sound_files() -> dict[str, Any]:
@@ -59,7 +42,6 @@ def sound_files() -> dict[str, Any]:
 class Images:
     """Makes saved images as docker save and as an OCI layout has them."""
 
-    make_tar = staticmethod(make_tar)
     sound_files = staticmethod(sound_files)
 
     def __init__(self, folder: Path) -> None:

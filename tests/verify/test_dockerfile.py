@@ -65,6 +65,7 @@ def test_ways_to_make_the_user(commands):
         "FROM a\nENV ID=10001\nRUN groupadd -g $ID app && useradd -u ${ID:-5} -g app app",
         "ARG ID=10001\nFROM a\nARG ID\nRUN groupadd -g $ID app && useradd -u $ID -g app app",
         "FROM a AS base\nENV ID=10001\nFROM base\nRUN useradd -u $ID app",
+        "FROM a AS base\nENV ID=10001\nFROM base AS next\nENV OTHER=1\nFROM next\nRUN useradd -u $ID app",
         "FROM a AS base\nRUN useradd -u 10001 app\nFROM base AS next\nFROM next",
         "FROM a AS users\nRUN useradd -u 10001 app\nFROM scratch\n"
         "COPY --from=users /etc/passwd /etc/group /etc/",
@@ -133,8 +134,15 @@ def test_variables(value, expected):
 def test_build_arguments_win_over_defaults_and_env_over_both():
     text = "ARG V=1\nFROM a:$V\nARG U=root\nUSER $U\nENV U=app\nUSER $U"
     assert values(text, "USER", build_args={"U": "web"}) == ["web", "app"]
-    assert dockerfile.parse(text, "D", {"V": "2"}).base == "a:2"
+    text = "ARG BASE=a\nFROM a AS b\nUSER app\nFROM $BASE"
+    assert values(text, "USER", build_args={"BASE": "b"}) == ["app"]
     assert values("FROM a\nUSER $U", "USER", build_args={"U": "app"}) == ["$U"]  # not declared
+
+
+def test_escape_is_set_at_the_top_only():
+    text = "FROM a\n# escape=`\nENV A=1\nUSER \\$A"
+    assert values(text, "USER") == ["$A"]
+    assert values(f"# syntax=x\n# escape=`\n{text}", "USER") == ["\\$A"]
 
 
 def test_env_values():
@@ -166,7 +174,12 @@ def test_the_same_user(user):
 
 
 @pytest.mark.parametrize(
-    "comment", ["# dockerflow ignore=DF205", "#dockerflow ignore = df204,DF205 the platform does"]
+    "comment",
+    [
+        "# dockerflow ignore=DF205",
+        "#dockerflow ignore = df204,DF205 the platform does",
+        " # dockerflow ignore=DF205, DF204 root, as the platform requires",
+    ],
 )
 def test_ignored_inside(comment):
     text = f"FROM a\n{comment}\nUSER root\n"

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import gzip
-import io
 import os
 import shutil
 import stat
 import subprocess
-import tarfile
 from pathlib import Path
 
 import pytest
-from verify_helpers import with_status
+from verify_helpers import make_tar, with_status
 
 from dockerflow.verify import image
 from dockerflow.verify.evidence import CouldNotRunError
@@ -48,9 +46,29 @@ def test_app_may_be_a_link(images, link):
     assert found.version.content == b"{}"
 
 
+def test_a_folder_takes_the_place_of_a_link(images):
+    lower = {"srv/main.py": "", "app": "->/srv"}
+    upper = {"app/": None, "app/version.json": "{}"}
+    found = image.read_archive(images.docker([lower, upper]), 60)
+    assert not found.has_sources
+    assert found.version.content == b"{}"
+
+
 def test_links_in_a_circle(images):
     found = image.read_archive(images.docker([{"app": "->/a", "a": "->/app"}]), 60)
     assert not found.has_sources
+
+
+def test_layers_may_be_links(images):
+    files = {
+        "config.json": "{}",
+        "0/layer.tar": make_tar({"app/x": ""}),
+        "1/layer.tar": "->../0/layer.tar",
+    }
+    files["manifest.json"] = '[{"Config": "config.json", "Layers": ["1/layer.tar"]}]'
+    path = images.folder / "image.tar"
+    path.write_bytes(make_tar(files))
+    assert image.read_archive(path, 60).has_sources
 
 
 def test_packed_as_a_whole(images, tmp_path):
@@ -64,30 +82,23 @@ def test_takes_no_longer_than_it_may(images):
         image.read_archive(images.docker(), -1)
 
 
-def tar_of(name: str, content: bytes) -> bytes:
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w") as tar:
-        info = tarfile.TarInfo(name)
-        info.size = len(content)
-        tar.addfile(info, io.BytesIO(content))
-    return out.getvalue()
-
-
 @pytest.mark.parametrize(
     "content",
     [
         b"",
         b"hello",
         gzip.compress(b"hello", mtime=0),
-        tar_of("hello", b""),
-        tar_of("manifest.json", b""),
-        tar_of("manifest.json", b"[]"),
-        tar_of("manifest.json", b"{}"),
-        tar_of("manifest.json", b'[{"Config": "x", "Layers": []}]'),
-        tar_of("manifest.json", b'[{"Config": 5, "Layers": 5}]'),
-        tar_of("index.json", b'{"manifests": []}'),
-        tar_of("index.json", b'{"manifests": [{"digest": "../../etc/passwd"}]}'),
-        tar_of("manifest.json", b"[]")[:700],
+        make_tar({"hello": b""}),
+        make_tar({"manifest.json": b""}),
+        make_tar({"manifest.json": b"[]"}),
+        make_tar({"manifest.json": b"{}"}),
+        make_tar({"manifest.json": b'[{"Config": "x", "Layers": []}]'}),
+        make_tar({"manifest.json": b'[{"Config": 5, "Layers": 5}]'}),
+        make_tar({"manifest.json": b"[" * 200_000}),
+        make_tar({"manifest.json": "->manifest.json"}),
+        make_tar({"index.json": b'{"manifests": []}'}),
+        make_tar({"index.json": b'{"manifests": [{"digest": "../../etc/passwd"}]}'}),
+        make_tar({"manifest.json": b"[]"})[:700],
     ],
 )
 def test_no_image(content, tmp_path):
@@ -150,7 +161,7 @@ def test_real_podman(images, tmp_path, monkeypatch):
     if not podman_works():
         pytest.skip("podman is not installed, or does not work here")
     rootfs = tmp_path / "rootfs.tar"
-    rootfs.write_bytes(images.make_tar(images.sound_files()))
+    rootfs.write_bytes(make_tar(images.sound_files()))
     changes = ["USER app", 'ENTRYPOINT ["python"]', 'CMD ["app.py"]', "ENV PORT=8000"]
     options = [part for change in changes for part in ("--change", change)]
     subprocess.run(

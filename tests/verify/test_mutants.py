@@ -265,7 +265,7 @@ def test_every_rule_has_a_mutant_and_a_sound_subject(images):
     assert with_status(sound_app(), "passed") | with_status(other, "passed") == set(RULES)
 
 
-def test_a_rule_sees_the_arguments_before_from(tmp_path):
+def test_a_rule_sees_the_arguments_before_from():
     found = dockerfile.read(DOCKERFILE, {}, None)
     assert [(i.name, i.value, i.line, i.stage) for i in found.arguments] == [
         ("ARG", "PYTHON=3.13", 2, -1)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
+import tarfile
 from pathlib import Path
 
 from dockerflow.verify.rules import Finding
@@ -38,3 +40,21 @@ def failed(report: Report) -> set[str]:
 def findings(report: Report, rule: str) -> list[Finding]:
     (verdict,) = [verdict for verdict in report.verdicts if verdict.rule.id == rule]
     return verdict.findings
+
+
+def make_tar(files: dict[str, bytes | str | None]) -> bytes:
+    """A layer: a value that begins with -> is a symbolic link, a name that ends in / a folder."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            if name.endswith("/"):
+                info.type = tarfile.DIRTYPE
+            if isinstance(content, str) and content.startswith("->"):
+                info.type, info.linkname = tarfile.SYMTYPE, content[2:]
+                tar.addfile(info)
+                continue
+            data = content.encode() if isinstance(content, str) else content or b""
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return out.getvalue()

@@ -57,14 +57,14 @@ def migrate(settings: Settings) -> None:
 
 def _migrate(settings: Settings) -> None:
     if settings.framework == "django":
-        import django  # noqa: PLC0415 - each image has its own framework only
-        from django.core.management import call_command  # noqa: PLC0415
+        import django
+        from django.core.management import call_command
 
         os.environ["DJANGO_SETTINGS_MODULE"] = "links_django.settings"
         django.setup()
         call_command("migrate", verbosity=0)
     else:
-        from links import storage  # noqa: PLC0415
+        from links import storage
 
         engine = storage.connect(settings)
         storage.migrate(engine)
@@ -78,7 +78,7 @@ def serve(settings: Settings) -> None:
     if settings.is_embedded:
         migrate(settings)
     if settings.framework == "fastapi":
-        import uvicorn  # noqa: PLC0415
+        import uvicorn
 
         uvicorn.run(
             APPS["fastapi"],

@@ -21,17 +21,14 @@ class Subcommand(click.Command):
     installed the other requirements of the extra ``cli``.
     """
 
-    def __init__(self, name: str, short_help: str) -> None:
-        super().__init__(name, short_help=short_help)
-        self.module = f"dockerflow.cli.{name}"
-
     def load(self) -> click.Command:
         """Import the subcommand."""
         try:
-            command: click.Command = getattr(import_module(self.module), str(self.name))
+            module = import_module(f"dockerflow.cli.{self.name}")
         except ModuleNotFoundError as error:
             message = f"{self.name} needs {error.name}, which is not installed: {INSTALL}"
             raise click.ClickException(message) from None
+        command: click.Command = getattr(module, str(self.name))
         return command
 
     def make_context(
@@ -46,15 +43,7 @@ class Subcommand(click.Command):
 
 
 class Healthcheck(click.Command):
-    """Passes its arguments to the subcommand that needs no click; has options to complete."""
-
-    def __init__(self) -> None:
-        options: list[click.Parameter] = [
-            click.Option([flag], help=settings["help"], metavar=settings["metavar"])
-            for flag, settings in healthcheck.OPTIONS.items()
-        ]
-        short_help = "Check whether a service is healthy."
-        super().__init__("healthcheck", params=options, short_help=short_help)
+    """Passes its arguments to the subcommand that needs no click."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse the arguments for completion only."""
@@ -69,11 +58,18 @@ class Healthcheck(click.Command):
 
 
 COMMANDS: Final = (
-    Subcommand("checks", "Run an app's checks without HTTP."),
-    Healthcheck(),
-    Subcommand("logs", "Show mozlog as text for people."),
-    Subcommand("verify", "Check an app, a Dockerfile or an image against Dockerflow."),
-    Subcommand("version", "Write, check and show version.json."),
+    Subcommand("checks", short_help="Run an app's checks without HTTP."),
+    Healthcheck(
+        "healthcheck",
+        params=[
+            click.Option([flag], help=settings["help"], metavar=settings["metavar"])
+            for flag, settings in healthcheck.OPTIONS.items()
+        ],
+        short_help="Check whether a service is healthy.",
+    ),
+    Subcommand("logs", short_help="Show mozlog as text for people."),
+    Subcommand("verify", short_help="Check an app, a Dockerfile or an image against Dockerflow."),
+    Subcommand("version", short_help="Write, check and show version.json."),
 )
 
 

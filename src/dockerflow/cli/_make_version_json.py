@@ -1,25 +1,19 @@
-"""Make version.json from arguments, a CI's environment or git, and find what is wrong with one.
-
-The Dockerflow specification names four keys. An app may have others, which are kept.
-"""
+"""Make version.json from arguments, a CI's environment or git, and find what is wrong with one."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from dockerflow.version import VersionError, get_version, is_commit
+from dockerflow.version import KEYS, VersionError, get_version, is_commit
 
-KEYS: Final = ("source", "version", "commit", "build")
 GIT_SECONDS: Final = 60
-DIRTY: Final = "-dirty"  # git's own word for a working tree with changes
 
 _URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)(.*)", re.DOTALL)
 # git's other form of an ssh address: [user@]host:path
@@ -121,32 +115,26 @@ ORIGINS: Final = (*CIS, "git")
 
 def detect(env: Mapping[str, str]) -> str:
     """Return the name of the CI that the environment belongs to, or ``git``."""
-    for name, (signs, _) in CIS.items():
-        if any(env.get(sign) for sign in signs):
-            return name
-    return "git"
+    return next((name for name, (signs, _) in CIS.items() if any(map(env.get, signs))), "git")
 
 
 def gather(
-    given: Mapping[str, str],
-    *,
-    env: Mapping[str, str],
-    folder: Path,
-    origin: str | None = None,
+    given: Mapping[str, str], origin: str, *, env: Mapping[str, str], folder: Path
 ) -> tuple[dict[str, str], list[str]]:
     """Return the four values, and notes for people about odd ones.
 
     Each value is the first that isn't empty: of ``given``, of the variables ``DOCKERFLOW_SOURCE``
     and so on, of the CI, and of git if that has the same commit.
 
-    :param origin: one of ``ORIGINS``; by default detected from the environment.
+    :param origin: one of ``ORIGINS``.
+    :param folder: the checkout, or a folder in it.
     :raises VersionError: when no commit is found.
     """
-    name = origin or detect(env)
-    arguments = {key: env.get(f"DOCKERFLOW_{key.upper()}", "") for key in KEYS}
-    values = _fill(_fill({}, given), arguments)  # a Dockerfile's ARG DOCKERFLOW_COMMIT and others
-    if name in CIS and not all(values.values()):
-        values = _fill(values, CIS[name][1](env))
+    values = dict.fromkeys(KEYS, "")
+    _fill(values, given)
+    _fill(values, {key: env.get(f"DOCKERFLOW_{key.upper()}", "") for key in KEYS})
+    if origin in CIS and not all(values.values()):
+        _fill(values, CIS[origin][1](env))
     reason = ""
     if not all(values[key] for key in KEYS if key != "build"):
         try:
@@ -156,7 +144,7 @@ def gather(
         else:
             # The version and source of another commit would be wrong.
             if values["commit"] in ("", found["commit"]):
-                values = _fill(values, found)
+                _fill(values, found)
     if not values["commit"]:
         raise VersionError(f"no commit was found in the arguments, the environment or git{reason}")
     notes: list[str] = []
@@ -168,8 +156,10 @@ def gather(
     return values, notes
 
 
-def _fill(values: Mapping[str, str], more: Mapping[str, str]) -> dict[str, str]:
-    return {key: values.get(key) or _tidy(more.get(key, "")) for key in KEYS}
+def _fill(values: dict[str, str], more: Mapping[str, str]) -> None:
+    """Replace the values that are empty."""
+    for key, value in values.items():
+        values[key] = value or _tidy(more.get(key, ""))
 
 
 def _tidy(value: str) -> str:
@@ -187,35 +177,37 @@ def from_git(folder: Path) -> dict[str, str]:
     # Our own file may be in the repository; writing it doesn't change the app.
     excluded = ":(top,exclude,glob)**/version.json"
     if _git(folder, "status", "--porcelain", "--untracked-files=no", "--", ":/", excluded):
-        version += DIRTY
+        version += "-dirty"  # as git describe has it
     try:
         source = _git(folder, "config", "--get", "remote.origin.url")
     except VersionError:
         source = ""
-    return {"source": clean_url(source), "version": version, "commit": commit, "build": ""}
+    return {"source": clean_url(source), "version": version, "commit": commit}
 
 
 def _git(folder: Path, *arguments: str) -> str:
-    git = shutil.which("git")
-    if git is None:
-        message = "git is not installed"
-        raise VersionError(message)
+    command = ("git", *arguments)
     try:
-        result = subprocess.run(  # noqa: S603 - a fixed list, and no shell
-            (git, *arguments),
+        result = subprocess.run(  # noqa: S603 - a fixed command, and no shell
+            command,
             cwd=folder,
             env={**os.environ, "LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"},
             stdin=subprocess.DEVNULL,
             capture_output=True,
+            encoding="utf-8",
+            errors="replace",
             timeout=GIT_SECONDS,
             check=False,
         )
+    except FileNotFoundError:
+        message = "git is not installed"
+        raise VersionError(message) from None
     except (OSError, subprocess.TimeoutExpired) as error:
         raise VersionError(f"git can't be run: {error}") from None
     if result.returncode:
-        lines = result.stderr.decode("utf-8", "replace").strip().splitlines()
+        lines = result.stderr.strip().splitlines()
         raise VersionError(f"git: {lines[0].removeprefix('fatal: ')}" if lines else "git failed")
-    return result.stdout.decode("utf-8", "replace").strip()
+    return result.stdout.strip()
 
 
 def merge(path: Path | None, values: Mapping[str, str], extra: Mapping[str, str]) -> dict[str, Any]:

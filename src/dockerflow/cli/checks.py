@@ -73,12 +73,10 @@ def checks(
     with redirect_stdout(sys.stderr):
         if verbose:
             logging.basicConfig(level=logging.INFO, stream=sys.stderr)
-        try:
-            core = _load(target, settings)
-            with _exceptions(propagate=verbose) as exceptions:
-                results = core.run_checks()
-        except ConfigError as error:
-            raise click.ClickException(str(error)) from None
+        core = _load(target, settings)
+        with _exceptions(is_logged=verbose) as exceptions:
+            results = core.run_checks()
+            core.registry.close()  # so that observers have been called
     if not results.statuses:
         click.echo(f"dockerflow checks: {target or settings or 'Django'} has no checks", err=True)
     click.echo((_as_json if format_ == "json" else _as_table)(results, exceptions))
@@ -87,38 +85,35 @@ def checks(
 
 
 def _load(target: str | None, settings: str | None) -> Core:
-    if target is not None and settings is not None:
+    """Load the app. Any exception of its import is reported in one line, with its place."""
+    if target is None:
+        settings = settings or os.environ.get("DJANGO_SETTINGS_MODULE")
+        if not settings:
+            message = "TARGET is missing, such as myapp.main:app."
+            raise click.UsageError(message)
+        os.environ["DJANGO_SETTINGS_MODULE"] = settings
+    elif settings is not None:
         message = "TARGET and --django exclude each other."
         raise click.UsageError(message)
     sys.path.insert(0, str(Path.cwd()))
-    if target is not None:
-        with _errors_in_one_line(target):
-            return _load_target(target)
-    settings = settings or os.environ.get("DJANGO_SETTINGS_MODULE")
-    if not settings:
-        message = "TARGET is missing, such as myapp.main:app."
-        raise click.UsageError(message)
-    os.environ["DJANGO_SETTINGS_MODULE"] = settings
-    with _errors_in_one_line(settings):
-        return _load_django()
-
-
-@contextmanager
-def _errors_in_one_line(target: str) -> Generator[None]:
-    """Report any exception of an app's import in one line, with the place that raised it."""
     try:
-        yield
-    except (click.ClickException, ConfigError):
-        raise
+        return _load_django() if target is None else _load_target(target)
+    except ConfigError as error:
+        raise click.ClickException(str(error)) from None
     except (Exception, SystemExit) as error:  # noqa: BLE001 - an app may raise anything
-        text = " ".join(str(error).split())
         where = [
             f" ({frame.filename}, line {frame.lineno})"
             for frame in traceback.extract_tb(error.__traceback__)
-            if not frame.filename.startswith("<frozen") and frame.filename != __file__
+            if frame.filename not in (__file__, importlib.__file__)
+            and not frame.filename.startswith("<frozen")
         ]
-        message = f"{target!r} can't be loaded: {type(error).__name__}: {text}{''.join(where[-1:])}"
+        name = settings if target is None else target
+        message = f"{name!r} can't be loaded: {_in_one_line(error)}{''.join(where[-1:])}"
         raise click.ClickException(message) from None
+
+
+def _in_one_line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def _load_target(target: str) -> Core:
@@ -134,9 +129,12 @@ def _load_target(target: str) -> Core:
         return Core(registry=found)
     if type(found).__module__.startswith("django.core.handlers"):
         return _load_django()
-    for core in _cores(found):
-        if isinstance(core, Core):
-            return core
+    wrapped = found
+    for _ in range(_MAX_WRAPPERS):
+        for core in _cores(wrapped):
+            if isinstance(core, Core):
+                return core
+        wrapped = getattr(wrapped, "wsgi_app", None) or getattr(wrapped, "app", None)
     return Core(check_context=getattr(found, "app_context", nullcontext))  # Flask's, if any
 
 
@@ -149,34 +147,19 @@ def _needs_no_arguments(function: Callable[..., Any]) -> bool:
 
 
 def _cores(app: Any) -> Iterator[object]:
-    """Return the cores from each place in an app where ours may be; ``None`` where none is.
-
-    ========================================  ===================================================
-    Flask extension                           ``app.extensions["dockerflow.site"]._core``
-    Sanic extension                           ``app.ctx.dockerflow_cores.get()``
-    middleware, also inside of other ones     ``_core``, through ``wsgi_app`` and ``app``
-    ``dockerflow.fastapi.install``            ``app._dockerflow.get(app)``
-    ``dockerflow.fastapi.make_router``        ``route.endpoint._dockerflow.get(app)``
-    Starlette's ``add_middleware``            ``app.user_middleware[...].kwargs``
-    ========================================  ===================================================
-    """
+    """Return what each place has where an adapter or a middleware keeps its core."""
+    yield getattr(app, "_core", None)  # a middleware
     extensions: Any = getattr(app, "extensions", None)
-    if isinstance(extensions, dict):
+    if isinstance(extensions, dict):  # Flask
         yield getattr(cast("dict[str, Any]", extensions).get("dockerflow.site"), "_core", None)
-    reloading = getattr(getattr(app, "ctx", None), "dockerflow_cores", None)
-    if reloading is not None:
-        yield reloading.get()
-    wrapper = app
-    for _ in range(_MAX_WRAPPERS):
-        yield getattr(wrapper, "_core", None)
-        wrapper = getattr(wrapper, "wsgi_app", None) or getattr(wrapper, "app", None)
-    for owner in (app, *_endpoints(app)):
-        core_by_app = getattr(owner, "_dockerflow", None)
-        if core_by_app is not None:
+    if (reloading := getattr(getattr(app, "ctx", None), "dockerflow_cores", None)) is not None:
+        yield reloading.get()  # Sanic
+    for owner in (app, *_endpoints(app)):  # FastAPI's install() and make_router()
+        if (core_by_app := getattr(owner, "dockerflow_cores", None)) is not None:
             yield core_by_app.get(app)
-    for middleware in getattr(app, "user_middleware", ()):
+    for middleware in getattr(app, "user_middleware", ()):  # Starlette's add_middleware()
         if getattr(middleware, "cls", None) is DockerflowMiddleware:
-            yield Core(middleware.kwargs.get("config"), middleware.kwargs.get("registry"))
+            yield Core(**middleware.kwargs)
 
 
 def _endpoints(router: Any) -> Iterator[Any]:
@@ -187,85 +170,71 @@ def _endpoints(router: Any) -> Iterator[Any]:
 
 
 def _load_django() -> Core:
+    # By their names, as Django has no types.
     importlib.import_module("django").setup()
-    if not _uses_adapter():
-        return Core()
+    import_string = importlib.import_module("django.utils.module_loading").import_string
+    for path in importlib.import_module("django.conf").settings.MIDDLEWARE:
+        import_string(path)  # may be a subclass of ours, and then imports it
+    if sys.modules.keys().isdisjoint(("dockerflow.django.apps", "dockerflow.django.middleware")):
+        return Core()  # the heartbeat is that of a driver
     from dockerflow.django import _settings, checks  # they need Django set up
 
     checks.update()
     return _settings.reloading().get()
 
 
-def _uses_adapter() -> bool:
-    """Whether the project's heartbeat is that of ``dockerflow.django``, not of a bare driver."""
-    # By their names, as Django has no types.
-    if importlib.import_module("django.apps").apps.is_installed("dockerflow.django"):
-        return True
-    import_string = importlib.import_module("django.utils.module_loading").import_string
-    for path in importlib.import_module("django.conf").settings.MIDDLEWARE:
-        import_string(path)  # may be a subclass of ours, and then imports it
-    return "dockerflow.django.middleware" in sys.modules
-
-
-class _Collector(logging.Handler):
-    """Collects exceptions that checks raised: results only have their class, being public."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._raised: list[tuple[str, str]] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        exception = record.exc_info[1] if record.exc_info else None
-        if exception is not None:
-            text = f"{type(exception).__name__}: {' '.join(str(exception).split())}"
-            self._raised.append((record.getMessage(), text))
-
-    def find(self, message: str) -> str | None:
-        """Return the exception that was logged with this message of a check."""
-        return next((text for line, text in self._raised if message in line), None)
-
-
 @contextmanager
-def _exceptions(*, propagate: bool) -> Generator[_Collector]:
+def _exceptions(*, is_logged: bool) -> Generator[dict[str, str]]:
+    """Collect the exceptions that checks raise, by the message that is logged for each.
+
+    Results only have their class, as the heartbeat may be public.
+    """
+    exceptions: dict[str, str] = {}
+
+    def collect(record: logging.LogRecord) -> bool:
+        if record.exc_info and record.exc_info[1]:
+            exceptions[record.getMessage()] = _in_one_line(record.exc_info[1])
+        return is_logged
+
     logger = logging.getLogger("dockerflow.checks.registry")
-    collector = _Collector()
-    before = logger.propagate, logger.disabled
-    logger.addHandler(collector)
-    # An app's logging settings may have disabled all existing loggers.
-    logger.propagate, logger.disabled = propagate, False
+    logger.disabled = False  # an app's logging settings may have disabled all existing loggers
+    logger.addFilter(collect)
     try:
-        yield collector
+        yield exceptions
     finally:
-        logger.removeHandler(collector)
-        logger.propagate, logger.disabled = before
+        logger.removeFilter(collect)
 
 
-def _as_json(results: CheckResults, exceptions: _Collector) -> str:
-    raised = {
-        name: exception
-        for name, detail in results.details.items()
-        for message in detail["messages"].values()
-        if (exception := exceptions.find(message)) is not None
-    }
+def _messages(results: CheckResults, name: str) -> list[str]:
+    """Return the messages of a check, as they are logged."""
+    detail = results.details.get(name)
+    return [f"{id_}: {text}" for id_, text in detail.messages.items()] if detail else []
+
+
+def _as_json(results: CheckResults, exceptions: dict[str, str]) -> str:
     content = {
         "status": level_to_text(results.level),
         "checks": results.statuses,
         "details": results.details,
         "durations": {name: round(seconds, 6) for name, seconds in results.durations.items()},
-        "exceptions": raised,
+        "exceptions": {
+            name: exceptions[message]
+            for name in results.statuses
+            for message in _messages(results, name)
+            if message in exceptions
+        },
     }
     return json.dumps(content, indent=2)
 
 
-def _as_table(results: CheckResults, exceptions: _Collector) -> str:
+def _as_table(results: CheckResults, exceptions: dict[str, str]) -> str:
     width = max(map(len, (*results.statuses, "status")))
     lines: list[str] = []
     for name, status in results.statuses.items():
         lines.append(f"{name:<{width}}  {status:<8}  {results.durations[name]:.3f} s")
-        detail = results.details.get(name)
-        for id_, message in detail.messages.items() if detail else ():
-            lines.append(f"    {id_}: {message}")
-            if exception := exceptions.find(message):
-                lines.append(f"    {exception}")
+        for message in _messages(results, name):
+            lines.append(f"    {message}")
+            if message in exceptions:
+                lines.append(f"    {exceptions[message]}")
     lines.append(f"{'status':<{width}}  {level_to_text(results.level)}")
     return "\n".join(lines)

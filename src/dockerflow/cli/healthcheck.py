@@ -13,17 +13,16 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from typing import Any, Final, NamedTuple, NoReturn, cast
 from urllib.parse import quote, urlsplit
 
 from dockerflow import __version__
+from dockerflow.cli._exit import FAILED, OK
 from dockerflow.config import parse_seconds
 from dockerflow.heartbeat_file import file_age
 from dockerflow.version import parse_json
-
-HEALTHY: Final = 0
-UNHEALTHY: Final = 1  # also for wrong usage: Docker reserves 2
 
 DEFAULT_PORT: Final = 8000
 DEFAULT_TIMEOUT: Final = 15.0  # a heartbeat may take 10 s, and then reports why it failed
@@ -120,14 +119,13 @@ def _reason(error: Exception) -> str:
     return system or f"{type(error).__name__}: {error}"
 
 
+@dataclass
 class HttpProbe:
     """Requests a URL."""
 
+    url: str
     stage: str = "starting"
     """What it is doing, for the message when it takes too long."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
 
     def run(self, timeout: float) -> Outcome:
         """Return whether the response is good; raises OSError, ValueError or HTTPException.
@@ -221,7 +219,7 @@ def wait(probe_once: Callable[[float], Outcome], timeout: float, seconds: float 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         _print(f"{self.prog}: {message.removeprefix('argument ')}; see --help", sys.stderr)
-        sys.exit(UNHEALTHY)
+        sys.exit(FAILED)  # unlike argparse, as Docker reserves 2
 
 
 def parse_arguments(args: Sequence[str]) -> argparse.Namespace:
@@ -260,11 +258,11 @@ def _url(parser: _Parser, target: str | None, port: int | None) -> str:
         parser.error("--port goes with a path; a URL has its own")
     try:
         parts = urlsplit(target)
-        is_usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-        has_credentials = "@" in parts.netloc
+        is_url = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        is_usable = is_url and "@" not in parts.netloc
     except ValueError:
-        is_usable = has_credentials = False
-    if has_credentials:
+        is_usable = False
+    if not is_usable and "@" in target:  # it is not shown, as it may have a password
         parser.error("TARGET has a user name or a password, which are not supported")
     if not is_usable:
         parser.error(
@@ -286,9 +284,9 @@ def main(args: Sequence[str]) -> int:
     line = f"healthy: {(options.file or options.target)[:MAX_NAME]} {outcome.text}"
     if outcome.is_healthy:
         _print(line, sys.stdout)
-        return HEALTHY
+        return OK
     _print(f"un{line}", sys.stderr)
-    return UNHEALTHY
+    return FAILED
 
 
 def _print(text: str, stream: Any) -> None:

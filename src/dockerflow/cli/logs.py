@@ -6,19 +6,20 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from fnmatch import fnmatchcase
-from pathlib import Path
-from typing import IO, Any, Final
+from functools import partial
+from typing import Any, Final
 
 import click
 
 from dockerflow.cli._exit import discard_stdout
 from dockerflow.logging import _text
+from dockerflow.logging._mozlog import SEVERITIES
 from dockerflow.version import parse_json
 
 MAX_LINE: Final = 1 << 20
 """How many bytes of a line are read at a time; longer lines are passed through in parts."""
 
-_LEVELS: Final = {name.lower(): number for number, name in enumerate(_text.SEVERITIES)}
+_LEVELS: Final = {name.lower(): number for number, name in enumerate(SEVERITIES)}
 
 
 EXAMPLES: Final = """\b
@@ -29,7 +30,7 @@ Examples:
 
 
 @click.command(epilog=EXAMPLES)
-@click.argument("files", nargs=-1, type=click.Path(path_type=Path))
+@click.argument("files", nargs=-1, type=click.Path())
 @click.option(
     "--level",
     type=click.Choice(list(_LEVELS), case_sensitive=False),
@@ -51,7 +52,7 @@ Examples:
     help="auto: on a terminal, unless $NO_COLOR is set.",
 )
 def logs(
-    files: tuple[Path, ...], level: str, types: tuple[str, ...], rid: str | None, color: str
+    files: tuple[str, ...], level: str, types: tuple[str, ...], rid: str | None, color: str
 ) -> None:
     """Print mozlog from FILES, or from standard input, as text: one line per record.
 
@@ -59,8 +60,10 @@ def logs(
     texts. A line without a level counts as info. Lines that are not mozlog are printed unchanged,
     regardless of the filters. Text before the JSON stays, as in docker compose's output.
     """
-    is_colored = color == "always" or (color == "auto" and _is_terminal())
-    max_severity = _LEVELS[level.lower()]
+    is_colored = color == "always" or (
+        color == "auto" and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    )
+    max_severity = _LEVELS[level]
 
     def is_wanted(line: dict[str, Any]) -> bool:
         if _text.severity_of(line) > max_severity:
@@ -71,7 +74,7 @@ def logs(
 
     output = sys.stdout.buffer
     try:
-        for raw in _read(files):
+        for raw in _lines(files):
             text = convert(raw, is_wanted, color=is_colored)
             if text is not None:
                 output.write(text)
@@ -80,44 +83,28 @@ def logs(
         discard_stdout()
 
 
-def _is_terminal() -> bool:
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-
-
-def _read(files: tuple[Path, ...]) -> Iterator[bytes]:
-    if not files:
-        yield from _lines(sys.stdin.buffer)
-    for path in files:
-        if str(path) == "-":
-            yield from _lines(sys.stdin.buffer)
-            continue
+def _lines(files: tuple[str, ...]) -> Iterator[bytes]:
+    for name in files or ("-",):
         try:
-            with path.open("rb") as file:
-                yield from _lines(file)
+            with click.open_file(name, "rb") as file:
+                # Unlike `for line in file`, this never holds a line of a gigabyte in memory.
+                yield from iter(partial(file.readline, MAX_LINE), b"")
         except OSError as error:
-            message = f"{path} can't be read: {error.strerror or error}"
+            message = f"{name} can't be read: {error.strerror or error}"
             raise click.ClickException(message) from None
-
-
-def _lines(file: IO[bytes]) -> Iterator[bytes]:
-    # Unlike `for line in file`, this never holds a line of a gigabyte in memory.
-    while line := file.readline(MAX_LINE):
-        yield line
 
 
 def convert(
     raw: bytes, is_wanted: Callable[[dict[str, Any]], bool], *, color: bool
 ) -> bytes | None:
     """Return the text to print for a line; ``None`` for mozlog that isn't wanted."""
-    start = raw.find(b"{")
-    if start < 0 or not raw.rstrip().endswith(b"}"):
-        return raw
+    before, brace, after = raw.partition(b"{")
     try:
-        line: Any = parse_json(raw[start:])
+        line: Any = parse_json(brace + after)
     except ValueError:
         return raw
     if not _text.is_mozlog(line):
         return raw
     if not is_wanted(line):
         return None
-    return raw[:start] + _text.render(line, color=color).encode() + b"\n"
+    return before + _text.render(line, color=color).encode() + b"\n"

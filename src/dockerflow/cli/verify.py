@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import signal
 import sys
-import threading
 import tomllib
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from types import FrameType
-from typing import Any, Final, NoReturn, cast
+from typing import Any, Final, cast
 from urllib.parse import urlsplit
 
 import click
@@ -38,7 +35,7 @@ class _Command(click.Command):
                 raise click.UsageError(message, ctx)
             ctx.meta[TABLE] = command
         if not ctx.resilient_parsing:
-            ctx.default_map = {**self._settings(ctx), **(ctx.default_map or {})}
+            ctx.default_map = self._settings(ctx)
         return super().parse_args(ctx, args)
 
     def _settings(self, ctx: click.Context) -> dict[str, Any]:
@@ -50,11 +47,10 @@ class _Command(click.Command):
             return {}
         table = _read_table(path)
         if "command" in table:
-            command = _as_list(table.pop("command"))
-            if not command or not all(isinstance(part, str) for part in command):
-                message = f"{path}: [{TABLE}] command must be a list of strings"
-                raise click.UsageError(message, ctx)
-            ctx.meta.setdefault(TABLE, tuple(map(str, command)))
+            command = table.pop("command")
+            if not command or not _is_strings(command):
+                raise click.UsageError(f"{path}: [{TABLE}] command must be a list of strings", ctx)
+            ctx.meta.setdefault(TABLE, tuple(command))
         parameters = {
             option.lstrip("-"): parameter
             for parameter in self.params
@@ -88,26 +84,25 @@ def _from_toml(value: object, parameter: click.Parameter) -> object:
     table = _as_table(value)
     if table is not None:  # env = { NAME = "value" }
         return [f"{name}={text}" for name, text in table.items()]
-    is_single = _as_list(value) is None
-    return [value] if getattr(parameter, "multiple", False) and is_single else value
+    is_single = isinstance(value, str | int | float)
+    return [value] if is_single and getattr(parameter, "multiple", False) else value
 
 
 def _as_table(value: object) -> dict[str, Any] | None:
     return cast("dict[str, Any]", value) if isinstance(value, dict) else None
 
 
-def _as_list(value: object) -> list[object] | None:
-    return cast("list[object]", value) if isinstance(value, list) else None
+def _is_strings(value: object) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(item, str) for item in cast("list[object]", value)
+    )
 
 
-def _seconds(value: object) -> float:
-    try:
-        seconds = math.nan if isinstance(value, bool) else float(cast("str", value))
-    except (TypeError, ValueError):
-        seconds = math.nan
-    if not 0 < seconds <= MAX_SECONDS:
-        raise click.BadParameter(f"{value!r} is not a number of seconds over 0.")
-    return seconds
+def _seconds(value: Any) -> float:
+    with suppress(TypeError, ValueError):
+        if not isinstance(value, bool) and 0 < float(value) <= MAX_SECONDS:
+            return float(value)
+    raise click.BadParameter(f"{value!r} is not a number of seconds over 0.")
 
 
 def _pair(value: str) -> tuple[str, str]:
@@ -126,22 +121,19 @@ def _rule_ids(value: str) -> set[str]:
 
 
 def _url(value: str) -> str:
-    try:
+    with suppress(ValueError):  # also of the port
         parts = urlsplit(value)
-        _port = parts.port
-        is_url = parts.scheme in ("http", "https") and bool(parts.hostname)
-    except ValueError:
-        is_url = False
-    if not is_url:
-        raise click.BadParameter(
-            f"{value!r} is not an http:// or https:// URL. A command to start goes after --."
-        )
-    return value
+        if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
+            return value
+    raise click.BadParameter(
+        f"{value!r} is not an http:// or https:// URL. A command to start goes after --."
+    )
 
 
-_files = partial(click.option, multiple=True, type=click.Path(path_type=Path), metavar="FILE")
-_pairs = partial(click.option, multiple=True, type=_pair, metavar="NAME=VALUE")
-_rules = partial(click.option, multiple=True, type=_rule_ids, metavar="IDS")
+_several = partial(click.option, multiple=True)
+_files = partial(_several, type=click.Path(path_type=Path), metavar="FILE")
+_pairs = partial(_several, type=_pair, metavar="NAME=VALUE")
+_rules = partial(_several, type=_rule_ids, metavar="IDS")
 _time = partial(click.option, type=_seconds, metavar="SECONDS", show_default=True)
 
 
@@ -153,15 +145,9 @@ _time = partial(click.option, type=_seconds, metavar="SECONDS", show_default=Tru
 )
 @click.argument("url", required=False, type=_url, metavar="[URL] [-- COMMAND ...]")
 @_files("--dockerfile", "dockerfiles", help="A Dockerfile to check.")
-@click.option(
-    "--image",
-    "images",
-    multiple=True,
-    metavar="NAME",
-    help="An image to check, from docker or podman.",
-)
+@_several("--image", "images", metavar="NAME", help="An image to check, from docker or podman.")
 @_files("--archive", "archives", help="A saved image to check.")
-@_files("--logs", type=str, help="A log file to check; - is stdin.")
+@_several("--logs", metavar="FILE", help="A log file to check; - is stdin.")
 @_files(
     "--version-json",
     "version_jsons",
@@ -173,9 +159,7 @@ _time = partial(click.option, type=_seconds, metavar="SECONDS", show_default=Tru
     "breaks",
     help="Start the command once more with a variable that breaks a backing service.",
 )
-@click.option(
-    "--static", multiple=True, metavar="PATH", help="Path of a static file that the app serves."
-)
+@_several("--static", metavar="PATH", help="Path of a static file that the app serves.")
 @click.option(
     "--slow",
     metavar="PATH",
@@ -238,8 +222,7 @@ def verify(
         return
     targets = Targets(command=ctx.meta.get(TABLE, ()), **given)
     _check_combination(targets)
-    selected = set[str]().union(*select) if select else set(RULES)
-    selected = selected.difference(*ignore)
+    selected = set[str]().union(*select or [RULES]).difference(*ignore)
     console = Console(stderr=True, markup=False, highlight=False, emoji=False)
     with _exit_on_sigterm(), console.status("starting") as status:
         report = run.verify(targets, selected=selected, fail_on=fail_on, on_progress=status.update)
@@ -289,14 +272,7 @@ def _explain(id_: str) -> None:
 @contextmanager
 def _exit_on_sigterm() -> Generator[None]:
     """Turn SIGTERM into SystemExit, so that what was started is ended too."""
-
-    def exit_(number: int, _: FrameType | None) -> NoReturn:
-        sys.exit(128 + number)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, exit_)
+    before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         yield
     finally:

@@ -10,7 +10,7 @@ import click
 from dockerflow.cli import _make_version_json as maker
 from dockerflow.cli._group import Finding
 from dockerflow.config import Config, ConfigError
-from dockerflow.version import VersionError, get_version, release, resolve
+from dockerflow.version import KEYS, VersionError, get_version, release, resolve
 
 _PATH = click.Path(path_type=Path)
 
@@ -24,24 +24,19 @@ def version() -> None:
     """
 
 
-def _parse_extra(
-    _ctx: click.Context, _param: click.Parameter, value: tuple[str, ...]
-) -> dict[str, str]:
-    extra: dict[str, str] = {}
-    for item in value:
-        key, equals, text = item.partition("=")
-        if not key or not equals:
-            raise click.BadParameter(f"{item!r} is not of the form KEY=VALUE.")
-        if key in maker.KEYS:
-            raise click.BadParameter(f"use --{key} for {key}.")
-        extra[key] = text
-    return extra
+def _pair(value: str) -> tuple[str, str]:
+    key, equals, text = value.partition("=")
+    if not key or not equals:
+        raise click.BadParameter(f"{value!r} is not of the form KEY=VALUE.")
+    if key in KEYS:
+        raise click.BadParameter(f"use --{key} for {key}.")
+    return key, text
 
 
 @version.command()
 @click.argument("path", type=_PATH, default="version.json")
 @click.option("--source", default="", help="URL of the repository.")
-@click.option("--version", "version_", default="", help="Release tag, or a name for people.")
+@click.option("--version", default="", help="Release tag, or a name for people.")
 @click.option("--commit", default="", help="Hash of the commit.")
 @click.option("--build", default="", help="URL of the CI build.")
 @click.option(
@@ -49,7 +44,7 @@ def _parse_extra(
     "extra",
     metavar="KEY=VALUE",
     multiple=True,
-    callback=_parse_extra,
+    type=_pair,
     help="Add another key. May be given several times.",
 )
 @click.option(
@@ -62,13 +57,10 @@ def _parse_extra(
 def write(
     *,
     path: Path,
-    source: str,
-    version_: str,
-    commit: str,
-    build: str,
-    extra: dict[str, str],
+    extra: tuple[tuple[str, str], ...],
     origin: str | None,
     replace: bool,
+    **given: str,
 ) -> None:
     """Write version.json to PATH: a file, or the folder for it; - prints it instead.
 
@@ -81,12 +73,12 @@ def write(
     stay. Run it after the last checkout step, as a clean checkout deletes the file, and in the
     build context, so that the Dockerfile can copy it to /app.
     """
-    given = {"source": source, "version": version_, "commit": commit, "build": build}
+    origin = origin or maker.detect(os.environ)
     to_stdout = str(path) == "-"
     file = resolve(path)
     try:
-        values, notes = maker.gather(given, env=os.environ, folder=Path(), origin=origin)
-        content = maker.merge(None if replace or to_stdout else file, values, extra)
+        values, notes = maker.gather(given, origin, env=os.environ, folder=Path())
+        content = maker.merge(None if replace or to_stdout else file, values, dict(extra))
         if not to_stdout:
             maker.write(file, content)
     except VersionError as error:
@@ -96,9 +88,8 @@ def write(
     if to_stdout:
         click.echo(maker.dump(content).encode(), nl=False)
     else:
-        name = origin or maker.detect(os.environ)
-        text = " ".join(str(content["version"] or content["commit"]).split())
-        click.echo(f"wrote {file}: {text} (from {name})")
+        text = " ".join((content["version"] or content["commit"]).split())
+        click.echo(f"wrote {file}: {text} (from {origin})")
 
 
 def _read(path: Path | None) -> dict[str, object]:
@@ -146,11 +137,10 @@ def show(path: Path | None, *, only_release: bool) -> None:
     dockerflow.version.release() gives an error tracker, so that a deployment can use the same one.
     """
     content = _read(path)
-    if only_release:
-        name = release(path)
-        if name is None:
-            message = "version.json has neither a version nor a commit"
-            raise Finding(message)
+    if not only_release:
+        click.echo(maker.dump(content).encode(), nl=False)
+    elif name := release(path):
         click.echo(name)
     else:
-        click.echo(maker.dump(content).encode(), nl=False)
+        message = "version.json has neither a version nor a commit"
+        raise Finding(message)

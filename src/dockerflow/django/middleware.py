@@ -18,6 +18,7 @@ from django.core.handlers.exception import response_for_exception
 from django.core.signals import got_request_exception
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.multipartparser import MultiPartParserError
+from django.utils.log import request_logger
 
 from dockerflow._core.app import Core
 from dockerflow._core.endpoints import ENDPOINTS, Endpoint, path_of
@@ -78,7 +79,7 @@ class DockerflowMiddleware:
         # An invalid setting fails here, also where the app isn't in INSTALLED_APPS.
         self._first_core = _settings.make(_settings.read())
         checks.update()
-        logging.getLogger("django.request").addFilter(_add_request_id)
+        request_logger.addFilter(_add_request_id)
         # A gunicorn worker has set its handlers by now, unless the app is loaded before it is.
         self._first_core.install_drain(only_over_a_server=True)
 

@@ -42,5 +42,5 @@ def install(
     def build_within() -> ASGIApp:
         return Installed(build(), cores)
 
-    app._dockerflow = cores  # type: ignore[attr-defined]  # noqa: SLF001 - for the command line
+    app.dockerflow_cores = cores  # type: ignore[attr-defined]  # for the command line
     app.build_middleware_stack = build_within  # type: ignore[method-assign]

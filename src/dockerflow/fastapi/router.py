@@ -55,7 +55,7 @@ def _view(cores: CoreByApp, endpoint: Endpoint) -> Callable[[Request], Awaitable
 
     # FastAPI resolves the annotations, which are strings here, in the function's module.
     view.__name__ = endpoint
-    view._dockerflow = cores  # type: ignore[attr-defined]  # noqa: SLF001 - for the command line
+    view.dockerflow_cores = cores  # type: ignore[attr-defined]  # for the command line
     return view
 
 

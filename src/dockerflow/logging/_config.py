@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Callable
+from functools import partial
 from logging.config import dictConfig
 from typing import Any, Final, Literal
 
-from dockerflow.config import PREFIX, ConfigError
+from dockerflow._core.exchange import summary_logger
+from dockerflow.config import Setting
 from dockerflow.logging._mozlog import DEFAULT_NAME, MIN_BYTES
 
 _FORMATTERS: Final = {
@@ -19,7 +19,7 @@ _FORMATTERS: Final = {
 
 # Servers and frameworks give these their own handlers, which are taken away.
 _PROPAGATING: Final = (
-    "django", "hypercorn.error", "request.summary", "sanic", "sanic.error", "sanic.root",
+    "django", "hypercorn.error", summary_logger.name, "sanic", "sanic.error", "sanic.root",
     "sanic.server", "sanic.websockets", "uvicorn", "uvicorn.asgi", "uvicorn.error",
 )  # fmt: skip
 # Access logs, replaced by request.summary. They don't propagate, in case that the server sets
@@ -28,6 +28,53 @@ _PROPAGATING: Final = (
 _ACCESS: Final = (
     "django.server", "gunicorn.access", "hypercorn.access", "sanic.access", "uvicorn.access",
 )  # fmt: skip
+
+
+def _string(value: object) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError
+    return value
+
+
+def _format(value: object) -> str:
+    name = _string(value).strip().lower()
+    if name not in _FORMATTERS:
+        raise ValueError
+    return name
+
+
+def _level(value: object) -> int | str:
+    if not isinstance(value, str) or value.strip().isdecimal():
+        return _integer(value, 0)
+    name = value.strip().upper()
+    if name not in logging.getLevelNamesMapping():
+        raise ValueError
+    return name
+
+
+def _integer(value: Any, least: int) -> int:
+    if isinstance(value, bool | float) or int(value) < least:
+        raise ValueError
+    return int(value)
+
+
+def _max_bytes(value: Any) -> int | None:
+    return None if value is None else _integer(value, MIN_BYTES)
+
+
+class _Settings:
+    """The settings; :func:`logging_config` documents them."""
+
+    log_name = Setting(DEFAULT_NAME, "a string that isn't empty", _string, "")
+    log_level = Setting("INFO", "a level's name or a number from 0", _level, "")
+    log_format = Setting("mozlog", "mozlog, text or gcp", _format, "")
+    log_max_bytes = Setting(None, f"a number from {MIN_BYTES}", _max_bytes, "")
+    log_queue_size = Setting(0, "a number from 0", partial(_integer, least=0), "")
+
+
+def _read(name: str, value: object) -> Any:
+    setting: Setting = getattr(_Settings, f"log_{name}")
+    return setting.from_environment() if value is None else setting.parse(value, name)
 
 
 def logging_config(
@@ -62,15 +109,11 @@ def logging_config(
 
     .. versionadded:: 0.1.0
     """
-    name = _read("name", name, DEFAULT_NAME, _string, "a string that isn't empty")
-    level = _read("level", level, "INFO", _level, "a level's name or a number from 0")
-    kind = _read("format", format, "mozlog", _format, "mozlog, text or gcp")
-    max_bytes = _read(
-        "max_bytes", max_bytes, None, _integer, f"a number from {MIN_BYTES}", MIN_BYTES
-    )
-    queue_size = _read("queue_size", queue_size, 0, _integer, "a number from 0", 0)
-
-    formatter: dict[str, Any] = {"()": _FORMATTERS[kind], "logger_name": name}
+    name = _read("name", name)
+    level = _read("level", level)
+    max_bytes = _read("max_bytes", max_bytes)
+    queue_size = _read("queue_size", queue_size)
+    formatter: dict[str, Any] = {"()": _FORMATTERS[_read("format", format)], "logger_name": name}
     if max_bytes is not None:
         formatter["max_bytes"] = max_bytes
     handler: dict[str, Any] = {
@@ -119,47 +162,3 @@ def configure_logging(
     .. versionadded:: 0.1.0
     """
     dictConfig(logging_config(name, level, format, max_bytes=max_bytes, queue_size=queue_size))
-
-
-def _read(
-    name: str, value: object, default: object, parse: Callable[..., Any], takes: str, *least: int
-) -> Any:
-    source = name
-    if value is None:
-        source = f"{PREFIX}LOG_{name.upper()}"
-        # Orchestrators often pass a variable without a value as an empty one.
-        value = os.environ.get(source)
-        if not value:
-            return default
-    try:
-        return parse(value, *least)
-    except (TypeError, ValueError, OverflowError):
-        raise ConfigError(f"{source} is {value!r:.80}, but takes {takes}") from None
-
-
-def _string(value: object) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise ValueError
-    return value
-
-
-def _format(value: object) -> str:
-    name = _string(value).strip().lower()
-    if name not in _FORMATTERS:
-        raise ValueError
-    return name
-
-
-def _level(value: object) -> int | str:
-    if not isinstance(value, str) or value.strip().isdecimal():
-        return _integer(value, 0)
-    name = value.strip().upper()
-    if name not in logging.getLevelNamesMapping():
-        raise ValueError
-    return name
-
-
-def _integer(value: Any, least: int) -> int:
-    if isinstance(value, bool | float) or int(value) < least:
-        raise ValueError
-    return int(value)

@@ -8,10 +8,10 @@ import re
 import time
 from typing import Any, Final
 
-from dockerflow._core.exchange import current_exchange
+from dockerflow._core.exchange import current_exchange, summary_logger
 from dockerflow._core.request_id import match_traceparent
-from dockerflow.logging._json import JsonValues, any_text, free_key
-from dockerflow.logging._mozlog import SEVERITIES, SUMMARY, MozlogFormatter, timestamp
+from dockerflow.logging._json import JsonValues, any_text, free_key, is_logged
+from dockerflow.logging._mozlog import SEVERITIES, MozlogFormatter, timestamp
 from dockerflow.logging._text import summary_text
 
 # https://cloud.google.com/logging/docs/reference/v2/rest/v2/LogEntry
@@ -70,7 +70,7 @@ class GoogleCloudFormatter(MozlogFormatter):
             "serviceContext": {"service": self._app_name(record)},
             **self._trace(),
         }
-        if record.name == SUMMARY:
+        if record.name == summary_logger.name:
             out["message"] = out["message"] or summary_text(fields)
             out["httpRequest"] = _http_request(fields)
         else:
@@ -92,7 +92,8 @@ class GoogleCloudFormatter(MozlogFormatter):
                 }
                 out["context"] = {"reportLocation": location}
         for key, value in fields.items():
-            out[free_key(key, out)] = value
+            if is_logged(value):
+                out[free_key(key, out)] = value
         return out
 
     def _plain(self, out: dict[Any, Any], _record: logging.LogRecord, /) -> dict[str, Any]:

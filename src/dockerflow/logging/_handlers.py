@@ -1,4 +1,5 @@
 """Handlers that write each line whole to standard output, whatever else happens to it."""
+# ruff: noqa: SIM105  # contextlib.suppress takes as long as one of the system calls
 
 from __future__ import annotations
 
@@ -16,13 +17,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from logging.handlers import QueueListener
 from typing import Any, ClassVar, Final, TextIO
 
 from dockerflow._core.exchange import current_exchange
 from dockerflow._core.request_id import get_request_id, noted_request
-from dockerflow.logging._mozlog import DEFAULT_NAME, MozlogFormatter
+from dockerflow.logging._mozlog import DEFAULT_NAME, MozlogFormatter, exception_of
 
 if sys.platform != "win32":
     import fcntl
@@ -40,9 +40,9 @@ _FLUSH_SECONDS: Final = 5.0
 class _Output:
     """An open file to which lines are written whole, by several threads and processes.
 
-    A pipe mixes a line of more than PIPE_BUF bytes with what others write to it, also with short
-    lines. So each process holds a lock on the pipe while it writes a line, which takes about a
-    microsecond.
+    A pipe takes up to PIPE_BUF bytes in one piece. It mixes a longer line with what others write,
+    also with short lines. So each process holds a lock on the pipe while it writes any line, which
+    takes about a microsecond.
     """
 
     def __init__(self, mode: int) -> None:
@@ -76,7 +76,8 @@ class _Output:
         rest: io.BufferedWriter[io.FileIO] | None = None
         while self._lines:
             try:
-                rest = rest or self._begin_line(fd)
+                if rest is None:
+                    rest = self._begin_line(fd)
                 if rest is not None:
                     rest.flush()
                     rest = None
@@ -121,8 +122,10 @@ class _Output:
 
 def _lock(fd: int, *, hold: bool) -> None:
     if sys.platform != "win32":
-        with suppress(OSError):  # not every kind of file has locks
+        try:
             fcntl.lockf(fd, fcntl.LOCK_EX if hold else fcntl.LOCK_UN)
+        except OSError:  # not every kind of file has locks
+            pass
 
 
 # By process, device and inode: several handlers may write to one file, and a child that was forked
@@ -192,8 +195,10 @@ class MozlogHandler(logging.StreamHandler[TextIO]):
             if fd is None:
                 _print(stream, line)
                 return
-            with suppress(BlockingIOError):
+            try:
                 stream.flush()  # what was printed before comes before
+            except BlockingIOError:
+                pass
             _write_line(fd, line.encode("utf-8", "backslashreplace"))
         except BrokenPipeError:
             pass
@@ -239,31 +244,33 @@ class QueuedHandler(MozlogHandler):
         """How many lines this process has dropped."""
         self._reported = 0
         self._listener: _Listener | None = None
-        self._drained: threading.Event | None = None
+        self._is_closed = False
 
     def _send(self, line: str) -> None:
-        if self._drained is None:
-            listener = self._current_listener()
-            if listener is None:
-                super()._send(line)
-            elif listener.lines.qsize() < self.queue_size:
-                listener.lines.put(line)
-            else:
-                self.dropped += 1
-        elif self._drained.is_set():  # the handler is closed
+        listener = self._running_listener()
+        if listener is None and not self._is_closed:
+            listener = self._start_listener()
+        if listener is None:
             super()._send(line)
-        else:  # it is closed, but its thread still waits for the reader
+        elif self._is_closed or listener.lines.qsize() >= self.queue_size:
             self.dropped += 1
+        else:
+            listener.lines.put(line)
 
-    def _current_listener(self) -> _Listener | None:
-        """Return this process's listener, started if necessary; ``None`` if that fails."""
+    def _running_listener(self) -> _Listener | None:
+        """Return the listener whose thread runs in this process, if there is one."""
+        listener = self._listener
+        if listener is None or listener.pid != os.getpid() or listener.ended.is_set():
+            return None
+        return listener
+
+    def _start_listener(self) -> _Listener | None:
         self.acquire()  # not every caller of emit() holds the lock
         try:
-            listener = self._listener
-            if listener is not None and listener.pid == os.getpid():
+            if (listener := self._running_listener()) is not None:
                 return listener
             self.dropped = self._reported = 0  # a forked child doesn't report its parent's
-            listener = _Listener(self.write_queued)
+            listener = _Listener(self._write_queued)
             listener.start()
             self._listener = listener
         except RuntimeError:  # there can be no more threads
@@ -275,7 +282,7 @@ class QueuedHandler(MozlogHandler):
             util.Finalize(self, self.flush, exitpriority=0)
         return listener
 
-    def write_queued(self, line: str) -> None:
+    def _write_queued(self, line: str) -> None:
         """Write a line that waited, after the number of those that were dropped."""
         try:
             if (dropped := self.dropped - self._reported) > 0:
@@ -299,24 +306,21 @@ class QueuedHandler(MozlogHandler):
 
         After it has waited in vain, it doesn't wait again until these lines are written.
         """
-        listener = self._listener
-        if listener is not None and listener.pid == os.getpid():
-            listener.flush()
-        else:
+        listener = self._running_listener()
+        if listener is None or self._is_closed:
             super().flush()
+        else:
+            listener.flush()
 
     def close(self) -> None:
         """Let the thread end after the waiting lines; later lines are written without it."""
         self.acquire()
         try:
-            listener, self._listener = self._listener, None
-            if self._drained is None:
-                self._drained = threading.Event()
-                if listener is not None and listener.pid == os.getpid():
-                    listener.lines.put(self._drained)
-                    listener.enqueue_sentinel()
-                else:
-                    self._drained.set()
+            listener = self._running_listener()
+            if listener is not None and not self._is_closed:
+                listener.lines.put(listener.ended)
+                listener.enqueue_sentinel()
+            self._is_closed = True
         finally:
             self.release()
         super().close()
@@ -330,6 +334,7 @@ class _Listener(QueueListener):
         self.lines: queue.SimpleQueue[Any] = queue.SimpleQueue()
         super().__init__(self.lines)
         self.pid = os.getpid()
+        self.ended = threading.Event()
         self._write = write
         self._late: threading.Event | None = None
 
@@ -356,8 +361,8 @@ def add_context(record: logging.LogRecord) -> None:
     """
     rid, exchange = get_request_id(), current_exchange.get()
     uid = None if exchange is None else exchange.uid
-    if rid is None and isinstance(record.exc_info, tuple):
-        rid, uid = noted_request(record.exc_info[1])
+    if rid is None and record.exc_info:
+        rid, uid = noted_request(exception_of(record)[1])
     fields = record.__dict__
     if rid is not None and fields.get("rid") is None:
         fields["rid"] = rid

@@ -9,22 +9,26 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from datetime import date, time
-from types import TracebackType
+from functools import partial
+from types import BuiltinFunctionType, FunctionType, MethodType, TracebackType
 from typing import Any, Final, cast
 
 CIRCULAR: Final = "[Circular]"
 TRUNCATED: Final = "[Truncated]"
 MIN_INT64, MAX_INT64 = -(2**63), 2**63 - 1
 
+# Some libraries leave them in records.
+_FUNCTIONS: Final = frozenset({BuiltinFunctionType, FunctionType, MethodType, partial})
 _MAX_DEPTH: Final = 16
 _MAX_VALUES: Final = 100_000
 _MAX_TRACEBACK: Final = 64 * 1024
 _MIN_CUT: Final = 16
 # The parts of a line that readers need most.
-_FIRST: Final = frozenset({"severity", "time", "message", "msg", "error"})
+_NEEDED: Final = frozenset({"severity", "time", "message", "msg", "error"})
 # Some readers end a line at these; JSON allows both ways to write them.
 _LINE_ENDS: Final = {0x85: "\\u0085", 0x2028: "\\u2028", 0x2029: "\\u2029"}
-_CONTROLS: Final = {
+# A terminal would take these for commands, or for the end of a line.
+CONTROLS: Final = {
     code: chr(code).encode("unicode_escape").decode()
     for code in (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029)
 }
@@ -65,11 +69,6 @@ def any_text(value: object) -> str:
     return foreign_text(_text, value)
 
 
-def any_repr(value: object) -> str:
-    """Return an object's ``repr()``; never raises."""
-    return foreign_text(repr, value)
-
-
 def foreign_text(render: Callable[[Any], str], value: object) -> str:
     """Return ``render(value)``, or a placeholder if that raises."""
     try:
@@ -92,6 +91,11 @@ def _text(value: Any) -> str:
     if not has_str or isinstance(value, BaseException):
         return repr(value)
     return str(value)
+
+
+def is_logged(value: object) -> bool:
+    """Whether the value of a field is written: ``None`` and functions aren't."""
+    return value is not None and type(value) not in _FUNCTIONS
 
 
 def free_key(key: str, taken: Mapping[str, Any]) -> str:
@@ -174,23 +178,22 @@ class JsonValues:
         return _array(cast("Any", value)) if isinstance(value, list) else value
 
     def fields(self, fields: Mapping[Any, Any]) -> dict[str, Any]:
-        """Return the fields in the shape that mozlog allows, without those that are ``None``."""
+        """Return the fields that are logged, in the shape that mozlog allows."""
         out: dict[str, Any] = {}
+        key: object
+        value: object
         for key, value in fields.items():
-            if value is None:
-                continue
-            # Most keys and values are these, and need no closer look.
+            # Most keys and values are plain, and need no closer look.
             name = key if type(key) is str and key.isascii() else any_text(key)
             if name in out:
                 name = free_key(name, out)
-            kind: Any = type(cast("object", value))
             if (
-                (kind is str and value.isascii())
-                or (kind is int and MIN_INT64 <= value <= MAX_INT64)
-                or kind is bool
+                (type(value) is str and value.isascii())
+                or (type(value) is int and MIN_INT64 <= value <= MAX_INT64)
+                or type(value) is bool
             ):
                 out[name] = value
-            else:
+            elif is_logged(value):
                 out[name] = self.field(value)
         return out
 
@@ -205,11 +208,7 @@ def _number(value: float) -> float | str:
         except ValueError:  # more digits than Python is willing to write
             return hex(value)
     value = float.__float__(value)
-    if math.isfinite(value):
-        return value
-    if math.isnan(value):
-        return "NaN"
-    return "Infinity" if value > 0 else "-Infinity"
+    return value if math.isfinite(value) else json.dumps(value)
 
 
 def _sorted(items: list[Any]) -> list[Any]:
@@ -242,7 +241,8 @@ def _array(items: list[Any]) -> list[Any] | str:
 def truncate_to(limit: int, line: dict[str, Any]) -> str:
     """Return the JSON of a line's plain values in at most ``limit`` bytes, its end included.
 
-    What may be cut or left out is in the line's ``Fields`` if it has some, else in itself.
+    :param line: is changed. What may be left out is in its ``Fields`` if it has some, else in
+        itself.
     """
     text = encode_line(line)
     size = _size(text)
@@ -250,27 +250,29 @@ def truncate_to(limit: int, line: dict[str, Any]) -> str:
         return text
     is_nested = isinstance(line.get("Fields"), dict)
     fields: dict[str, Any] = line["Fields"] if is_nested else line
-    around = {key: value for key, value in line.items() if key != "Fields"} if is_nested else {}
-    mark = {free_key("truncated", fields): size}
-
-    def attempt(names: Iterable[str], cap: int) -> str | None:
-        made = {name: _cut(fields[name], cap) for name in names} | mark
-        if is_nested:
-            made = {name: _cut(value, cap) for name, value in around.items()} | {"Fields": made}
-        text = encode_line(made)
-        return text if _size(text) <= limit else None
-
-    # First long values are cut, ever shorter. If there are too many, the last ones are left out.
-    cap, names = limit // 2, sorted(fields, key=lambda name: name not in _FIRST)
-    while (made := attempt(names, cap)) is None and names:
+    names = [name for name in fields if name not in _NEEDED]
+    fields[free_key("truncated", fields)] = size
+    cap = limit
+    while size > limit:
+        # First, long values are cut, ever shorter. Then, the last ones are left out.
         if cap > _MIN_CUT:
             cap //= 2
-        else:
-            del names[len(names) * 7 // 8 :]
-    # If nothing fits, an override has put too much around the fields.
-    return made or encode_line(
-        {key: line[key] for key in ("Timestamp", "severity", "time") if key in line}
-    )
+        elif names:
+            for _ in range(len(names) // 8 + 1):
+                del fields[names.pop()]
+        else:  # an override has put too much around the fields
+            kept = ("Timestamp", "severity", "time")
+            return encode_line({key: line[key] for key in kept if key in line})
+        made = _cut_values(line, cap)
+        if is_nested:
+            made["Fields"] = _cut_values(fields, cap)
+        text = encode_line(made)
+        size = _size(text)
+    return text
+
+
+def _cut_values(values: dict[str, Any], cap: int) -> dict[str, Any]:
+    return {name: _cut(value, cap) for name, value in values.items()}
 
 
 def _size(text: str) -> int:
@@ -321,10 +323,10 @@ def _escape_messages(whole: traceback.TracebackException) -> None:
         part = parts.pop()
         if part is not None:
             state = vars(part)
-            state["_str"] = any_text(state.get("_str", "")).translate(_CONTROLS)
+            state["_str"] = any_text(state.get("_str", "")).translate(CONTROLS)
             notes = state.get("__notes__")
             if isinstance(notes, list | tuple):
-                part.__notes__ = [any_text(n).translate(_CONTROLS) for n in cast("Any", notes)]
+                part.__notes__ = [any_text(n).translate(CONTROLS) for n in cast("Any", notes)]
             parts += [part.__cause__, part.__context__, *(part.exceptions or ())]
 
 

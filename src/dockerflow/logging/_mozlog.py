@@ -11,16 +11,13 @@ import sys
 import time
 import warnings
 from collections.abc import Mapping
-from functools import partial
 from operator import attrgetter
-from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any, ClassVar, Final, Literal, cast
 
 from dockerflow.logging._json import (
     MAX_INT64,
     MIN_INT64,
     JsonValues,
-    any_repr,
     any_text,
     encode_line,
     foreign_text,
@@ -31,7 +28,6 @@ from dockerflow.logging._json import (
 )
 
 DEFAULT_NAME: Final = "Dockerflow"
-SUMMARY: Final = "request.summary"
 SEVERITIES: Final = ("EMERG", "ALERT", "CRITICAL", "ERROR", "WARNING", "NOTICE", "INFO", "DEBUG")
 """Syslog's severities, by their number (RFC 5424)."""
 # The longest names and an empty line around them fit into this.
@@ -43,11 +39,13 @@ RESERVED: Final = frozenset(logging.makeLogRecord({}).__dict__) | {
 # Keys of structlog's events that are logged in another way, or are not for the log.
 _EVENT_META: Final = frozenset({"level", "level_number", "logger", "_record", "_from_structlog"})
 _MAX_SEVERITY: Final = len(SEVERITIES) - 1
-_TEXTS: Final = frozenset({"Type", "Logger", "Hostname"})
-_PROPERTIES: Final = _TEXTS | {"Timestamp", "EnvVersion", "Severity", "Pid"}
-_NO_EXCEPTION: Final = (None, None, None)
 _MAX_INT32: Final = 2**31 - 1
-_ROUTINES: Final = frozenset({BuiltinFunctionType, FunctionType, MethodType, partial})
+_TEXTS: Final = ("Type", "Logger", "Hostname")
+_INTEGERS: Final = {
+    "Timestamp": (MIN_INT64, MAX_INT64),
+    "Severity": (0, _MAX_SEVERITY),
+    "Pid": (0, _MAX_INT32),
+}
 _is_version: Final = re.compile(r"[0-9]+(?:\.[0-9]+){0,2}").fullmatch
 
 
@@ -175,7 +173,7 @@ class MozlogFormatter(logging.Formatter):
                 return out
             problem = f"convert_record returned {any_text(out)}"
         except Exception as error:  # noqa: BLE001  # an override may raise anything
-            problem = any_repr(error)
+            problem = foreign_text(repr, error)
         out = self._convert(record)
         fields = out.get("Fields", out)
         fields[free_key("logging_error", fields)] = problem
@@ -185,50 +183,48 @@ class MozlogFormatter(logging.Formatter):
     # these are written.
 
     def _convert(self, record: logging.LogRecord) -> dict[str, Any]:
+        pid = record.process
         return {
             "Timestamp": timestamp(record),
-            "Type": record.name,
-            "Logger": self._app_name(record),
-            "Hostname": self.hostname,
+            "Type": any_text(record.name),
+            "Logger": any_text(self._app_name(record)),
+            "Hostname": any_text(self.hostname),
             "EnvVersion": self.LOGGING_FORMAT_VERSION,
             "Severity": self._severity(record.levelno),
-            "Pid": record.process or os.getpid(),
+            "Pid": pid if _is_int(pid, 1, _MAX_INT32) else os.getpid(),
             "Fields": self._fields(record),
         }
 
     def _plain(self, out: dict[Any, Any], record: logging.LogRecord, /) -> dict[str, Any]:
+        converter = getattr(self.convert_record, "__func__", None)
+        is_overridden = converter is not MozlogFormatter.convert_record
+        line: dict[str, Any] = self._checked(out, record) if is_overridden else out
+        fields = JsonValues().fields(line.pop("Fields", {}))
+        if fields:
+            line["Fields"] = fields
+        return line
+
+    def _checked(self, out: dict[Any, Any], record: logging.LogRecord) -> dict[str, Any]:
+        """Return what an override returned with each property in the type that it must have."""
         values = JsonValues()
-        line: dict[str, Any] = {"Timestamp": None}
+        line: dict[str, Any] = {"Timestamp": timestamp(record)}
         for key, value in out.items():
-            if key in _PROPERTIES:
-                if (made := self._property(key, value, record)) is not None:
-                    line[key] = made
-            elif key == "Fields":
-                mapping: Any = cast("Any", value) if isinstance(value, Mapping) else {key: value}
-                if fields := values.fields(mapping):
-                    line[key] = fields
+            if key == "Fields":
+                line[key] = value if isinstance(value, Mapping) else {key: value}
+            elif key == "EnvVersion":
+                is_right = isinstance(value, str) and _is_version(value) is not None
+                line[key] = value if is_right else self.LOGGING_FORMAT_VERSION
+            elif key in _INTEGERS:
+                is_right = _is_int(value, *_INTEGERS[key])
+                line[key] = value if is_right else self._convert(record)[key]
+            elif key in _TEXTS and value is not None:
+                line[key] = any_text(value)
             elif (made := values.field(value)) is not None:
                 line[free_key(any_text(key), line)] = made
-        if line["Timestamp"] is None:
-            line["Timestamp"] = timestamp(record)
         return line
 
     def _write(self, line: dict[str, Any]) -> str:
         return encode_line(line) if self.max_bytes is None else truncate_to(self.max_bytes, line)
-
-    def _property(self, key: str, value: Any, record: logging.LogRecord) -> Any:
-        """Return the value of one of mozlog's own properties, in the type that it must have."""
-        if key in _TEXTS:
-            return None if value is None else any_text(value)
-        if key == "EnvVersion":
-            right = isinstance(value, str) and _is_version(value) is not None
-            return value if right else MozlogFormatter.LOGGING_FORMAT_VERSION
-        if key == "Timestamp":
-            return value if _is_int(value, MIN_INT64, MAX_INT64) else timestamp(record)
-        if key == "Severity":
-            right = _is_int(value, 0, _MAX_SEVERITY)
-            return value if right else self._severity(record.levelno)
-        return value if _is_int(value, 0, _MAX_INT32) else os.getpid()  # Pid
 
     def _app_name(self, record: logging.LogRecord) -> Any:
         given = getattr(record, "logger_name", None)
@@ -238,32 +234,30 @@ class MozlogFormatter(logging.Formatter):
     def _severity(self, level: Any) -> int:
         levels = self.SYSLOG_LEVEL_MAP
         try:
-            severity: float | None = levels.get(level)
-            if severity is None:
-                below = max((known for known in levels if known < level), default=None)
-                above = min((known for known in levels if known > level), default=None)
-                if below is None:
-                    severity = self.DEFAULT_SYSLOG_LEVEL
-                elif above is None:
-                    severity = levels[below]
-                else:
-                    part = (level - below) / (above - below)
-                    exact = levels[below] + (levels[above] - levels[below]) * part
-                    # Half-way counts as the graver one.
-                    severity = math.ceil(exact - 0.5)
-            return min(max(int(severity), 0), _MAX_SEVERITY)
-        except (TypeError, ValueError, OverflowError):  # it isn't a number
+            severity = levels[level] if level in levels else self._severity_between(level)
+        except TypeError:  # it isn't a number
             return _MAX_SEVERITY
+        return severity if 0 <= severity <= _MAX_SEVERITY else _MAX_SEVERITY
+
+    def _severity_between(self, level: float) -> int:
+        levels = self.SYSLOG_LEVEL_MAP
+        below = max((known for known in levels if known < level), default=None)
+        above = min((known for known in levels if known > level), default=None)
+        if below is None:
+            return self.DEFAULT_SYSLOG_LEVEL
+        if above is None:
+            return levels[below]
+        part = (level - below) / (above - below)
+        # Half-way counts as the graver one.
+        return math.ceil(levels[below] + (levels[above] - levels[below]) * part - 0.5)
 
     def _fields(self, record: logging.LogRecord) -> dict[str, Any]:
-        if type(cast("Any", record.msg)) is dict and "_logger" in record.__dict__:
-            record = from_event(cast("Any", record.msg), record)
-        excluded = self.EXCLUDED_LOGRECORD_ATTRS
-        fields: dict[str, Any] = {
-            key: value
-            for key, value in record.__dict__.items()
-            if key not in excluded and value is not None and type(value) not in _ROUTINES
-        }
+        message: Any = record.msg
+        if type(message) is dict and "_logger" in record.__dict__:
+            record = from_event(cast("Any", message), record)
+        fields: dict[str, Any] = record.__dict__.copy()
+        for key in self.EXCLUDED_LOGRECORD_ATTRS:
+            fields.pop(key, None)
         for key, value in _own_fields(record).items():
             if key in fields:
                 fields[free_key(key, fields)] = fields[key]
@@ -284,9 +278,7 @@ def from_event(event: dict[Any, Any], base: logging.LogRecord) -> logging.LogRec
     fields = {key: value for key, value in event.items() if key not in _EVENT_META}
     record.msg, record.args = fields.pop("event", ""), ()
     info: Any = fields.pop("exc_info", None)
-    if isinstance(info, BaseException):
-        info = (type(info), info, info.__traceback__)
-    elif info and not isinstance(info, tuple):
+    if info and not isinstance(info, tuple | BaseException):
         info = sys.exc_info()
     # structlog's asynchronous methods log in another thread than the one with the exception.
     record.exc_info = cast("Any", info) or record.exc_info
@@ -328,6 +320,17 @@ def timestamp(record: logging.LogRecord) -> int:
     return stamp if MIN_INT64 <= stamp <= MAX_INT64 else time.time_ns()
 
 
+def exception_of(record: logging.LogRecord) -> tuple[Any, Any, Any]:
+    """Return the exception of a record, as :func:`sys.exc_info` would."""
+    match cast("Any", record.exc_info):
+        case BaseException() as exc:
+            return type(exc), exc, exc.__traceback__
+        case (kind, exc, trace):
+            return kind, exc, trace
+        case _:
+            return None, None, None
+
+
 def _own_fields(record: logging.LogRecord) -> dict[str, Any]:
     """Return the fields that are made from the record's standard attributes."""
     fields: dict[str, Any] = {}
@@ -340,13 +343,9 @@ def _own_fields(record: logging.LogRecord) -> dict[str, Any]:
             fields["args"] = record.args
     if message := any_text(message):
         fields["msg"] = message
-    info: Any = record.exc_info
-    if isinstance(info, BaseException):
-        info = (type(info), info, info.__traceback__)
-    is_triple = isinstance(info, tuple) and len(cast("Any", info)) == len(_NO_EXCEPTION)
-    kind, exc, trace = cast("Any", info) if is_triple else _NO_EXCEPTION
+    kind, exc, trace = exception_of(record) if record.exc_info else (None, None, None)
     if kind is not None or exc is not None:
-        fields["error"] = any_repr(kind if exc is None else exc)
+        fields["error"] = foreign_text(repr, kind if exc is None else exc)
         fields["traceback"] = safer_format_traceback(kind, exc, trace)
     elif record.exc_text:
         # From another process, which could not send the exception itself.

@@ -10,13 +10,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, cast
 
-from dockerflow.logging._json import TRUNCATED, any_text
-from dockerflow.logging._mozlog import SEVERITIES, SUMMARY, MozlogFormatter
-
-__all__ = [
-    "SEVERITIES", "TextFormatter", "fields_of", "is_mozlog", "render", "severity_of",
-    "summary_text",
-]  # fmt: skip
+from dockerflow._core.exchange import summary_logger
+from dockerflow.logging._json import CONTROLS, TRUNCATED, any_text, unicode_text
+from dockerflow.logging._mozlog import SEVERITIES, MozlogFormatter
 
 _INFO: Final = SEVERITIES.index("INFO")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -28,9 +24,10 @@ _COLORS: Final = (_BOLD_RED, _BOLD_RED, _BOLD_RED, _RED, _YELLOW, _CYAN, "", _DI
 
 _SUMMARY_TEXT: Final = ("method", "path", "code", "t")
 
-# A terminal would take these for commands, or for the end of a line.
-_unprintable: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-_is_plain: Final = re.compile(r"[^\s\"'=\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+").fullmatch
+_CONTROLS_IN_LINES: Final = {
+    code: text for code, text in CONTROLS.items() if chr(code) not in "\n\t"
+}
+_is_word: Final = re.compile(r"[^\s\"'=]+").fullmatch
 
 
 class TextFormatter(MozlogFormatter):
@@ -109,7 +106,7 @@ def render(line: Mapping[str, Any], *, color: bool = False, width: int = 0) -> s
     fields = fields_of(line)
     kind = _one_line(line.get("Type", ""))
     message = _text(fields.pop("msg", ""))
-    if kind == SUMMARY and "method" in fields and "path" in fields:
+    if kind == summary_logger.name and "method" in fields and "path" in fields:
         message = f"{_one_line(summary_text(fields))} {message}".rstrip()
         fields = {key: value for key, value in fields.items() if key not in _SUMMARY_TEXT}
     if fields.get("traceback"):
@@ -148,21 +145,17 @@ def _paint(text: str, color_code: str, *, color: bool) -> str:
     return f"\x1b[{color_code}m{text}\x1b[0m" if color and color_code else text
 
 
-def _escape(match: re.Match[str]) -> str:
-    return match[0].encode("unicode_escape").decode()
-
-
 def _text(value: Any) -> str:
     """Return a value as text that may have several lines, and no other control characters."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return _unprintable.sub(_escape, text.replace("\r\n", "\n"))
+    return unicode_text(text.replace("\r\n", "\n")).translate(_CONTROLS_IN_LINES)
 
 
 def _one_line(value: Any) -> str:
-    return _text(value).replace("\n", "\\n").replace("\t", "\\t")
+    return _text(value).translate(CONTROLS)
 
 
 def _value(value: Any) -> str:
-    if isinstance(value, str) and _is_plain(value):
+    if isinstance(value, str) and _is_word(value) and _one_line(value) == value:
         return value
     return _one_line(json.dumps(value, ensure_ascii=False))

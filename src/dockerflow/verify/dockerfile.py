@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,7 +20,10 @@ _heredocs = re.compile(r"<<-?\s*([\"']?)([A-Za-z_]\w*)\1").findall
 _takes_heredocs = re.compile(r"^\s*(?:ONBUILD\s+)?(?:RUN|COPY|ADD)\s", re.IGNORECASE).match
 _escape = re.compile(r"^\s*#\s*escape\s*=\s*(\\|`)\s*$", re.IGNORECASE).match
 _directive = re.compile(r"^\s*#\s*\w+\s*=").match
-_ignore = re.compile(r"^\s*#\s*dockerflow\s+ignore\s*=\s*([\w,\s]+)", re.IGNORECASE).match
+_ignores = re.compile(
+    r"^[ \t]*#[ \t]*dockerflow[ \t]+ignore[ \t]*=[ \t]*(\w+(?:[ \t]*,[ \t]*\w+)*)",
+    re.IGNORECASE | re.MULTILINE,
+).findall
 _from = re.compile(
     r"^(?:--\S+\s+)*(?P<image>\S+)(?:\s+AS\s+(?P<name>\S+))?\s*$", re.IGNORECASE
 ).match
@@ -33,27 +37,20 @@ _variable = re.compile(
 )
 # In these a build substitutes variables itself; in the others the shell does.
 _EXPANDED: Final = frozenset({"ADD", "COPY", "EXPOSE", "LABEL", "USER", "WORKDIR"})
+_USER_FILES: Final = frozenset({"/etc/passwd", "/etc/group"})
 
 
 @dataclass
 class _Stage:
-    """A FROM and what follows it."""
+    """A FROM and what follows it, with what it inherits from the stage that it is based on."""
 
-    image: str
-    name: str
-    line: int
+    name: str = ""
+    line: int = 0
     instructions: list[Instruction] = field(default_factory=list[Instruction])
-    variables: dict[str, str] = field(default_factory=dict[str, str])
-
-    def environment(self) -> dict[str, str]:
-        """Return the variables that a stage based on this one has: not the build arguments."""
-        names = {
-            name
-            for instruction in self.instructions
-            if instruction.name == "ENV"
-            for name, _ in _pairs(instruction.value)
-        }
-        return {name: value for name, value in self.variables.items() if name in names}
+    users: list[Instruction] = field(default_factory=list[Instruction])
+    """Those of the stages that /etc/passwd or /etc/group is copied from."""
+    environ: dict[str, str] = field(default_factory=dict[str, str])
+    """The variables of ENV."""
 
 
 def read(path: Path, build_args: Mapping[str, str], target: str | None) -> Dockerfile:
@@ -81,67 +78,21 @@ def parse(
     """Read the text of a Dockerfile; see :func:`read`."""
     reader = _Reader(build_args or {})
     reader.read(text)
-    stages = reader.stages
-    if not stages:
+    if not reader.stages:
         problem = "has no FROM" if text.strip() else "is empty"
         raise CouldNotRunError(f"{where} is not a Dockerfile: it {problem}")
-    chosen = stages[-1] if target is None else _find(stages, target)
-    if chosen is None:
+    stage = reader.stages[-1] if target is None else reader.find(target)
+    if stage is None:
         raise CouldNotRunError(f"{where} has no stage {target!r}")
-    chain = _chain(stages, chosen)
-    instructions = [instruction for stage in chain for instruction in stage.instructions]
-    users = [
-        instruction
-        for source in _sources(stages, chain, "/etc/passwd", "/etc/group")
-        for stage in _chain(stages, source)
-        for instruction in stage.instructions
-    ]
+    users = [*stage.users, *stage.instructions]
     return Dockerfile(
-        where,
-        instructions,
-        users=[*users, *instructions],
-        arguments=reader.arguments,
-        base=chain[0].image,
-        line=chosen.line,
-        ignored=_ignored(text),
+        where, stage.instructions, reader.arguments, users, stage.line, _ignored(text)
     )
 
 
-def _ignored(text: str) -> frozenset[str]:
-    """Return the ids of the rules that comments ignore."""
-    ids: set[str] = set()
-    for match in filter(None, map(_ignore, text.splitlines())):
-        # Words after the ids are the reason, for people.
-        parts = re.split(r"\s*,\s*", match[1].split("  ")[0].strip())
-        ids.update(part.split()[0].upper() for part in parts if part)
-    return frozenset(ids)
-
-
-def _chain(stages: list[_Stage], last: _Stage) -> list[_Stage]:
-    """Return a stage and those it is based on, the lowest first."""
-    chain = [last]
-    while (base := _find(stages[: stages.index(chain[0])], chain[0].image)) is not None:
-        chain.insert(0, base)
-    return chain
-
-
-def _find(stages: list[_Stage], name: str) -> _Stage | None:
-    for stage in reversed(stages):
-        if stage.name and stage.name == name.lower():
-            return stage
-    return stages[int(name)] if name.isdecimal() and int(name) < len(stages) else None
-
-
-def _sources(stages: list[_Stage], chain: list[_Stage], *paths: str) -> Iterator[_Stage]:
-    """Return the stages that any of these paths is copied from."""
-    for stage in chain:
-        for instruction in stage.instructions:
-            words = instruction.value.split()
-            source = next((word[7:] for word in words if word.startswith("--from=")), None)
-            if instruction.name == "COPY" and source and set(paths) & set(words):
-                found = _find(stages[: stages.index(stage)], source)
-                if found:
-                    yield found
+def _ignored(text: str) -> set[str]:
+    """Return the ids of the rules that comments ignore; a reason may follow them."""
+    return {id_.strip().upper() for ids in _ignores(text) for id_ in ids.split(",")}
 
 
 class _Reader:
@@ -152,11 +103,13 @@ class _Reader:
         self.arguments: list[Instruction] = []
         self._build_args = build_args
         self._globals: dict[str, str] = {}
+        self._variables = self._globals  # and those of the stage that is read
         self._escape = "\\"
 
     def read(self, text: str) -> None:
-        lines, bodies = _without_heredocs(text)
-        self._escape = next((match[1] for match in map(_escape, lines) if match), "\\")
+        directives = map(_escape, takewhile(_directive, text.splitlines()))
+        self._escape = next((match[1] for match in directives if match), "\\")
+        lines, bodies = _without_heredocs(text, self._escape)
         source: Any = io.BytesIO("".join(lines).encode())
         parser: Any = DockerfileParser(fileobj=source, env_replace=False)
         for item in parser.structure:
@@ -167,35 +120,48 @@ class _Reader:
             elif name != "COMMENT":
                 self._add(name, value, line, "\n".join(bodies.get(line, ())))
 
+    def find(self, name: str) -> _Stage | None:
+        """Return the last stage with this name, or this number."""
+        for stage in reversed(self.stages):
+            if stage.name and stage.name == name.lower():
+                return stage
+        is_number = name.isdecimal() and int(name) < len(self.stages)
+        return self.stages[int(name)] if is_number else None
+
     def _begin_stage(self, value: str, line: int) -> None:
         match = _from(expand(value, self._globals, self._escape))
-        if match is None:
-            return
-        stage = _Stage(match["image"], (match["name"] or "").lower(), line)
-        base = _find(self.stages, stage.image)
-        if base is not None:
-            stage.variables = base.environment()
-        self.stages.append(stage)
+        if match is not None:
+            base = self.find(match["image"]) or _Stage()
+            name = (match["name"] or "").lower()
+            self.stages.append(
+                _Stage(name, line, [*base.instructions], [*base.users], dict(base.environ))
+            )
+            self._variables = dict(base.environ)
 
     def _add(self, name: str, value: str, line: int, body: str) -> None:
-        stage = self.stages[-1] if self.stages else None
-        variables = self._globals if stage is None else stage.variables
+        if name == "ARG":
+            self._declare(value)
+        if not self.stages:
+            self.arguments.append(Instruction(name, value, line, -1, dict(self._variables), body))
+            return
+        stage, variables = self.stages[-1], self._variables
         if name in _EXPANDED:
             value = expand(value, variables, self._escape)
-        elif name == "ARG":
-            self._declare(value, variables)
-        elif name == "ENV" and stage is not None:
-            fresh = {key: expand(raw, variables, self._escape) for key, raw in _pairs(value)}
-            variables.update(fresh)
-            value = " ".join(f"{key}={text}" for key, text in fresh.items())
+        elif name == "ENV":
+            new = {key: expand(raw, variables, self._escape) for key, raw in _pairs(value)}
+            variables |= new
+            stage.environ |= new
+            value = " ".join(f"{key}={text}" for key, text in new.items())
+        if name == "COPY" and _USER_FILES & {*value.split()}:
+            source = re.search(r"(?<!\S)--from=(\S+)", value)
+            found = source and self.find(source[1])
+            stage.users += found.instructions if found else []
         number = len(self.stages) - 1
-        instruction = Instruction(name, value, line, number, dict(variables), body)
-        if stage is not None:
-            stage.instructions.append(instruction)
-        elif name == "ARG":
-            self.arguments.append(instruction)
+        stage.instructions.append(Instruction(name, value, line, number, dict(variables), body))
 
-    def _declare(self, value: str, variables: dict[str, str]) -> None:
+    def _declare(self, value: str) -> None:
+        """Set the variables of an ARG."""
+        variables = self._variables
         words = [f"{key}={text}" for key, text in _pairs(value)] if "=" in value else value.split()
         for word in words:
             name, has_default, default = word.partition("=")
@@ -236,18 +202,16 @@ def expand(text: str, variables: Mapping[str, str], escape: str = "\\") -> str:
     return _variable.sub(fill, text).replace('"', "")
 
 
-def _without_heredocs(text: str) -> tuple[list[str], dict[int, list[str]]]:
+def _without_heredocs(text: str, escape: str) -> tuple[list[str], dict[int, list[str]]]:
     """Blank out the here-documents; return the lines, and the documents by instruction's line.
 
     The parser knows neither them nor empty lines within a continued instruction.
     """
     lines: list[str] = []
     bodies: dict[int, list[str]] = {}
-    escape, open_words, start, is_continued, in_head = "\\", list[str](), 0, False, True
+    open_words: list[str] = []
+    start, is_continued = 0, False
     for number, line in enumerate(text.splitlines(), 1):
-        if in_head and (match := _escape(line)):
-            escape = match[1]
-        in_head = in_head and bool(_directive(line))
         if open_words:
             bodies[start].append(line)
             if line.strip("\t") == open_words[0]:

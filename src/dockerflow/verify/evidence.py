@@ -6,7 +6,8 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any, Final, NamedTuple, cast
+from pathlib import Path
+from typing import Any, Final, NamedTuple, Self, cast
 
 from dockerflow.version import parse_json
 
@@ -27,8 +28,8 @@ class CouldNotRunError(Exception):
 class Response:
     """The outcome of one request.
 
-    ``status`` is None if none arrived. ``error`` says why there is no response, or why its body
-    is incomplete.
+    ``status`` is None if none arrived. ``error`` is the reason why there is no response, or
+    why its body is incomplete.
     """
 
     method: str
@@ -76,6 +77,11 @@ class Service:
     exit_code: int | None = None
     """Set if it exited instead of responding."""
 
+    @property
+    def has_responded(self) -> bool:
+        """Whether any response arrived."""
+        return any(response.status is not None for response in self.responses.values())
+
     def get(self, path: str) -> Response | None:
         """Return the response to a GET of this path."""
         return self.responses.get(("GET", path))
@@ -101,23 +107,29 @@ class Run:
     """The ports it listens on instead of the one it was given."""
     processes: list[str] = field(default_factory=list[str])
     log_files: list[str] = field(default_factory=list[str])
-    stdout: Log | None = None
-    stderr: Log | None = None
     ended_in_time: bool | None = None
     """Whether it ended within ``grace``; None if it wasn't sent SIGTERM."""
     in_flight: Response | None = None
     """The response to a request that was being handled when SIGTERM came."""
 
+    def __post_init__(self) -> None:
+        self.stdout: Log = Log(f"stdout of {self.where}", start=self.start)
+        self.stderr: Log = Log(f"stderr of {self.where}", start=self.start)
 
-@dataclass(eq=False)
+
+@dataclass(eq=False)  # mozlog.judge has a cache by identity
 class Log:
-    """Lines that an app wrote; ``stream`` is stdout, stderr or file."""
+    """Lines that an app wrote."""
 
     where: str
-    stream: str
-    lines: list[bytes]
-    reproduce: str
-    """A shell command with ``{}`` for the line's number."""
+    lines: list[bytes] = field(default_factory=list[bytes])
+    file: str = ""
+    start: str = ""
+    """The shell command that writes it, if known."""
+
+    def reproduce(self, number: int) -> str:
+        """Return a shell command that shows a line."""
+        return f"sed -n {number}p {shlex.quote(self.file)}" if self.file else self.start
 
 
 @dataclass
@@ -129,6 +141,11 @@ class VersionFile:
     reproduce: str
     file: str = ""
 
+    @classmethod
+    def at(cls, path: Path, content: bytes) -> Self:
+        """Return the version.json at a local path."""
+        return cls(str(path), content, f"cat {shlex.quote(str(path))}", str(path))
+
 
 class Instruction(NamedTuple):
     """An instruction of a Dockerfile, with variables substituted as a build does."""
@@ -137,7 +154,7 @@ class Instruction(NamedTuple):
     value: str
     line: int
     stage: int
-    """The number of its stage, from 0; -1 for an ARG before the first FROM."""
+    """The number of its stage, from 0."""
     variables: Mapping[str, str] = {}
     body: str = ""
     """The text of its here-documents."""
@@ -152,15 +169,14 @@ class Dockerfile:
 
     where: str
     instructions: list[Instruction]
-    users: list[Instruction]
-    """Where users may be created: ``instructions``, and the stages that /etc/passwd comes from."""
     arguments: list[Instruction]
     """The ARG instructions before the first FROM."""
-    base: str
+    users: list[Instruction]
+    """Where users may be created: ``instructions``, and the stages that /etc/passwd comes from."""
     line: int
     """The line of the last stage's FROM."""
-    ignored: frozenset[str] = frozenset()
-    reproduce: str = ""
+    ignored: set[str]
+    """The ids of the rules that its comments ignore."""
 
 
 @dataclass
@@ -191,8 +207,7 @@ class Evidence:
 
     def all_logs(self) -> list[Log]:
         """Return the log files, and what commands wrote to stdout and stderr."""
-        written = [log for run in self.runs for log in (run.stdout, run.stderr) if log is not None]
-        return [*self.logs, *written]
+        return [*self.logs, *(log for run in self.runs for log in (run.stdout, run.stderr))]
 
 
 def json_object(data: bytes) -> dict[str, Any] | None:

@@ -8,6 +8,7 @@ import re
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from datetime import UTC, datetime
+from textwrap import indent
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -81,33 +82,35 @@ def _print_findings(console: Console, verdict: Verdict) -> None:
     _, name, style = _shown(verdict)
     _print(console)
     _print(console, (f"{rule.id} {name}: ", style), (rule.title, "bold"))
-    for finding in verdict.findings:
-        _print(console, f"  {_place(finding)}: {one_line(finding.message)}")
-        if finding.reproduce:
-            _print(console, f"    reproduce with: {one_line(finding.reproduce)}")
-    _print(console, f"  specification: {rule.sentence}")
-    _print(console, f"  fix: {rule.fix}")
+    _print(console, indent(_details(verdict), "  "))
     _print(console, (f"  more: dockerflow verify --explain {rule.id}", "dim"))
 
 
-def _summary(report: Report) -> str:
-    result = {0: "Passed", 1: "Failed", 2: "Could not run"}[report.exit_code]
-    return (
-        f"{result}: {_number(report.count('failed', 'error'), 'error')}, "
-        f"{_number(report.count('failed', 'warning'), 'warning')}, "
-        f"{report.count('passed')} passed, {report.count('ignored')} ignored, "
-        f"{report.count('not checked')} not checked, in {report.seconds:.1f} s"
-    )
-
-
-def _number(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+def _details(verdict: Verdict) -> str:
+    lines: list[str] = []
+    for finding in verdict.findings:
+        lines.append(f"{_place(finding)}: {finding.message}")
+        if finding.reproduce:
+            lines.append(f"  reproduce with: {finding.reproduce}")
+    lines += [f"specification: {verdict.rule.sentence}", f"fix: {verdict.rule.fix}"]
+    return "\n".join(map(one_line, lines))
 
 
 def _place(finding: Finding) -> str:
-    if finding.file and finding.line and finding.file == finding.where:
+    if finding.line and finding.file == finding.where:
         return f"{one_line(finding.file)}:{finding.line}"
     return one_line(finding.where)
+
+
+def _summary(report: Report) -> str:
+    result = ("Passed", "Failed", "Could not run")[report.exit_code]
+    errors, warnings = report.count("failed", "error"), report.count("failed", "warning")
+    return (
+        f"{result}: {errors} error{'s' * (errors != 1)}, "
+        f"{warnings} warning{'s' * (warnings != 1)}, "
+        f"{report.count('passed')} passed, {report.count('ignored')} ignored, "
+        f"{report.count('not checked')} not checked, in {report.seconds:.1f} s"
+    )
 
 
 def as_json(report: Report) -> str:
@@ -132,16 +135,6 @@ def _json_verdict(verdict: Verdict) -> dict[str, Any]:
     ]
     rule |= {"documentation": verdict.rule.page, "status": verdict.status, "findings": findings}
     return rule
-
-
-def _details(verdict: Verdict) -> str:
-    lines: list[str] = []
-    for finding in verdict.findings:
-        lines.append(f"{_place(finding)}: {finding.message}")
-        if finding.reproduce:
-            lines.append(f"reproduce with: {finding.reproduce}")
-    lines += [f"specification: {verdict.rule.sentence}", f"fix: {verdict.rule.fix}"]
-    return "\n".join(map(one_line, lines))
 
 
 def junit(report: Report) -> str:
@@ -265,12 +258,8 @@ def github(report: Report) -> str:
 
 
 def _annotation(rule: Rule, finding: Finding) -> str:
-    properties = {
-        "file": finding.file,
-        "line": str(finding.line or ""),
-        "title": f"{rule.id} {rule.title}",
-    }
-    shown = ",".join(f"{key}={_escape_property(v)}" for key, v in properties.items() if v)
+    properties = {"file": finding.file, "line": finding.line, "title": f"{rule.id} {rule.title}"}
+    shown = ",".join(f"{key}={_escape_property(str(v))}" for key, v in properties.items() if v)
     message = f"{_place(finding)}: {finding.message}\nfix: {rule.fix}"
     if finding.reproduce:
         message += f"\nreproduce with: {finding.reproduce}"
@@ -296,21 +285,30 @@ FORMATS: Final[dict[str, Callable[[Report], str]]] = {
 
 def explain(rule: Rule) -> str:
     """Return the page on a rule, as in the documentation."""
-    kind = "Requirement" if rule.level == "error" else "Recommendation"
-    article = "an error" if rule.level == "error" else "a warning"
-    return (
-        f"# {rule.id}: {rule.heading}\n\n"
-        f"{kind}: a finding is {article}.\n\n"
-        f"> {rule.sentence}\n\n"
-        f"Quoted from <{rule.source}>.\n\n"
-        f"## What it looks at\n\n{rule.looks_at[0].upper()}{rule.looks_at[1:]}.\n\n"
-        f"## How to fix it\n\n{rule.fix}\n\n"
-        f"## How to ignore it\n\n"
-        f"`dockerflow verify --ignore {rule.id}`"
-        + (
-            f", or `# dockerflow ignore={rule.id}` as a line of the Dockerfile"
-            if "Dockerfile" in rule.looks_at
-            else ""
-        )
-        + ".\n"
-    )
+    kind = "Recommendation: a finding is a warning"
+    if rule.level == "error":
+        kind = "Requirement: a finding is an error"
+    ignore = f"`dockerflow verify --ignore {rule.id}`"
+    if "Dockerfile" in rule.looks_at:
+        ignore += f", or `# dockerflow ignore={rule.id}` as a line of the Dockerfile"
+    return f"""\
+# {rule.id}: {rule.heading}
+
+{kind}.
+
+> {rule.sentence}
+
+Quoted from <{rule.source}>.
+
+## What it looks at
+
+{rule.looks_at[0].upper()}{rule.looks_at[1:]}.
+
+## How to fix it
+
+{rule.fix}
+
+## How to ignore it
+
+{ignore}.
+"""

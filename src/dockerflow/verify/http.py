@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from html.parser import HTMLParser
 from http import HTTPStatus
 from typing import Final, Self
@@ -13,7 +13,15 @@ from urllib.parse import urljoin, urlsplit
 import httpx
 
 from dockerflow import __version__
-from dockerflow.verify.evidence import ENDPOINTS, MAX_BODY, Response, Service, printable
+from dockerflow.verify.evidence import (
+    ENDPOINTS,
+    HEARTBEAT,
+    LBHEARTBEAT,
+    MAX_BODY,
+    Response,
+    Service,
+    printable,
+)
 
 CONNECT_RETRIES: Final = 5
 """Servers that accept one connection at a time don't listen for short moments."""
@@ -39,11 +47,7 @@ class Prober:
         self._timeout = timeout
         self._end = time.monotonic() + limit
         self._runner = asyncio.Runner()  # an event loop can cancel a request at any moment
-        self._client = httpx.AsyncClient(
-            headers=HEADERS,
-            trust_env=False,
-            timeout=None,  # noqa: S113 - _send has one for the whole request
-        )
+        self._client = httpx.AsyncClient(headers=HEADERS, trust_env=False)
 
     def __enter__(self) -> Self:
         return self
@@ -52,14 +56,13 @@ class Prober:
         self._runner.run(self._client.aclose())
         self._runner.close()
 
-    def request(self, method: str, path: str, *, at_most: float | None = None) -> Response:
+    def request(self, method: str, path: str) -> Response:
         """Make one request; its errors are in the response.
 
-        :param path: a path of the app, or a URL.
-        :param at_most: seconds, instead of the prober's ``timeout``.
+        :param path: a path of the app, with or without the slash before it, or a URL.
         """
-        response = Response(method, path if "://" in path else self.base + path)
-        seconds = min(at_most or self._timeout, self._end - time.monotonic())
+        response = Response(method, path if "://" in path else f"{self.base}/{path.lstrip('/')}")
+        seconds = min(self._timeout, self._end - time.monotonic())
         if seconds > 0:
             self._runner.run(self._send(response, seconds))
         else:
@@ -110,31 +113,33 @@ class Prober:
 
 
 def request_all(
-    request: Callable[[str, str], Response], service: Service, base: str, static: tuple[str, ...]
+    request: Callable[[str, str], Response], service: Service, static: Iterable[str]
 ) -> None:
     """Make all requests that the rules on a running app judge.
 
     :param request: makes one, of a method to a path or URL.
-    :param service: gets the responses.
+    :param service: gets the responses; if it is broken, only those of the heartbeats.
     :param static: paths of static files; if empty, what the page at / refers to.
     """
+    if service.broken_by:
+        for path in (HEARTBEAT, LBHEARTBEAT):
+            service.responses["GET", path] = request("GET", path)
+        return
     for path in ENDPOINTS:
         response = service.responses["GET", path] = request("GET", path)
         if not response.error:  # otherwise the other methods would only take time
             for method in ("HEAD", "POST"):
                 service.responses[method, path] = request(method, path)
-    if all(response.status is None for response in service.responses.values()):
+    if not service.has_responded:
         return
-    urls = [urljoin(base + "/", path.lstrip("/")) for path in static]
-    if not urls:
-        page = request("GET", "/")
-        if page.status == HTTPStatus.OK and "html" in page.headers.get("content-type", ""):
-            urls = assets(page)
+    urls = list(static) or _assets(request("GET", "/"))
     service.assets.extend(request("GET", url) for url in urls[:MAX_ASSETS])
 
 
-def assets(page: Response) -> list[str]:
+def _assets(page: Response) -> list[str]:
     """Return the URLs of the files on the same server that a page refers to."""
+    if page.status != HTTPStatus.OK or "html" not in page.headers.get("content-type", ""):
+        return []
     parser = _AssetParser()
     parser.feed(page.body.decode("utf-8", "replace"))
     server = urlsplit(page.url)[:2]
@@ -159,10 +164,7 @@ class _AssetParser(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = dict(attrs)
-        link = None
-        if tag in ("script", "img"):
-            link = given.get("src")
-        elif tag == "link" and {"stylesheet", "icon"} & set((given.get("rel") or "").split()):
-            link = given.get("href")
-        if link:
+        kinds = {"stylesheet", "icon"} & set((given.get("rel") or "").split())
+        link = given.get("href" if tag == "link" else "src")
+        if link and (tag in ("script", "img") or (tag == "link" and kinds)):
             self.links.append(link)

@@ -22,9 +22,11 @@ ENGINES: Final = ("docker", "podman")
 MAX_JSON: Final = 16 << 20
 _ZSTD: Final = b"\x28\xb5\x2f\xfd"
 _KEPT: Final = ("etc/passwd", "etc/group")
-_READ_ERRORS: Final = (tarfile.TarError, OSError, EOFError, zlib.error)
-# What documents that don't have the expected form raise.
-_DOCUMENT_ERRORS: Final = (KeyError, TypeError, ValueError, IndexError, AttributeError)
+# What is raised by broken archives, and by documents that don't have the expected form.
+_NOT_AN_IMAGE: Final = (
+    tarfile.TarError, OSError, EOFError, zlib.error,
+    KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError,
+)  # fmt: skip
 
 
 def read_engine(name: str, seconds: float) -> Image:
@@ -84,9 +86,7 @@ def read_archive(path: Path, seconds: float, where: str = "") -> Image:
             return _Archive(archive, where, time.monotonic() + seconds).read()
     except FileNotFoundError:
         raise CouldNotRunError(f"{where} can't be read: there is no such file") from None
-    except _READ_ERRORS as error:
-        raise CouldNotRunError(f"{where} is not a saved image: {printable(str(error))}") from None
-    except _DOCUMENT_ERRORS as error:
+    except _NOT_AN_IMAGE as error:
         reason = f"{type(error).__name__}: {printable(str(error))}"
         raise CouldNotRunError(f"{where} is not a saved image: {reason}") from None
 
@@ -148,12 +148,8 @@ class _Archive:
 
     def _open(self, name: str) -> IO[bytes]:
         member = self._members.get(_clean(name))
-        for _ in range(10):  # older engines write a layer once, and then link to it
-            if member is None or not (member.issym() or member.islnk()):
-                break
-            folder = posixpath.dirname(member.name) if member.issym() else ""
-            member = self._members.get(_clean(posixpath.join(folder, member.linkname)))
-        file = self._archive.extractfile(member) if member and member.isfile() else None
+        # It may be a link: older engines write a layer once, and then link to it.
+        file = self._archive.extractfile(member) if member else None
         if file is None:
             raise CouldNotRunError(f"{self._where} is not a complete image: it lacks {name}")
         return file
@@ -178,8 +174,8 @@ class _Files:
     """The names of an image's files, and the contents of those that matter."""
 
     def __init__(self) -> None:
-        self._contents: dict[str, bytes] = {}
-        self._names: set[str] = set()
+        self._contents: dict[str, bytes | None] = {}
+        """By name; None if it does not matter."""
         self._links: dict[str, str] = {}
 
     def apply(self, layer: tarfile.TarFile, members: Iterator[tarfile.TarInfo]) -> None:
@@ -189,33 +185,31 @@ class _Files:
             name = _clean(member.name)
             folder, base = posixpath.split(name)
             if base == ".wh..wh..opq":
-                self._remove_below(folder, keep=added)
+                self._remove(folder + "/", keep=added)
             elif base.startswith(".wh."):
                 self._remove(posixpath.join(folder, base[4:]))
             elif member.issym():
                 self._remove(name)
                 self._links[name] = _clean(posixpath.join("/", folder, member.linkname))
-            elif member.isfile() or member.islnk():
-                self._names.add(name)
                 added.add(name)
+            elif member.isfile() or member.islnk():
                 self._links.pop(name, None)
+                self._contents[name] = None
+                added.add(name)
                 if name in _KEPT or base == "version.json":
                     file = layer.extractfile(member)
                     self._contents[name] = file.read(MAX_BODY + 1) if file else b""
+            elif member.isdir():
+                self._links.pop(name, None)
 
-    def _remove(self, name: str) -> None:
-        self._remove_below(name)
-        self._names.discard(name)
-        self._contents.pop(name, None)
-        self._links.pop(name, None)
-
-    def _remove_below(self, folder: str, keep: Collection[str] = ()) -> None:
-        every = {*self._names, *self._links}
-        for path in [path for path in every if path.startswith(folder + "/")]:
-            if path not in keep:
-                self._names.discard(path)
-                self._contents.pop(path, None)
-                self._links.pop(path, None)
+    def _remove(self, name: str, keep: Collection[str] = ()) -> None:
+        """Remove a file or a folder; of a name that ends in /, only the folder's content."""
+        below = name.rstrip("/") + "/"
+        entries: tuple[dict[str, Any], ...] = (self._contents, self._links)
+        for found in entries:
+            for path in [path for path in found if path == name or path.startswith(below)]:
+                if path not in keep:
+                    del found[path]
 
     def _resolve(self, path: str) -> str:
         """Follow symbolic links, also of the folders above; a circle ends somewhere."""
@@ -235,7 +229,7 @@ class _Files:
         """Whether there is any file below /app other than version.json."""
         app = self._resolve("app")
         return any(
-            name.startswith(app + "/") and name != f"{app}/version.json" for name in self._names
+            name.startswith(app + "/") and name != f"{app}/version.json" for name in self._contents
         )
 
 

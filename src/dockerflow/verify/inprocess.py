@@ -3,23 +3,13 @@
 from __future__ import annotations
 
 import os
-import shlex
 import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from dockerflow.testing import Client
-from dockerflow.verify.evidence import (
-    HEARTBEAT,
-    LBHEARTBEAT,
-    Evidence,
-    Response,
-    Service,
-    VersionFile,
-    printable,
-)
+from dockerflow.verify.evidence import Evidence, Response, Service, VersionFile, printable
 from dockerflow.verify.formats import text
 from dockerflow.verify.http import request_all
 from dockerflow.verify.rules import RULES, matching
@@ -74,18 +64,14 @@ class DockerflowApp:
             raise ValueError(message)
         began = time.monotonic()
         service = Service(f"{type(self.app).__module__}.{type(self.app).__qualname__}")
+        service.broken_by = "a broken backing service" if broken else ""
         evidence = Evidence()
+        (evidence.broken if broken else evidence.services).append(service)
         if version_json is not None:
-            evidence.versions.append(_version_file(Path(version_json)))
+            file = Path(version_json)
+            evidence.versions.append(VersionFile.at(file, file.read_bytes()))
         with self.client:
-            if broken:
-                service.broken_by = "a broken backing service"
-                evidence.broken.append(service)
-                for path in (HEARTBEAT, LBHEARTBEAT):
-                    service.responses["GET", path] = self._request("GET", path)
-            else:
-                evidence.services.append(service)
-                request_all(self._request, service, BASE, tuple(static))
+            request_all(self._request, service, static)
         report = Report([service.where], judge(evidence, selected), fail_on=fail_on)
         report.seconds = time.monotonic() - began
         failed = [verdict.rule.id for verdict in report.verdicts if report.fails(verdict)]
@@ -96,8 +82,7 @@ class DockerflowApp:
         return report
 
     def _request(self, method: str, path: str) -> Response:
-        parts = urlsplit(path)
-        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        target = "/" + path.removeprefix(BASE).lstrip("/")
         received = self.client.request(method, target)
         error = received.error
         return Response(
@@ -108,10 +93,6 @@ class DockerflowApp:
             received.body,
             "" if error is None else f"{type(error).__name__}: {printable(str(error))}",
         )
-
-
-def _version_file(path: Path) -> VersionFile:
-    return VersionFile(str(path), path.read_bytes(), f"cat {shlex.quote(str(path))}", str(path))
 
 
 def _ids(prefixes: Iterable[str]) -> set[str]:

@@ -32,49 +32,35 @@ class Line(NamedTuple):
     """A line of a log that is, or should be, mozlog."""
 
     number: int
-    content: dict[str, Any] | None
+    content: dict[str, Any]
+    """Empty if it is not JSON."""
     error: str
     """Why it is not valid; empty if it is."""
 
 
-class Judged(NamedTuple):
-    """The lines of one log, by kind."""
-
-    mozlog: list[Line]
-    json: int
-    """How many lines are JSON objects but not mozlog."""
-    other: int
-    """How many lines are neither."""
-
-
 @lru_cache(maxsize=16)
-def judge(log: Log) -> Judged:
-    """Sort the lines of a log by kind, and validate those that are mozlog."""
-    mozlog: list[Line] = []
-    as_json = other = invalid = 0
+def judge(log: Log) -> list[Line]:
+    """Validate the lines of a log that are mozlog; skip the others, as readers of mozlog do."""
+    found: list[Line] = []
+    invalid = 0
     # Validating a line takes half a millisecond, and most lines have the same few shapes.
     errors: dict[Any, str] = {}
     for number, raw in enumerate(log.lines[:MAX_LINES], 1):
         text = raw.strip()
-        if not text:
+        if not text.startswith(b"{"):
             continue
-        content = json_object(text) if text.startswith(b"{") else None
+        content = json_object(text)
         if content is None:
-            # Other lines that are not JSON are skipped, as readers of mozlog do.
-            if text.startswith(b"{") and (b'"Timestamp"' in text or b'"EnvVersion"' in text):
-                mozlog.append(Line(number, None, _json_error(text)))
-            else:
-                other += 1
-        elif _ENVELOPE.isdisjoint(content):
-            as_json += 1
-        else:
+            if b'"Timestamp"' in text or b'"EnvVersion"' in text:
+                found.append(Line(number, {}, _json_error(text)))
+        elif not _ENVELOPE.isdisjoint(content):
             shape = _shape(content)
             error = errors.get(shape)
             if error is None or (error and invalid < MAX_EXPLAINED):
                 error = errors[shape] = _schema_error(content)
             invalid += bool(error)
-            mozlog.append(Line(number, content, error))
-    return Judged(mozlog, as_json, other)
+            found.append(Line(number, content, error))
+    return found
 
 
 def lacks(content: dict[str, Any]) -> list[str]:

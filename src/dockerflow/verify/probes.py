@@ -17,7 +17,6 @@ from typing import Final, TypeAlias
 
 from dockerflow.verify import dockerfile, image
 from dockerflow.verify.evidence import (
-    HEARTBEAT,
     LBHEARTBEAT,
     MAX_BODY,
     CouldNotRunError,
@@ -29,6 +28,7 @@ from dockerflow.verify.evidence import (
 )
 from dockerflow.verify.http import Prober, request_all
 from dockerflow.verify.process import Process, started
+from dockerflow.verify.rules import RULES
 
 DEFAULT_WAIT: Final = 20.0
 """How long a command may take to listen, in seconds."""
@@ -72,7 +72,7 @@ class Collector:
     """Examines the targets one after the other.
 
     :param evidence: gets what was seen.
-    :param on_progress: is called with a text on what is waited for.
+    :param on_progress: is called with a text for people, such as "waiting for ...".
     """
 
     def __init__(
@@ -104,13 +104,12 @@ class Collector:
             yield shlex.join(targets.command), self._command
 
     def _version_json(self, path: Path) -> None:
-        content = _read(path, MAX_BODY)
-        command = f"cat {shlex.quote(str(path))}"
-        self._evidence.versions.append(VersionFile(str(path), content, command, str(path)))
+        self._evidence.versions.append(VersionFile.at(path, _read(path, MAX_BODY)))
 
     def _dockerfile(self, path: Path) -> None:
         found = dockerfile.read(path, dict(self._targets.build_args), self._targets.target)
-        found.reproduce = f"dockerflow verify --dockerfile {shlex.quote(str(path))}"
+        if unknown := ", ".join(sorted(found.ignored - set(RULES))):
+            raise CouldNotRunError(f"{path} ignores {unknown}: there is no such rule")
         self._evidence.dockerfiles.append(found)
 
     def _archive(self, path: Path) -> None:
@@ -120,14 +119,12 @@ class Collector:
         self._evidence.images.append(image.read_engine(name, self._targets.limit))
 
     def _log(self, name: str) -> None:
-        is_stdin = name == "-"
-        where = "stdin" if is_stdin else name
-        reproduce = "" if is_stdin else f"sed -n {{}}p {_escape_braces(shlex.quote(name))}"
-        content = _read(None if is_stdin else Path(name), MAX_LOG_FILE)
+        content = _read(None if name == "-" else Path(name), MAX_LOG_FILE)
         lines = content.split(b"\n")
         if len(content) > MAX_LOG_FILE:
             lines.pop()
-        self._evidence.logs.append(Log(where, "file", lines, reproduce))
+        log = Log("stdin", lines) if name == "-" else Log(name, lines, file=name)
+        self._evidence.logs.append(log)
 
     def _prober(self, base: str, *, wait: float = 0) -> Prober:
         targets = self._targets
@@ -137,18 +134,17 @@ class Collector:
         wait = self._targets.wait or 0
         with self._prober(url, wait=wait) as prober:
             self._wait_for_url(prober, wait)
-            self._on_progress(f"{url}: sending requests")
             service = Service(prober.base)
-            request_all(prober.request, service, prober.base, self._targets.static)
+            self._request_all(prober, service)
         self._evidence.services.append(service)
+
+    def _request_all(self, prober: Prober, service: Service) -> None:
+        self._on_progress(f"{service.where}: sending requests")
+        request_all(prober.request, service, self._targets.static)
 
     def _wait_for_url(self, prober: Prober, seconds: float) -> None:
         end = time.monotonic() + seconds
-        while True:
-            left = max(end - time.monotonic(), 1.0)
-            response = prober.request("GET", LBHEARTBEAT, at_most=left)
-            if response.status == HTTPStatus.OK:
-                return
+        while (response := prober.request("GET", LBHEARTBEAT)).status != HTTPStatus.OK:
             if time.monotonic() >= end:
                 if response.unreachable:
                     raise CouldNotRunError(f"{prober.base}: {response.error}")
@@ -160,38 +156,34 @@ class Collector:
         targets = self._targets
         if not self._evidence.versions:
             candidates = (Path("/app/version.json"), Path("version.json"))
-            for path in [path for path in candidates if path.is_file()][:1]:
+            if (path := next(filter(Path.is_file, candidates), None)) is not None:
                 self._version_json(path)
         with started(targets.command, dict(targets.environ)) as process:
             run = Run(process.where, process.start, process.port, targets.grace)
             self._examine(process, run)
-        start = _escape_braces(process.start)
-        run.stdout = process.stdout.log(f"stdout of {process.where}", "stdout", start)
-        run.stderr = process.stderr.log(f"stderr of {process.where}", "stderr", start)
+        run.stdout.lines, run.stderr.lines = process.stdout.lines(), process.stderr.lines()
         self._evidence.runs.append(run)
         for name, value in targets.breaks:
             self._break(name, value)
 
     def _examine(self, process: Process, run: Run) -> None:
-        host = self._wait_for_port(process, run)
+        host, run.other_ports = self._wait_for_port(process)
+        run.listens = host is not None and not run.other_ports
         service = Service(process.where, start=run.start)
-        has_responded = False
         if host is not None:
-            self._on_progress(f"{service.where}: sending requests")
             with self._prober(f"http://{host}") as prober:
-                request_all(prober.request, service, prober.base, self._targets.static)
-            has_responded = any(r.status is not None for r in service.responses.values())
-            if not has_responded:
+                self._request_all(prober, service)
+            if not service.has_responded:
                 process.wait(SETTLE)  # it may be about to exit
         run.processes = _lasting_processes(process)
         run.log_files = process.log_files()
         has_ended = process.exit_code is not None
         # A server may listen before it has loaded the app, as gunicorn does. If it ends without
-        # a response, that says nothing about the app.
-        if host is not None and (has_responded or not has_ended):
+        # a response, the app's endpoints can't be judged.
+        if host is not None and (service.has_responded or not has_ended):
             self._evidence.services.append(service)
         if has_ended:
-            when = "during the requests" if has_responded else "before it responded"
+            when = "during the requests" if service.has_responded else "before it responded"
             raise _exited(process, when)
         self._on_progress(f"{process.where}: waiting for it to end after SIGTERM")
         if host is not None and self._targets.slow:
@@ -199,8 +191,12 @@ class Collector:
         else:
             _end(process, run)
 
-    def _wait_for_port(self, process: Process, run: Run) -> str | None:
-        """Return where the command can be reached, as host:port; None if it listens nowhere."""
+    def _wait_for_port(self, process: Process) -> tuple[str | None, list[int]]:
+        """Wait until the command listens.
+
+        :returns: host:port where it can be reached, None if nowhere; and the ports that it listens
+            on instead of the one it was given.
+        """
         wait = self._targets.wait
         end = time.monotonic() + (DEFAULT_WAIT if wait is None else wait)
         self._on_progress(f"{process.where}: waiting for it to listen on port {process.port}")
@@ -210,17 +206,16 @@ class Collector:
             if process.exit_code is not None:
                 raise _exited(process, "before it listened")
             if (host := _reachable_host(process.port)) is not None:
-                run.listens = True
-                return f"{host}:{process.port}"
+                return f"{host}:{process.port}", []
             now = time.monotonic()
             if now > next_look:
                 next_look = now + POLL_PORTS
                 other_ports = process.listening()
                 settled = min(settled, now + SETTLE) if other_ports else end
             if now >= min(settled, end):
-                run.other_ports = sorted(other_ports)
                 # The other rules are tried on the port that it took instead.
-                return next((f"{host}:{port}" for port, host in other_ports.items()), None)
+                other = next((f"{host}:{port}" for port, host in other_ports.items()), None)
+                return other, sorted(other_ports)
             time.sleep(POLL)
 
     def _break(self, name: str, value: str) -> None:
@@ -230,15 +225,13 @@ class Collector:
             service = Service(process.where, start=process.start, broken_by=f"{name}={value}")
             self._evidence.broken.append(service)
             try:
-                host = self._wait_for_port(process, Run(process.where, process.start, process.port))
+                host, _ = self._wait_for_port(process)
             except CouldNotRunError:
                 service.exit_code = process.exit_code
                 return
             if host is not None:
-                self._on_progress(f"{service.where}: sending requests with {service.broken_by}")
                 with self._prober(f"http://{host}") as prober:
-                    for path in (HEARTBEAT, LBHEARTBEAT):
-                        service.responses["GET", path] = prober.request("GET", path)
+                    self._request_all(prober, service)
 
 
 def _read(path: Path | None, at_most: int) -> bytes:
@@ -248,11 +241,6 @@ def _read(path: Path | None, at_most: int) -> bytes:
             return file.read(at_most + 1)
     except OSError as error:
         raise CouldNotRunError(f"{path or 'stdin'} can't be read: {error.strerror}") from None
-
-
-def _escape_braces(text: str) -> str:
-    """Escape a text for str.format."""
-    return text.replace("{", "{{").replace("}", "}}")
 
 
 def _exited(process: Process, when: str) -> CouldNotRunError:
@@ -293,7 +281,7 @@ def _end_with_request(process: Process, run: Run, host: str, path: str) -> None:
         Prober(f"http://{host}", timeout=seconds, limit=seconds) as prober,
         futures.ThreadPoolExecutor(1) as pool,
     ):
-        request = pool.submit(prober.request, "GET", "/" + path.lstrip("/"))
+        request = pool.submit(prober.request, "GET", path)
         done, _ = futures.wait([request], IN_FLIGHT)
         _end(process, run)
         if not done:  # otherwise there was no request to lose

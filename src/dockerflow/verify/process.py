@@ -11,14 +11,15 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Any, Final, TypeVar, cast
 
 import psutil
 
-from dockerflow.verify.evidence import CouldNotRunError, Log, printable
+from dockerflow.verify.evidence import CouldNotRunError, printable
 from dockerflow.verify.mozlog import error_message
 
 MAX_LOG: Final = 4 << 20
@@ -27,6 +28,8 @@ KILL_SECONDS: Final = 10.0
 # From linux/prctl.h.
 _PR_SET_CHILD_SUBREAPER: Final = 36
 _PR_GET_CHILD_SUBREAPER: Final = 37
+
+_Reply = TypeVar("_Reply")
 
 
 def free_port() -> int:
@@ -43,16 +46,13 @@ class Output:
     def __init__(self, pipe: IO[bytes]) -> None:
         self._pipe = pipe
         self._kept = bytearray()
-        self._is_truncated = False
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
 
     def _read(self) -> None:
         with suppress(OSError, ValueError):
             while chunk := os.read(self._pipe.fileno(), 1 << 16):
-                room = MAX_LOG - len(self._kept)
-                self._kept += chunk[:room]
-                self._is_truncated = self._is_truncated or len(chunk) > room
+                self._kept += chunk[: MAX_LOG - len(self._kept)]
 
     def lines_after(self, seconds: float) -> list[str]:
         """Wait for the pipe's end, at most so many seconds; return the lines that aren't empty."""
@@ -66,12 +66,12 @@ class Output:
         if not self._thread.is_alive():
             self._pipe.close()
 
-    def log(self, where: str, stream: str, reproduce: str) -> Log:
-        """Return the lines, without one that was cut off."""
+    def lines(self) -> list[bytes]:
+        """Return the lines, without one that may have been cut off."""
         lines = bytes(self._kept).split(b"\n")
-        if self._is_truncated or not lines[-1]:
+        if len(self._kept) == MAX_LOG or not lines[-1]:
             lines.pop()
-        return Log(where, stream, lines, reproduce)
+        return lines
 
 
 class Process:
@@ -99,10 +99,8 @@ class Process:
         except (OSError, ValueError) as error:
             reason = (isinstance(error, OSError) and error.strerror) or str(error)
             raise CouldNotRunError(f"{self.where} can't be started: {reason}") from None
-        assert self._popen.stdout is not None  # noqa: S101 - it is a pipe
-        assert self._popen.stderr is not None  # noqa: S101 - it is a pipe
-        self.stdout: Output = Output(self._popen.stdout)
-        self.stderr: Output = Output(self._popen.stderr)
+        self.stdout: Output = Output(cast("IO[bytes]", self._popen.stdout))
+        self.stderr: Output = Output(cast("IO[bytes]", self._popen.stderr))
 
     @property
     def exit_code(self) -> int | None:
@@ -124,53 +122,41 @@ class Process:
 
         A server's master and its only worker, a copy of it, count as one.
         """
-        seen: dict[int, tuple[int, list[str]]] = {}
-        for process in self._app():
-            with suppress(psutil.Error):
-                if process.status() != psutil.STATUS_ZOMBIE:
-                    seen[process.pid] = process.ppid(), process.cmdline() or [process.name()]
-        parents = [parent for parent, _ in seen.values()]
+        # Zombies have no command line.
+        found = _ask(self._app(), lambda p: (p.pid, p.ppid(), p.cmdline() or [p.name()]))
+        commands = {pid: command for pid, _, command in found}
+        parents = [parent for _, parent, _ in found]
         return [
             printable(shlex.join(command), 100)
-            for parent, command in seen.values()
-            if parents.count(parent) > 1 or seen.get(parent, (0, []))[1] != command
+            for _, parent, command in found
+            if parents.count(parent) > 1 or commands.get(parent) != command
         ]
 
     def listening(self) -> dict[int, str]:
         """Return the TCP ports that its processes listen on, each with a host to connect to."""
         ports: dict[int, str] = {}
-        for process in self._tree():
-            with suppress(psutil.Error):
-                for connection in process.net_connections("tcp"):
-                    if connection.status == psutil.CONN_LISTEN:
-                        address = str(connection.laddr.ip)
-                        if address in ("0.0.0.0", "::"):  # noqa: S104 - seen, not bound
-                            address = "127.0.0.1"
-                        ports[connection.laddr.port] = f"[{address}]" if ":" in address else address
+        for connection in chain(*_ask(self._tree(), lambda p: p.net_connections("tcp"))):
+            if connection.status == psutil.CONN_LISTEN:
+                address = str(connection.laddr.ip)
+                if address in ("0.0.0.0", "::"):  # noqa: S104 - seen, not bound
+                    address = "127.0.0.1"
+                ports[connection.laddr.port] = f"[{address}]" if ":" in address else address
         return ports
 
     def log_files(self) -> list[str]:
         """Return the files it writes to whose names are those of logs."""
-        found: set[str] = set()
-        for process in self._app():
-            with suppress(psutil.Error):
-                found.update(
-                    file.path
-                    for file in process.open_files()
-                    if getattr(file, "mode", "r") != "r"
-                    and (".log" in Path(file.path).name or "/log/" in file.path)
-                )
-        return sorted(found)
+        files = chain(*_ask(self._app(), lambda p: p.open_files()))
+        written = {file.path for file in files if getattr(file, "mode", "r") != "r"}
+        return sorted(path for path in written if ".log" in Path(path).name or "/log/" in path)
 
     def terminate(self) -> None:
         """Send SIGTERM to the command itself, as an engine does to a container's first process."""
-        with suppress(ProcessLookupError):
-            self._popen.terminate()
+        self._popen.terminate()
 
     def wait(self, seconds: float) -> bool:
         """Wait for the command to end; return whether it did within so many seconds."""
         try:
-            self._popen.wait(max(seconds, 0))
+            self._popen.wait(seconds)
         except subprocess.TimeoutExpired:
             return False
         return True
@@ -191,13 +177,22 @@ class Process:
             self._popen.wait(KILL_SECONDS)
         # All are stopped before any is killed: those that keep forking would make new ones.
         while time.monotonic() < end and (left := self._tree()):
-            for action in (psutil.Process.suspend, psutil.Process.kill):
-                for process in left:
-                    with suppress(psutil.Error):
-                        action(process)
+            _ask(left, lambda p: p.suspend())
+            _ask(left, lambda p: p.kill())
             psutil.wait_procs(left, timeout=0.2)
         self.stdout.close()
         self.stderr.close()
+
+
+def _ask(
+    processes: Iterable[psutil.Process], question: Callable[[psutil.Process], _Reply]
+) -> list[_Reply]:
+    """Return the replies of the processes that still exist."""
+    replies: list[_Reply] = []
+    for process in processes:
+        with suppress(psutil.Error):
+            replies.append(question(process))
+    return replies
 
 
 @contextmanager
@@ -221,9 +216,6 @@ def started(command: Sequence[str], environ: Mapping[str, str]) -> Generator[Pro
 @contextmanager
 def _signals_deferred() -> Generator[None]:
     """Defer SIGINT and SIGTERM: in the middle of a start or an end, processes would be left."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
     received: list[int] = []
     handlers: dict[int, Any] = {}
     for deferred in (signal.SIGINT, signal.SIGTERM):
@@ -259,7 +251,7 @@ def _adopting_orphans() -> Generator[None]:
 def _pid_namespace(pid: int | str) -> str | None:
     """Return a process's PID namespace, which is another one in a container (Linux only)."""
     with suppress(OSError):
-        return os.readlink(f"/proc/{pid}/ns/pid")  # noqa: PTH115 - the link's text is not a path
+        return str(Path(f"/proc/{pid}/ns/pid").readlink())
     return None
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection
 
-from dockerflow.verify.evidence import CouldNotRunError, Dockerfile, Evidence
+from dockerflow.verify.evidence import CouldNotRunError, Evidence
 from dockerflow.verify.probes import Collector, Targets
-from dockerflow.verify.rules import RULES
 from dockerflow.verify.verdicts import Report, judge
 
 
@@ -22,7 +21,7 @@ def verify(
 
     :param selected: ids of the rules to judge by; by default all.
     :param fail_on: the lowest level that fails: error, warning or never.
-    :param on_progress: is called with a text on what is waited for.
+    :param on_progress: is called with a text for people, such as "waiting for ...".
     """
     began = time.monotonic()
     evidence, report = Evidence(), Report([], fail_on=fail_on)
@@ -33,16 +32,8 @@ def verify(
             collect()
         except CouldNotRunError as error:
             report.could_not_run.append(str(error))
-    for dockerfile in list(evidence.dockerfiles):
-        if unknown := sorted(dockerfile.ignored - set(RULES)):
-            evidence.dockerfiles.remove(dockerfile)
-            report.could_not_run.append(_unknown_rules(dockerfile, unknown))
     report.verdicts = judge(evidence, selected)
     if not report.could_not_run and all(v.status == "not checked" for v in report.verdicts):
         report.could_not_run.append("there was nothing that any of the rules could be applied to")
     report.seconds = time.monotonic() - began
     return report
-
-
-def _unknown_rules(dockerfile: Dockerfile, ids: list[str]) -> str:
-    return f"{dockerfile.where} ignores {', '.join(ids)}: there is no such rule"

@@ -40,7 +40,7 @@ _token = re.compile(
     r"""(?P<kept>'[^']*'|"(?:\\.|[^"\\])*"|\$\([^()]*\)|\\[^\n])
       | (?P<dropped>(?<!\S)\#[^\n]*|\\\n
           |(?:(?<!\S)\d+)?&?>>?\s*(?:&\s*[\d-]+|[^\s;&|()<>]+))
-      | (?P<end>[;&|\n()])""",
+      | [;&|\n()]""",
     re.VERBOSE | re.DOTALL,
 )
 _flags_before = re.compile(r"^(?:--\S+\s+)+")
@@ -83,14 +83,13 @@ def commands(instruction: Instruction) -> Iterator[list[str]]:
     """Return the words of each command that a RUN runs, with its variables substituted."""
     text = _flags_before.sub("", instruction.value)
     if text.startswith("["):
-        parts = words(text)
-        is_script = parts[1:2] == ["-c"] and len(parts) > 2  # noqa: PLR2004
-        text = parts[2] if is_script else shlex.join(parts)
+        text = shlex.join(words(text))
     yield from _commands(f"{text}\n{instruction.body}", dict(instruction.variables))
 
 
 def _commands(text: str, variables: dict[str, str]) -> Iterator[list[str]]:
-    for part in _split_commands(text):
+    parts = _token.sub(lambda m: m["kept"] or (" " if m["dropped"] else "\0"), text).split("\0")
+    for part in parts:
         found = _split(_variable.sub(lambda m: variables.get(m[1] or m[3], m[2] or m[0]), part))
         while found and found[0] in _PREFIXES:
             del found[0]
@@ -106,18 +105,6 @@ def _commands(text: str, variables: dict[str, str]) -> Iterator[list[str]]:
             yield from _commands(found[script + 1], variables)
         else:
             yield [command, *found[1:]]
-
-
-def _split_commands(text: str) -> list[str]:
-    parts = [""]
-    end = 0
-    for match in _token.finditer(text):
-        parts[-1] += text[end : match.start()] + (match["kept"] or " " * bool(match["dropped"]))
-        if match["end"]:
-            parts.append("")
-        end = match.end()
-    parts[-1] += text[end:]
-    return parts
 
 
 def _split(text: str) -> list[str]:
@@ -193,7 +180,7 @@ def _apply(ids: Ids, command: _Command) -> Ids:
 
 
 def _change_group(ids: Ids, command: _Command) -> Ids:
-    if "app" not in (*command.names, command.option("n"), command.option("new-name")):
+    if "app" not in (*command.names, command.option("n", "new-name")):
         return ids
     gid = command.option("gid", "g") or ids.group or "the GID that it had"
     return ids._replace(group=gid, group_at=command.at)
@@ -216,7 +203,7 @@ def _create_user(ids: Ids, command: _Command) -> Ids:
 
 
 def _change_user(ids: Ids, command: _Command) -> Ids:
-    if "app" not in (*command.names, command.option("l"), command.option("login")):
+    if "app" not in (*command.names, command.option("l", "login")):
         return ids
     uid = command.option("uid", "u") or ids.user or "the UID that it had"
     # A renamed user stays in its group, which has to be renamed too.

@@ -24,6 +24,7 @@ class Finding(NamedTuple):
 
 
 Findings = Iterator[Finding | None]
+Judge = Callable[[Evidence], Findings]
 
 
 class Rule(NamedTuple):
@@ -36,7 +37,7 @@ class Rule(NamedTuple):
     source: str
     looks_at: str
     fix: str
-    judge: Callable[[Evidence], Findings]
+    judge: Judge
 
     @property
     def page(self) -> str:
@@ -54,8 +55,8 @@ RULES: Final[dict[str, Rule]] = {}
 
 
 def rule(
-    id_: str, title: str, level: Level, *, sentence: str, source: str, looks_at: str, fix: str
-) -> Callable[[Callable[[Evidence], Findings]], Callable[[Evidence], Findings]]:
+    level: Level, id_: str, title: str, *, sentence: str, source: str, looks_at: str, fix: str
+) -> Callable[[Judge], Judge]:
     """Register a function as a rule.
 
     It yields a :class:`Finding` for each thing that is wrong and None for each that is right;
@@ -65,7 +66,7 @@ def rule(
     :param looks_at: the targets that the rule can judge, for people.
     """
 
-    def add(judge: Callable[[Evidence], Findings]) -> Callable[[Evidence], Findings]:
+    def add(judge: Judge) -> Judge:
         RULES[id_] = Rule(id_, title, level, sentence, source, looks_at, fix, judge)
         return judge
 
@@ -74,8 +75,9 @@ def rule(
 
 def in_dockerfile(dockerfile: Dockerfile, message: str, at: Instruction | None = None) -> Finding:
     """Return a finding on an instruction; by default on the last stage's FROM."""
-    line = at.line if at else dockerfile.line
-    return Finding(message, dockerfile.where, dockerfile.reproduce, dockerfile.where, line)
+    where = dockerfile.where
+    reproduce = f"dockerflow verify --dockerfile {shlex.quote(where)}"
+    return Finding(message, where, reproduce, where, at.line if at else dockerfile.line)
 
 
 def in_image(image: Image, message: str, command: str) -> Finding:
@@ -86,6 +88,5 @@ def in_image(image: Image, message: str, command: str) -> Finding:
 
 def in_log(log: Log, number: int, message: str) -> Finding:
     """Return a finding on a line of a log."""
-    file = log.where if log.stream == "file" else ""
-    reproduce = log.reproduce.format(number)
-    return Finding(f"line {number}: {message}", log.where, reproduce, file, number)
+    line = f"line {number}: {message}"
+    return Finding(line, log.where, log.reproduce(number), log.file, number)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Final, cast
 
@@ -29,7 +30,7 @@ from dockerflow.verify.rules._registry import (
     in_log,
     rule,
 )
-from dockerflow.version import is_commit, parse_json
+from dockerflow.version import KEYS, is_commit, parse_json
 
 _SOURCE: Final = "https://github.com/mozilla-services/Dockerflow#containerized-app-requirements"
 _VERSION_OBJECT: Final = (
@@ -42,15 +43,14 @@ _STOP_SENTENCE: Final = (
 )
 _VERSION_SENTENCE: Final = "Respond to `/__version__` with the contents of `/app/version.json`."
 
-KEYS: Final = ("source", "version", "commit", "build")
+requirement = partial(rule, "error", source=_SOURCE)
+recommendation = partial(rule, "warning")
 
 
-@rule(
+@requirement(
     "DF101",
     "Configured by the environment",
-    "error",
     sentence="Accept its configuration through environment variables.",
-    source=_SOURCE,
     looks_at="a command: whether $PORT, or a variable of --break, had any effect",
     fix="Read every setting from an environment variable; keep none in the image or in arguments.",
 )
@@ -74,12 +74,10 @@ _literal_port = re.compile(
 ).search
 
 
-@rule(
+@requirement(
     "DF102",
     "Listens on $PORT",
-    "error",
     sentence="Listen on environment variable `$PORT` for HTTP requests.",
-    source=_SOURCE,
     looks_at="a command, which gets a free port as $PORT; a Dockerfile whose ENTRYPOINT or CMD "
     "names a port",
     fix="Let the app read PORT, or let a shell fill it in: `sh -c 'exec app --port $PORT'`.",
@@ -102,12 +100,10 @@ def _port(evidence: Evidence) -> Findings:
             yield in_dockerfile(dockerfile, message, start[-1])
 
 
-@rule(
+@requirement(
     "DF103",
     "Has /app/version.json",
-    "error",
     sentence="Must have a JSON version object at `/app/version.json`.",
-    source=_SOURCE,
     looks_at="an image",
     fix="Write version.json in CI (`dockerflow version` does) and copy it to /app.",
 )
@@ -129,10 +125,9 @@ def _versions(evidence: Evidence) -> Iterator[tuple[VersionFile, bytes]]:
             yield VersionFile(where, None, service.reproduce(response)), response.body
 
 
-@rule(
+@requirement(
     "DF104",
     "version.json is a version object",
-    "error",
     sentence="A Dockerflow containers are required to respond to requests to `/__version__` with "
     "a JSON object that looks like: source, version, commit, build.",
     source=_VERSION_OBJECT,
@@ -160,10 +155,9 @@ def _problem(body: bytes) -> str:
     return f"{', '.join(wrong)}: not a string" if wrong else ""
 
 
-@rule(
+@recommendation(
     "DF105",
     "version.json identifies what runs",
-    "warning",
     sentence="The version objects provides enough information to identify: Where to find the "
     "source code; The release version of the application; The commit hash for the containerized "
     "application; A link to the CI tool's build job that created the image.",
@@ -178,14 +172,12 @@ def _version_values(evidence: Evidence) -> Findings:
         "build": re.compile(r"https?://.+").match,
     }
     for version, body in _versions(evidence):
-        content = json_object(body)
-        if content is None:
+        if (content := json_object(body)) is None:
             continue
-        texts = {key: text for key in good if isinstance(text := content.get(key), str)}
         bad = [
             f"{key} is {json.dumps(printable(text, 60))}"
-            for key, text in texts.items()
-            if not good[key](text)
+            for key, is_good in good.items()
+            if isinstance(text := content.get(key), str) and not is_good(text)
         ]
         message = f"it does not identify what runs: {', '.join(bad)}"
         yield Finding(message, version.where, version.reproduce, version.file) if bad else None
@@ -202,12 +194,10 @@ def _on(service: Service, response: Response, message: str) -> Finding:
     return Finding(message, service.where, service.reproduce(response))
 
 
-@rule(
+@requirement(
     "DF106",
     "Answers /__version__",
-    "error",
     sentence=_VERSION_SENTENCE,
-    source=_SOURCE,
     looks_at="a running app",
     fix="Answer GET /__version__ with HTTP 200 and the file's contents.",
 )
@@ -221,12 +211,10 @@ def _version_endpoint(evidence: Evidence) -> Findings:
             yield None
 
 
-@rule(
+@requirement(
     "DF107",
     "Serves the version.json that it has",
-    "error",
     sentence=_VERSION_SENTENCE,
-    source=_SOURCE,
     looks_at="a running app together with --version-json, an image, or a version.json in the "
     "folder in which the command is started",
     fix="Serve the file itself, and restart the app after the file was written.",
@@ -239,20 +227,17 @@ def _version_same(evidence: Evidence) -> Findings:
             content = None if file.content is None else json_object(file.content)
             if served is None or content is None:
                 continue
-            differ = [
-                key for key in sorted({*content, *served}) if content.get(key) != served.get(key)
-            ]
-            keys = printable(", ".join(differ))
-            message = f"GET {VERSION} is not the content of {file.where}; {keys} differ"
+            keys = sorted({*content, *served})
+            differ = [key for key in keys if content.get(key) != served.get(key)]
+            shown = printable(", ".join(differ))
+            message = f"GET {VERSION} is not the content of {file.where}; {shown} differ"
             yield _on(service, response, message) if differ else None
 
 
-@rule(
+@requirement(
     "DF108",
     "Answers /__heartbeat__",
-    "error",
     sentence="Respond to `/__heartbeat__` with a HTTP 200 or 5xx on error.",
-    source=_SOURCE,
     looks_at="a running app",
     fix="Answer GET /__heartbeat__ in time with HTTP 200, or 5xx when something is wrong.",
 )
@@ -263,13 +248,11 @@ def _heartbeat(evidence: Evidence) -> Findings:
         yield None if is_fine else _on(service, response, message)
 
 
-@rule(
+@requirement(
     "DF109",
     "The heartbeat checks backing services",
-    "error",
     sentence="This should check backing services like a database for connectivity and may respond "
     "with the status of backing services and application components as a JSON payload.",
-    source=_SOURCE,
     looks_at="a command, started again with each --break: NAME=VALUE that breaks a service",
     fix="Connect to each backing service in the heartbeat, and answer 5xx when that fails.",
 )
@@ -284,12 +267,10 @@ def _heartbeat_services(evidence: Evidence) -> Findings:
             yield None if response.is_5xx else _on(service, response, message)
 
 
-@rule(
+@requirement(
     "DF110",
     "Answers /__lbheartbeat__",
-    "error",
     sentence="Respond to `/__lbheartbeat__` with an HTTP 200.",
-    source=_SOURCE,
     looks_at="a running app",
     fix="Answer GET /__lbheartbeat__ with HTTP 200 immediately, before redirects, host checks and "
     "logins.",
@@ -300,12 +281,10 @@ def _lbheartbeat(evidence: Evidence) -> Findings:
         yield None if response.is_200 else _on(service, response, message)
 
 
-@rule(
+@requirement(
     "DF111",
     "The load balancer's heartbeat needs no backing service",
-    "error",
     sentence="This is for load balancer checks and should **not** check backing services.",
-    source=_SOURCE,
     looks_at="a command, started again with each --break; a running app whose heartbeat is 5xx",
     fix="Answer /__lbheartbeat__ without touching a database, a cache or another service.",
 )
@@ -334,10 +313,9 @@ def _other_method(
                 yield service, path, get, other
 
 
-@rule(
+@recommendation(
     "DF112",
     "HEAD is answered like GET",
-    "warning",
     sentence="All general-purpose servers MUST support the methods GET and HEAD.",
     source=f"{_HTTP}#section-9.1",
     looks_at="the endpoints of a running app that answer GET",
@@ -349,10 +327,9 @@ def _head(evidence: Evidence) -> Findings:
         yield None if head.status == get.status else _on(service, head, message)
 
 
-@rule(
+@recommendation(
     "DF113",
     "Other methods are refused",
-    "warning",
     sentence="The 405 (Method Not Allowed) status code indicates that the method received in the "
     "request-line is known by the origin server but not supported by the target resource.",
     source=f"{_HTTP}#section-15.5.6",
@@ -366,12 +343,10 @@ def _methods(evidence: Evidence) -> Findings:
         yield None if is_refused else _on(service, post, message)
 
 
-@rule(
+@requirement(
     "DF114",
     "Logs to stdout or stderr",
-    "error",
     sentence="Send text logs to `stdout` or `stderr`.",
-    source=_SOURCE,
     looks_at="the output of a command; a log",
     fix="Log lines of UTF-8 to stdout or stderr, and to no file.",
 )
@@ -379,7 +354,7 @@ def _text_logs(evidence: Evidence) -> Findings:
     for run in evidence.runs:
         for file in run.log_files:
             yield Finding(f"it logs to the file {file}", run.where, run.start)
-        if not any(log is not None and any(log.lines) for log in (run.stdout, run.stderr)):
+        if not any(run.stdout.lines) and not any(run.stderr.lines):
             yield Finding("it wrote nothing to stdout or stderr", run.where, run.start)
     for log in evidence.all_logs():
         bad = next((n for n, line in enumerate(log.lines, 1) if not _is_text(line)), None)
@@ -396,12 +371,10 @@ def _is_text(line: bytes) -> bool:
         return False
 
 
-@rule(
+@requirement(
     "DF115",
     "Serves its own static content",
-    "error",
     sentence="Serve its own static content.",
-    source=_SOURCE,
     looks_at="what --static names; else the files that the page at / of a running app refers to",
     fix="Serve the files with the app (for example with WhiteNoise); no other server will.",
 )
@@ -414,10 +387,9 @@ def _static(evidence: Evidence) -> Findings:
             yield None if is_fine else _on(service, response, message)
 
 
-@rule(
+@requirement(
     "DF116",
     "Ends on SIGTERM",
-    "error",
     sentence=_STOP_SENTENCE,
     source=_STOP,
     looks_at="a command, which has --grace seconds to end",
@@ -431,10 +403,9 @@ def _sigterm(evidence: Evidence) -> Findings:
             yield None if run.ended_in_time else Finding(message, run.where, run.start)
 
 
-@rule(
+@requirement(
     "DF117",
     "Finishes requests on SIGTERM",
-    "error",
     sentence=_STOP_SENTENCE,
     source=_STOP,
     looks_at="a command: a request to the path of --slow is being handled when SIGTERM comes",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterator
+from functools import partial
 from typing import Final
 
 from dockerflow.verify import users
@@ -20,13 +21,13 @@ from dockerflow.verify.users import ID
 
 _SOURCE: Final = "https://github.com/mozilla-services/Dockerflow#dockerfile-requirements"
 
+requirement = partial(rule, "error", source=_SOURCE)
 
-@rule(
+
+@requirement(
     "DF201",
     "Sources are in /app",
-    "error",
     sentence="Sources should be copied to the `/app` directory in the container.",
-    source=_SOURCE,
     looks_at="a Dockerfile; an image",
     fix="Use `WORKDIR /app` and `COPY . /app`.",
 )
@@ -65,12 +66,10 @@ def _is_in_app(folder: str, path: str) -> bool:
     return full == "/app" or full.startswith("/app/")
 
 
-@rule(
+@requirement(
     "DF202",
     f"Group app is {ID}",
-    "error",
     sentence="Create an `app` group with a GID of `10001`.",
-    source=_SOURCE,
     looks_at="a Dockerfile; an image",
     fix="`RUN groupadd --gid 10001 app` (Alpine: `addgroup -g 10001 app`).",
 )
@@ -100,12 +99,10 @@ def _rows(text: str, least: int) -> Iterator[list[str]]:
     return (row for row in rows if len(row) >= least)
 
 
-@rule(
+@requirement(
     "DF203",
     f"User app is {ID} and in group app",
-    "error",
     sentence="Create an `app` user with a UID of `10001` and is a member of the `app` group.",
-    source=_SOURCE,
     looks_at="a Dockerfile; an image",
     fix="`RUN useradd --uid 10001 --gid 10001 app` (Alpine: `adduser -D -u 10001 -G app app`).",
 )
@@ -142,12 +139,10 @@ def _user_problem(image: Image) -> str:
     return "" if is_member else "user app is not in group app"
 
 
-@rule(
+@requirement(
     "DF204",
     "Has ENTRYPOINT and CMD",
-    "error",
     sentence="Have both `ENTRYPOINT` and `CMD` instructions to start the service.",
-    source=_SOURCE,
     looks_at="a Dockerfile; an image",
     fix='Split the command: `ENTRYPOINT ["python"]` and `CMD ["app.py"]`.',
 )
@@ -166,12 +161,10 @@ def _entrypoint(evidence: Evidence) -> Findings:
 _is_app_user = re.compile(rf"(?:app|{ID})(?::(?:app|{ID}))?").fullmatch
 
 
-@rule(
+@requirement(
     "DF205",
     "Runs as USER app",
-    "error",
     sentence="Have a `USER app` instruction to set the default user.",
-    source=_SOURCE,
     looks_at="a Dockerfile; an image",
     fix="Make `USER app` the last USER instruction; 10001, the same user, is accepted too.",
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import Final
 
 from dockerflow.verify import mozlog, users
@@ -16,13 +17,14 @@ PORT: Final = "8000"
 MAX_FINDINGS: Final = 5
 """How many lines of one log are named for one rule."""
 
+requirement = partial(rule, "error")
+recommendation = partial(rule, "warning", source=_SOURCE)
 
-@rule(
+
+@recommendation(
     "DF301",
     "Runs one process",
-    "warning",
     sentence="Each instance of a container should only run one process.",
-    source=_SOURCE,
     looks_at="a command",
     fix="Run one worker per container, and start it with exec; scale by more containers.",
 )
@@ -34,38 +36,30 @@ def _one_process(evidence: Evidence) -> Findings:
             yield None if len(run.processes) == 1 else Finding(message, run.where, run.start)
 
 
-@rule(
+@recommendation(
     "DF302",
     "Logs mozlog to stdout",
-    "warning",
     sentence="Log to `stdout` in the mozlog json schema.",
-    source=_SOURCE,
     looks_at="the output of a command; a log",
     fix="Log one JSON object per line to stdout, as `dockerflow.logging.logging_config()` does.",
 )
 def _mozlog_stdout(evidence: Evidence) -> Findings:
     for run in evidence.runs:
-        if run.stdout is None or run.stderr is None:
-            continue
-        if not any(run.stdout.lines) and not any(run.stderr.lines):
-            continue
-        if mozlog.judge(run.stdout).mozlog:
+        if mozlog.judge(run.stdout):
             yield None
-        elif mozlog.judge(run.stderr).mozlog:
+        elif mozlog.judge(run.stderr):
             yield Finding("it logs mozlog to stderr, not to stdout", run.where, run.start)
-        else:
+        elif any(run.stdout.lines) or any(run.stderr.lines):
             yield Finding("no line on stdout is mozlog", run.where, run.start)
     for log in evidence.logs:
         if any(log.lines):
-            is_fine = mozlog.judge(log).mozlog
-            finding = Finding("no line is mozlog", log.where, log.reproduce.format(1))
-            yield None if is_fine else finding
+            finding = Finding("no line is mozlog", log.where, log.reproduce(1))
+            yield None if mozlog.judge(log) else finding
 
 
-@rule(
+@requirement(
     "DF303",
     "mozlog is valid",
-    "error",
     sentence="mozlog is JSON schema for a common application logging format. Timestamp: required.",
     source=_MOZLOG,
     looks_at="the lines of mozlog in the output of a command, or in a log",
@@ -73,17 +67,16 @@ def _mozlog_stdout(evidence: Evidence) -> Findings:
 )
 def _mozlog_valid(evidence: Evidence) -> Findings:
     for log in evidence.all_logs():
-        lines = mozlog.judge(log).mozlog
+        lines = mozlog.judge(log)
         invalid = [line for line in lines if line.error]
         yield from (in_log(log, line.number, line.error) for line in invalid[:MAX_FINDINGS])
         if lines and not invalid:
             yield None
 
 
-@rule(
+@recommendation(
     "DF304",
     "mozlog has the recommended fields",
-    "warning",
     sentence="For http requests it is recommended to include these common fields in a single log "
     "message rather than spread them over several individual log messages.",
     source=_MOZLOG,
@@ -93,10 +86,10 @@ def _mozlog_valid(evidence: Evidence) -> Findings:
 )
 def _mozlog_recommended(evidence: Evidence) -> Findings:
     for log in evidence.all_logs():
-        lines = [line for line in mozlog.judge(log).mozlog if line.content and not line.error]
+        lines = [line for line in mozlog.judge(log) if not line.error]
         first_lines: dict[str, int] = {}
         for line in lines:
-            for problem in mozlog.lacks(line.content or {}):
+            for problem in mozlog.lacks(line.content):
                 first_lines.setdefault(problem, line.number)
         yield from (in_log(log, number, problem) for problem, number in first_lines.items())
         if lines and not first_lines:
@@ -111,12 +104,10 @@ _apt_installs = re.compile(r"\bapt(?:-get)?\s+(?:-\S+\s+)*install\b").search
 _installs_folder = re.compile(r"install\s.*(?:\s|^)\.(?:\s|$)").search
 
 
-@rule(
+@recommendation(
     "DF305",
     "Optimized for production",
-    "warning",
     sentence="Containers should be optimized for production use.",
-    source=_SOURCE,
     looks_at="a Dockerfile",
     fix="Copy the files that name the dependencies and install them before `COPY . .`; end "
     "`apt-get install` with `&& rm -rf /var/lib/apt/lists/*`.",
@@ -156,30 +147,28 @@ def _installs_app(text: str) -> bool:
     return "--no-deps" in text or _installs_folder(text) is not None
 
 
-@rule(
+@recommendation(
     "DF306",
     f"Listens on port {PORT}",
-    "warning",
     sentence="Listen on port 8000.",
-    source=_SOURCE,
     looks_at="a Dockerfile; an image: EXPOSE, and PORT in its environment",
     fix="Add `ENV PORT=8000` and `EXPOSE 8000`.",
 )
 def _port_8000(evidence: Evidence) -> Findings:
     for dockerfile in evidence.dockerfiles:
         ports, last = _ports(dockerfile)
-        message = f"it is for port {printable(', '.join(ports), 40)}, not {PORT}"
-        if not ports:
-            message = "it names no port: it has neither EXPOSE nor ENV PORT"
-        yield None if PORT in ports else in_dockerfile(dockerfile, message, last)
+        yield None if PORT in ports else in_dockerfile(dockerfile, _other_port(ports), last)
     for image in evidence.images:
         exposed = [str(port).partition("/")[0] for port in image.config.get("ExposedPorts") or ()]
         environ = [str(pair).partition("=") for pair in image.config.get("Env") or ()]
         ports = [value for name, _, value in environ if name == "PORT"] or exposed
-        message = f"it is for port {printable(', '.join(ports), 40)}, not {PORT}"
-        if not ports:
-            message = "it names no port: it has neither an exposed port nor PORT"
-        yield None if PORT in ports else Finding(message, image.where)
+        yield None if PORT in ports else Finding(_other_port(ports), image.where)
+
+
+def _other_port(ports: list[str]) -> str:
+    if not ports:
+        return "it names no port: it has neither EXPOSE nor ENV PORT"
+    return f"it is for port {printable(', '.join(ports), 40)}, not {PORT}"
 
 
 def _ports(dockerfile: Dockerfile) -> tuple[list[str], Instruction | None]:

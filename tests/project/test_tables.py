@@ -1,7 +1,6 @@
 """What the reference says in tables is the code's own.
 
-Run as a script, this file writes those that are made from the code anew:
-python tests/docs/test_tables.py
+Run as a script, which `make tables` does, this file writes those that are made from the code.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ import logging
 import re
 import sys
 import tomllib
+import typing
 from pathlib import Path
 
 if __name__ == "__main__":
@@ -26,14 +26,13 @@ import pytest
 
 from dockerflow import checks as public_checks
 from dockerflow import health
-from dockerflow._core import endpoints as _endpoints
 from dockerflow.checks import contrib
-from dockerflow.checks._options import CheckOptions
 from dockerflow.cli import _group as group
 from dockerflow.config import Config
-from dockerflow.logging import logging_config
-from dockerflow.logging._mozlog import MozlogFormatter
+from dockerflow.logging import MozlogFormatter, logging_config
+from dockerflow.testing import Client, capture_summaries
 from dockerflow.verify.rules import RULES
+from dockerflow.wsgi import DockerflowMiddleware
 
 SOURCE = pages.ROOT / "src" / "dockerflow"
 PAGE = {path.stem: path for path in pages.PAGES if path.parent == pages.DOCS}
@@ -121,7 +120,7 @@ MADE = {
 
 @pytest.mark.parametrize(("page", "name"), MADE)
 def test_made_table(page, name):
-    assert part(page, name) == MADE[page, name](), "run: python tests/docs/test_tables.py"
+    assert part(page, name) == MADE[page, name](), "run: make tables"
 
 
 def test_every_command_has_its_table():
@@ -163,7 +162,8 @@ def test_no_page_names_a_setting_that_is_none(page):
     known = set(
         re.findall(r"\bDOCKERFLOW_[A-Z_]+[A-Z]\b", PAGE["configuration"].read_text("utf-8"))
     )
-    named = set(re.findall(r"\bDOCKERFLOW_[A-Z_]+[A-Z]\b", page.read_text("utf-8")))
+    # DOCKERFLOW_TEST_* are this repository's own.
+    named = set(re.findall(r"\bDOCKERFLOW_(?!TEST_)[A-Z_]+[A-Z]\b", page.read_text("utf-8")))
     assert named <= known, named - known
 
 
@@ -210,7 +210,9 @@ def test_ids_are_those_of_their_checks():
 
 def test_options_of_checks():
     listed = firsts("checks", "options")
-    assert sorted(listed) == sorted(CheckOptions.__annotations__)
+    hints = typing.get_type_hints(public_checks.Registry.register)
+    (options,) = typing.get_args(hints["options"])  # Unpack[CheckOptions]
+    assert sorted(listed) == sorted(options.__annotations__)
     names = {row.name for row in Config.table()}
     for row in pages.rows(part("checks", "options")):
         assert set(codes(row[1])) <= names
@@ -241,22 +243,27 @@ def test_fields_of_any_line():
     assert set(firsts("log-fields", "any")) == {*fields, *by_handlers}
 
 
-def test_fields_of_a_summary():
-    from dockerflow._core.messages import Request
-    from dockerflow._core.summary import Outcome, summarise
+def application(environ, start_response):
+    start_response("418 I'm a teapot", [])
+    return [b""]
 
-    request = Request("GET", "/", "a=1", {"user-agent": "x"})
-    plain = summarise(request, Outcome(200), seconds=0.1, rid="x", extra={})[2]
-    full = summarise(
-        request,
-        Outcome(200),
-        seconds=0.1,
-        rid="x",
-        extra={},
-        querystring=True,
-        route="/",
-        peer="127.0.0.1",
-    )[2]
+
+def fields_of_a_summary(**settings) -> dict[str, object]:
+    """Return the fields that the record has by these settings, and no other record."""
+    registry = public_checks.Registry()
+    app = DockerflowMiddleware(application, config=Config(**settings), registry=registry)
+    with capture_summaries() as summaries:
+        Client(app).get("/?a=1", {"user-agent": "x"})
+    (record,) = summaries
+    others = {*vars(logging.makeLogRecord({})), "message", "taskName"}
+    return {name: value for name, value in vars(record).items() if name not in others}
+
+
+def test_fields_of_a_summary():
+    optional = {"route": "by frameworks alone"}
+    by_setting = ("summary_log_querystring", "summary_log_addresses")
+    plain = fields_of_a_summary()
+    full = fields_of_a_summary(**dict.fromkeys(by_setting, True)) | optional
     listed = firsts("log-fields", "summary")
     names = [code for code in listed if code in full]
     assert set(listed) == set(full)
@@ -284,8 +291,12 @@ def test_loggers():
 
 def test_endpoints():
     listed = firsts("endpoints", "endpoints")
-    paths = {path for path in _endpoints.paths(error_endpoint=True) if not path.endswith("__/")}
+    paths = set(pages.ENDPOINTS)
     assert set(listed) == paths
+    for path in paths:
+        config = Config(error_endpoint=True)
+        response = Client(DockerflowMiddleware(application, config=config)).get(path)
+        assert response.status != 418, f"{path} is the app's"
     assert set(firsts("exposed", "exposed")) >= paths
 
 

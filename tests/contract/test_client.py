@@ -1,64 +1,11 @@
-"""The contract that is shipped holds for every framework, and says what doesn't."""
+"""The client for applications' own tests: what it sends, and the lifespan that it runs."""
 
-import importlib
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from dockerflow import testing
-from dockerflow.testing import DockerflowContract
-
-TESTS = [name for name in dir(DockerflowContract) if name.startswith("test_")]
-
-
-class TestEveryRow(DockerflowContract):
-    @pytest.fixture(autouse=True)
-    def _app(self, client: Any) -> None:
-        self.__dict__["app"] = client.app
-
-
-class TestAFunction(DockerflowContract):
-    @staticmethod
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        from dockerflow.asgi import DockerflowMiddleware
-
-        bare = importlib.import_module("apps.bare")
-        await DockerflowMiddleware(bare.asgi_app)(scope, receive, send)
-
-
-def test_there_are_tests() -> None:
-    assert len(TESTS) >= 7
-
-
-def answering(status: int, body: bytes = b"", *headers: tuple[str, str]) -> Callable[..., Any]:
-    def app(environ: Any, start_response: Any) -> list[bytes]:
-        start_response(f"{status} Phrase", list(headers))
-        return [body]
-
-    return app
-
-
-@pytest.mark.parametrize("name", TESTS)
-@pytest.mark.parametrize(
-    "app",
-    [
-        answering(404, b"nothing here"),
-        answering(200, b"hello", ("Content-Type", "application/json")),
-        answering(200, b"[]", ("Content-Type", "application/json"), ("Cache-Control", "public")),
-    ],
-    ids=["404", "text", "list"],
-)
-def test_an_app_without_dockerflow_fails(name: str, app: Any) -> None:
-    contract = type("Contract", (DockerflowContract,), {"app": staticmethod(app)})()
-    if name == "test_lbheartbeat_is_200_for_any_host" and app({}, lambda *_: None) != [
-        b"nothing here"
-    ]:
-        getattr(contract, name)()
-        return
-    with pytest.raises(AssertionError, match="Not so: .* The answer: Response"):
-        getattr(contract, name)()
 
 
 def test_the_client_shares_one_loop_and_the_lifespans_state() -> None:
