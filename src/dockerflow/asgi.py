@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, TypeAlias
 
-from dockerflow import sentry
 from dockerflow._core.app import Core
 from dockerflow._core.endpoints import SERVER_ERROR, Endpoint, path_below
-from dockerflow._core.exchange import EXCHANGE, Exchange
+from dockerflow._core.exchange import EXCHANGE, Exchange, summary_logger
 from dockerflow._core.messages import Request, Response
 from dockerflow._core.settings import LIST_HEADERS, RequestSettings
 from dockerflow._core.summary import KEY
@@ -45,7 +44,6 @@ class DockerflowMiddleware:
     ) -> None:
         self.app = app
         self._core = Core(config, registry)
-        self._installed: Core | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -53,92 +51,75 @@ class DockerflowMiddleware:
             await self._pass_on(scope, receive, send)
             return
         core = self._core_of(scope)
-        self._install(core)
-        endpoint = self._endpoint_of(core, path_below(scope["path"], scope.get("root_path", "")))
+        if not core.has_installed_drain:
+            # Servers set their handlers before their first call, but after they import the app.
+            core.install_drain()
+        path = path_below(scope["path"], scope.get("root_path", ""))
+        endpoint = core.paths.get(path) if self._serves_endpoints else None
         outer: Exchange | None = scope.get(EXCHANGE)
         if outer is not None:  # another of our middlewares further out does the rest
             self._join(outer)
-            if endpoint is None:
-                await self.app(scope, receive, send)
-            else:
-                response = await self._answer(core, endpoint, outer.request, scope)
-                for message in _messages(response):
-                    await send(message)
+            await self._serve(core, endpoint, scope, receive, send)
             return
 
-        exchange = _Exchange(core.settings, scope, receive, send, endpoint)
+        exchange = _Exchange(core, endpoint, scope, receive, send)
         self._join(exchange)
         scope[EXCHANGE] = exchange
         scope[KEY] = exchange.extra
-        exchange.enter()
         try:
-            if endpoint is None:
-                await self.app(scope, exchange.receive, exchange.send)
-            else:
-                response = await self._answer(core, endpoint, exchange.request, scope)
-                for message in _messages(response):
-                    await exchange.send(message)
-        except BaseException as error:
-            # What escapes because the client left is not a failure of the app.
-            exchange.end(None if exchange.send_failed else error)
-            raise
-        else:
-            exchange.end()
+            with exchange:
+                await self._serve(core, endpoint, scope, exchange.receive, exchange.send)
+                exchange.end()
         finally:
             # The caller may use the scope again.
             scope.pop(EXCHANGE, None)
             scope.pop(KEY, None)
-            exchange.leave()
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
         core = self._core_of(scope)
-        self._install(core)
+        if not core.has_installed_drain:
+            core.install_drain()
         try:
             await self.app(scope, receive, send)
         finally:
             if scope["type"] == "lifespan":  # the app has ended
                 core.registry.close()
 
-    def _install(self, core: Core) -> None:
-        # Servers take the signals before their first call, but after they have imported the app.
-        if core is not self._installed:
-            self._installed = core
-            core.install_drain()
+    async def _serve(
+        self, core: Core, endpoint: Endpoint | None, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        if endpoint is None:
+            await self.app(scope, receive, send)
+            return
+        response = await self._answer(core, endpoint, scope)
+        headers = response.raw_headers()
+        await send({"type": "http.response.start", "status": response.status, "headers": headers})
+        await send({"type": "http.response.body", "body": response.body})
 
-    # What adapters do in their own way.
+    # Adapters override these.
+
+    _serves_endpoints = True
 
     def _core_of(self, scope: Scope) -> Core:  # noqa: ARG002 - an adapter has one for each app
         return self._core
 
-    def _endpoint_of(self, core: Core, path: str) -> Endpoint | None:
-        return core.paths.get(path)
-
     def _join(self, exchange: Exchange) -> None:
-        """Take part in a request, as the outermost middleware or further in."""
-        exchange.is_summarised = True
+        """Take part in a request, as the outermost middleware or as one within it."""
+        exchange.logger = exchange.logger or summary_logger
 
-    async def _answer(
-        self, core: Core, endpoint: Endpoint, request: Request, scope: Scope
-    ) -> Response:
-        del scope
-        return await core.aanswer(endpoint, request)
+    async def _answer(self, core: Core, endpoint: Endpoint, scope: Scope) -> Response:
+        exchange: Exchange = scope[EXCHANGE]
+        return await core.aanswer(endpoint, exchange.request)
 
 
 class _Exchange(Exchange):
     """A request whose response goes out through :meth:`send`."""
 
     def __init__(
-        self,
-        settings: RequestSettings,
-        scope: Scope,
-        receive: Receive,
-        send: Send,
-        endpoint: Endpoint | None,
+        self, core: Core, endpoint: Endpoint | None, scope: Scope, receive: Receive, send: Send
     ) -> None:
-        super().__init__(
-            settings, _request(scope, settings.raw_headers), endpoint, is_summarised=False
-        )
-        self.source = scope
+        request = make_request(scope, core.settings)
+        super().__init__(core.settings, request, endpoint, source=scope, logger=None)
         self.send_failed = False
         self._receive = receive
         self._send = send
@@ -174,8 +155,7 @@ class _Exchange(Exchange):
 
     def _with_id(self, message: Message) -> Message:
         headers: list[tuple[bytes, bytes]] = list(message.get("headers", ()))
-        name = self._id_header[0]
-        if not any(key.lower() == name for key, _ in headers):
+        if self._id_header[0] not in [key.lower() for key, _ in headers]:
             headers.append(self._id_header)
         # The app's own message stays as it is: it may send it again.
         return {**message, "headers": headers}
@@ -187,13 +167,14 @@ class _Exchange(Exchange):
             self.peer = client[0]
         # FastAPI and Starlette put the route that they chose here.
         self.route = getattr(self.source.get("route"), "path", None)
-        if exception is not None:
-            sentry.ignore_logger(self.logger.name)
+        if self.send_failed:  # what escapes because the client left is not a failure of the app
+            exception = None
         super().end(exception)
 
 
-def _request(scope: Scope, wanted: Mapping[bytes, str]) -> Request:
+def make_request(scope: Scope, settings: RequestSettings) -> Request:
     """Return what the core needs of the scope, decoding none of the other headers."""
+    wanted = settings.raw_headers
     headers: dict[str, str] = {}
     for key, value in scope["headers"]:
         name = wanted.get(key.lower())  # in lower case already, but not from every test client
@@ -211,14 +192,3 @@ def _full_path(scope: Scope) -> str:
     path: str = scope["path"]
     root: str = scope.get("root_path", "").rstrip("/")
     return path if path == root or path.startswith(root + "/") else root + path
-
-
-def _messages(response: Response) -> tuple[Message, Message]:
-    return (
-        {
-            "type": "http.response.start",
-            "status": response.status,
-            "headers": response.raw_headers(),
-        },
-        {"type": "http.response.body", "body": response.body},
-    )

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal
 
 PREFIX: Final = "DOCKERFLOW_"
 
@@ -25,10 +25,6 @@ REDACTED_KEYS: Final = (
 
 class ConfigError(ValueError):
     """A setting has an invalid value. The text names the setting, the value and what is valid."""
-
-
-_Kind: TypeAlias = tuple[str, Callable[[Any], Any]]
-"""What a setting takes, and the parser; it raises ValueError or TypeError."""
 
 
 def _float(value: Any) -> float:
@@ -52,10 +48,6 @@ def parse_seconds(value: Any) -> float:
     if not 0 < seconds < math.inf:
         raise ValueError
     return seconds
-
-
-def _parse_optional_seconds(value: Any) -> float | None:
-    return None if value is None else parse_seconds(value)
 
 
 def _parse_delay(value: Any) -> float:
@@ -99,7 +91,7 @@ def parse_bool(value: Any) -> bool:
 
 
 def parse_list(value: Any) -> tuple[str, ...]:
-    """Split a string at its commas; take any other iterable of strings as it is.
+    """Split a string at its commas; keep the items of any other iterable of strings.
 
     :raises TypeError: when the value is anything else.
     """
@@ -129,9 +121,7 @@ def _parse_details(value: Any) -> str:
     return str(value)
 
 
-def _parse_path(value: Any) -> Path | None:
-    if value is None:
-        return None
+def _parse_path(value: Any) -> Path:
     path = Path(value)
     if not os.fspath(value) or "\0" in str(path):
         raise ValueError
@@ -160,14 +150,14 @@ def _parse_function(value: Any) -> Any:
             value = resolve_name(value)
         except (ImportError, AttributeError):
             raise ValueError from None
-    if value is not None and not callable(value):
+    if not callable(value):
         raise TypeError
     return value
 
 
-_BOOL: Final[_Kind] = ("true or false (also 1/0, yes/no, on/off)", parse_bool)
-_SECONDS: Final[_Kind] = ("a number of seconds over 0", parse_seconds)
-_OPTIONAL_SECONDS: Final[_Kind] = ("a number of seconds over 0", _parse_optional_seconds)
+# What a setting takes, and its parser, which raises ValueError or TypeError.
+_BOOL: Final = ("true or false (also 1/0, yes/no, on/off)", parse_bool)
+_SECONDS: Final = ("a number of seconds over 0", parse_seconds)
 
 
 def conflict(
@@ -188,15 +178,15 @@ def conflict(
     return None
 
 
+@dataclass(eq=False, repr=False)
 class Setting:
-    """One field of :class:`Config`, with what the documentation tells of it."""
+    """One field of :class:`Config`, with its documentation."""
 
-    def __init__(self, default: object, kind: _Kind, description: str) -> None:
-        self.default: object = default
-        self.takes: str = kind[0]
-        self.description: str = description
-        self.name: str = ""
-        self._parse = kind[1]
+    default: object
+    takes: str
+    _parse: Callable[[Any], Any]
+    description: str
+    name: str = ""
 
     def __set_name__(self, owner: object, name: str) -> None:
         self.name = name
@@ -223,6 +213,8 @@ class Setting:
         :param source: what an error calls the setting.
         :raises ConfigError: when the value is invalid.
         """
+        if value is None and self.default is None:
+            return None
         try:
             return self._parse(value)
         except (TypeError, ValueError, OverflowError):
@@ -230,16 +222,16 @@ class Setting:
             raise ConfigError(message) from None
 
 
-def _setting(default: object, kind: _Kind, description: str) -> Any:
-    return Setting(default, kind, description)
+def _setting(default: object, takes: str, parse: Callable[[Any], Any], description: str) -> Any:
+    return Setting(default, takes, parse, description)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """Every setting of the library; none can change once made.
+    """Every setting of the library; immutable.
 
-    A field that isn't given is read from the environment when the object is made, as
-    ``DOCKERFLOW_`` and the field's name in capitals, and has its default if it isn't there either.
+    A field that isn't given is read from the environment when the object is made: the variable is
+    ``DOCKERFLOW_`` and the field's name in capitals. Without that, it has its default.
 
     :raises ConfigError: when a value is invalid.
 
@@ -248,121 +240,130 @@ class Config:
 
     version_path: Path | str | None = _setting(
         None,
-        ("a folder or a file", _parse_path),
+        "a folder or a file",
+        _parse_path,
         "The folder that has version.json, or the file itself. By default `/app`, then the "
         "working directory.",
     )
     heartbeat_failed_status_code: int = _setting(
         500,
-        ("a status code from 500 to 599", _parse_server_error),
+        "a status code from 500 to 599",
+        _parse_server_error,
         "Status code of a heartbeat that fails.",
     )
     heartbeat_timeout: float = _setting(
-        10.0, _SECONDS, "Time limit of the heartbeat as a whole, in seconds."
+        10.0, *_SECONDS, "Time limit of the heartbeat as a whole, in seconds."
     )
     check_timeout: float = _setting(
-        5.0, _SECONDS, "Time limit of a check that has none of its own, in seconds."
+        5.0, *_SECONDS, "Time limit of a check that has none of its own, in seconds."
     )
     check_ttl: float | None = _setting(
-        None,
-        _OPTIONAL_SECONDS,
-        "For how many seconds a check's result is reused. By default it isn't.",
+        None, *_SECONDS, "For how many seconds a check's result is reused. By default it isn't."
     )
     check_interval: float | None = _setting(
         None,
-        _OPTIONAL_SECONDS,
+        *_SECONDS,
         "Seconds between two runs of a check in the background. By default checks run when the "
         "heartbeat is requested.",
     )
     heartbeat_tags: Collection[str] = _setting(
         (),
-        ("tags, separated by commas in the environment", parse_list),
+        "tags, separated by commas in the environment",
+        parse_list,
         "The heartbeat runs the checks that have one of these tags. By default it runs all.",
     )
     drain_seconds: float = _setting(
         0.0,
-        ("a number of seconds, or 0 for off", _parse_delay),
+        "a number of seconds, or 0 for off",
+        _parse_delay,
         "For how many seconds after SIGTERM the heartbeat is 503 before the server gets the "
         "signal. 0 leaves the signal alone.",
     )
     heartbeat_details: Literal["always", "debug", "never"] = _setting(
         "always",
-        ("always, debug or never", _parse_details),
+        "always, debug or never",
+        _parse_details,
         "When the heartbeat shows more than the overall status: always, in the framework's debug "
         "mode only, or never.",
     )
     heartbeat_html: bool = _setting(
-        False, _BOOL, "Whether the heartbeat is a web page for clients that prefer HTML to JSON."
+        False, *_BOOL, "Whether the heartbeat is a web page for clients that prefer HTML to JSON."
     )
     silenced_checks: Collection[str] = _setting(
         (),
-        ("check ids, separated by commas in the environment", parse_list),
+        "check ids, separated by commas in the environment",
+        parse_list,
         "Ids of check messages to leave out.",
     )
     request_id_header_name: Collection[str] = _setting(
         (DEFAULT_HEADER,),
-        ("one or several header names, separated by commas", _parse_header_names),
+        "one or several header names, separated by commas",
+        _parse_header_names,
         "Headers to take the request id from, in order of preference, case-insensitive. From "
         "`traceparent` the trace id is taken.",
     )
     summary_log_querystring: bool = _setting(
         False,
-        _BOOL,
+        *_BOOL,
         "Whether request.summary has the query string, with the values of secrets redacted.",
     )
     summary_redacted_keys: Collection[str] = _setting(
         REDACTED_KEYS,
-        ("parts of keys, separated by commas in the environment", _parse_keys),
+        "parts of keys, separated by commas in the environment",
+        _parse_keys,
         "Which values of the query string are redacted: those whose key contains one of these, "
         "case-insensitive.",
     )
     summary_log_route: bool = _setting(
         False,
-        _BOOL,
+        *_BOOL,
         "Whether request.summary has `route`: the template that the path matched, such as "
         "`/items/{id}`, where the framework provides it.",
     )
     summary_log_addresses: bool = _setting(
         False,
-        _BOOL,
+        *_BOOL,
         "Whether request.summary has `remoteAddressChain`: the addresses in `X-Forwarded-For`, "
         "then the one that the connection came from.",
     )
     summary_personal_data: bool = _setting(
         True,
-        _BOOL,
+        *_BOOL,
         "Whether logs may contain the user's id, email and addresses. If false they contain none "
         "of these, whatever else is set.",
     )
     summary_sample_rate: float = _setting(
         1.0,
-        ("a number from 0 to 1", _parse_share),
+        "a number from 0 to 1",
+        _parse_share,
         "Which share of the successful requests (status below 400) is summarised.",
     )
     summary_fields: Callable[[Any], Mapping[str, Any]] | str | None = _setting(
         None,
-        ("a function, or where to import it from as `package.module:name`", _parse_function),
+        "a function, or where to import it from as `package.module:name`",
+        _parse_function,
         "A function that returns further fields of request.summary. It is called with the ASGI "
         "scope, the WSGI environ or the framework's request.",
     )
     summary_log_probes: bool = _setting(
-        True, _BOOL, "Whether requests to Dockerflow's own endpoints are summarised."
+        True, *_BOOL, "Whether requests to Dockerflow's own endpoints are summarised."
     )
     error_endpoint: bool = _setting(
         False,
-        _BOOL,
+        *_BOOL,
         "Whether there is an `/__error__`, which logs an error and raises an exception.",
     )
     path_prefix: str = _setting(
         "",
-        ("empty, or a path that begins with a slash", _parse_prefix),
+        "empty, or a path that begins with a slash",
+        _parse_prefix,
         "Path under which the endpoints are served, instead of the root.",
     )
 
     def __post_init__(self) -> None:
         for setting in self.table():
             value = getattr(self, setting.name)
-            # A field that wasn't given has its own description as the value.
+            # A field that isn't given has its default, which is the Setting itself.
             parsed = (
                 setting.from_environment()
                 if value is setting

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator
 from http import HTTPStatus
 from typing import TYPE_CHECKING, TypeAlias
 
-from dockerflow import sentry
 from dockerflow._core.app import Core
 from dockerflow._core.endpoints import Endpoint
 from dockerflow._core.exchange import EXCHANGE, Exchange
@@ -51,31 +50,23 @@ class DockerflowMiddleware:
         self._core = core
         # A gunicorn worker has set its handlers by now, unless the app is loaded before it is.
         core.install_drain(only_over_a_server=True)
-        self._is_installed = False
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request."""
-        if not self._is_installed:
-            self._is_installed = True
+        if not self._core.has_installed_drain:
             self._core.install_drain()
         endpoint = self._core.paths.get(decode_path(environ.get("PATH_INFO", "")))
         if EXCHANGE in environ:  # another of our middlewares further out does the rest
             return self._serve(endpoint, environ, start_response)
 
-        exchange = _Exchange(self._core.settings, environ, start_response, endpoint)
+        exchange = _Exchange(self._core.settings, endpoint, environ, start_response)
         environ[EXCHANGE] = exchange
         environ[KEY] = exchange.extra
-        exchange.enter()
-        try:
+        with exchange:
             body = self._serve(endpoint, environ, exchange.start_response)
             # A middleware in between may begin the response later than the app has.
             if exchange.finished and exchange.status is not None:
                 exchange.end()
-        except BaseException as error:
-            exchange.end(error)
-            raise
-        finally:
-            exchange.leave()
         return _SizedBody(body, exchange) if hasattr(body, "__len__") else _Body(body, exchange)
 
     def _serve(
@@ -98,12 +89,9 @@ class DockerflowMiddleware:
 
 def make_request(environ: WSGIEnvironment, settings: RequestSettings) -> Request:
     """Return what the core needs of the environ."""
-    # A WSGI server joins the lines of one header, and doesn't tell them apart.
-    wanted = settings.environ_keys.items()
-    headers = {name: environ[key] for key, name in wanted if key in environ}
     path = decode_path(environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", ""))
     query = environ.get("QUERY_STRING", "")
-    return Request(environ["REQUEST_METHOD"], path, query, headers)
+    return Request(environ["REQUEST_METHOD"], path, query, settings.headers_of(environ))
 
 
 def decode_path(path: str) -> str:
@@ -120,13 +108,13 @@ class _Exchange(Exchange):
     def __init__(
         self,
         settings: RequestSettings,
+        endpoint: Endpoint | None,
         environ: WSGIEnvironment,
         start_response: StartResponse,
-        endpoint: Endpoint | None,
     ) -> None:
-        super().__init__(settings, make_request(environ, settings), endpoint)
-        self.source = environ
-        self.peer = environ.get("REMOTE_ADDR", "")
+        peer = environ.get("REMOTE_ADDR", "")
+        request = make_request(environ, settings)
+        super().__init__(settings, request, endpoint, source=environ, peer=peer)
         self._start_response = start_response
 
     def start_response(
@@ -136,8 +124,7 @@ class _Exchange(Exchange):
         exc_info: OptExcInfo | None = None,
         /,
     ) -> Write:
-        wanted = self.id_header[0].lower()
-        if not any(name.lower() == wanted for name, _ in headers):
+        if self.id_header[0].lower() not in [name.lower() for name, _ in headers]:
             headers = [*headers, self.id_header]
         # The server refuses a second status, with exc_info, once the first one went out.
         write = (
@@ -153,8 +140,6 @@ class _Exchange(Exchange):
         """Log the summary, once, and leave the environ as it came."""
         self.source.pop(EXCHANGE, None)
         self.source.pop(KEY, None)
-        if exception is not None:
-            sentry.ignore_logger(self.logger.name)
         super().end(exception)
 
 
@@ -165,44 +150,30 @@ class _Body:
         self._body = body
         self._iterator: Iterator[bytes] | None = None
         self._exchange = exchange
-        self._failure: BaseException | None = None
 
     def __iter__(self) -> Iterator[bytes]:
         return self
 
     def __next__(self) -> bytes:
-        exchange = self._exchange
-        # Set for this one step only: a server may take turns between the bodies of several
-        # requests in one thread, and may go on in another one.
-        exchange.enter()
-        try:
+        # For this one step only: a server may take turns between the bodies of several requests
+        # in one thread, and may continue in another one.
+        with self._exchange as exchange:
             if self._iterator is None:
                 self._iterator = iter(self._body)
-            return next(self._iterator)
-        except StopIteration:
-            # The server comes back for more only once it has written the last chunk.
-            exchange.finished = exchange.finished or time.monotonic()
-            raise
-        except BaseException as error:
-            self._failure = error
-            raise
-        finally:
-            exchange.leave()
+            try:
+                return next(self._iterator)
+            except StopIteration:
+                # The server asks for more only once it has written the last chunk.
+                exchange.finished = exchange.finished or time.monotonic()
+        raise StopIteration
 
     def close(self) -> None:
-        exchange = self._exchange
-        exchange.enter()  # the summary's line is one of the request's, too
-        try:
+        with self._exchange as exchange:
             close = getattr(self._body, "close", None)
             if close is not None:
                 close()
-        except BaseException as error:
-            self._failure = self._failure or error
-            raise
-        finally:
-            exchange.client_gone = self._failure is None and not exchange.finished
-            exchange.end(self._failure)
-            exchange.leave()
+            exchange.client_gone = not exchange.finished
+            exchange.end()
 
 
 class _SizedBody(_Body):

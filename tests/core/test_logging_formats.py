@@ -32,7 +32,7 @@ def _environment(monkeypatch):
 @contextlib.contextmanager
 def serving(headers=None, uid="", **settings):
     exchange = Exchange(
-        RequestSettings.of(Config(**settings)), Request("GET", "/", "", headers or {})
+        RequestSettings(Config(**settings)), Request("GET", "/", "", headers or {})
     )
     exchange.rid = "r-1"
     exchange.extra["uid"] = uid

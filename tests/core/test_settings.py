@@ -152,7 +152,7 @@ def test_the_heartbeat_gives_its_results_to_the_adapter(is_async):
 
 
 def exchange_of(config=None, **headers):
-    settings = RequestSettings.of(config or Config())
+    settings = RequestSettings(config or Config())
     return Exchange(settings, Request("GET", "/", "", headers))
 
 

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dockerflow._core.request_id import get_request_id, request_id_context
+from dockerflow._core.request_id import get_request_id, noted_request, request_id_context
 from dockerflow.checks import Registry
 from dockerflow.config import Config
 from dockerflow.wsgi import DockerflowMiddleware
@@ -260,6 +260,22 @@ def test_the_app_adds_fields(summaries):
     assert environ == before
     [record] = summaries
     assert (record.errno, record.uid, record.code) == (7, "u1", 200)
+
+
+def test_an_exception_of_the_body_has_the_id_before_close():
+    """A server may log it before it closes the body."""
+
+    def app(environ, start_response):
+        start_response("200 OK", [])
+        yield b"one"
+        raise ValueError
+
+    body, _ = start(wrap(app), make_environ(HTTP_X_REQUEST_ID="abc"))
+    assert next(body) == b"one"
+    with pytest.raises(ValueError, match="^$") as caught:
+        next(body)
+    assert noted_request(caught.value)[0] == "abc"
+    body.close()
 
 
 def test_nested_middlewares_summarise_once(summaries):

@@ -16,12 +16,13 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import apps.django_app  # noqa: F401, I001  # configures Django
 from django.conf import UserSettingsHolder, settings
 from django.core.exceptions import PermissionDenied
+from django.core.handlers.wsgi import WSGIRequest
 from django.core.signals import setting_changed
 from django.http import FileResponse, Http404, HttpResponse, StreamingHttpResponse
 from django.test import AsyncClient, Client, RequestFactory, override_settings
 from django.utils.functional import SimpleLazyObject
 
-from dockerflow import checks
+from dockerflow import checks, wsgi
 from dockerflow.config import ConfigError
 from dockerflow.django import _settings, signals
 from dockerflow.django import checks as django_checks
@@ -57,7 +58,6 @@ def django(monkeypatch, no_checks):
     monkeypatch.setitem(sys.modules, HERE, Module)
     with override_settings(MIDDLEWARE=MIDDLEWARE, DOCKERFLOW_CHECKS=[]):
         yield
-    django_checks._Registered.paths = None
 
 
 def get(path: str, is_async: bool, **headers: str) -> Any:
@@ -320,3 +320,18 @@ def test_an_apps_own_defaults_count():
         del settings.DOCKERFLOW_PATH_PREFIX
         assert "DOCKERFLOW_PATH_PREFIX" not in _settings.read()
     setting_changed.send(None, setting="DOCKERFLOW_PATH_PREFIX", value=None, enter=False)
+
+
+def test_within_a_driver_the_id_stays_until_the_end():
+    inner = DockerflowMiddleware(lambda request: HttpResponse())
+    seen = []
+
+    def app(environ, start_response):
+        inner(WSGIRequest(environ))
+        seen.append(request_id_context.get())
+        start_response("200 OK", [])
+        return []
+
+    environ = RequestFactory().get("/", headers={"x-request-id": "abc"}).environ
+    wsgi.DockerflowMiddleware(app)(environ, mock.Mock())
+    assert seen == ["abc"]

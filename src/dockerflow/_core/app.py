@@ -6,7 +6,7 @@ import inspect
 import logging
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, Final
+from typing import Any
 
 from dockerflow import drain
 from dockerflow._core import endpoints
@@ -21,16 +21,8 @@ from dockerflow.version import VersionError, VersionFile
 
 logger = logging.getLogger("dockerflow")
 
-VERSION_FILE: Final = object()
-"""Stands for version.json itself, where an app could give another version."""
 
-
-def version_file() -> object:
-    """Serve version.json."""
-    return VERSION_FILE
-
-
-def _nothing(_: CheckResults) -> None: ...
+def _ignore(_: CheckResults) -> None: ...
 
 
 class Core:
@@ -54,12 +46,13 @@ class Core:
     ) -> None:
         self.config: Config = Config() if config is None else config
         self.registry: Registry = default_registry if registry is None else registry
-        self.settings: RequestSettings = RequestSettings.of(self.config)
+        self.settings: RequestSettings = RequestSettings(self.config)
         self.paths: dict[str, Endpoint] = endpoints.paths(
             self.config.path_prefix, error_endpoint=self.config.error_endpoint
         )
         self._lbheartbeat = lbheartbeat
         self._check_context = check_context
+        self.has_installed_drain: bool = False
         self._version_file = VersionFile(self.config.version_path)
 
     def install_drain(self, *, only_over_a_server: bool = False) -> None:
@@ -67,8 +60,8 @@ class Core:
 
         :param only_over_a_server: leave it for later where no server has set a handler yet.
         """
-        if self.config.drain_seconds:
-            drain.install_once(self.config.drain_seconds, only_over_a_server=only_over_a_server)
+        self.has_installed_drain = not only_over_a_server
+        drain.install_once(self.config.drain_seconds, only_over_a_server=only_over_a_server)
 
     def answer(
         self,
@@ -76,16 +69,16 @@ class Core:
         request: Request,
         *,
         debug: bool = False,
-        version: Callable[[], object] = version_file,
-        on_results: Callable[[CheckResults], object] = _nothing,
+        version: Callable[[], object] | None = None,
+        on_results: Callable[[CheckResults], object] = _ignore,
     ) -> Response:
-        """Run the checks if the heartbeat is asked for, and return the response of an endpoint.
+        """Return the response of an endpoint; for the heartbeat, run the checks.
 
         :param debug: whether the app's framework is in its debug mode.
-        :param version: returns the content of ``/__version__``: an object, ``None`` for nothing,
-            or :data:`VERSION_FILE`. The response reports what it raises.
+        :param version: returns the content of ``/__version__``, or ``None`` if there is none. The
+            response reports what it raises. By default version.json is served.
         :param on_results: called with the results of the checks before the response is made.
-        :raises RuntimeError: at ``/__error__``, whose purpose that is.
+        :raises RuntimeError: at ``/__error__``.
         """
         if request.method not in endpoints.METHODS:
             return endpoints.METHOD_NOT_ALLOWED
@@ -93,7 +86,7 @@ class Core:
             results = self.run_checks()
             on_results(results)
             response = self._heartbeat(results, request, debug=debug)
-        elif endpoint == "version":
+        elif endpoint == "version" and version is not None:
             try:
                 content = version()
             except Exception as error:  # noqa: BLE001 - the response reports it
@@ -101,7 +94,7 @@ class Core:
             response = self._version(content)
         else:
             response = self._other(endpoint, request, debug=debug)
-        return _without_body(response) if request.method == "HEAD" else response
+        return response._replace(body=b"") if request.method == "HEAD" else response
 
     async def aanswer(
         self,
@@ -109,8 +102,8 @@ class Core:
         request: Request,
         *,
         debug: bool = False,
-        version: Callable[[], object] = version_file,
-        on_results: Callable[[CheckResults], object] = _nothing,
+        version: Callable[[], object] | None = None,
+        on_results: Callable[[CheckResults], object] = _ignore,
     ) -> Response:
         """Return the response like :meth:`answer`, without blocking the event loop.
 
@@ -124,7 +117,7 @@ class Core:
                 results = await self.registry.arun(self.config)
             await _awaited(on_results(results))
             response = self._heartbeat(results, request, debug=debug)
-        elif endpoint == "version":
+        elif endpoint == "version" and version is not None:
             try:
                 content = await _awaited(version())
             except Exception as error:  # noqa: BLE001 - the response reports it
@@ -132,7 +125,7 @@ class Core:
             response = self._version(content)
         else:
             response = self._other(endpoint, request, debug=debug)
-        return _without_body(response) if request.method == "HEAD" else response
+        return response._replace(body=b"") if request.method == "HEAD" else response
 
     def run_checks(self) -> CheckResults:
         """Run the checks as for a heartbeat."""
@@ -158,8 +151,6 @@ class Core:
         )
 
     def _version(self, content: object) -> Response:
-        if content is VERSION_FILE:
-            return endpoints.version(*self._version_file.read())
         if content is None:
             return endpoints.version(None, None)
         if not isinstance(content, BaseException):
@@ -174,6 +165,8 @@ class Core:
         return endpoints.version(None, f"the version could not be read: {name}")
 
     def _other(self, endpoint: Endpoint, request: Request, *, debug: bool) -> Response:
+        if endpoint == "version":
+            return endpoints.version(*self._version_file.read())
         if endpoint == "lbheartbeat":
             return self._lbheartbeat
         if endpoint == "heartbeat":
@@ -181,10 +174,6 @@ class Core:
             return drained._replace(status=endpoints.DRAINING)
         logger.error(endpoints.ERROR_MESSAGE)
         raise RuntimeError(endpoints.ERROR_MESSAGE)
-
-
-def _without_body(response: Response) -> Response:
-    return response._replace(body=b"")
 
 
 async def _awaited(value: Any) -> Any:

@@ -24,7 +24,7 @@ DRAINING: Final = 503
 """Status code of the heartbeat of a process that is about to end."""
 
 MAX_TIMING_BYTES: Final = 4096
-"""How long a Server-Timing header may be: servers and proxies refuse headers over 8 KiB or so."""
+"""The limit of a Server-Timing header: servers and proxies refuse headers over about 8 KiB."""
 
 _JSON: Final = "application/json"
 
@@ -35,7 +35,7 @@ def path_of(endpoint: Endpoint, prefix: str = "") -> str:
 
 
 def paths(prefix: str = "", *, error_endpoint: bool = False) -> dict[str, Endpoint]:
-    """Return the endpoints by every path of theirs, with and without a slash at its end."""
+    """Return the endpoint of each path, with and without a slash at its end."""
     names: tuple[Endpoint, ...] = (*ENDPOINTS, "error") if error_endpoint else ENDPOINTS
     return {path_of(name, prefix) + slash: name for name in names for slash in ("", "/")}
 

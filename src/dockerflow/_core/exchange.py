@@ -7,8 +7,9 @@ import random
 import time
 from collections.abc import Mapping
 from contextvars import ContextVar, Token
-from typing import Any, Final
+from typing import Any, Final, Self
 
+from dockerflow import sentry
 from dockerflow._core.endpoints import OK, Endpoint
 from dockerflow._core.guard import Guarded
 from dockerflow._core.messages import Request
@@ -25,6 +26,7 @@ EXCHANGE: Final = "dockerflow.exchange"
 Its presence also tells a middleware further in that the request is summarised already.
 """
 
+_logging: Final = Guarded(logger, "The summary of a request could not be logged")
 _BAD_REQUEST: Final = 400
 _UNSET: Final = object()
 
@@ -36,9 +38,12 @@ class Exchange(Outcome):
     """One request, and what is known of its response so far.
 
     Drivers and adapters fill in what they learn, and call :meth:`end`, which logs the summary.
+    In a ``with`` statement this is the request that is served, and an exception ends it.
 
     :param endpoint: the endpoint that the path names, if any.
-    :param is_summarised: whether the end is logged.
+    :param source: the argument of ``summary_fields``: a scope, an environ or a request.
+    :param peer: the address that the connection came from.
+    :param logger: where the summary goes; ``None`` logs none.
     """
 
     def __init__(
@@ -47,7 +52,9 @@ class Exchange(Outcome):
         request: Request,
         endpoint: Endpoint | None = None,
         *,
-        is_summarised: bool = True,
+        source: Any = None,
+        peer: str = "",
+        logger: logging.Logger | None = summary_logger,
     ) -> None:
         super().__init__()
         self.started: float = time.monotonic()
@@ -58,15 +65,12 @@ class Exchange(Outcome):
         self.rid: str = choose_request_id(request.headers, settings.id_headers)
         self.extra: dict[str, Any] = {}
         """The fields that the app adds to the summary."""
-        self.is_summarised = is_summarised
         self.is_ended: bool = False
-        self.logger: logging.Logger = summary_logger
-        self.source: Any = None
-        """The argument of ``summary_fields``: a scope, an environ, or a framework's request."""
+        self.source = source
+        self.peer = peer
+        self.logger: logging.Logger | None = logger
         self.route: str | None = None
         """The template of the URL, such as ``/users/{id}``, if the framework provides it."""
-        self.peer: str = ""
-        """The address that the connection came from."""
         self._settings = settings
         self._tokens: tuple[Token[str | None], Token[Exchange | None]] | None = None
 
@@ -80,12 +84,22 @@ class Exchange(Outcome):
         """The user's id, for log records made during the request; ``None`` if it isn't logged."""
         return self.extra.get("uid") if self._settings.config.summary_personal_data else None
 
+    def __enter__(self) -> Self:
+        self.enter()
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is not None:
+            self.end(error)
+        self.leave()
+
     def enter(self) -> None:
         """Make this the request that is served here: it is in the context variables."""
-        self._tokens = request_id_context.set(self.rid), current_exchange.set(self)
+        if current_exchange.get() is not self:
+            self._tokens = request_id_context.set(self.rid), current_exchange.set(self)
 
     def leave(self) -> None:
-        """Undo :meth:`enter`, unless another request is served here by now."""
+        """Undo :meth:`enter`, unless another request is served here now."""
         tokens, self._tokens = self._tokens, None
         # A suspended request may be garbage collected while another one is served.
         if tokens is None or current_exchange.get() is not self:
@@ -103,45 +117,42 @@ class Exchange(Outcome):
         :param exception: what escaped from the app.
         """
         if exception is not None:
-            # The server logs it when this is no longer the request that is served.
+            # The server logs the exception later, outside of this request's context.
             note_request(exception, self.rid, self.uid)
         if self.is_ended:
             return
         self.is_ended = True
-        if not self.is_summarised:
-            return
         self.exception = exception
-        with Guarded(logger, "The summary of a request could not be logged"):
-            self._log_summary()
+        if self.logger is not None:
+            with _logging:
+                self._log_summary(self.logger)
 
     def fields(self) -> dict[str, Any]:
-        """Return the fields of the summary as they are known by now, for the app to change.
-
-        All but the real ``code``, which it can't change.
-        """
+        """Return the current fields of the summary, but for ``code``, which apps can't change."""
         outcome = Outcome(self.status or OK, handled=self.handled)
         _, _, fields = self._summarise(outcome, self.extra)
         del fields["code"]
         return fields
 
     def change(self, own: Mapping[str, Any], given: Mapping[str, Any]) -> None:
-        """Let the summary have the fields as the app changed them.
+        """Take over what the app has changed in the fields of the summary.
 
-        Values that the app left alone aren't kept, as they may not be final; the time never is.
+        Values that it left alone may not be final yet, and the time never is.
 
         :param own: the fields as :meth:`fields` returned them.
-        :param given: the fields as the app changed them; those that it lacks are left out.
+        :param given: the fields as the app returned them; missing ones are left out.
         """
         changed = {name: value for name, value in given.items() if own.get(name, _UNSET) != value}
         changed.pop("t", None)
         self.extra.update(changed)
         self.extra.update(dict.fromkeys(own.keys() - given.keys()))
 
-    def _log_summary(self) -> None:
-        log = self.logger
+    def _log_summary(self, log: logging.Logger) -> None:
         level = logging.INFO if self.error is None else logging.ERROR
         if not log.isEnabledFor(level) or self._is_left_out():
             return
+        if level == logging.ERROR:  # the exception itself is an event already
+            sentry.ignore_logger(log.name)
         level, message, fields = self._summarise(self, self._extra())
         # Not by Logger.log(), which searches the stack for its caller: that is always this place.
         # As an argument the message's percent signs stay as they are.

@@ -1,20 +1,46 @@
-"""What the extensions for Flask and Sanic share: checks by the names that python-dockerflow has."""
+"""What the extensions for Flask and Sanic share."""
 
 from __future__ import annotations
 
-import functools
+import logging
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
 
-from dockerflow.checks.registry import Registry
+from dockerflow._core.app import Core
+from dockerflow._core.exchange import summary_logger
+from dockerflow._core.settings import present
+from dockerflow.checks.registry import Registry, default_registry
+from dockerflow.config import Config
+
+VersionCallback = Callable[[str], Any]
+_V = TypeVar("_V", bound=VersionCallback)
 
 
-class RegistersChecks:
-    """Registers checks in ``registry``, which the extension sets."""
+class Extension:
+    """Dockerflow in the form of a framework's extension.
 
-    registry: Registry
+    :param silenced_checks: ids of check messages to leave out.
+    :param registry: the checks of the heartbeat; by default the process's own.
+    """
+
+    def __init__(self, silenced_checks: Iterable[str] | None, registry: Registry | None) -> None:
+        self.silenced_checks: list[str] = list(silenced_checks or ())
+        self.registry: Registry = default_registry if registry is None else registry
+        self.summary_logger: logging.Logger = summary_logger
+        self.get_version: VersionCallback | None = None
+
+    def version_callback(self, func: _V) -> _V:
+        """Have ``func`` return the content of ``/__version__``; a decorator.
+
+        It is called with the version path and returns an object for JSON, or ``None`` when there
+        is no version. For Flask it runs within the app's context, for Sanic it may be async.
+        """
+        self.get_version = func
+        return func
 
     @property
     def checks(self) -> OrderedDict[str, Callable[[], Any]]:
@@ -33,14 +59,50 @@ class RegistersChecks:
         self._register_for(check, obj)
 
     def _register_for(self, check: Callable[..., Any], obj: Any) -> None:
-        """Register a check of an extension or client, in the place of the same one of another.
+        """Register a check of a client, instead of the same check of an earlier client.
 
-        An app's factory makes new ones each time, and its last ones are those to check.
+        An app's factory makes new clients at each call, and the last ones are those to check.
         """
         known = self.registry.get_checks().get(check.__name__)
-        if isinstance(known, functools.partial) and known.func == check:
+        if isinstance(known, partial) and known.func == check:
             self.registry.unregister(check.__name__)
         self.registry.register_partial(check, obj)
+
+
+def read_settings(
+    extension: Extension, settings: Mapping[str, Any], version_path: str | Path | None
+) -> dict[str, Any]:
+    """Return our settings among an app's, and the arguments of the extension."""
+    return {
+        **present(settings),
+        # Apps may change these attributes, too.
+        "version_path": version_path,
+        "silenced_checks": tuple(extension.silenced_checks),
+    }
+
+
+def make_config(settings: Mapping[str, Any], default_version_path: str) -> Config:
+    """Make a config of what :func:`read_settings` returns; an argument wins over a setting.
+
+    :raises ConfigError: when a setting is invalid.
+    """
+    given = {name: settings[name] for name in ("version_path", "silenced_checks")}
+    return Config.from_settings(
+        settings,
+        defaults={"version_path": default_version_path},
+        **{name: value for name, value in given.items() if value},
+    )
+
+
+def version_of(extension: Extension, core: Core) -> Callable[[], object] | None:
+    """Return the argument ``version`` of :meth:`Core.answer`."""
+    callback = extension.get_version
+    return None if callback is None else partial(callback, str(core.config.version_path))
+
+
+def is_overridden(instance: object, name: str, base: type) -> bool:
+    """Whether a subclass, or an attribute of the instance, replaces a method of ``base``."""
+    return getattr(getattr(instance, name), "__func__", None) is not getattr(base, name)
 
 
 def _deprecated(name: str, instead: str) -> None:

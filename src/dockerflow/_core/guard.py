@@ -1,4 +1,4 @@
-"""Keeps the faults of hooks, of foreign functions and of our own out of the app."""
+"""Keeps exceptions of hooks, of the app's functions and of this library out of a response."""
 
 from __future__ import annotations
 
@@ -7,13 +7,11 @@ from contextlib import suppress
 
 
 class Guarded:
-    """A context manager that logs an exception as an error, and goes on.
+    """A context manager that logs an exception instead of raising it.
 
-    Logging, ids and checks must not break the app that they serve.
+    Logging and request ids must not break the app that they serve.
 
-    :param logger: where to log.
-    :param message: the text.
-    :param args: the arguments of the text.
+    :param message: the text to log, with ``args`` as its arguments.
     """
 
     def __init__(self, logger: logging.Logger, message: str, *args: object) -> None:

@@ -1,4 +1,4 @@
-"""PURE: the heartbeat as a page for people, with the facts that its JSON has."""
+"""The heartbeat as a web page for people, with the same facts as its JSON. No I/O."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _POLICY: Final = (
 
 CONTENT_TYPE: Final = "text/html; charset=utf-8"
 HEADERS: Final = (
-    # It loads nothing and runs nothing, whatever a check's message says.
+    # The page loads and runs nothing, even if a check's message contains HTML.
     ("Content-Security-Policy", _POLICY),
     ("X-Content-Type-Options", "nosniff"),
 )
@@ -61,7 +61,7 @@ def is_preferred(accept: str) -> bool:
 
 
 def _ranges(accept: str) -> Iterator[tuple[str, float]]:
-    """Return each media range and its weight; those whose weight is none are left out."""
+    """Return each media range and its weight; those with an invalid weight are left out."""
     for item in accept.lower().split(","):
         media_range, *parameters = (part.strip() for part in item.split(";"))
         weight = next((text[2:] for text in parameters if text.startswith("q=")), "1")
@@ -85,7 +85,7 @@ def render(results: CheckResults, *, show_details: bool) -> bytes:
         f"<h1>Heartbeat: {_mark(status)}</h1>\n"
         f"{_table(results) if show_details else ''}</body>\n</html>\n"
     )
-    # A check's text may have half of a surrogate pair, which is no text in UTF-8.
+    # A check's name may contain a lone surrogate, which UTF-8 can't encode.
     return page.encode(errors="replace")
 
 

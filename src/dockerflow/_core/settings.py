@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
 from dockerflow._core.summary import FORWARDED, HEADERS
@@ -19,38 +18,38 @@ _TRACE_HEADERS: Final = ("traceparent", "x-cloud-trace-context")
 """The headers that log records made during the request may refer to."""
 
 
-@dataclass(frozen=True)
 class RequestSettings:
     """What a config means for each request, computed once."""
 
-    config: Config
-    id_headers: tuple[str, ...]
-    """The headers to read the request id from, in lower case."""
-    response_header: str
-    """The header that sends the request id back."""
-    environ_keys: Mapping[str, str]
-    """The names of the headers that the core needs, by their keys in a WSGI environ."""
-    raw_headers: Mapping[bytes, str]
-    """The names of the headers that the core needs, by their names in an ASGI scope."""
-
-    @classmethod
-    def of(cls, config: Config) -> RequestSettings:
-        """Compute them."""
+    def __init__(self, config: Config) -> None:
+        self.config = config
         names = config.request_id_header_name
-        id_headers = tuple(name.lower() for name in names)
-        needed = sorted({"accept", *HEADERS, *_TRACE_HEADERS, *id_headers})
-        return cls(
-            config,
-            id_headers,
+        self.id_headers: tuple[str, ...] = tuple(name.lower() for name in names)
+        """The headers to read the request id from."""
+        self.response_header: str = next(
             # A trace id alone is not a valid traceparent, so that header isn't sent back.
-            next((name for name in names if name.lower() != "traceparent"), DEFAULT_HEADER),
-            {"HTTP_" + name.upper().replace("-", "_"): name for name in needed},
-            {name.encode("latin-1"): name for name in needed},
+            (name for name in names if name.lower() != "traceparent"),
+            DEFAULT_HEADER,
         )
+        """The header that sends the request id back."""
+        self.headers: tuple[str, ...] = tuple(
+            sorted({"accept", *HEADERS, *_TRACE_HEADERS, *self.id_headers})
+        )
+        """The headers that the core needs, in lower case."""
+        self.raw_headers: dict[bytes, str] = {name.encode("latin-1"): name for name in self.headers}
+        """The same by their names in an ASGI scope."""
+        self._environ_keys = {
+            "HTTP_" + name.upper().replace("-", "_"): name for name in self.headers
+        }
+
+    def headers_of(self, environ: Mapping[str, Any]) -> dict[str, str]:
+        """Return the headers that the core needs, from a WSGI environ."""
+        # A WSGI server joins the lines of one header, and doesn't tell them apart.
+        return {name: environ[key] for key, name in self._environ_keys.items() if key in environ}
 
 
 def present(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those of a framework's settings that are there and ours."""
+    """Return our settings among a framework's."""
     return {name: settings[name] for name in SETTINGS if name in settings}
 
 
@@ -58,12 +57,12 @@ _T = TypeVar("_T")
 
 
 class Reloading(Generic[_T]):
-    """What an adapter makes of its framework's settings, made again when they have changed.
+    """A value made from a framework's settings, and made again when they have changed.
 
     :param read: returns the settings as they are now.
-    :param make: makes the value of them.
-    :raises ConfigError: when a setting is wrong at the start. Later a wrong one is logged, and
-        those before it stay.
+    :param make: makes the value from them.
+    :raises ConfigError: when a setting is wrong at the start. Later, a wrong one is logged and the
+        former value stays.
     """
 
     def __init__(
@@ -83,6 +82,6 @@ class Reloading(Generic[_T]):
             try:
                 value = self._make(now)
             except ConfigError as error:
-                logger.error("%s; the former settings stay", error)  # noqa: TRY400 - it says it all
+                logger.error("%s; the former settings stay", error)  # noqa: TRY400 - the message is complete
             self._current = dict(now), value
         return value

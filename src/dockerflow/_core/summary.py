@@ -21,12 +21,12 @@ FIELDS: Final = ("agent", "code", "errno", "lang", "method", "path", "rid", "t",
 
 FORWARDED: Final = "x-forwarded-for"
 HEADERS: Final = ("user-agent", "accept-language", FORWARDED)
-"""The headers that a summary is made of."""
+"""The headers that a summary needs."""
 
 CLIENT_CLOSED_REQUEST: Final = 499
 """The status of a request whose client went away before a status was sent (nginx's number)."""
 
-# The names of a record's own attributes, which logging refuses for extra fields.
+# A record's own attributes, which extra fields must not replace.
 _RESERVED: Final = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime"}
 
 _PERSONAL: Final = ("uid", "email", "remoteAddressChain")

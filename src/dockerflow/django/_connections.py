@@ -39,8 +39,8 @@ def check_context() -> Generator[None]:
 
 
 async def _close_connections() -> None:
-    """Close those of the thread in which the async ORM works, where nobody else does it."""
-    # Each of Django's requests has a thread of its own, which ends with the request.
+    """Close the connections of the async ORM's thread, unless it ends with the request anyway."""
+    # Each of Django's requests has its own thread.
     request = SyncToAsync.thread_sensitive_context.get(None)
     if request is None or request in SyncToAsync.context_to_thread_executor:
         await sync_to_async(_close_idle)()

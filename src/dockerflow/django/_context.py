@@ -1,4 +1,4 @@
-"""What is known of one of Django's requests."""
+"""One of Django's requests: its exchange, its user, the id of its log records."""
 
 # Django has no types of its own.
 # pyright: basic, reportMissingTypeStubs=false
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -28,17 +29,24 @@ _ATTRIBUTE: Final = "_dockerflow"
 
 @dataclass
 class RequestContext:
-    """One request, with the settings at its begin."""
+    """One request, with the settings at its beginning."""
 
     core: Core
     exchange: Exchange
     is_outer: bool
     """Whether a driver further out has made the exchange, and summarises."""
-    is_driven: bool
-    """Whether our middleware's ``__call__`` ends the exchange, rather than whoever calls hooks."""
+    is_driven: bool = False
+    """Whether our middleware's ``__call__`` ends the exchange, not an app that calls the hooks."""
+
+    def serving(self) -> AbstractContextManager[object]:
+        """Return the context in which ``__call__`` serves the request."""
+        if self.is_outer or self.is_driven:  # a driver or middleware further out does it
+            return nullcontext()
+        self.is_driven = True
+        return self.exchange
 
 
-def begin(request: Any, *, is_driven: bool = False) -> RequestContext:
+def begin(request: Any) -> RequestContext:
     """Return the request's context, made when first asked for."""
     known: dict[str, Any] = vars(request)
     context: RequestContext | None = known.get(_ATTRIBUTE)
@@ -49,13 +57,12 @@ def begin(request: Any, *, is_driven: bool = False) -> RequestContext:
     exchange: Exchange | None = carrier.get(EXCHANGE)
     is_outer = exchange is not None
     if exchange is None:
-        exchange = Exchange(core.settings, neutral_request(request, core))
-        exchange.source = request
-        exchange.peer = request.META.get("REMOTE_ADDR", "")
+        peer = request.META.get("REMOTE_ADDR", "")
+        exchange = Exchange(core.settings, make_request(request, core), source=request, peer=peer)
         exchange.enter()
-        # So that a middleware further in, of the ASGI or WSGI kind, finds it.
+        # For a driver of ours further in.
         carrier.setdefault(KEY, exchange.extra)
-    known[_ATTRIBUTE] = context = RequestContext(core, exchange, is_outer, is_driven)
+    known[_ATTRIBUTE] = context = RequestContext(core, exchange, is_outer)
     known.setdefault("_id", exchange.rid)
     known["_start_timestamp"] = time.time()
     return context
@@ -67,19 +74,18 @@ def context_of(request: Any) -> RequestContext | None:
     return context
 
 
-def neutral_request(request: HttpRequest, core: Core) -> Request:
+def make_request(request: HttpRequest, core: Core) -> Request:
     """Return what the core needs of a request."""
     meta = request.META
-    wanted = core.settings.environ_keys.items()
-    headers = {name: meta[key] for key, name in wanted if key in meta}
+    headers = core.settings.headers_of(meta)
     return Request(request.method or "GET", request.path, meta.get("QUERY_STRING", ""), headers)
 
 
 def user_id(request: HttpRequest) -> str:
-    """Return the id of the user if the app has loaded them; never load them for this."""
-    with Guarded(logger, "The user of a request could not be told"):
+    """Return the id of the user if the app has loaded the user, else an empty string."""
+    with Guarded(logger, "The user of a request could not be read"):
         user: Any = request.__dict__.get("user")
-        # A lazy object shows here whether it was evaluated; any other question evaluates it.
+        # Any access but this one would evaluate the lazy object.
         if user is None or (
             isinstance(user, LazyObject) and user.__dict__.get("_wrapped", empty) is empty
         ):
@@ -89,7 +95,7 @@ def user_id(request: HttpRequest) -> str:
 
 
 class AddRequestId(logging.Filter):
-    """Adds the id to what Django logs of a request after its last middleware, such as a 404."""
+    """Adds the id to Django's log records about a request that has left the middleware."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Set ``rid``, and let the record pass."""

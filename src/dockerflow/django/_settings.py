@@ -24,7 +24,7 @@ _MISSING: Final = object()
 
 @functools.cache
 def _present() -> tuple[str, ...]:
-    """Return the names that are set: the lazy object takes long to find that one isn't."""
+    """Return the names that are set: it takes long to look up a missing one in the lazy object."""
     return tuple(name for name in _NAMES if hasattr(settings, name))
 
 
@@ -36,13 +36,13 @@ setting_changed.connect(_forget, dispatch_uid="dockerflow")
 
 
 def read() -> dict[str, Any]:
-    """Return those of Django's settings that are there and matter here."""
+    """Return our settings among Django's, and Django's own that matter here."""
     values = {name: getattr(settings, name, _MISSING) for name in _present()}
     return {name: value for name, value in values.items() if value is not _MISSING}
 
 
 def make(values: Mapping[str, Any]) -> Core:
-    """Make a core of settings; Django's own list of silenced checks counts, too.
+    """Make a core from settings, which include Django's own list of silenced checks.
 
     :raises ConfigError: when a setting is invalid.
     """

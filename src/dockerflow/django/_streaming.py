@@ -15,7 +15,7 @@ from dockerflow._core.exchange import Exchange
 
 
 def watch(exchange: Exchange, response: Any) -> None:
-    """Log the summary when the last byte of a streamed response went out."""
+    """Log the summary when the last byte of a streamed response has been sent."""
 
     def close() -> None:
         if not exchange.finished:
@@ -36,33 +36,21 @@ def watch(exchange: Exchange, response: Any) -> None:
 def _stream(exchange: Exchange, content: Iterator[bytes]) -> Iterator[bytes]:
     iterator = iter(content)
     while True:
-        exchange.enter()
-        try:
-            chunk = next(iterator)
-        except StopIteration:
+        with exchange:
+            chunk = next(iterator, None)
+        if chunk is None:
             exchange.finished = time.monotonic()
             return
-        except BaseException as error:
-            exchange.end(error)
-            raise
-        finally:
-            exchange.leave()
         yield chunk
 
 
 async def _astream(exchange: Exchange, content: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     iterator = aiter(content)
     while True:
-        exchange.enter()
-        try:
-            chunk = await anext(iterator)
-        except StopAsyncIteration:
+        with exchange:
+            chunk = await anext(iterator, None)
+        if chunk is None:
             exchange.finished = time.monotonic()
             exchange.end()
             return
-        except BaseException as error:
-            exchange.end(error)
-            raise
-        finally:
-            exchange.leave()
         yield chunk

@@ -9,7 +9,7 @@ from django.apps import AppConfig
 
 
 class DockerFlowAppConfig(AppConfig):
-    """Makes a wrong setting fail at start."""
+    """Reads the settings at start, so that a wrong one fails then."""
 
     name = "dockerflow.django"
     label = "dockerflow"

@@ -1,6 +1,7 @@
-"""Django's checks for the heartbeat, and those that ``DOCKERFLOW_CHECKS`` names.
+"""Checks of Django's database and cache, and the registration of ``DOCKERFLOW_CHECKS``.
 
-Each takes ``(app_configs, **kwargs)`` and returns a list of messages, as Django's own do.
+Checks are called like Django's system checks, with ``(app_configs, **kwargs)``, and return a list
+of messages.
 """
 
 # Django has no types of its own.
@@ -48,7 +49,7 @@ def _as_list(message: CheckMessage | None) -> list[CheckMessage]:
 
 
 def check_database_connected(app_configs: object, **kwargs: Any) -> list[CheckMessage]:  # noqa: ARG001 - Django's signature
-    """Check that the default database answers."""
+    """Check that the default database responds."""
     return _as_list(contrib.django_database()())
 
 
@@ -58,29 +59,29 @@ def check_migrations_applied(app_configs: object, **kwargs: Any) -> list[CheckMe
 
 
 def check_redis_connected(app_configs: object, **kwargs: Any) -> list[CheckMessage]:  # noqa: ARG001 - Django's signature
-    """Check that the Redis of the default cache answers, by django-redis."""
+    """Check that the Redis of the default cache responds, through django-redis."""
     return _as_list(contrib.django_redis()())
 
 
 class _Registered:
-    """What :func:`register` put into the registry, and for which settings."""
+    """The checks that :func:`register` has put into the registry, and their settings."""
 
     settings: object = None
     checks: dict[str, Callable[[], Any]] = {}  # noqa: RUF012 - replaced, never changed
 
 
 def register() -> None:
-    """Register the checks that the settings name, in the place of those before.
+    """Register the checks that the settings name, instead of the former ones.
 
-    :raises ConfigError: when ``DOCKERFLOW_CHECKS`` names something that isn't there, or that has
-        the name of another check.
+    :raises ConfigError: when ``DOCKERFLOW_CHECKS`` names a function that doesn't exist, or that
+        has the name of another check.
     """
     paths = _settings.get_list("DOCKERFLOW_CHECKS", DEFAULT_CHECKS)
     wanted: dict[str, Callable[..., Any]] = {}
     for path in paths:
         function = _load(path)
         name = getattr(function, "__name__", path)
-        # Two functions of the same name in different modules are told apart by their paths.
+        # Functions of the same name in different modules are distinguished by their paths.
         wanted[path if name in wanted else name] = _bind(function)
     if _settings.runs_system_checks():
         wanted["system"] = system
@@ -99,7 +100,7 @@ def register() -> None:
 
 
 def update() -> None:
-    """Register the checks that the settings name unless that is done.
+    """Register the checks that the settings name, if they have changed.
 
     :raises ConfigError: as :func:`register` does.
     """
@@ -111,7 +112,7 @@ def update() -> None:
 
 
 def update_or_log() -> None:
-    """Register them like :func:`update`; what is wrong is logged, as the app is serving."""
+    """Register checks like :func:`update`, but log a wrong setting: the app is serving."""
     try:
         update()
     except ConfigError:
@@ -123,7 +124,7 @@ def _current_settings() -> object:
 
 
 def system() -> Iterable[Any]:
-    """Run all of Django's own system checks, those for deployment only without ``DEBUG``."""
+    """Run all of Django's system checks; those for deployment only without ``DEBUG``."""
     return system_checks.run_checks(include_deployment_checks=not settings.DEBUG)
 
 
@@ -133,7 +134,7 @@ def _load(path: str) -> Callable[..., Any]:
     except ImportError as error:
         raise ConfigError(f"DOCKERFLOW_CHECKS names {path!r}, but {error}") from error
     if not callable(function):
-        raise ConfigError(f"DOCKERFLOW_CHECKS names {path!r}, which is no function")
+        raise ConfigError(f"DOCKERFLOW_CHECKS names {path!r}, which is not a function")
     return function
 
 
@@ -141,8 +142,8 @@ def _bind(function: Callable[..., Any]) -> Callable[[], Any]:
     """Return a check without arguments."""
     try:
         inspect.signature(function).bind(None)
-    except TypeError:  # it takes the argument by its name only, as Django itself passes it
+    except TypeError:  # it takes the argument by name only, as Django itself passes it
         return functools.partial(function, app_configs=None)
-    except ValueError:  # one that tells nothing of its arguments
+    except ValueError:  # its signature is unknown
         pass
     return functools.partial(function, None)

@@ -20,10 +20,10 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.http.multipartparser import MultiPartParserError
 from django.utils.log import request_logger
 
-from dockerflow import drain, sentry
 from dockerflow._core.app import Core
 from dockerflow._core.endpoints import ENDPOINTS, Endpoint, path_of
 from dockerflow._core.exchange import Exchange
+from dockerflow._core.extension import is_overridden
 from dockerflow._core.guard import Guarded
 from dockerflow.django import _settings, checks, views
 from dockerflow.django._context import AddRequestId, begin, context_of, user_id
@@ -40,7 +40,7 @@ _VIEWS: Final[Mapping[Endpoint, View]] = {
     "lbheartbeat": views.lbheartbeat,
     "error": views.error,
 }
-# Django's responses to these are 4xx.
+# Django responds to these with 4xx.
 _NO_FAILURES: Final = (
     Http404,
     PermissionDenied,
@@ -77,23 +77,19 @@ class DockerflowMiddleware:
         if self.async_mode:
             markcoroutinefunction(self)
         # An invalid setting fails here, also where the app isn't in INSTALLED_APPS.
-        core = _settings.make(_settings.read())
+        self._first_core = _settings.make(_settings.read())
         checks.update()
         request_logger.addFilter(_add_request_id)
-        self._drain_seconds = core.config.drain_seconds
         # A gunicorn worker has set its handlers by now, unless the app is loaded before it is.
-        drain.install_once(self._drain_seconds, only_over_a_server=True)
-        self._is_installed = False
+        self._first_core.install_drain(only_over_a_server=True)
 
     def __call__(self, request: HttpRequest) -> Any:
         """Serve a request; under ASGI, return a coroutine that does."""
-        if not self._is_installed:
-            self._is_installed = True
-            drain.install_once(self._drain_seconds)
+        if not self._first_core.has_installed_drain:
+            self._first_core.install_drain()
         if self.async_mode:
             return self._acall(request)
-        exchange = begin(request, is_driven=True).exchange
-        try:
+        with begin(request).serving():
             try:
                 response = self.process_request(request)
             except Exception as error:  # noqa: BLE001 - so that the response has the request's id
@@ -101,20 +97,14 @@ class DockerflowMiddleware:
             if response is None:
                 response = self.get_response(request)
             return self.process_response(request, response)
-        except BaseException as error:
-            exchange.end(error)
-            raise
-        finally:
-            exchange.leave()
 
     async def _acall(self, request: HttpRequest) -> Any:
-        context = begin(request, is_driven=True)
-        exchange = context.exchange
-        try:
+        context = begin(request)
+        with context.serving():
             view = self._find_view(request, context.core)
             if view is views.heartbeat:
                 await views.prepare_heartbeat(request)
-            # What the app gives to a view, such as the version, may block.
+            # The app's functions that a view calls, such as for the version, may block.
             in_thread = view not in (None, views.lbheartbeat)
             try:
                 response = await self._hook("process_request", request, in_thread=in_thread)
@@ -124,11 +114,6 @@ class DockerflowMiddleware:
             if response is None:
                 response = await self.get_response(request)
             return await self._hook("process_response", request, response)
-        except BaseException as error:
-            exchange.end(error)
-            raise
-        finally:
-            exchange.leave()
 
     async def _hook(self, name: str, *args: Any, in_thread: bool = False) -> Any:
         """Call a hook: in a thread if it isn't ours, since it may block."""
@@ -139,15 +124,14 @@ class DockerflowMiddleware:
         return await call(*args)
 
     def _is_overridden(self, name: str) -> bool:
-        function = getattr(getattr(self, name), "__func__", None)
-        return function is not getattr(DockerflowMiddleware, name)
+        return is_overridden(self, name, DockerflowMiddleware)
 
     def _find_view(self, request: HttpRequest, core: Core) -> View | None:
         path = request.path_info
         endpoint = core.paths.get(path)
         if self.viewpatterns == _OWN_PATTERNS or endpoint == "error":
             return None if endpoint is None else _VIEWS[endpoint]
-        # A subclass has patterns of its own.
+        # A subclass has its own patterns.
         prefix = core.config.path_prefix
         if not path.startswith(prefix):
             return None
@@ -187,7 +171,7 @@ class DockerflowMiddleware:
         """Remember what a view raised; it is an ERROR if the response is a 5xx."""
         context = begin(request)
         exchange = context.exchange
-        _note(exchange, exception)
+        exchange.handled = exception
         # Code that calls the hooks by hand may call none after this one.
         if not (context.is_driven or context.is_outer or isinstance(exception, _NO_FAILURES)):
             self._collect(exchange, request)
@@ -196,15 +180,14 @@ class DockerflowMiddleware:
     def _build_extra_meta(self, request: HttpRequest) -> dict[str, Any]:
         """Return the fields of the summary, as they are known by now.
 
-        What a subclass adds, changes or leaves out is so in the summary. Only ``code`` is
-        always the real one.
+        The summary has them as a subclass returns them. Only ``code`` is always the real one.
         """
         fields = begin(request).exchange.fields()
         fields["uid"] = fields.get("uid") or user_id(request)
         return fields
 
     def _collect(self, exchange: Exchange, request: HttpRequest) -> None:
-        """Take the fields of the summary while the request is there."""
+        """Take the route, the user's id, and the fields as a subclass changes them."""
         with Guarded(logger, "The fields of a summary could not be made"):
             match = request.resolver_match
             if match is not None:
@@ -221,17 +204,12 @@ class DockerflowMiddleware:
 _OWN_PATTERNS: Final = DockerflowMiddleware.viewpatterns.copy()
 
 
-def _note(exchange: Exchange, exception: BaseException) -> None:
-    exchange.handled = exception
-    sentry.ignore_logger(exchange.logger.name)
-
-
 def _remember_exception(request: Any = None, **_: object) -> None:
     """Note the exception that Django turned into a 500, wherever it came from."""
     context = context_of(request)
     exception = sys.exc_info()[1]
     if context is not None and exception is not None:
-        _note(context.exchange, exception)
+        context.exchange.handled = exception
 
 
 got_request_exception.connect(_remember_exception, dispatch_uid="dockerflow")

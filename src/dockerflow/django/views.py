@@ -1,4 +1,4 @@
-"""The endpoints as views, for the middleware and for a URLconf of one's own."""
+"""The endpoints as views, for the middleware and for an app's own URLconf."""
 
 # Django has no types of its own.
 # pyright: basic, reportMissingTypeStubs=false
@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import Any, Final
 
 from asgiref.sync import sync_to_async
@@ -13,13 +14,13 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.utils.module_loading import import_string
 
-from dockerflow._core.app import VERSION_FILE, Core
+from dockerflow._core.app import Core
 from dockerflow._core.endpoints import Endpoint
 from dockerflow._core.guard import Guarded
-from dockerflow._core.messages import Request, Response
+from dockerflow._core.messages import Response
 from dockerflow.checks.runner import CheckResults, is_failure
 from dockerflow.django import _settings, checks, signals
-from dockerflow.django._context import context_of, neutral_request
+from dockerflow.django._context import context_of, make_request
 
 logger: logging.Logger = logging.getLogger("dockerflow.django")
 
@@ -38,11 +39,14 @@ def heartbeat(request: HttpRequest) -> HttpResponse:
 
 
 async def prepare_heartbeat(request: HttpRequest) -> None:
-    """Make the response of the heartbeat on the event loop, for :func:`heartbeat` to return."""
+    """Make the heartbeat's response on the event loop, for :func:`heartbeat` to return."""
     await sync_to_async(checks.update_or_log)()
-    core, neutral = _core_and_request(request)
+    core = _core_of(request)
     request.__dict__[_RESPONSE] = await core.aanswer(
-        "heartbeat", neutral, debug=settings.DEBUG, on_results=sync_to_async(_send_signal)
+        "heartbeat",
+        make_request(request, core),
+        debug=settings.DEBUG,
+        on_results=sync_to_async(_send_signal),
     )
 
 
@@ -52,42 +56,41 @@ def lbheartbeat(request: HttpRequest) -> HttpResponse:
 
 
 def error(request: HttpRequest) -> HttpResponse:
-    """Serve ``/__error__`` by raising.
+    """Serve ``/__error__``.
 
-    :raises RuntimeError: always, that being its purpose.
+    :raises RuntimeError: always.
     """
     return _respond(request, "error")
 
 
 def _respond(request: HttpRequest, endpoint: Endpoint) -> HttpResponse:
-    answer: Response | None = request.__dict__.pop(_RESPONSE, None)
-    if answer is None:
-        core, neutral = _core_and_request(request)
-        answer = core.answer(
-            endpoint, neutral, debug=settings.DEBUG, version=_version, on_results=_send_signal
+    made: Response | None = request.__dict__.pop(_RESPONSE, None)
+    if made is None:
+        core = _core_of(request)
+        path: Any = getattr(settings, "DOCKERFLOW_VERSION_CALLBACK", None)
+        version = None if path is None else partial(_call_back, path)
+        made = core.answer(
+            endpoint,
+            make_request(request, core),
+            debug=settings.DEBUG,
+            version=version,
+            on_results=_send_signal,
         )
-    response = HttpResponse(answer.body, status=answer.status)
-    for name, value in answer.headers:
-        response[name] = value
-    return response
+    return HttpResponse(made.body, status=made.status, headers=dict(made.headers))
 
 
-def _core_and_request(request: HttpRequest) -> tuple[Core, Request]:
+def _core_of(request: HttpRequest) -> Core:
     context = context_of(request)
     # A view may be called without the middleware.
-    core = _settings.reloading().get() if context is None else context.core
-    return core, neutral_request(request, core)
+    return _settings.reloading().get() if context is None else context.core
 
 
-def _version() -> object:
-    path: Any = getattr(settings, "DOCKERFLOW_VERSION_CALLBACK", None)
-    if path is None:
-        return VERSION_FILE
+def _call_back(path: str) -> object:
     return import_string(path)(getattr(settings, "BASE_DIR", None))
 
 
 def _send_signal(results: CheckResults) -> None:
     signal = signals.heartbeat_failed if is_failure(results) else signals.heartbeat_passed
-    # Django can't log the failure of a receiver that is not a function.
+    # Django fails to log the exception of a receiver that is not a function.
     with Guarded(logger, "A receiver of a heartbeat's signal failed"):
         signal.send_robust(sender=heartbeat, level=results.level)

@@ -20,8 +20,8 @@ def install(
 ) -> None:
     """Serve Dockerflow's endpoints and summarise requests, outside of everything else in the app.
 
-    Unlike what ``add_middleware`` adds, this is also around Starlette's page for exceptions, so
-    that it carries the request's id too.
+    Unlike a middleware of ``add_middleware``, this is also around Starlette's page for exceptions,
+    which then has the request's id, too.
 
     :param app: a FastAPI or Starlette application that hasn't started yet.
     :param config: the settings; by default ``app.state.DOCKERFLOW_*``, then the environment.

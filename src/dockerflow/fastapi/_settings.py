@@ -53,7 +53,7 @@ class CoreByApp:
 
 
 def _reader(state: Any) -> Callable[[], dict[str, Any]]:
-    # Starlette's State raises for what isn't there, which takes long for each of the settings.
+    # Starlette's State raises for each setting that isn't there, which takes long.
     values: Any = getattr(state, "_state", None)
     if isinstance(values, dict):
         return partial(present, cast("dict[str, Any]", values))

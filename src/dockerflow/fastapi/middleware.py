@@ -6,8 +6,8 @@ import logging
 
 from dockerflow._core.app import Core
 from dockerflow._core.endpoints import Endpoint
-from dockerflow._core.exchange import Exchange, summary_logger
-from dockerflow._core.messages import Request, Response
+from dockerflow._core.exchange import EXCHANGE, Exchange, summary_logger
+from dockerflow._core.messages import Response
 from dockerflow.asgi import ASGIApp, DockerflowMiddleware, Receive, Scope, Send
 from dockerflow.config import ConfigError
 from dockerflow.fastapi import views
@@ -29,10 +29,9 @@ class Installed(DockerflowMiddleware):
     ) -> None:
         self.app = app
         self._cores = cores
-        self._installed = None
 
     def _core_of(self, scope: Scope) -> Core:
-        # Around an application, and not within it, its settings aren't known.
+        # A middleware around the whole application doesn't know its settings.
         return self._cores.get(scope.get("app", self))
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -47,10 +46,9 @@ class Installed(DockerflowMiddleware):
             return
         await super()._pass_on(scope, receive, send)
 
-    async def _answer(
-        self, core: Core, endpoint: Endpoint, request: Request, scope: Scope
-    ) -> Response:
-        return await views.answer(core, endpoint, request, scope.get("app"))
+    async def _answer(self, core: Core, endpoint: Endpoint, scope: Scope) -> Response:
+        exchange: Exchange = scope[EXCHANGE]
+        return await views.answer(core, endpoint, exchange.request, scope.get("app"))
 
 
 class RequestIdMiddleware(Installed):
@@ -60,13 +58,11 @@ class RequestIdMiddleware(Installed):
     :raises ConfigError: when a setting in the environment is invalid.
     """
 
+    _serves_endpoints = False
+
     def __init__(self, app: ASGIApp) -> None:
         super().__init__(app, CoreByApp())
         self._cores.get(self)
-
-    def _endpoint_of(self, core: Core, path: str) -> Endpoint | None:
-        del core, path
-        return None
 
     def _join(self, exchange: Exchange) -> None: ...
 
@@ -91,5 +87,4 @@ class MozlogRequestSummaryLogger(RequestIdMiddleware):
         self._logger = logger
 
     def _join(self, exchange: Exchange) -> None:
-        exchange.is_summarised = True
         exchange.logger = self._logger

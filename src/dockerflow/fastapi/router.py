@@ -53,11 +53,11 @@ def _view(cores: CoreByApp, endpoint: Endpoint) -> Callable[[Request], Awaitable
     async def view(request: Request) -> Response:
         return await views.respond(cores, endpoint, request)
 
-    # FastAPI resolves the annotations, which are texts here, in the function's module.
+    # FastAPI resolves the annotations, which are strings here, in the function's module.
     view.__name__ = endpoint
     view.dockerflow_cores = cores  # type: ignore[attr-defined]  # for the command line
     return view
 
 
 router: APIRouter = make_router()
-"""The endpoints with the default registry; for one of its own see :func:`make_router`."""
+"""The endpoints with the default registry; for another one see :func:`make_router`."""

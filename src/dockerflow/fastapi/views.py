@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from dockerflow._core.app import VERSION_FILE, Core
+from dockerflow._core.app import Core
 from dockerflow._core.endpoints import Endpoint
 from dockerflow._core.exchange import EXCHANGE, Exchange
-from dockerflow._core.messages import Request as NeutralRequest
-from dockerflow._core.messages import Response as NeutralResponse
+from dockerflow._core.messages import Request as CoreRequest
+from dockerflow._core.messages import Response as CoreResponse
+from dockerflow.asgi import make_request
 from dockerflow.fastapi._settings import CoreByApp
 from dockerflow.version import get_version
 
@@ -50,17 +53,13 @@ async def respond(cores: CoreByApp, endpoint: Endpoint, request: Request) -> Res
         exchange.endpoint = endpoint
     if endpoint == "error" and not core.config.error_endpoint:
         raise HTTPException(404)
-    headers = {"accept": ",".join(request.headers.getlist("accept"))}
-    neutral = NeutralRequest(request.method, request.url.path, request.url.query, headers)
-    made = await answer(core, endpoint, neutral, app)
+    made = await answer(core, endpoint, make_request(request.scope, core.settings), app)
     response = Response(made.body, made.status)
     response.raw_headers = made.raw_headers()
     return response
 
 
-async def answer(
-    core: Core, endpoint: Endpoint, request: NeutralRequest, app: Any
-) -> NeutralResponse:
+async def answer(core: Core, endpoint: Endpoint, request: CoreRequest, app: Any) -> CoreResponse:
     """Return the response of ``app``.
 
     :raises RuntimeError: at ``/__error__``.
@@ -69,16 +68,13 @@ async def answer(
         endpoint,
         request,
         debug=bool(getattr(app, "debug", False)),
-        version=lambda: _version(app, core.config.version_path),
+        version=_version_of(app, core.config.version_path),
     )
 
 
-def _version(app: Any, configured: object) -> object:
-    """Return what is to be served as the version, looked up when asked for."""
-    is_ours = get_version is _get_version
-    if is_ours and configured is not None:
-        return VERSION_FILE  # cached, and found by the settings
+def _version_of(app: Any, configured: object) -> Callable[[], object] | None:
+    """Return what reads the version, if an app has replaced ``get_version`` or set ``APP_DIR``."""
     root: Any = getattr(getattr(app, "state", None), "APP_DIR", None) or os.environ.get("APP_DIR")
-    if is_ours and root is None:
-        return VERSION_FILE
-    return get_version(root or "/app")
+    if get_version is _get_version and (configured is not None or root is None):
+        return None
+    return partial(get_version, root or "/app")

@@ -65,11 +65,11 @@ def _max_bytes(value: Any) -> int | None:
 class _Settings:
     """The settings; :func:`logging_config` documents them."""
 
-    log_name = Setting(DEFAULT_NAME, ("a string that isn't empty", _string), "")
-    log_level = Setting("INFO", ("a level's name or a number from 0", _level), "")
-    log_format = Setting("mozlog", ("mozlog, text or gcp", _format), "")
-    log_max_bytes = Setting(None, (f"a number from {MIN_BYTES}", _max_bytes), "")
-    log_queue_size = Setting(0, ("a number from 0", partial(_integer, least=0)), "")
+    log_name = Setting(DEFAULT_NAME, "a string that isn't empty", _string, "")
+    log_level = Setting("INFO", "a level's name or a number from 0", _level, "")
+    log_format = Setting("mozlog", "mozlog, text or gcp", _format, "")
+    log_max_bytes = Setting(None, f"a number from {MIN_BYTES}", _max_bytes, "")
+    log_queue_size = Setting(0, "a number from 0", partial(_integer, least=0), "")
 
 
 def _read(name: str, value: object) -> Any:

@@ -7,12 +7,12 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from contextlib import suppress
 from functools import partial
 from inspect import signature
 from pathlib import Path
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, cast
 
 from sanic import HTTPResponse, Request, Sanic
 from sanic.constants import HTTP_METHODS
@@ -21,31 +21,35 @@ from sanic.http import Stage
 from sanic.response import BaseHTTPResponse
 from sanic.worker.process import WorkerProcess
 
-from dockerflow import drain, sentry
-from dockerflow._core.app import VERSION_FILE, Core
+from dockerflow import drain
+from dockerflow._core.app import Core
 from dockerflow._core.endpoints import ENDPOINTS, Endpoint, path_below, path_of
-from dockerflow._core.exchange import Exchange, summary_logger
-from dockerflow._core.extension import RegistersChecks
+from dockerflow._core.exchange import Exchange
+from dockerflow._core.extension import (
+    Extension,
+    is_overridden,
+    make_config,
+    read_settings,
+    version_of,
+)
 from dockerflow._core.guard import Guarded
-from dockerflow._core.messages import Request as NeutralRequest
-from dockerflow._core.settings import LIST_HEADERS, Reloading, present
-from dockerflow.checks.registry import Registry, default_registry
-from dockerflow.config import Config
+from dockerflow._core.messages import Request as CoreRequest
+from dockerflow._core.settings import LIST_HEADERS, Reloading
+from dockerflow.checks.registry import Registry
 from dockerflow.sanic.checks import check_redis_connected
 
 logger: logging.Logger = logging.getLogger("dockerflow.sanic")
 
-_V = TypeVar("_V", bound=Callable[[str], Any])
 _EXCHANGE: Final = "_dockerflow_exchange"
 _FORGET: Final = "_dockerflow_forget"
 _completing: Final = Guarded(logger, "The summary of a request could not be completed")
 _FIRST: Final = 1_000_000
 _HERE: Final = "."
-# What tells a worker to drain: processes that don't know of it ignore it.
+# Tells a worker to drain. Processes without a handler for it ignore it.
 _DRAIN: Final[Any] = getattr(signal, "SIGURG", None)
 
 
-class Dockerflow(RegistersChecks):
+class Dockerflow(Extension):
     """Dockerflow's endpoints, request ids and summaries for a Sanic app.
 
     :param app: the app; without one, call :meth:`init_app` later.
@@ -69,11 +73,8 @@ class Dockerflow(RegistersChecks):
         *,
         registry: Registry | None = None,
     ) -> None:
-        self.registry: Registry = default_registry if registry is None else registry
-        self.silenced_checks: list[str] = list(silenced_checks or ())
+        super().__init__(silenced_checks, registry)
         self.version_path = version_path
-        self.summary_logger: logging.Logger = summary_logger
-        self.get_version: Callable[[str], Any] | None = None
         if redis is not None:
             self._register_for(check_redis_connected, redis)
         if app is not None:
@@ -99,7 +100,7 @@ class Dockerflow(RegistersChecks):
                 name=f"dockerflow_{endpoint}",
                 ignore_body=True,
             )
-        # Before every other middleware, so that no session or database is in a probe's way.
+        # Before every other middleware, so that no session or database affects a probe.
         register_middleware: Any = cast("Any", app).register_middleware  # its types are partial
         register_middleware(self._on_request, "request", priority=_FIRST)
         register_middleware(self._on_response, "response", priority=_FIRST)
@@ -110,20 +111,10 @@ class Dockerflow(RegistersChecks):
         app.register_listener(self._at_start, "after_server_start")
         app.register_listener(self._at_stop, "after_server_stop")
 
-    def version_callback(self, func: _V) -> _V:
-        """Take ``func``, sync or async, to give the content of ``/__version__``, as a decorator.
-
-        It is called with the version path and returns an object for JSON, or ``None`` when
-        there is no version.
-        """
-        self.get_version = func
-        return func
-
     def summary_extra(self, request: Request | None = None) -> dict[str, Any]:
         """Return the fields of the request's summary, as they are known by now.
 
-        What a subclass adds, changes or leaves out is so in the summary. Only ``code`` is
-        always the real one.
+        The summary has them as a subclass returns them. Only ``code`` is always the real one.
 
         :param request: by default the one that is being served.
         """
@@ -131,32 +122,21 @@ class Dockerflow(RegistersChecks):
         return exchange.fields()
 
     def _read_settings(self, app: Sanic[Any, Any]) -> dict[str, Any]:
-        return {
-            **present(cast("dict[str, Any]", app.config)),
-            # These may change as the app's settings may.
-            "version_path": self.version_path,
-            "silenced_checks": tuple(self.silenced_checks),
-        }
+        path = None if self.version_path == _HERE else self.version_path
+        return read_settings(self, cast("dict[str, Any]", app.config), path)
 
     def _make_core(self, settings: Mapping[str, Any]) -> Core:
-        path, silenced = settings["version_path"], settings["silenced_checks"]
-        given: dict[str, Any] = {}
-        if path != _HERE:
-            given["version_path"] = path
-        if silenced:
-            given["silenced_checks"] = silenced
-        config = Config.from_settings(settings, defaults={"version_path": _HERE}, **given)
-        return Core(config, self.registry)
+        return Core(make_config(settings, _HERE), self.registry)
 
     def _before_start(self, app: Sanic[Any, Any]) -> None:
-        """Fail when a setting that was made after init_app() is wrong."""
+        """Fail if a setting that was made after init_app() is wrong."""
         self._make_core(self._read_settings(app))
 
     def _in_main_process(self, app: Sanic[Any, Any]) -> None:
-        """Drain for all of the processes that serve, of which Sanic's manager is the parent."""
+        """Pass SIGTERM on to the processes that serve: Sanic's manager is their parent."""
         self._before_start(app)
         seconds = _core_of(app).config.drain_seconds
-        drain.install_in_parent(seconds, partial(_tell_workers, app))
+        drain.install_in_parent(seconds, partial(_notify_workers, app))
 
     def _at_start(self, app: Sanic[Any, Any]) -> None:
         seconds = _core_of(app).config.drain_seconds
@@ -167,7 +147,7 @@ class Dockerflow(RegistersChecks):
                 drain.install_once(seconds)  # another server's handler, or none
             elif hasattr(app, "multiplexer"):
                 asyncio.get_running_loop().add_signal_handler(_DRAIN, drain.drain)
-            elif callable(signal.getsignal(signal.SIGTERM)):  # else Sanic was to leave it alone
+            elif callable(signal.getsignal(signal.SIGTERM)):  # else Sanic leaves signals alone
                 drain.install_at_loop(seconds, partial(app.stop, terminate=False))
 
     def _at_stop(self, _: Sanic[Any, Any]) -> None:
@@ -178,23 +158,17 @@ class Dockerflow(RegistersChecks):
         core = _core_of(request.app)
         response = await core.aanswer(
             endpoint,
-            _neutral(request, core),
+            _make_request(request, core),
             debug=bool(request.app.debug),
-            version=partial(self._version, core),
+            version=version_of(self, core),
         )
-        headers = dict(response.headers)
-        content_type = headers.pop("Content-Type", None)
-        return HTTPResponse(response.body, response.status, headers, content_type)
-
-    def _version(self, core: Core) -> object:
-        callback = self.get_version
-        return VERSION_FILE if callback is None else callback(str(core.config.version_path))
+        return HTTPResponse(response.body, response.status, dict(response.headers))
 
     async def _on_request(self, request: Request) -> HTTPResponse | None:
         endpoint: Endpoint | None = None
         with Guarded(logger, "The request's id could not be set"):
             endpoint = self._exchange(request).endpoint
-        # The route of /__error__ raises where the app's error handling shows it.
+        # /__error__ raises in its route, within the app's error handling.
         if endpoint is None or endpoint == "error":
             return None
         return await self._respond(endpoint, request)
@@ -209,10 +183,14 @@ class Dockerflow(RegistersChecks):
         path = request.path
         if request.app.asgi:
             path = path_below(path, request.scope.get("root_path", ""))
-        exchange = Exchange(core.settings, _neutral(request, core), core.paths.get(path))
-        exchange.logger = self.summary_logger
-        exchange.source = request
-        exchange.peer = request.ip or ""
+        exchange = Exchange(
+            core.settings,
+            _make_request(request, core),
+            core.paths.get(path),
+            source=request,
+            peer=request.ip or "",
+            logger=self.summary_logger,
+        )
         setattr(request.ctx, _EXCHANGE, exchange)
         request.ctx.id = exchange.rid
         request.ctx.start_timestamp = time.time()
@@ -239,10 +217,9 @@ class Dockerflow(RegistersChecks):
         with _completing:
             exchange = self._exchange(request)
             if isinstance(exception, RequestCancelled):
-                exchange.client_gone = True  # Sanic's response to it reaches nobody
+                exchange.client_gone = True  # nobody receives Sanic's response to it
             else:
                 exchange.handled = exception
-                sentry.ignore_logger(exchange.logger.name)
             if request.stream is not None and request.stream.stage is not Stage.HANDLER:
                 # The response went out in part already: Sanic can't send another.
                 self._end(exchange, request, exception)
@@ -266,11 +243,11 @@ class Dockerflow(RegistersChecks):
             getattr(request.ctx, _FORGET, _nothing)()
 
     def _collect(self, exchange: Exchange, request: Request) -> None:
-        """Take the fields as a ``summary_extra()`` of the app changes them."""
-        summary_extra: Any = self.summary_extra
-        if getattr(summary_extra, "__func__", None) is Dockerflow.summary_extra:
+        """Take the fields as a subclass changes them."""
+        if not is_overridden(self, "summary_extra", Dockerflow):
             return
         own = Dockerflow.summary_extra(self, request)
+        summary_extra: Any = self.summary_extra
         given = summary_extra(request) if signature(summary_extra).parameters else summary_extra()
         exchange.change(own, given)
 
@@ -281,17 +258,17 @@ def _core_of(app: Sanic[Any, Any]) -> Core:
     return core
 
 
-def _neutral(request: Request, core: Core) -> NeutralRequest:
+def _make_request(request: Request, core: Core) -> CoreRequest:
     """Return what the core needs of a request."""
     headers: dict[str, str] = {}
-    for name in core.settings.raw_headers.values():
+    for name in core.settings.headers:
         lines = cast("list[str]", request.headers.getall(name, []))
         if lines:
             headers[name] = ",".join(lines) if name in LIST_HEADERS else lines[0]
-    return NeutralRequest(request.method, request.path, request.query_string, headers)
+    return CoreRequest(request.method, request.path, request.query_string, headers)
 
 
-def _tell_workers(app: Sanic[Any, Any]) -> None:
+def _notify_workers(app: Sanic[Any, Any]) -> None:
     for name, worker in app.manager.transient.items():
         if name.startswith(WorkerProcess.SERVER_LABEL):
             for process in filter(WorkerProcess.is_alive, worker.processes):
@@ -303,7 +280,7 @@ def _nothing() -> None: ...
 
 
 def _abandon(exchange: Exchange, _: asyncio.Task[Any]) -> None:
-    """Summarise a request whose task was cancelled, as when its client left."""
+    """Summarise a request whose task ended before it, as when its client left."""
     if not exchange.is_ended:
         exchange.client_gone = True
         exchange.end()

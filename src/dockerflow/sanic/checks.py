@@ -1,4 +1,4 @@
-"""Checks of what Sanic's extensions connect to."""
+"""Checks of the services that Sanic's extensions connect to."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ __all__ += _messages.__all__
 
 
 async def check_redis_connected(client: Any) -> list[CheckMessage]:
-    """Check that Redis answers.
+    """Check that Redis responds.
 
     :param client: a client of ``redis.asyncio``, or an extension that has one as ``conn``.
-    :returns: nothing, or what :func:`dockerflow.checks.contrib.redis` says.
+    :returns: an empty list, or the message of :func:`dockerflow.checks.contrib.redis`.
     """
     if not hasattr(client, "ping"):
         client = getattr(client, "conn", None)

@@ -1,4 +1,4 @@
-"""Checks of what Flask's extensions connect to, and the messages of checks."""
+"""Checks of the services that Flask's extensions connect to, and the messages of checks."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ __all__ += _messages.__all__
 
 
 def check_database_connected(db: Any) -> list[CheckMessage]:
-    """Check that the database answers. Needs the app's context.
+    """Check that the database responds. Needs the app's context.
 
     :param db: Flask-SQLAlchemy's extension.
-    :returns: nothing, or what :func:`dockerflow.checks.contrib.database` says.
+    :returns: an empty list, or the message of :func:`dockerflow.checks.contrib.database`.
     """
     return _listed(check_engine(db.engine))
 
@@ -32,7 +32,7 @@ def check_migrations_applied(migrate: Any) -> list[CheckMessage]:
     """Check that the database has the newest migration. Needs the app's context.
 
     :param migrate: Flask-Migrate's extension.
-    :returns: nothing, or what :func:`dockerflow.checks.contrib.migrations` says.
+    :returns: an empty list, or the message of :func:`dockerflow.checks.contrib.migrations`.
     """
     try:
         options: dict[str, Any] = getattr(migrate, "alembic_ctx_kwargs", {})
@@ -41,7 +41,7 @@ def check_migrations_applied(migrate: Any) -> list[CheckMessage]:
             _scripts_of(migrate),
             **{name: options[name] for name in _VERSION_TABLE if name in options},
         )
-    except Exception as error:  # noqa: BLE001 - whatever Alembic's set-up raises
+    except Exception as error:  # noqa: BLE001 - Alembic's set-up may raise anything
         message = f"Can't check migrations: {type(error).__name__}"
         return [Info(message, id=health.INFO_CANT_CHECK_MIGRATIONS)]
     return _listed(check())
@@ -67,10 +67,10 @@ def _scripts_of(migrate: Any) -> Any:
 
 
 def check_redis_connected(client: Any) -> list[CheckMessage]:
-    """Check that Redis answers.
+    """Check that Redis responds.
 
     :param client: a client of redis-py.
-    :returns: nothing, or what :func:`dockerflow.checks.contrib.redis` says.
+    :returns: an empty list, or the message of :func:`dockerflow.checks.contrib.redis`.
     """
     return _listed(cast("Any", redis(client))())
 

@@ -1,0 +1,231 @@
+"""Dockerflow around one Flask app: the driver, the hooks and the routes."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from flask import Blueprint, Flask, Request, Response, abort, g, request
+from werkzeug.wsgi import ClosingIterator
+
+from dockerflow._core.app import Core
+from dockerflow._core.endpoints import ENDPOINTS, Endpoint, path_of
+from dockerflow._core.exchange import EXCHANGE, Exchange
+from dockerflow._core.extension import make_config, read_settings, version_of
+from dockerflow._core.guard import Guarded
+from dockerflow._core.messages import Response as CoreResponse
+from dockerflow._core.settings import Reloading
+from dockerflow.checks.runner import CheckResults, is_failure
+from dockerflow.flask.signals import heartbeat_failed, heartbeat_passed
+from dockerflow.version import resolve
+from dockerflow.wsgi import DockerflowMiddleware, make_request
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+    from dockerflow.flask.app import Dockerflow
+
+logger: logging.Logger = logging.getLogger("dockerflow.flask")
+_beginning: Final = Guarded(logger, "The request's id could not be set")
+_ending: Final = Guarded(logger, "The summary of a request could not be completed")
+
+_OWN: Final = "dockerflow.flask.own"
+"""Where an environ holds the exchange if the hooks have made it, without the driver."""
+
+
+class Site(DockerflowMiddleware):
+    """One app with its settings: the WSGI driver around it, and the hooks inside.
+
+    :param collect: completes the fields of a summary, within the request's context.
+    """
+
+    def __init__(
+        self, extension: Dockerflow, app: Flask, collect: Callable[[Exchange], None]
+    ) -> None:
+        self.extension = extension
+        self.flask = app
+        self._collect = collect
+        self.process_response: Callable[..., Any] = app.process_response
+        self._tears_down = False
+        self._reloading = Reloading(self._read_settings, self._make_core)
+        self._set_up(app.wsgi_app, self._reloading.get())
+
+    def core(self) -> Core:
+        """Return the core for the app's settings as they are now."""
+        core = self._reloading.get()
+        if core is not self._core:
+            self._set_up(self.app, core)
+        return core
+
+    def _read_settings(self) -> dict[str, Any]:
+        extension = self.extension
+        return read_settings(extension, self.flask.config, extension.given_version_path)
+
+    def _make_core(self, settings: Mapping[str, Any]) -> Core:
+        config = make_config(settings, default_version_path(self.flask))
+        return Core(config, self.extension.registry, check_context=self.flask.app_context)
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Serve one request."""
+        self.core()
+        return super().__call__(environ, start_response)
+
+    def _serve(
+        self, endpoint: Endpoint | None, environ: WSGIEnvironment, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        # /__error__ raises in its route, within the app's error handling.
+        return super()._serve(None if endpoint == "error" else endpoint, environ, start_response)
+
+    def _answer(self, endpoint: Endpoint, environ: WSGIEnvironment) -> CoreResponse:
+        exchange: Exchange = environ[EXCHANGE]
+        exchange.logger = self.extension.summary_logger
+        if endpoint == "lbheartbeat":
+            return self._core.answer(endpoint, exchange.request)
+        context = self.flask.request_context(environ)
+        # Loading the session may need the very service whose failure a check should report.
+        name = "_session" if hasattr(context, "_session") else "session"
+        setattr(context, name, self.flask.session_interface.make_null_session(self.flask))
+        with context:
+            response = self.respond(endpoint, exchange)
+        exchange.finished = time.monotonic()
+        return response
+
+    def respond(self, endpoint: Endpoint, exchange: Exchange) -> CoreResponse:
+        """Return the response of an endpoint, within the app's context."""
+        return self._core.answer(
+            endpoint,
+            exchange.request,
+            debug=self.flask.debug,
+            version=version_of(self.extension, self._core),
+            on_results=self._send_signal,
+        )
+
+    def _send_signal(self, results: CheckResults) -> None:
+        signal = heartbeat_failed if is_failure(results) else heartbeat_passed
+        with Guarded(logger, "A receiver of a heartbeat's signal failed"):
+            signal.send(self.extension, level=results.level)
+
+    def make_blueprint(self) -> Blueprint:
+        """Make the routes, for ``url_for`` and for apps whose ``wsgi_app`` was replaced."""
+        blueprint = Blueprint("dockerflow", __name__, url_prefix=self._core.config.path_prefix)
+        endpoints: tuple[Endpoint, ...] = (*ENDPOINTS, "error")
+        for endpoint in endpoints:
+            blueprint.add_url_rule(
+                path_of(endpoint),
+                endpoint,
+                partial(self._view, endpoint),
+                strict_slashes=False,
+                merge_slashes=False,
+            )
+        return blueprint
+
+    def _view(self, endpoint: Endpoint) -> Response:
+        core = self.core()
+        if endpoint not in core.paths.values():
+            abort(404)
+        response = self.respond(endpoint, self.exchange(real(request)))
+        return Response(response.body, response.status, list(response.headers))
+
+    def exchange(self, served: Request) -> Exchange:
+        """Return the exchange of a request: the driver's, or without one, the hooks' own."""
+        environ = served.environ
+        exchange: Exchange | None = environ.get(EXCHANGE)
+        if exchange is None:
+            settings = self._core.settings
+            peer = environ.get("REMOTE_ADDR", "")
+            exchange = Exchange(
+                settings, make_request(environ, settings), source=environ, peer=peer
+            )
+            environ[EXCHANGE] = environ[_OWN] = exchange
+            if not self._tears_down:
+                self._tears_down = True
+                self.flask.teardown_request_funcs.setdefault(None, []).insert(0, _teardown)
+        if served.url_rule is not None:
+            exchange.route = served.url_rule.rule
+        exchange.logger = self.extension.summary_logger
+        return exchange
+
+    def begin(self, *_: Any) -> None:
+        """Set the request's id where apps look for it."""
+        with _beginning:
+            # The proxies would be resolved at each use.
+            served, space = real(request), real(g)
+            if EXCHANGE in served.environ:
+                exchange = self.exchange(served)
+            else:
+                self.core()
+                exchange = self.exchange(served)
+                exchange.enter()
+            # The g of an app context around several requests may have an earlier one's id.
+            given = space.get("request_id")
+            if given is None or given == space.get("_request_id"):
+                space.request_id = exchange.rid
+            space._request_id = exchange.rid  # noqa: SLF001 - the names that apps know
+            space._start_timestamp = time.time()  # noqa: SLF001
+
+    def end(self, *args: Any) -> Any:
+        """Make the response as the app does, and complete the summary."""
+        response = self.process_response(*args)
+        # Needs the request's context.
+        with _ending:
+            served = real(request)
+            exchange = self.exchange(served)
+            # This may be a second response, made because another hook failed.
+            exchange.finished = time.monotonic() if _is_whole(response) else 0.0
+            self._collect(exchange)
+            if served.environ.get(_OWN) is exchange:
+                exchange.status = response.status_code
+                name, value = exchange.id_header
+                response.headers.setdefault(name, value)
+                if exchange.finished:
+                    exchange.end()
+                else:
+                    response.call_on_close(exchange.end)
+        return response
+
+    def got_request_exception(self, _: Flask, exception: BaseException, **__: Any) -> None:
+        """Remember an exception that no error handler of the app has caught."""
+        with _ending:
+            exchange = self.exchange(real(request))
+            exchange.handled = exception
+            self._collect(exchange)
+            if request.environ.get(_OWN) is exchange and self._propagates():
+                exchange.end(exception)
+
+    def _propagates(self) -> bool:
+        propagates = cast("bool | None", self.flask.config["PROPAGATE_EXCEPTIONS"])
+        return self.flask.testing or self.flask.debug if propagates is None else propagates
+
+
+def _teardown(_: BaseException | None) -> None:
+    """Undo what :meth:`Site.begin` did without the driver."""
+    exchange = request.environ.get(_OWN)
+    if exchange is not None:
+        exchange.leave()
+
+
+def real(proxy: Any) -> Any:
+    """Return the object that one of Flask's proxies stands for."""
+    return proxy._get_current_object()  # noqa: SLF001 - a public method of Werkzeug's
+
+
+def _is_whole(response: Response) -> bool:
+    """Whether the whole body is known, as that of an error page is, though it looks streamed."""
+    return not response.is_streamed or (
+        isinstance(response.response, ClosingIterator)
+        and not response.direct_passthrough
+        and "Content-Length" in response.headers
+    )
+
+
+def default_version_path(app: Flask) -> str:
+    """Return the parent of the app's root path, or that path where only it has version.json."""
+    root = Path(app.root_path)
+    # The root of an app that is a single module is itself the folder that has version.json.
+    if not resolve(root.parent).exists() and resolve(root).exists():
+        return str(root)
+    return str(root.parent)
