@@ -31,9 +31,7 @@ def _environment(monkeypatch):
 
 @contextlib.contextmanager
 def serving(headers=None, uid="", **settings):
-    exchange = Exchange(
-        RequestSettings(Config(**settings)), Request("GET", "/", "", headers or {})
-    )
+    exchange = Exchange(RequestSettings(Config(**settings)), Request("GET", "/", "", headers or {}))
     exchange.rid = "r-1"
     exchange.extra["uid"] = uid
     exchange.enter()
