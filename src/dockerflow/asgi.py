@@ -6,6 +6,7 @@ import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, TypeAlias
 
+from dockerflow import sentry
 from dockerflow._core.app import Core
 from dockerflow._core.endpoints import SERVER_ERROR, Endpoint, path_below
 from dockerflow._core.exchange import EXCHANGE, Exchange, summary_logger
@@ -162,6 +163,8 @@ class _Exchange(Exchange):
 
     def end(self, exception: BaseException | None = None) -> None:
         """Log the summary, with what the server and the framework have put into the scope."""
+        if self.is_ended and exception is None:
+            return
         client = self.source.get("client")
         if client:
             self.peer = client[0]
@@ -169,6 +172,8 @@ class _Exchange(Exchange):
         self.route = getattr(self.source.get("route"), "path", None)
         if self.send_failed:  # what escapes because the client left is not a failure of the app
             exception = None
+        if exception is not None:
+            sentry.hide_summary(self)
         super().end(exception)
 
 

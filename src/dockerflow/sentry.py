@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from dockerflow._core import endpoints
+from dockerflow._core.exchange import Exchange
 
 SamplingContext = Mapping[str, Any]
 Sampler = Callable[[Any], float | bool | None]
@@ -31,14 +32,14 @@ def traces_sampler(rest: Sampler | float, *, path_prefix: str = "") -> Sampler:
     return sample
 
 
-def ignore_logger(name: str) -> None:
-    """Keep the errors of a logger from becoming events: a summary's exception is one already.
+def hide_summary(exchange: Exchange) -> None:
+    """Keep the summary of a request that failed from becoming an event: its exception is one.
 
     Does nothing where Sentry's SDK is not in use.
     """
     integration = sys.modules.get("sentry_sdk.integrations.logging")
-    if integration is not None:
-        integration.ignore_logger(name)
+    if integration is not None and exchange.logger is not None:
+        integration.ignore_logger(exchange.logger.name)
 
 
 def _path(context: SamplingContext) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from http import HTTPStatus
 from typing import TYPE_CHECKING, TypeAlias
 
+from dockerflow import sentry
 from dockerflow._core.app import Core
 from dockerflow._core.endpoints import Endpoint
 from dockerflow._core.exchange import EXCHANGE, Exchange
@@ -140,6 +141,8 @@ class _Exchange(Exchange):
         """Log the summary, once, and leave the environ as it came."""
         self.source.pop(EXCHANGE, None)
         self.source.pop(KEY, None)
+        if exception is not None:
+            sentry.hide_summary(self)
         super().end(exception)
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import sys
+import types
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dockerflow import sentry
 from dockerflow._core.messages import Request
 from dockerflow._core.summary import Outcome, redact, summarise
 from dockerflow.asgi import DockerflowMiddleware
@@ -252,7 +253,8 @@ def test_summaries_are_hidden_from_sentry(
     monkeypatch: pytest.MonkeyPatch, summaries: list[Any]
 ) -> None:
     ignored: list[str] = []
-    monkeypatch.setattr(sentry, "ignore_logger", ignored.append)
+    sdk = types.SimpleNamespace(ignore_logger=ignored.append)
+    monkeypatch.setitem(sys.modules, "sentry_sdk.integrations.logging", sdk)
     served(Config(), status=500)
     assert not ignored
 

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from contextvars import ContextVar, Token
 from typing import Any, Final, Self
 
-from dockerflow import sentry
 from dockerflow._core.endpoints import OK, Endpoint
 from dockerflow._core.guard import Guarded
 from dockerflow._core.messages import Request
@@ -151,8 +150,6 @@ class Exchange(Outcome):
         level = logging.INFO if self.error is None else logging.ERROR
         if not log.isEnabledFor(level) or self._is_left_out():
             return
-        if level == logging.ERROR:  # the exception itself is an event already
-            sentry.ignore_logger(log.name)
         level, message, fields = self._summarise(self, self._extra())
         # Not by Logger.log(), which searches the stack for its caller: that is always this place.
         # As an argument the message's percent signs stay as they are.

@@ -20,6 +20,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.http.multipartparser import MultiPartParserError
 from django.utils.log import request_logger
 
+from dockerflow import sentry
 from dockerflow._core.app import Core
 from dockerflow._core.endpoints import ENDPOINTS, Endpoint, path_of
 from dockerflow._core.exchange import Exchange
@@ -172,6 +173,7 @@ class DockerflowMiddleware:
         context = begin(request)
         exchange = context.exchange
         exchange.handled = exception
+        sentry.hide_summary(exchange)
         # Code that calls the hooks by hand may call none after this one.
         if not (context.is_driven or context.is_outer or isinstance(exception, _NO_FAILURES)):
             self._collect(exchange, request)
@@ -210,6 +212,7 @@ def _remember_exception(request: Any = None, **_: object) -> None:
     exception = sys.exc_info()[1]
     if context is not None and exception is not None:
         context.exchange.handled = exception
+        sentry.hide_summary(context.exchange)
 
 
 got_request_exception.connect(_remember_exception, dispatch_uid="dockerflow")

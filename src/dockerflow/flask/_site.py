@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from flask import Blueprint, Flask, Request, Response, abort, g, request
 from werkzeug.wsgi import ClosingIterator
 
+from dockerflow import sentry
 from dockerflow._core.app import Core
 from dockerflow._core.endpoints import ENDPOINTS, Endpoint, path_of
 from dockerflow._core.exchange import EXCHANGE, Exchange
@@ -192,6 +193,7 @@ class Site(DockerflowMiddleware):
         with _ending:
             exchange = self.exchange(real(request))
             exchange.handled = exception
+            sentry.hide_summary(exchange)
             self._collect(exchange)
             if request.environ.get(_OWN) is exchange and self._propagates():
                 exchange.end(exception)

@@ -21,7 +21,7 @@ from sanic.http import Stage
 from sanic.response import BaseHTTPResponse
 from sanic.worker.process import WorkerProcess
 
-from dockerflow import drain
+from dockerflow import drain, sentry
 from dockerflow._core.app import Core
 from dockerflow._core.endpoints import ENDPOINTS, Endpoint, path_below, path_of
 from dockerflow._core.exchange import Exchange
@@ -220,6 +220,7 @@ class Dockerflow(Extension):
                 exchange.client_gone = True  # nobody receives Sanic's response to it
             else:
                 exchange.handled = exception
+                sentry.hide_summary(exchange)
             if request.stream is not None and request.stream.stage is not Stage.HANDLER:
                 # The response went out in part already: Sanic can't send another.
                 self._end(exchange, request, exception)
