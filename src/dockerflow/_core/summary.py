@@ -57,7 +57,9 @@ class Outcome:
         """The exception that makes the summary an error."""
         if self.exception is not None and _is_error(self.exception):
             return self.exception
-        return self.handled if self.code >= SERVER_ERROR else None
+        if self.handled is None or self.code < SERVER_ERROR:
+            return None
+        return self.handled
 
 
 def _is_error(exception: BaseException) -> bool:
