@@ -92,11 +92,11 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_cases_cover_every_field() -> None:
-    assert [case[0] for case in CASES] == FIELDS, "a row in CASES each, in the order of the fields"
+    assert [case[0] for case in CASES] == FIELDS, "add a row to CASES, in the order of the fields"
 
 
 def test_wrong_values_are_there_for_every_field() -> None:
-    assert {name for name, _ in WRONG} == set(FIELDS), "a wrong value in WRONG each"
+    assert {name for name, _ in WRONG} == set(FIELDS), "add a wrong value to WRONG"
 
 
 @pytest.mark.parametrize(("name", "default", "given", "value", "text", "parsed"), CASES)

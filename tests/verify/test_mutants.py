@@ -313,10 +313,10 @@ def test_a_sound_version():
 def test_every_rule_has_a_mutant_and_a_sound_subject(images):
     tables = (SERVICES, COMMANDS, DOCKERFILES, IMAGES, LOGS, VERSIONS)
     broken = {row[0][:5] for table in tables for row in table}
-    assert broken == set(RULES), "a row in one of the tables above each"
+    assert broken == set(RULES), "add a row to one of the tables above"
     other = verify(Targets(dockerfiles=(DOCKERFILE,), archives=(images.docker(),)))
     passed = with_status(sound_app(), "passed") | with_status(other, "passed")
-    assert passed == set(RULES), "a subject that passes it each"
+    assert passed == set(RULES), "change a sound subject so that it passes the rule"
 
 
 def test_a_rule_sees_the_arguments_before_from():
