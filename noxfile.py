@@ -1,4 +1,4 @@
-"""The matrix of versions that the library is tested with: nox -s newest-3.13, nox -s oldest.
+"""The matrix of versions that the library is tested with: .venv/bin/nox -s newest-3.13.
 
 Each session makes an environment of its own with uv. README's table is checked against this.
 """
@@ -21,6 +21,14 @@ PARALLEL = ["-n", "logical", "--maxprocesses", "4", "--dist", "worksteal"]
 
 # What has to be absent where the core is shown to need nothing.
 NOT_IN_CORE = ["django", "falcon", "fastapi", "flask", "orjson", "sanic", "starlette"]
+
+
+def distribution(session: nox.Session, extra: str = "") -> str:
+    """Return what to install: the wheel that was given, or else one made of the working tree."""
+    brackets = f"[{extra}]" if extra else ""
+    if not session.posargs:
+        return f".{brackets}"
+    return f"dockerflow-middleware{brackets} @ {Path(session.posargs[0]).resolve().as_uri()}"
 
 
 @nox.session(python=PYTHONS)
@@ -61,8 +69,7 @@ def oldest(session: nox.Session) -> None:
 def core(session: nox.Session) -> None:
     """Run the core's tests where no framework is, in the wheel as it would be published."""
     session.install("--require-hashes", "-r", "requirements/core-test.txt")
-    wheel = session.posargs[0] if session.posargs else "."
-    session.install("--no-deps", wheel)
+    session.install("--no-deps", distribution(session))
     session.run(
         "python", "-c",
         "import importlib.util as util, sys; "
@@ -77,16 +84,15 @@ def core(session: nox.Session) -> None:
 @nox.parametrize("extra", ["core", *PROJECT["project"]["optional-dependencies"]])
 def extras(session: nox.Session, extra: str) -> None:
     """Install the wheel with one extra alone, in the locked versions, and use what it is for."""
-    wheel = Path(session.posargs[0]).resolve().as_uri()
-    wanted = "dockerflow-middleware" + ("" if extra == "core" else f"[{extra}]")
-    session.install("--constraint", "requirements/dev.txt", f"{wanted} @ {wheel}")
+    wanted = distribution(session, "" if extra == "core" else extra)
+    session.install("--constraint", "requirements/dev.txt", wanted)
     session.run("python", "-P", "-W", "error", "tests/smoke.py", extra)
 
 
 @nox.session(python=OLDEST)
 def beside(session: nox.Session) -> None:
     """See that one is told when python-dockerflow is installed beside the wheel, or removed."""
-    wheel = "dockerflow-middleware[cli] @ " + Path(session.posargs[0]).resolve().as_uri()
+    wheel = distribution(session, "cli")
     incumbent = "dockerflow==2026.3.4"
 
     def version(success_codes: list[int]) -> str:

@@ -1,6 +1,6 @@
 """What happens in production to a server that a check asks, and what the heartbeat then says.
 
-docs/fault-matrix.md is what these tests saw; run as a script, this file writes it again.
+docs/fault-matrix.md is what these tests saw; `make fault-matrix` writes it again.
 """
 
 import asyncio
@@ -8,7 +8,6 @@ import contextlib
 import json
 import os
 import re
-import sys
 import threading
 import time
 from pathlib import Path
@@ -27,6 +26,7 @@ from dockerflow.config import Config
 
 PAGE = Path(__file__).parents[2] / "docs" / "fault-matrix.md"
 WRITE = "DOCKERFLOW_WRITE_FAULT_MATRIX"
+REMEDY = "run: make fault-matrix"
 TIMEOUT = 0.6  # seconds, for servers that never answer
 NAMES = {
     value: name for name, value in vars(health).items() if name.isupper() and isinstance(value, str)
@@ -66,72 +66,16 @@ def restarted(server):
     yield
 
 
-@contextlib.contextmanager
-def out_of_connections(server):
-    if isinstance(server, services.Postgres):
-        server.close_connections()
-        with server.full():
-            yield
-        return
-    with server.client() as admin:
-        admin.execute_command("config", "set", "maxclients", 1)
-        server_connections = admin.execute_command("client", "kill", "type", "normal")
-        assert server_connections
-        try:
-            yield
-        finally:
-            admin.execute_command("config", "set", "maxclients", 1000)
-
-
-@contextlib.contextmanager
-def wrong_password(server):
-    if isinstance(server, services.Postgres):
-        server.execute("ALTER ROLE app PASSWORD 'another'")
-        server.close_connections()
-        try:
-            yield
-        finally:
-            server.execute(f"ALTER ROLE app PASSWORD '{server.password}'")
-        return
-    with server.client() as admin:
-        admin.execute_command("config", "set", "requirepass", "another")
-        admin.execute_command("auth", "another")
-        admin.execute_command("client", "kill", "type", "normal")
-        try:
-            yield
-        finally:
-            admin.execute_command("config", "set", "requirepass", "")
-
-
-@contextlib.contextmanager
-def read_only(server):
-    if isinstance(server, services.Postgres):
-        server.execute("ALTER SYSTEM SET default_transaction_read_only = on")
-        server.execute("SELECT pg_reload_conf()")
-        try:
-            yield
-        finally:
-            with server.connect() as admin:
-                admin.execute("SET default_transaction_read_only = off")
-                admin.execute("ALTER SYSTEM RESET default_transaction_read_only")
-                admin.execute("SELECT pg_reload_conf()")
-        return
-    server.call("replicaof", "127.0.0.1", services.free_port())
-    try:
-        yield
-    finally:
-        server.call("replicaof", "no", "one")
-
-
+# The last three are each server's own: methods of its class in tests/services/.
 FAULTS = {
     "healthy": lambda _: contextlib.nullcontext(),
     "restarted": restarted,
     "stopped": stopped,
     "killed": killed,
     "paused": paused,
-    "out of connections": out_of_connections,
-    "wrong password": wrong_password,
-    "read-only": read_only,
+    "out of connections": lambda server: server.out_of_connections(),
+    "wrong password": lambda server: server.wrong_password(),
+    "read-only": lambda server: server.read_only(),
 }
 
 
@@ -330,14 +274,14 @@ def test_fault(request, rows, check, fault):
     if not os.environ.get(WRITE):
         # The time depends on the machine; status and ids don't.
         known = known_row(check, fault)
-        assert known is not None, f"write {PAGE.name} again: python {__file__}"
-        assert known.split(" | ")[:4] == row.split(" | ")[:4]
+        assert known is not None, REMEDY
+        assert known.split(" | ")[:4] == row.split(" | ")[:4], REMEDY
 
 
 def test_page_has_no_other_rows():
     lines = PAGE.read_text(encoding="utf-8").splitlines()
     found = [tuple(line[2:].split(" | ")[:2]) for line in lines if re.match(r"\| `", line)]
-    assert found == ROWS
+    assert found == ROWS, REMEDY
 
 
 @pytest.mark.parametrize("check", ["`database`, psycopg", "`django_database`, psycopg", "`redis`"])
@@ -377,8 +321,3 @@ def test_paused_server_holds_one_thread(request, check):
             await asyncio.sleep(0.05)
 
     asyncio.run(main())
-
-
-if __name__ == "__main__":
-    os.environ[WRITE] = "1"
-    sys.exit(pytest.main([__file__, "-q", "-k", "test_fault"]))

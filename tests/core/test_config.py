@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from dockerflow.config import REDACTED_KEYS, Config, ConfigError
 
 FIELDS = [field.name for field in dataclasses.fields(Config)]
+SWITCHES = [row.name for row in Config.table() if isinstance(row.default, bool)]
 
 # name, default, an argument and its value, a text in the environment and its value
 CASES: list[tuple[str, Any, Any, Any, str, Any]] = [
@@ -70,11 +71,7 @@ WRONG: list[tuple[str, Any]] = [
     ("path_prefix", "/a?b"),
     ("path_prefix", None),
     *(("request_id_header_name", value) for value in ("X\nY", "X Y", "X:", "é", ",", (), 5, b"X")),
-    *(
-        (name, value)
-        for name in ("summary_log_querystring", "summary_log_probes", "error_endpoint")
-        for value in ("maybe", "2", 1, None)
-    ),
+    *((name, value) for name in SWITCHES for value in ("maybe", "2", 1, None)),
     *(("summary_sample_rate", value) for value in ("2", "-0.1", "nan", "x", True, None)),
     *(("summary_fields", value) for value in ("nowhere:x", "os:nothing", "os:sep", 5)),
     ("summary_redacted_keys", 5),
@@ -95,7 +92,11 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_cases_cover_every_field() -> None:
-    assert [case[0] for case in CASES] == FIELDS
+    assert [case[0] for case in CASES] == FIELDS, "add a row to CASES, in the order of the fields"
+
+
+def test_wrong_values_are_there_for_every_field() -> None:
+    assert {name for name, _ in WRONG} == set(FIELDS), "add a wrong value to WRONG"
 
 
 @pytest.mark.parametrize(("name", "default", "given", "value", "text", "parsed"), CASES)

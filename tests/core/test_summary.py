@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dockerflow._core.messages import Request
-from dockerflow._core.summary import Outcome, redact, summarise
+from dockerflow._core.summary import Outcome, redact, summarise, summary_text
 from dockerflow.asgi import DockerflowMiddleware
 from dockerflow.config import Config
 
@@ -97,6 +97,13 @@ def test_an_outcome_is_a_status_until_more_is_known() -> None:
     assert summary(Outcome(200, escaped))[1] == "escaped"
     assert summary(Outcome(500, handled=handled))[1] == "handled"
     assert summary(Outcome(None, client_gone=True))[2]["code"] == 499
+
+
+def test_text_for_people() -> None:
+    fields = summary(Outcome(200), seconds=0.0061)[2]
+    assert summary_text(fields) == "GET /a/é 200 6 ms"
+    assert summary_text(fields | {"t": NoTextError()}) == "GET /a/é 200 NoTextError ms"
+    assert summary_text({}) == "    ms"
 
 
 def test_extra_fields() -> None:

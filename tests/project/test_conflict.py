@@ -1,6 +1,6 @@
 """What a user is told where python-dockerflow, with the same import package, is installed beside.
 
-Its files are stood in for here; `nox -s extras` tries the real one.
+Its files are stood in for here; `nox -s beside` tries the real one.
 """
 
 import os

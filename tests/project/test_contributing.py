@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import os
 import re
 import shlex
@@ -28,7 +29,7 @@ CONTRIB = pages.ROOT / "src" / "dockerflow" / "checks" / "contrib"
 COMMANDS = sorted(
     code
     for code in re.findall(r"(?<!`)`([^`\n]+)`(?!`)", TEXT.replace(r"\|", "|"))
-    if re.match(r"(?:\w+=\S+ )*(?:make|bash|nox|\.venv/\S+) ", code)
+    if re.match(r"(?:\w+=\S+ )*(?:make|bash|\.venv/\S+) ", code)
 )
 
 
@@ -59,7 +60,7 @@ def test_a_command_is_there(command):
         # What it would run. Only build makes a folder.
         scripts = re.findall(r"\b(?:tests|docs|benchmarks|\.ci)/\S+\.py\b", planned.stdout)
         assert [script for script in scripts if not (pages.ROOT / script).is_file()] == []
-    elif name == "nox":
+    elif name == ".venv/bin/nox":
         sessions = re.findall(
             r"^def (\w+)\(session", (pages.ROOT / "noxfile.py").read_text(), re.MULTILINE
         )
@@ -138,20 +139,30 @@ def functions_in(path: Path) -> set[str]:
 
 @pytest.mark.parametrize("extra", sorted(EXTRAS))
 def test_an_extra_has_a_smoke_test(extra):
-    assert extra in functions_in(pages.ROOT / "tests" / "smoke.py")
+    named = functions_in(pages.ROOT / "tests" / "smoke.py")
+    assert extra in named, f"add a function {extra}() to tests/smoke.py"
+
+
+def loads(tree: ast.AST) -> set[tuple[str, str]]:
+    """Return the module and the extra of each call of ``_common.load``."""
+    return {
+        (ast.literal_eval(node.args[0]), ast.literal_eval(node.args[1]))
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in {"load", "_common.load"}
+    }
 
 
 def clients() -> set[str]:
     """Return the third-party packages that ready-made checks import or load."""
     names = set()
     for path in CONTRIB.glob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        names |= {module for module, _ in loads(tree)}
+        for node in ast.walk(tree):
             if isinstance(node, ast.Import):
                 names |= {alias.name for alias in node.names}
             elif isinstance(node, ast.ImportFrom):
                 names.add(node.module)
-            elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("load"):
-                names |= {a.value for a in node.args[:1] if isinstance(a, ast.Constant)}
     packages = {name.partition(".")[0] for name in names}
     return packages - {"dockerflow", "__future__"} - sys.stdlib_module_names
 
@@ -168,6 +179,34 @@ def test_no_client_is_loaded_before_its_check_is_made():
     assert loaded & {*names, "asyncio"} == set()
 
 
+def reached(module: ast.Module, name: str) -> set[str]:
+    """Return the extras that a function of a module loads, by itself or by what it names."""
+    parts = {part.name: part for part in module.body if hasattr(part, "name")}
+    found, todo = set(), [name]
+    while todo:
+        part = parts.pop(todo.pop(), None)
+        if part is not None:
+            found |= {extra for _, extra in loads(part)}
+            todo += [node.id for node in ast.walk(part) if isinstance(node, ast.Name)]
+    return found
+
+
+def test_a_check_needs_the_extra_that_its_row_names():
+    page = (pages.DOCS / "ready-made-checks.md").read_text(encoding="utf-8")
+    for names, _, cell in pages.rows(pages.between(page, "factories")[1]):
+        named = set(re.findall(r"`(\w+)`", cell))
+        loaded = set()
+        for name in re.findall(r"`(\w+)\(", names):
+            path = Path(inspect.getfile(getattr(contrib, name)))
+            loaded |= reached(ast.parse(path.read_text(encoding="utf-8")), name)
+        assert loaded <= EXTRAS, f"{names}: load() names an extra that pyproject.toml doesn't have"
+        # Some extras bring another's library: that of Alembic has SQLAlchemy.
+        assert named <= loaded, (
+            f"{names}: docs/ready-made-checks.md names another extra than load()"
+        )
+        assert bool(named) == bool(loaded), f"{names}: add the extra in docs/ready-made-checks.md"
+
+
 def names_used(*files: Path) -> set[str]:
     text = "".join(path.read_text(encoding="utf-8") for path in files)
     return {name for name in contrib.__all__ if re.search(rf"\bcontrib\.{name}\b", text)}
@@ -176,6 +215,22 @@ def names_used(*files: Path) -> set[str]:
 def test_a_check_has_tests():
     files = (pages.ROOT / "tests" / "contrib").glob("*.py")
     assert names_used(*files) == set(contrib.__all__)
+
+
+def test_ci_installs_the_servers_that_tests_start():
+    script = (pages.ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    prepare = script.partition("\nprepare() {\n")[2].partition("\n}\n")[0]
+    looked_for = {*re.findall(r"command -v (\S+)", prepare), *re.findall(r"/bin/(\w+)", prepare)}
+    needed = [
+        {argument.value for argument in node.args}
+        for path in (pages.ROOT / "tests" / "services").glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "find"
+    ]
+    assert {"redis-server"} in needed
+    # The programs of one call are in one package.
+    missing = [programs for programs in needed if not programs & looked_for]
+    assert missing == [], "add their packages to prepare() in .ci/run"
 
 
 # Not of a server that the matrix breaks: the tests of these are in the modules named.
@@ -190,6 +245,9 @@ NO_FAULTS = {
 def test_a_check_of_a_server_has_its_faults():
     page = (pages.DOCS / "fault-matrix.md").read_text(encoding="utf-8")
     shown = set(re.findall(r"^\| `(\w+)`", page, re.MULTILINE))
-    assert shown | NO_FAULTS.keys() == set(contrib.__all__)
+    assert shown | NO_FAULTS.keys() == set(contrib.__all__), (
+        "add its faults to CHECKS in tests/contrib/test_faults.py and run: make fault-matrix; "
+        "or the module that has its tests to NO_FAULTS"
+    )
     for name, module in NO_FAULTS.items():
         assert name in names_used(pages.ROOT / "tests" / "contrib" / module)

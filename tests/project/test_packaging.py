@@ -130,7 +130,7 @@ def test_all_is_all_extras(metadata):
             if requirement.endswith(tuple(f"extra == '{name}'" for name in names))
         }
 
-    assert of("all") == of(*extras)
+    assert of("all") == of(*extras), "add the extra to `all` in pyproject.toml"
 
 
 def test_licence_text_is_in_both(wheel, dist):

@@ -227,12 +227,36 @@ class Postgres(Service):
         wait_for(lambda: self.connections() == 0, "end of the user's connections")
 
     @contextlib.contextmanager
-    def full(self) -> Iterator[None]:
+    def out_of_connections(self) -> Iterator[None]:
         """All of the connections that the user could have are taken."""
+        self.close_connections()
         with contextlib.ExitStack() as stack:
             for _ in range(self.max_connections - 3 - self.connections()):
                 stack.enter_context(self.connect("app", "app"))
             yield
+
+    @contextlib.contextmanager
+    def wrong_password(self) -> Iterator[None]:
+        """The user's password is another one than its clients have."""
+        self.execute("ALTER ROLE app PASSWORD 'another'")
+        self.close_connections()
+        try:
+            yield
+        finally:
+            self.execute(f"ALTER ROLE app PASSWORD '{self.password}'")
+
+    @contextlib.contextmanager
+    def read_only(self) -> Iterator[None]:
+        """Writes are refused, as by a standby."""
+        self.execute("ALTER SYSTEM SET default_transaction_read_only = on")
+        self.execute("SELECT pg_reload_conf()")
+        try:
+            yield
+        finally:
+            with self.connect() as admin:
+                admin.execute("SET default_transaction_read_only = off")
+                admin.execute("ALTER SYSTEM RESET default_transaction_read_only")
+                admin.execute("SELECT pg_reload_conf()")
 
     def mend(self) -> None:
         super().mend()
@@ -290,6 +314,38 @@ class RedisServer(Service):
     def connections(self) -> int:
         """How many connections there are but those of ``call``, the last of which may linger."""
         return sum(" name=tests " not in line for line in self.call("client", "list").splitlines())
+
+    @contextlib.contextmanager
+    def out_of_connections(self) -> Iterator[None]:
+        """The only connection that it takes is taken."""
+        with self.client() as admin:
+            admin.execute_command("config", "set", "maxclients", 1)
+            assert admin.execute_command("client", "kill", "type", "normal")
+            try:
+                yield
+            finally:
+                admin.execute_command("config", "set", "maxclients", 1000)
+
+    @contextlib.contextmanager
+    def wrong_password(self) -> Iterator[None]:
+        """It has a password, which its clients don't have."""
+        with self.client() as admin:
+            admin.execute_command("config", "set", "requirepass", "another")
+            admin.execute_command("auth", "another")
+            admin.execute_command("client", "kill", "type", "normal")
+            try:
+                yield
+            finally:
+                admin.execute_command("config", "set", "requirepass", "")
+
+    @contextlib.contextmanager
+    def read_only(self) -> Iterator[None]:
+        """Writes are refused, as by a replica."""
+        self.call("replicaof", "127.0.0.1", free_port())
+        try:
+            yield
+        finally:
+            self.call("replicaof", "no", "one")
 
     def mend(self) -> None:
         super().mend()

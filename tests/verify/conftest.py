@@ -83,3 +83,8 @@ class Images:
 @pytest.fixture
 def images(tmp_path: Path) -> Images:
     return Images(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def sound_image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return Images(tmp_path_factory.mktemp("image")).docker()

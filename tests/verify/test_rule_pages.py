@@ -1,6 +1,6 @@
 """Every rule has its page, made from the table of the rules.
 
-Run as a script, this file writes the pages: python tests/verify/test_rule_pages.py
+Run as a script, which `make rule-pages` does, this file writes the pages.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dockerflow.verify.rules import RULES
 
 ROOT = Path(__file__).parents[2]
 PAGES = ROOT / "docs" / "rules"
+REMEDY = "run: make rule-pages"
 # The specification's own words, so that no rule is without its sentence.
 SENTENCES = (Path(__file__).parent / "specification.txt").read_text("utf-8").splitlines()
 
@@ -45,11 +46,13 @@ def pages() -> dict[str, str]:
 
 @pytest.mark.parametrize("name", pages())
 def test_page(name):
-    assert (PAGES / name).read_text("utf-8") == pages()[name]
+    path = PAGES / name
+    assert path.is_file(), REMEDY
+    assert path.read_text("utf-8") == pages()[name], REMEDY
 
 
 def test_no_other_pages():
-    assert {path.name for path in PAGES.iterdir()} == set(pages())
+    assert {path.name for path in PAGES.iterdir()} == set(pages()), REMEDY
 
 
 def test_every_rule_is_complete():
@@ -59,7 +62,7 @@ def test_every_rule_is_complete():
         assert rule.title
         assert rule.fix.endswith(".")
         assert rule.looks_at
-        assert (ROOT / rule.page).is_file()
+        assert (ROOT / rule.page).is_file(), REMEDY
 
 
 def test_every_sentence_of_the_specification_has_a_rule():
@@ -79,5 +82,7 @@ def test_requirements_are_errors_and_recommendations_warnings():
 
 if __name__ == "__main__":
     PAGES.mkdir(exist_ok=True)
+    for path in PAGES.glob("*.md"):
+        path.unlink()
     for name, content in pages().items():
         (PAGES / name).write_text(content, "utf-8")

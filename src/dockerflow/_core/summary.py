@@ -19,6 +19,9 @@ KEY: Final = "dockerflow.summary"
 FIELDS: Final = ("agent", "code", "errno", "lang", "method", "path", "rid", "t", "uid")
 """The fields that every summary has."""
 
+TEXT_FIELDS: Final = ("method", "path", "code", "t")
+"""The fields that :func:`summary_text` shows."""
+
 FORWARDED: Final = "x-forwarded-for"
 HEADERS: Final = ("user-agent", "accept-language", FORWARDED)
 """The headers that a summary needs."""
@@ -111,8 +114,13 @@ def summarise(
     if not config.summary_personal_data:
         fields = {name: value for name, value in fields.items() if name not in _PERSONAL}
     if error is not None:
-        return logging.ERROR, _text(error), fields
+        return logging.ERROR, _text(error) or type(error).__name__, fields
     return logging.INFO, "", fields
+
+
+def summary_text(fields: Mapping[str, Any]) -> str:
+    """Return a summary's text for people, from its fields: ``GET /path 200 6 ms``."""
+    return " ".join(_text(fields.get(name, "")) for name in TEXT_FIELDS) + " ms"
 
 
 def _add(fields: dict[str, Any], extra: Mapping[str, Any]) -> None:
@@ -145,8 +153,8 @@ def _addresses(forwarded: str, peer: str) -> list[str] | None:
     return [address for address in chain if address] or None
 
 
-def _text(exception: BaseException) -> str:
+def _text(value: object) -> str:
     try:
-        return str(exception) or type(exception).__name__
+        return str(value)
     except Exception:  # noqa: BLE001 - a foreign __str__ may raise anything
-        return type(exception).__name__
+        return type(value).__name__

@@ -10,9 +10,9 @@ from typing import Any, Final
 
 from dockerflow._core.exchange import current_exchange, summary_logger
 from dockerflow._core.request_id import match_traceparent
+from dockerflow._core.summary import summary_text
 from dockerflow.logging._json import JsonValues, any_text, free_key, is_logged
 from dockerflow.logging._mozlog import SEVERITIES, MozlogFormatter, timestamp
-from dockerflow.logging._text import summary_text
 
 # https://cloud.google.com/logging/docs/reference/v2/rest/v2/LogEntry
 _SEVERITIES: Final = ("EMERGENCY", *SEVERITIES[1:])

@@ -11,7 +11,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, cast
 
 from dockerflow._core.exchange import summary_logger
-from dockerflow.logging._json import CONTROLS, TRUNCATED, any_text, unicode_text
+from dockerflow._core.summary import TEXT_FIELDS, summary_text
+from dockerflow.logging._json import CONTROLS, TRUNCATED, unicode_text
 from dockerflow.logging._mozlog import SEVERITIES, MozlogFormatter
 
 _INFO: Final = SEVERITIES.index("INFO")
@@ -21,8 +22,6 @@ _NAME_WIDTH: Final = 20
 
 _BOLD_RED, _RED, _YELLOW, _DIM, _CYAN = "1;31", "31", "33", "2", "36"
 _COLORS: Final = (_BOLD_RED, _BOLD_RED, _BOLD_RED, _RED, _YELLOW, _CYAN, "", _DIM)
-
-_SUMMARY_TEXT: Final = ("method", "path", "code", "t")
 
 _CONTROLS_IN_LINES: Final = {
     code: text for code, text in CONTROLS.items() if chr(code) not in "\n\t"
@@ -108,7 +107,7 @@ def render(line: Mapping[str, Any], *, color: bool = False, width: int = 0) -> s
     message = _text(fields.pop("msg", ""))
     if kind == summary_logger.name and "method" in fields and "path" in fields:
         message = f"{_one_line(summary_text(fields))} {message}".rstrip()
-        fields = {key: value for key, value in fields.items() if key not in _SUMMARY_TEXT}
+        fields = {key: value for key, value in fields.items() if key not in TEXT_FIELDS}
     if fields.get("traceback"):
         fields.pop("error", None)  # it is the traceback's last line
     first, *rest = message.splitlines() or [""]
@@ -126,11 +125,6 @@ def render(line: Mapping[str, Any], *, color: bool = False, width: int = 0) -> s
     for block in blocks:
         text += "".join(f"\n    {row}" for row in block.strip("\n").splitlines())
     return text
-
-
-def summary_text(fields: Mapping[str, Any]) -> str:
-    """Return a summary's text for people, from its fields: ``GET /path 200 6 ms``."""
-    return " ".join(any_text(fields.get(name, "")) for name in _SUMMARY_TEXT) + " ms"
 
 
 def _time(stamp: Any) -> str:
