@@ -212,7 +212,7 @@ class Check:
     def __post_init__(self) -> None:
         self.requires: tuple[str, ...] = self.options.get("requires", ())
         self.tags: tuple[str, ...] = self.options.get("tags", ())
-        self.is_async = _is_async(self.function)
+        self.is_async: bool = _is_async(self.function)
 
     def report(self, result: Result, exception: BaseException | None = None) -> None:
         """Log a result and notify the observers."""

@@ -25,7 +25,7 @@ __all__ = ["get_version", "heartbeat", "lbheartbeat", "version"]
 
 logger: logging.Logger = logging.getLogger("dockerflow.fastapi.views")
 
-default_cores = CoreByApp()
+default_cores: CoreByApp = CoreByApp()
 _get_version = get_version
 
 

@@ -43,11 +43,11 @@ _STOP_SENTENCE: Final = (
 )
 _VERSION_SENTENCE: Final = "Respond to `/__version__` with the contents of `/app/version.json`."
 
-requirement = partial(rule, "error", source=_SOURCE)
-recommendation = partial(rule, "warning")
+_requirement = partial(rule, "error", source=_SOURCE)
+_recommendation = partial(rule, "warning")
 
 
-@requirement(
+@_requirement(
     "DF101",
     "Configured by the environment",
     sentence="Accept its configuration through environment variables.",
@@ -74,7 +74,7 @@ _literal_port = re.compile(
 ).search
 
 
-@requirement(
+@_requirement(
     "DF102",
     "Listens on $PORT",
     sentence="Listen on environment variable `$PORT` for HTTP requests.",
@@ -100,7 +100,7 @@ def _port(evidence: Evidence) -> Findings:
             yield in_dockerfile(dockerfile, message, start[-1])
 
 
-@requirement(
+@_requirement(
     "DF103",
     "Has /app/version.json",
     sentence="Must have a JSON version object at `/app/version.json`.",
@@ -125,7 +125,7 @@ def _versions(evidence: Evidence) -> Iterator[tuple[VersionFile, bytes]]:
             yield VersionFile(where, None, service.reproduce(response)), response.body
 
 
-@requirement(
+@_requirement(
     "DF104",
     "version.json is a version object",
     sentence="A Dockerflow containers are required to respond to requests to `/__version__` with "
@@ -155,7 +155,7 @@ def _problem(body: bytes) -> str:
     return f"{', '.join(wrong)}: not a string" if wrong else ""
 
 
-@recommendation(
+@_recommendation(
     "DF105",
     "version.json identifies what runs",
     sentence="The version objects provides enough information to identify: Where to find the "
@@ -194,7 +194,7 @@ def _on(service: Service, response: Response, message: str) -> Finding:
     return Finding(message, service.where, service.reproduce(response))
 
 
-@requirement(
+@_requirement(
     "DF106",
     "Answers /__version__",
     sentence=_VERSION_SENTENCE,
@@ -211,7 +211,7 @@ def _version_endpoint(evidence: Evidence) -> Findings:
             yield None
 
 
-@requirement(
+@_requirement(
     "DF107",
     "Serves the version.json that it has",
     sentence=_VERSION_SENTENCE,
@@ -234,7 +234,7 @@ def _version_same(evidence: Evidence) -> Findings:
             yield _on(service, response, message) if differ else None
 
 
-@requirement(
+@_requirement(
     "DF108",
     "Answers /__heartbeat__",
     sentence="Respond to `/__heartbeat__` with a HTTP 200 or 5xx on error.",
@@ -248,7 +248,7 @@ def _heartbeat(evidence: Evidence) -> Findings:
         yield None if is_fine else _on(service, response, message)
 
 
-@requirement(
+@_requirement(
     "DF109",
     "The heartbeat checks backing services",
     sentence="This should check backing services like a database for connectivity and may respond "
@@ -267,7 +267,7 @@ def _heartbeat_services(evidence: Evidence) -> Findings:
             yield None if response.is_5xx else _on(service, response, message)
 
 
-@requirement(
+@_requirement(
     "DF110",
     "Answers /__lbheartbeat__",
     sentence="Respond to `/__lbheartbeat__` with an HTTP 200.",
@@ -281,7 +281,7 @@ def _lbheartbeat(evidence: Evidence) -> Findings:
         yield None if response.is_200 else _on(service, response, message)
 
 
-@requirement(
+@_requirement(
     "DF111",
     "The load balancer's heartbeat needs no backing service",
     sentence="This is for load balancer checks and should **not** check backing services.",
@@ -313,7 +313,7 @@ def _other_method(
                 yield service, path, get, other
 
 
-@recommendation(
+@_recommendation(
     "DF112",
     "HEAD is answered like GET",
     sentence="All general-purpose servers MUST support the methods GET and HEAD.",
@@ -327,7 +327,7 @@ def _head(evidence: Evidence) -> Findings:
         yield None if head.status == get.status else _on(service, head, message)
 
 
-@recommendation(
+@_recommendation(
     "DF113",
     "Other methods are refused",
     sentence="The 405 (Method Not Allowed) status code indicates that the method received in the "
@@ -343,7 +343,7 @@ def _methods(evidence: Evidence) -> Findings:
         yield None if is_refused else _on(service, post, message)
 
 
-@requirement(
+@_requirement(
     "DF114",
     "Logs to stdout or stderr",
     sentence="Send text logs to `stdout` or `stderr`.",
@@ -371,7 +371,7 @@ def _is_text(line: bytes) -> bool:
         return False
 
 
-@requirement(
+@_requirement(
     "DF115",
     "Serves its own static content",
     sentence="Serve its own static content.",
@@ -387,7 +387,7 @@ def _static(evidence: Evidence) -> Findings:
             yield None if is_fine else _on(service, response, message)
 
 
-@requirement(
+@_requirement(
     "DF116",
     "Ends on SIGTERM",
     sentence=_STOP_SENTENCE,
@@ -403,7 +403,7 @@ def _sigterm(evidence: Evidence) -> Findings:
             yield None if run.ended_in_time else Finding(message, run.where, run.start)
 
 
-@requirement(
+@_requirement(
     "DF117",
     "Finishes requests on SIGTERM",
     sentence=_STOP_SENTENCE,

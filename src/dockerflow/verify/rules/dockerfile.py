@@ -21,10 +21,10 @@ from dockerflow.verify.users import ID
 
 _SOURCE: Final = "https://github.com/mozilla-services/Dockerflow#dockerfile-requirements"
 
-requirement = partial(rule, "error", source=_SOURCE)
+_requirement = partial(rule, "error", source=_SOURCE)
 
 
-@requirement(
+@_requirement(
     "DF201",
     "Sources are in /app",
     sentence="Sources should be copied to the `/app` directory in the container.",
@@ -66,7 +66,7 @@ def _is_in_app(folder: str, path: str) -> bool:
     return full == "/app" or full.startswith("/app/")
 
 
-@requirement(
+@_requirement(
     "DF202",
     f"Group app is {ID}",
     sentence="Create an `app` group with a GID of `10001`.",
@@ -99,7 +99,7 @@ def _rows(text: str, least: int) -> Iterator[list[str]]:
     return (row for row in rows if len(row) >= least)
 
 
-@requirement(
+@_requirement(
     "DF203",
     f"User app is {ID} and in group app",
     sentence="Create an `app` user with a UID of `10001` and is a member of the `app` group.",
@@ -139,7 +139,7 @@ def _user_problem(image: Image) -> str:
     return "" if is_member else "user app is not in group app"
 
 
-@requirement(
+@_requirement(
     "DF204",
     "Has ENTRYPOINT and CMD",
     sentence="Have both `ENTRYPOINT` and `CMD` instructions to start the service.",
@@ -161,7 +161,7 @@ def _entrypoint(evidence: Evidence) -> Findings:
 _is_app_user = re.compile(rf"(?:app|{ID})(?::(?:app|{ID}))?").fullmatch
 
 
-@requirement(
+@_requirement(
     "DF205",
     "Runs as USER app",
     sentence="Have a `USER app` instruction to set the default user.",

@@ -17,11 +17,11 @@ PORT: Final = "8000"
 MAX_FINDINGS: Final = 5
 """How many lines of one log are named for one rule."""
 
-requirement = partial(rule, "error")
-recommendation = partial(rule, "warning", source=_SOURCE)
+_requirement = partial(rule, "error")
+_recommendation = partial(rule, "warning", source=_SOURCE)
 
 
-@recommendation(
+@_recommendation(
     "DF301",
     "Runs one process",
     sentence="Each instance of a container should only run one process.",
@@ -36,7 +36,7 @@ def _one_process(evidence: Evidence) -> Findings:
             yield None if len(run.processes) == 1 else Finding(message, run.where, run.start)
 
 
-@recommendation(
+@_recommendation(
     "DF302",
     "Logs mozlog to stdout",
     sentence="Log to `stdout` in the mozlog json schema.",
@@ -57,7 +57,7 @@ def _mozlog_stdout(evidence: Evidence) -> Findings:
             yield None if mozlog.judge(log) else finding
 
 
-@requirement(
+@_requirement(
     "DF303",
     "mozlog is valid",
     sentence="mozlog is JSON schema for a common application logging format. Timestamp: required.",
@@ -74,7 +74,7 @@ def _mozlog_valid(evidence: Evidence) -> Findings:
             yield None
 
 
-@recommendation(
+@_recommendation(
     "DF304",
     "mozlog has the recommended fields",
     sentence="For http requests it is recommended to include these common fields in a single log "
@@ -104,7 +104,7 @@ _apt_installs = re.compile(r"\bapt(?:-get)?\s+(?:-\S+\s+)*install\b").search
 _installs_folder = re.compile(r"install\s.*(?:\s|^)\.(?:\s|$)").search
 
 
-@recommendation(
+@_recommendation(
     "DF305",
     "Optimized for production",
     sentence="Containers should be optimized for production use.",
@@ -147,7 +147,7 @@ def _installs_app(text: str) -> bool:
     return "--no-deps" in text or _installs_folder(text) is not None
 
 
-@recommendation(
+@_recommendation(
     "DF306",
     f"Listens on port {PORT}",
     sentence="Listen on port 8000.",
