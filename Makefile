@@ -9,8 +9,8 @@ PORT ?= 8000
 export HOST PORT
 # Without bytecode each of the many processes that the tests start would compile all that it imports.
 unexport PYTHONDONTWRITEBYTECODE PYTHONUNBUFFERED
-# Processes, one for each core. ARGS="-n 0 ..." runs the tests in one.
-PARALLEL := -n logical --maxprocesses 4 --dist worksteal
+# Four processes also on two cores, as many tests wait. ARGS="-n 0 ..." runs the tests in one.
+PARALLEL := -n 4 --dist worksteal
 
 TARGETS := run test lint format types verifytypes docs tables rule-pages fault-matrix screenshot \
 	build lock coverage mutation bench bench-guard clean

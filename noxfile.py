@@ -16,8 +16,8 @@ PROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
 OLDEST = PYTHONS[0]
 
-# As make test has it: processes, one for each core.
-PARALLEL = ["-n", "logical", "--maxprocesses", "4", "--dist", "worksteal"]
+# As make test has it.
+PARALLEL = ["-n", "4", "--dist", "worksteal"]
 
 # What has to be absent where the core is shown to need nothing.
 NOT_IN_CORE = ["django", "falcon", "fastapi", "flask", "orjson", "sanic", "starlette"]
