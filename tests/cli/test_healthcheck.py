@@ -408,9 +408,7 @@ def test_file_from_the_future_or_missing(tmp_path, capsys, is_there):
     assert capsys.readouterr().err == f"unhealthy: {beat} {reason}\n"
 
 
-@pytest.mark.parametrize(
-    ("name", "reason"), [("a/b", "Not a directory"), ("a\0b", "ValueError: embedded null")]
-)
+@pytest.mark.parametrize(("name", "reason"), [("a/b", "Not a directory"), ("a\0b", "ValueError: ")])
 def test_no_file_can_be_there(name, reason, tmp_path, capsys):
     (tmp_path / "a").touch()
     assert main(["--file", f"{tmp_path}/{name}", "--max-age", "60"]) == 1

@@ -92,12 +92,12 @@ def test_the_heartbeats_time_holds_for_chains(runner: Runner) -> None:
         )
     try:
         started = time.monotonic()
-        results = runner(registry, Config(check_timeout=50, heartbeat_timeout=0.5))
+        results = runner(registry, Config(check_timeout=50, heartbeat_timeout=2))
         assert time.monotonic() - started < PATIENCE
     finally:
         released.set()
     assert list(results.statuses.values()) == ["ok", "error", "info", "info"]
-    assert results.durations["1"] <= 0.4, "the rest of the half second"
+    assert results.durations["1"] <= 1.9, "the rest of the two seconds"
 
 
 @settings(max_examples=60, deadline=None)
