@@ -335,3 +335,15 @@ def test_within_a_driver_the_id_stays_until_the_end():
     environ = RequestFactory().get("/", headers={"x-request-id": "abc"}).environ
     wsgi.DockerflowMiddleware(app)(environ, mock.Mock())
     assert seen == ["abc"]
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_what_django_logs_after_its_last_middleware_has_the_id(caplog, is_async):
+    with override_settings(MIDDLEWARE=MIDDLEWARE, DOCKERFLOW_CHECKS=[]):
+        if is_async:
+            response = asyncio.run(AsyncClient().get("/missing"))
+        else:
+            response = Client().get("/missing")
+    [record] = [record for record in caplog.records if record.name == "django.request"]
+    assert response.status_code == 404
+    assert record.rid == response.headers["X-Request-ID"]

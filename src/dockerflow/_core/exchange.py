@@ -110,6 +110,10 @@ class Exchange(Outcome):
             request_id_context.set(None)
             current_exchange.set(None)
 
+    def mark(self, record: logging.LogRecord) -> None:
+        """Put the request's id into a log record that has none."""
+        record.__dict__.setdefault("rid", self.rid)
+
     def end(self, exception: BaseException | None = None) -> None:
         """Log the summary, once, however often this is called. Never raises.
 

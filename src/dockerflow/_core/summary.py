@@ -16,9 +16,6 @@ from dockerflow.config import REDACTED_KEYS, Config
 KEY: Final = "dockerflow.summary"
 """Where an ASGI scope or a WSGI environ holds the fields that the app adds to the summary."""
 
-FIELDS: Final = ("agent", "code", "errno", "lang", "method", "path", "rid", "t", "uid")
-"""The fields that every summary has."""
-
 TEXT_FIELDS: Final = ("method", "path", "code", "t")
 """The fields that :func:`summary_text` shows."""
 

@@ -101,5 +101,5 @@ class AddRequestId(logging.Filter):
         """Set ``rid``, and let the record pass."""
         context = context_of(getattr(record, "request", None))
         if context is not None and get_request_id() is None:
-            record.__dict__.setdefault("rid", context.exchange.rid)
+            context.exchange.mark(record)
         return True
