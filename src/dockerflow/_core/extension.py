@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -43,10 +42,10 @@ class Extension:
         return func
 
     @property
-    def checks(self) -> OrderedDict[str, Callable[[], Any]]:
+    def checks(self) -> MutableMapping[str, Callable[[], Any]]:
         """The registered checks by name. Deprecated: use ``dockerflow.checks.get_checks()``."""
         _deprecated("checks", "get_checks()")
-        return OrderedDict(self.registry.get_checks())
+        return self.registry.get_checks()
 
     def check(self, func: Callable[..., Any] | None = None, name: str | None = None) -> Any:
         """Register a check. Deprecated: use ``dockerflow.checks.register``."""
@@ -56,16 +55,6 @@ class Extension:
     def init_check(self, check: Callable[..., Any], obj: Any) -> None:
         """Register a check of ``obj``. Deprecated: use ``dockerflow.checks.register_partial``."""
         _deprecated("init_check", "register_partial")
-        self._register_for(check, obj)
-
-    def _register_for(self, check: Callable[..., Any], obj: Any) -> None:
-        """Register a check of a client, instead of the same check of an earlier client.
-
-        An app's factory makes new clients at each call, and the last ones are those to check.
-        """
-        known = self.registry.get_checks().get(check.__name__)
-        if isinstance(known, partial) and known.func == check:
-            self.registry.unregister(check.__name__)
         self.registry.register_partial(check, obj)
 
 

@@ -14,6 +14,7 @@ from dockerflow.checks.registry import (
     register_partial,
     run_checks,
     run_checks_async,
+    unregister,
 )
 from dockerflow.checks.runner import CheckDetail, CheckResults
 from dockerflow.heartbeat_file import HeartbeatFile
@@ -33,5 +34,6 @@ __all__ = [
     "register_partial",
     "run_checks",
     "run_checks_async",
+    "unregister",
 ]
 __all__ += _messages.__all__

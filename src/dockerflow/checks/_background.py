@@ -35,14 +35,15 @@ class Schedule:
 
     @property
     def is_alive(self) -> bool:
-        return self.loop is None or not self.loop.is_closed()
+        is_open = self.loop is None or not self.loop.is_closed()
+        return is_open and self.entry.check.is_registered
 
     def run(self) -> None:
-        """Start the check, unless a requirement failed or its event loop is closed."""
+        """Start the check, unless a requirement is gone or failed, or its event loop is closed."""
         check, settings, _ = self.entry
         for required in self.requirements:
             result = required.check.current_result(required.settings)
-            if result is None or result.is_failure:
+            if not required.check.is_registered or result is None or result.is_failure:
                 check.reset()
                 return
         if not self.is_alive:
@@ -80,6 +81,8 @@ class Background:
         """
         check = entry.check
         with self._changed:
+            if not check.is_registered:  # by now: only the heartbeat that calls this needs it
+                return True
             known = self._schedules.get(check.name)
             if known is not None and known.entry.check is check and known.is_alive:
                 known.requirements = requirements  # one may have been registered again
@@ -103,13 +106,18 @@ class Background:
             self._changed.notify()
         return True
 
-    def remove(self, name: str | None = None) -> None:
-        """Stop scheduling one check, or all of them."""
+    def remove(self) -> None:
+        """Stop scheduling checks that are no longer registered."""
         with self._changed:
-            if name is None:
-                self._schedules.clear()
-            else:
-                self._schedules.pop(name, None)
+            for name, schedule in list(self._schedules.items()):
+                if not schedule.entry.check.is_registered:
+                    del self._schedules[name]
+            self._changed.notify()
+
+    def clear(self) -> None:
+        """Stop scheduling checks."""
+        with self._changed:
+            self._schedules.clear()
             self._changed.notify()
 
     def _work(self) -> None:

@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 import inspect
-import logging
 import os
 import threading
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from dockerflow import health
+from dockerflow.checks._log import CheckLog
 from dockerflow.checks._observers import Observers
 from dockerflow.checks._options import Settings
-from dockerflow.checks._process import PerProcess, background_loop, workers
-from dockerflow.checks._returned import to_messages
+from dockerflow.checks._process import background_loop, lock, workers
+from dockerflow.checks._returned import Finding, to_findings
 from dockerflow.checks.messages import ERROR, CheckMessage, Error
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, Task
-
-logger = logging.getLogger("dockerflow.checks.registry")
 
 CheckFunction = Callable[[], Any]
 
@@ -33,15 +31,6 @@ check_context: ContextVar[Callable[[], AbstractContextManager[Any]]] = ContextVa
     "check_context", default=nullcontext
 )
 """Makes the context manager that each check runs in, for adapters whose framework needs one."""
-
-
-def _make_lock() -> AbstractContextManager[Any]:
-    # Reentrant, since the collector may end an abandoned execution at any time.
-    return threading.RLock()
-
-
-_lock: Final = PerProcess(_make_lock)
-"""Guards the few assignments that change a check. Nothing waits or calls out while it is held."""
 
 
 class Result(NamedTuple):
@@ -67,13 +56,6 @@ def make_result(
     kept = tuple(message for message in messages if message.id not in settings.silenced)
     level = max((message.level for message in kept), default=0)
     return Result(kept, level, duration, time.monotonic())
-
-
-def log_messages(name: str, result: Result, exception: BaseException | None = None) -> None:
-    """Log the messages of a check. Never raises: logging can't break the heartbeat."""
-    for message in result.messages:
-        with suppress(Exception):
-            logger.log(message.level, "%s: %s", message.id or name, message.msg, exc_info=exception)
 
 
 class State(NamedTuple):
@@ -136,27 +118,28 @@ class Execution:
 
     def end(
         self,
-        messages: list[CheckMessage],
-        exception: BaseException | None = None,
+        ended: list[Finding] | BaseException,
         *,
         timed_out: bool = False,
     ) -> None:
         """Record the end of the check and wake all who wait for it.
 
-        :param messages: what it returned.
-        :param exception: what it raised instead.
+        :param ended: what it found, or the exception that it raised.
         :param timed_out: whether its event loop found it to be late; the loop's clock may be a
             little ahead.
         """
         now = time.monotonic()
+        findings: list[Finding] = []
         if timed_out or now > self.started + self.limit:
-            result, exception = self.timeout_result(self.limit), None
+            result = self.timeout_result(self.limit)
         else:
-            if exception is not None:
-                text = f"Check {self.check.name} raised {type(exception).__name__}"
-                messages = [Error(text, id=health.ERROR_CHECK_RAISED)]
+            if isinstance(ended, BaseException):
+                text = f"Check {self.check.name} raised {type(ended).__name__}"
+                ended = [Finding(Error(text, id=health.ERROR_CHECK_RAISED), error=ended)]
+            findings = [one for one in ended if one.message.id not in self.settings.silenced]
+            messages = [one.message for one in findings]
             result = make_result(messages, self.settings, now - self.started)
-        with _lock.get():
+        with lock.get():
             if self._has_ended:
                 return
             self._has_ended = True
@@ -164,8 +147,8 @@ class Execution:
             if is_news:
                 self._record(result)
         if is_news:
-            # Before anyone gets the result, so that it has been logged and observed by then.
-            self.check.report(result, exception)
+            # Before anyone gets the result, so that heartbeats know which lines to wait for.
+            self.check.report(result, findings)
         self.done.set_result(result)
 
     def timeout_result(self, seconds: float) -> Result:
@@ -179,7 +162,7 @@ class Execution:
         """Count a check that is late as a failure, once for each time limit that has passed."""
         passed = max(1, int((time.monotonic() - self.started) / self.limit))
         result = self.timeout_result(self.limit)
-        with _lock.get():
+        with lock.get():
             new = passed - self._timeouts
             if self._has_ended or new <= 0:
                 return
@@ -189,7 +172,7 @@ class Execution:
         if is_first:
             self.check.report(result)
         else:
-            log_messages(self.check.name, result)
+            self.check.log(result)
 
     def _record(self, result: Result, times: int = 1) -> None:
         """Count a result in the state of the check, unless another execution has begun."""
@@ -208,20 +191,26 @@ class Check:
     observers: Observers
     execution: Execution | None = None
     state: State | None = None
+    is_registered: bool = True
 
     def __post_init__(self) -> None:
         self.requires: tuple[str, ...] = self.options.get("requires", ())
         self.tags: tuple[str, ...] = self.options.get("tags", ())
         self.is_async: bool = _is_async(self.function)
+        self._log = CheckLog(self.name, critical=self.options.get("critical", True))
 
-    def report(self, result: Result, exception: BaseException | None = None) -> None:
+    def log(self, result: Result, findings: Sequence[Finding] = ()) -> None:
+        """Log a result if it is news, with the causes if ``findings`` has them."""
+        self._log.write(findings or [Finding(message) for message in result.messages])
+
+    def report(self, result: Result, findings: Sequence[Finding] = ()) -> None:
         """Log a result and notify the observers."""
-        log_messages(self.name, result, exception)
+        self.log(result, findings)
         self.observers.notify("check", self.name, result.level, result.messages, result.duration)
 
     def reset(self) -> None:
         """Discard the result because a requirement failed."""
-        with _lock.get():
+        with lock.get():
             self.state = None
             if self.execution is not None and not self.execution.is_pending:
                 self.execution = None
@@ -247,7 +236,7 @@ class Check:
         :param fresh_from: the time, by the monotonic clock, since which a result is fresh enough.
         :returns: the execution, and whether it is new: then the caller must :func:`start` it.
         """
-        with _lock.get():
+        with lock.get():
             execution = self.execution
             if execution is not None and (execution.is_pending or execution.is_fresh(fresh_from)):
                 return execution, False
@@ -256,7 +245,7 @@ class Check:
 
 
 def unwrap(function: CheckFunction) -> CheckFunction:
-    """Return the function behind a partial."""
+    """Return the function behind partials."""
     while isinstance(function, partial):
         function = function.func
     return function
@@ -282,7 +271,7 @@ def start(executions: list[Execution], loop: AbstractEventLoop | None) -> None:
         workers.get().submit(*(_job(execution) for execution in sync))
     except RuntimeError as error:  # no thread could be started
         for execution in sync:
-            execution.end([], error)
+            execution.end(error)
     if not async_:
         return
     try:
@@ -292,7 +281,7 @@ def start(executions: list[Execution], loop: AbstractEventLoop | None) -> None:
         loop.call_soon_threadsafe(_create_tasks, loop, async_)
     except RuntimeError as error:  # no thread for the loop, or it was just closed
         for execution in async_:
-            execution.end([], error)
+            execution.end(error)
 
 
 def _job(execution: Execution) -> Callable[[], None]:
@@ -310,11 +299,11 @@ def _run(execution: Execution) -> None:
 
                 value = asyncio.run(_resolve(cast("Awaitable[object]", value)))
             # In here, since an iterable may do the work of the check, and may hang.
-            messages = to_messages(value, execution.check.name)
+            findings = to_findings(value, execution.check.name)
     except BaseException as error:  # noqa: BLE001 - also sys.exit() ends the check only
-        execution.end([], error)
+        execution.end(error)
     else:
-        execution.end(messages)
+        execution.end(findings)
 
 
 async def _resolve(value: Awaitable[object]) -> object:
@@ -336,12 +325,12 @@ async def _arun(execution: Execution) -> None:
     try:
         async with limit:
             with check_context.get()():
-                messages = to_messages(await function(), execution.check.name)
+                findings = to_findings(await function(), execution.check.name)
     except BaseException as error:  # sys.exit() in a check must not end the server
-        execution.end([], error, timed_out=limit.expired())
+        execution.end(error, timed_out=limit.expired())
         is_main = threading.current_thread() is threading.main_thread()
         if isinstance(error, KeyboardInterrupt) and is_main:
             raise  # meant for the process, as when somebody pressed Ctrl-C
     else:
-        execution.end(messages, timed_out=limit.expired())
+        execution.end(findings, timed_out=limit.expired())
     execution.task = None

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import logging
-import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from copy import copy
 from functools import partial
 from typing import Final, Literal, NamedTuple
 
+from dockerflow.checks._log import log_thread, logger
 from dockerflow.checks._process import PerProcess, Workers
 from dockerflow.checks.messages import CheckMessage, level_to_text
-
-logger = logging.getLogger("dockerflow.checks.registry")
 
 MAX_WAITING: Final = 1000
 """How many observations may wait for slow observers; further ones are dropped."""
@@ -66,8 +63,8 @@ class Observers:
         if worker.waiting >= MAX_WAITING:
             if not self._is_dropping:
                 self._is_dropping = True
-                with suppress(Exception):  # logging can't break the heartbeat
-                    logger.error("Observers are too slow: %d wait, more are dropped", MAX_WAITING)
+                text = "Observers are too slow: %d wait, more are dropped"
+                log_thread.get().submit(partial(logger.error, text, MAX_WAITING))
             return
         self._is_dropping = False
         # Copies, since an observer must not be able to change what the heartbeat shows.
@@ -80,16 +77,10 @@ class Observers:
         for observer in self._observers:
             try:
                 observer(observation)
-            except BaseException:  # also sys.exit() must not end the thread
+            except BaseException:  # noqa: BLE001 - also sys.exit() must not end the thread
                 with suppress(Exception):
                     logger.exception("The observer %r failed", observer)
 
     def join(self, seconds: float) -> None:
         """Wait until everything so far was observed, for so many seconds at most."""
-        if not self._observers:
-            return
-        worker = self._worker.get()
-        done = threading.Event()
-        with suppress(RuntimeError):
-            worker.submit(done.set)
-            done.wait(seconds)
+        self._worker.get().join(seconds)

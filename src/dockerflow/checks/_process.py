@@ -53,7 +53,7 @@ class Workers:
 
     def __init__(self, max_threads: int = MAX_THREADS) -> None:
         self.max_threads = max_threads
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
         self._waiting: deque[Job] = deque()
         self._threads = 0
 
@@ -61,6 +61,16 @@ class Workers:
     def waiting(self) -> int:
         """How many jobs wait for a thread."""
         return len(self._waiting)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no job waits or runs."""
+        return not self._threads
+
+    def join(self, seconds: float) -> None:
+        """Wait until no job waits or runs, for so many seconds at most."""
+        with self._changed:
+            self._changed.wait_for(lambda: self.is_idle, seconds)
 
     def submit(self, *jobs: Job) -> None:
         """Run jobs as soon as there are threads for them.
@@ -70,9 +80,10 @@ class Workers:
 
         :raises RuntimeError: when the system can't start a thread, and none is running.
         """
-        self._waiting.extend(jobs)
+        with self._changed:
+            self._waiting.extend(jobs)
         while True:
-            with self._lock:
+            with self._changed:
                 if not self._waiting or self._threads >= self.max_threads:
                     return
                 job = self._waiting.popleft()
@@ -82,7 +93,7 @@ class Workers:
                     target=self._work, args=(job,), name="dockerflow-check", daemon=True
                 ).start()
             except RuntimeError:
-                with self._lock:
+                with self._changed:
                     self._threads -= 1
                     self._waiting.appendleft(job)
                     if self._threads:  # these do the rest
@@ -95,9 +106,10 @@ class Workers:
     def _work(self, job: Job) -> None:
         while True:
             job()
-            with self._lock:
+            with self._changed:
                 if not self._waiting:
                     self._threads -= 1
+                    self._changed.notify_all()
                     return
                 job = self._waiting.popleft()
 
@@ -113,6 +125,15 @@ def _start_loop() -> AbstractEventLoop:
         raise
     return loop
 
+
+def _make_lock() -> AbstractContextManager[Any]:
+    # Reentrant, since the collector may end an abandoned execution at any time.
+    return threading.RLock()
+
+
+lock: Final = PerProcess(_make_lock)
+"""Guards the few assignments that change a registry or a check. Nothing waits or calls out while
+it is held."""
 
 workers: Final = PerProcess(Workers)
 background_loop: Final = PerProcess(_start_loop)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 
 from dockerflow import health
 from dockerflow.checks.messages import DEBUG, CheckMessage, Error
@@ -13,34 +13,48 @@ MAX_MESSAGES: Final = 1000
 """How many messages one check may return: a generator may be endless."""
 
 
-def to_messages(value: object, name: str) -> list[CheckMessage]:
-    """Return the messages of a check, or an error if it returned anything else."""
+class Finding(NamedTuple):
+    """A message, and what only the log gets of its cause."""
+
+    message: CheckMessage
+    detail: str = ""
+    error: BaseException | None = None
+
+
+def to_findings(value: object, name: str) -> list[Finding]:
+    """Return what a check found, or an error if it returned anything but messages."""
     if value is None:
         return []
     if _is_message(value):
-        return [_normalise(value)]
+        return [_finding(value)]
     kind = type(value).__name__
     if isinstance(value, str | bytes | dict) or not isinstance(value, Iterable):
         return _bad_result(name, f"{kind}, which is not a check message")
-    messages: list[CheckMessage] = []
+    findings: list[Finding] = []
     for item in cast("Iterable[object]", value):
-        if len(messages) >= MAX_MESSAGES:
+        if len(findings) >= MAX_MESSAGES:
             return _bad_result(name, f"{kind} with more than {MAX_MESSAGES} messages")
         if not _is_message(item):
             text = f"{kind} with {type(item).__name__} in it, which is not a check message"
             return _bad_result(name, text)
-        messages.append(_normalise(item))
-    return messages
+        findings.append(_finding(item))
+    return findings
 
 
-def _bad_result(name: str, returned: str) -> list[CheckMessage]:
-    return [Error(f"Check {name} returned {returned}", id=health.ERROR_CHECK_BAD_RESULT)]
+def _bad_result(name: str, returned: str) -> list[Finding]:
+    text = f"Check {name} returned {returned}"
+    return [Finding(Error(text, id=health.ERROR_CHECK_BAD_RESULT))]
 
 
 def _is_message(value: Any) -> bool:
     # By its shape, since Django's own messages are as good.
     level = getattr(value, "level", None)
     return isinstance(level, int) and hasattr(value, "msg") and hasattr(value, "id")
+
+
+def _finding(message: Any) -> Finding:
+    detail, error = getattr(message, "log_detail", ""), getattr(message, "log_error", None)
+    return Finding(_normalise(message), detail, error)
 
 
 def _normalise(message: Any) -> CheckMessage:

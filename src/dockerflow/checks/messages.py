@@ -45,14 +45,21 @@ class CheckMessage:
     """One finding of a check.
 
     :param msg: the text for people. Anybody who can reach the heartbeat may read it.
-    :param level: its severity, from ``DEBUG`` to ``CRITICAL``; a subclass has a default.
+    :param level: its severity, from ``DEBUG`` to ``CRITICAL``; by default the one of the class.
     :param hint: how to fix it.
     :param obj: the object that it concerns.
     :param id: identifies this kind of message, to find or silence it.
-    :raises TypeError: when the level isn't an integer.
+    :raises TypeError: when the level isn't an integer, or neither the argument nor the class has
+        one.
+
+    A subclass sets its own default as a class attribute: ``level = dockerflow.checks.WARNING``.
     """
 
-    default_level: ClassVar[int | None] = None
+    level: int
+
+    # What only the log gets, of messages that ready-made checks make.
+    log_detail: str = ""
+    log_error: BaseException | None = None
 
     def __init__(
         self,
@@ -62,20 +69,22 @@ class CheckMessage:
         obj: Any = None,
         id: str | None = None,  # noqa: A002 - the name that apps pass
     ) -> None:
-        if level is None:
-            level = self.default_level
-        if not isinstance(level, int):
+        if level is not None:
+            self.level = level
+        if not isinstance(getattr(self, "level", None), int):
             text = f"level is {level!r}, but takes a number such as dockerflow.checks.ERROR"
             raise TypeError(text)
         self.msg = msg
-        self.level: int = level
         self.hint = hint
         self.obj = obj
         self.id = id
 
     def __eq__(self, other: object) -> bool:
-        """Compare the values, of messages of the same class."""
-        return isinstance(other, type(self)) and vars(self) == vars(other)
+        """Compare level, text, hint, object and id, of messages of the same class."""
+        return isinstance(other, type(self)) and self._values() == other._values()
+
+    def _values(self) -> tuple[object, ...]:
+        return (self.level, self.msg, self.hint, self.obj, self.id)
 
     # Its values can change, so equal messages can't promise equal hashes.
     __hash__: ClassVar[None]  # type: ignore[assignment]
@@ -99,44 +108,31 @@ class CheckMessage:
         return self.level >= level
 
 
-class _Leveled(CheckMessage):
-    """A message whose class determines its level."""
-
-    def __init__(
-        self,
-        msg: str,
-        hint: str | None = None,
-        obj: Any = None,
-        id: str | None = None,  # noqa: A002 - the name that apps pass
-    ) -> None:
-        super().__init__(msg, None, hint, obj, id)
-
-
-class Debug(_Leveled):
+class Debug(CheckMessage):
     """Useful to developers only."""
 
-    default_level: ClassVar[int | None] = DEBUG
+    level = DEBUG
 
 
-class Info(_Leveled):
+class Info(CheckMessage):
     """Worth knowing; nothing is wrong."""
 
-    default_level: ClassVar[int | None] = INFO
+    level = INFO
 
 
-class Warning(_Leveled):  # noqa: A001 - the name that Django's checks use too
+class Warning(CheckMessage):  # noqa: A001 - the name that Django's checks use too
     """Needs attention soon; the heartbeat doesn't fail."""
 
-    default_level: ClassVar[int | None] = WARNING
+    level = WARNING
 
 
-class Error(_Leveled):
+class Error(CheckMessage):
     """Something is broken; the heartbeat fails."""
 
-    default_level: ClassVar[int | None] = ERROR
+    level = ERROR
 
 
-class Critical(_Leveled):
+class Critical(CheckMessage):
     """Something essential is broken; the heartbeat fails."""
 
-    default_level: ClassVar[int | None] = CRITICAL
+    level = CRITICAL

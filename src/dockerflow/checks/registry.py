@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import functools
-import logging
 import time
 import weakref
-from collections.abc import Callable, Collection, Iterable
-from types import FunctionType
-from typing import TYPE_CHECKING, Any, Final, TypeVar, Unpack, cast, overload
+from collections.abc import Callable, Collection, Iterable, Iterator, MutableMapping
+from typing import TYPE_CHECKING, Any, Final, TypeVar, Unpack, overload
 
-from dockerflow.checks import _plan, runner
+from dockerflow.checks import _plan, messages, runner
 from dockerflow.checks._background import Background
 from dockerflow.checks._check import Check, CheckFunction, unwrap
+from dockerflow.checks._log import log_thread, logger
 from dockerflow.checks._observers import Observer, Observers
 from dockerflow.checks._options import CheckOptions, parse
-from dockerflow.checks._process import PerProcess
+from dockerflow.checks._process import PerProcess, lock
 from dockerflow.checks.runner import CheckResults
 from dockerflow.config import Config, ConfigError
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
-logger: logging.Logger = logging.getLogger(__name__)
+# Names that python-dockerflow has here.
+CheckMessage = messages.CheckMessage
+CheckFn = CheckFunction
+ChecksResults = CheckResults
+level_to_text: Final = messages.level_to_text
 
 CLOSING_SECONDS: Final = 1.0
 
@@ -39,6 +42,7 @@ class Registry:
     def __init__(self) -> None:
         self._checks: dict[str, Check] = {}
         self._observers = Observers()
+        self._untagged = Check("heartbeat_tags", _untagged, {}, self._observers)
         self._background = PerProcess(Background)
         self._logged_tags: set[str] = set()
         weakref.finalize(self, _stop, self._background).atexit = False
@@ -58,6 +62,10 @@ class Registry:
 
         A check is a function without arguments, sync or async. It returns nothing, one message
         or several (see :mod:`dockerflow.checks.messages`); raising is a failure.
+
+        It replaces a check of the same name, of which nothing is kept. If that is another
+        function, a warning is logged. Partials and methods count as the function behind them,
+        so an app's factory or a fixture may register the same check of each new client.
 
         Options are given by name. Some have their default in the ``Config``, in the field in
         parentheses.
@@ -79,7 +87,7 @@ class Registry:
         :param silenced: ids of its messages to leave out, besides ``silenced_checks``.
         :returns: ``func`` itself, or the decorator.
         :raises TypeError: when ``func`` isn't callable, or there is no such option.
-        :raises ValueError: when another check has the name, or an option has a wrong value.
+        :raises ValueError: when an option has a wrong value.
         """
         parsed = parse(options)
 
@@ -87,14 +95,14 @@ class Registry:
             if not callable(func):
                 raise TypeError(f"a check is a function without arguments, not {func!r}")
             key = _name_of(func) if name is None else name
-            known = self._checks.get(key)
-            if known is not None and not _is_same(known.function, func):
-                message = (
-                    f"another check is registered as {key!r} already: "
-                    "give this one another name, or each app its own Registry"
-                )
-                raise ValueError(message)
-            self._checks[key] = Check(key, func, parsed, self._observers)
+            with lock.get():
+                known = self._checks.get(key)
+                self._checks[key] = Check(key, func, parsed, self._observers)
+            if known is not None:
+                self._forget(known)
+                new, old = _identity(func), _identity(known.function)
+                if new != old:
+                    logger.warning("Check %s is registered twice: %s replaces %s", key, new, old)
             return func
 
         return add if func is None else add(func)
@@ -114,19 +122,37 @@ class Registry:
         """
         return self.register(functools.partial(func, *args), name=name, **options)
 
-    def get_checks(self) -> dict[str, CheckFunction]:
-        """Return the registered functions by name."""
-        return {name: check.function for name, check in dict(self._checks).items()}
+    def get_checks(self) -> MutableMapping[str, CheckFunction]:
+        """Return the registered functions by name. Changing the mapping changes the registry."""
+        return _Functions(self, self._snapshot)
 
     def unregister(self, name: str) -> None:
-        """Remove one check, if it is there. A run of it that is under way is not stopped."""
-        if self._checks.pop(name, None) is not None:
-            self._background.get().remove(name)
+        """Remove one check. A run of it that is under way is not stopped.
+
+        :raises KeyError: when no check has that name.
+        """
+        with lock.get():
+            check = self._checks.pop(name, None)
+        if check is None:
+            names = ", ".join(self._snapshot()) or "none"
+            raise KeyError(f"no check is registered as {name!r}; there are: {names}")
+        self._forget(check)
 
     def clear_checks(self) -> None:
         """Remove every check. Those that run now are not stopped."""
-        self._checks.clear()
-        _stop(self._background)
+        with lock.get():
+            checks = tuple(self._checks.values())
+            self._checks.clear()
+        self._forget(*checks)
+
+    def _forget(self, *checks: Check) -> None:
+        for check in checks:
+            check.is_registered = False
+        self._background.get().remove()
+
+    def _snapshot(self) -> dict[str, Check]:
+        with lock.get():  # another thread may register one
+            return self._checks.copy()
 
     def observe(self, func: _O) -> _O:
         """Have ``func`` called with each :class:`Observation`; also a decorator.
@@ -150,9 +176,10 @@ class Registry:
         The heartbeat reports the same as errors of the checks concerned.
 
         :raises ConfigError: when a check requires one that isn't there, or itself by way of
-            others, or its options and those of ``config`` exclude each other.
+            others, or its options and those of ``config`` exclude each other, or no check has
+            one of the tags in ``heartbeat_tags``.
         """
-        plan = _plan.make(self._checks.copy(), config or Config())
+        plan = self._make_plan(config or Config())
         problems = [
             f"Check {name} can't run: {entry.problem}"
             for name, entry in plan.entries.items()
@@ -194,13 +221,16 @@ class Registry:
         return results
 
     def _make_run(self, config: Config, loop: AbstractEventLoop | None = None) -> runner.Run:
-        checks = self._checks.copy()  # another thread may register one
-        known = self._logged_tags.union(*(check.tags for check in checks.values()))
+        plan = self._make_plan(config)
+        known = self._logged_tags.union(*(check.tags for check in self._snapshot().values()))
         for tag in set(config.heartbeat_tags) - known:
             self._logged_tags.add(tag)
-            logger.warning("No check has the tag %r of the setting heartbeat_tags", tag)
-        plan = _plan.make(checks, config)
+            text = "No check has the tag %r of the setting heartbeat_tags"
+            log_thread.get().submit(functools.partial(logger.warning, text, tag))
         return runner.Run(plan, config.heartbeat_timeout, self._background.get(), loop)
+
+    def _make_plan(self, config: Config) -> _plan.Plan:
+        return _plan.make(self._snapshot(), config, self._untagged)
 
     def _finish(self, run: runner.Run) -> CheckResults:
         results, messages = runner.collect(run)
@@ -210,7 +240,7 @@ class Registry:
 
 
 def _stop(background: PerProcess[Background]) -> None:
-    background.get().remove()
+    background.get().clear()
 
 
 def _name_of(func: CheckFunction) -> str:
@@ -218,22 +248,46 @@ def _name_of(func: CheckFunction) -> str:
     return getattr(func, "__name__", None) or type(func).__name__
 
 
-def _is_same(one: Any, other: Any) -> bool:
-    """Whether both are the same function, perhaps defined again by a reloaded module."""
-    if isinstance(one, functools.partial) and isinstance(other, functools.partial):
-        first, second = cast("tuple[functools.partial[Any], ...]", (one, other))
-        return (
-            _is_same(first.func, second.func)
-            and first.args == second.args
-            and first.keywords == second.keywords
-        )
-    if not (isinstance(one, FunctionType) and isinstance(other, FunctionType)):
-        return bool(one == other)
-    # The lambdas of a module may share one name, so theirs identifies nothing.
-    return one is other or (
-        one.__name__ != "<lambda>"
-        and (one.__module__, one.__qualname__) == (other.__module__, other.__qualname__)
-    )
+def _untagged() -> None:
+    """Stands in for the checks of a heartbeat whose tags no check has; it is never run."""
+
+
+def _identity(func: Any) -> str:
+    """Return a function's module and qualified name; of partials and methods the one behind."""
+    while (inner := getattr(unwrap(func), "__func__", unwrap(func))) is not func:
+        func = inner
+    if not hasattr(func, "__qualname__"):
+        func = type(func)
+    return f"{func.__module__}.{func.__qualname__}"
+
+
+class _Functions(MutableMapping[str, CheckFunction]):
+    """The functions of a registry by name, live: apps change what ``get_checks()`` returns."""
+
+    def __init__(self, registry: Registry, snapshot: Callable[[], dict[str, Check]]) -> None:
+        self._registry = registry
+        self._snapshot = snapshot
+
+    def _copy(self) -> dict[str, CheckFunction]:
+        return {name: check.function for name, check in self._snapshot().items()}
+
+    def __getitem__(self, name: str) -> CheckFunction:
+        return self._copy()[name]
+
+    def __setitem__(self, name: str, func: CheckFunction) -> None:
+        self._registry.register(func, name)
+
+    def __delitem__(self, name: str) -> None:
+        self._registry.unregister(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._copy())
+
+    def __len__(self) -> int:
+        return len(self._copy())
+
+    def __repr__(self) -> str:
+        return repr(self._copy())
 
 
 default_registry: Registry = Registry()
@@ -242,6 +296,7 @@ default_registry: Registry = Registry()
 register: Final = default_registry.register
 register_partial: Final = default_registry.register_partial
 get_checks: Final = default_registry.get_checks
+unregister: Final = default_registry.unregister
 clear_checks: Final = default_registry.clear_checks
 observe: Final = default_registry.observe
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from dockerflow import health
 from dockerflow.checks._background import LONG, Background
 from dockerflow.checks._check import CheckFunction, Execution, Result, make_result, start
+from dockerflow.checks._log import log_thread
 from dockerflow.checks._plan import Entry, Plan
 from dockerflow.checks.messages import ERROR, WARNING, CheckMessage, Error, Info, level_to_text
 
@@ -58,11 +59,12 @@ class CheckResults(NamedTuple):
     seconds since then, for reused results.
     """
 
-    statuses: dict[str, str]
+    # The first three as python-dockerflow has them, for tests that make one themselves.
     details: dict[str, CheckDetail]
+    statuses: dict[str, str]
     level: int
-    durations: dict[str, float]
-    ages: dict[str, float] = {}  # noqa: RUF012 - this empty one is never changed
+    durations: dict[str, float] = {}  # noqa: RUF012 - these empty ones are never changed
+    ages: dict[str, float] = {}  # noqa: RUF012
 
 
 class Run:
@@ -102,6 +104,7 @@ class Run:
                     execution.started + execution.limit for execution in self._waiting.values()
                 )
                 yield min(max(0.0, min(end, self._end) - time.monotonic()), LONG)
+        yield from log_thread.get().flush(wake)
 
     def _begin(self, names: Iterable[str], wake: Callable[[], object]) -> None:
         """Take the results of checks that need not run now, and start the others."""
@@ -246,7 +249,7 @@ def draining() -> tuple[CheckResults, list[CheckMessage]]:
     """Return the results of a process that is about to end, for which no check runs."""
     message = Error("The process is about to end and drains", id=health.ERROR_DRAINING)
     detail = _detail(ERROR, [message], "drain")
-    return CheckResults({"drain": detail.status}, {"drain": detail}, ERROR, {}, {}), [message]
+    return CheckResults({"drain": detail}, {"drain": detail.status}, ERROR), [message]
 
 
 def _detail(level: int, messages: Iterable[CheckMessage], name: str) -> CheckDetail:

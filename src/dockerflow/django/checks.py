@@ -73,8 +73,7 @@ class _Registered:
 def register() -> None:
     """Register the checks that the settings name, instead of the former ones.
 
-    :raises ConfigError: when ``DOCKERFLOW_CHECKS`` names a function that doesn't exist, or that
-        has the name of another check.
+    :raises ConfigError: when ``DOCKERFLOW_CHECKS`` names a function that doesn't exist.
     """
     paths = _settings.get_list("DOCKERFLOW_CHECKS", DEFAULT_CHECKS)
     wanted: dict[str, Callable[..., Any]] = {}
@@ -91,10 +90,7 @@ def register() -> None:
             default_registry.unregister(name)
     _Registered.checks = {}
     for name, function in wanted.items():
-        try:
-            default_registry.register(function, name=name)
-        except ValueError as error:
-            raise ConfigError(f"DOCKERFLOW_CHECKS is {list(paths)!r}, but {error}") from error
+        default_registry.register(function, name=name)
         _Registered.checks = {**_Registered.checks, name: function}
     _Registered.settings = _current_settings()
 

@@ -64,7 +64,7 @@ class Dockerflow(Extension):
             (check_migrations_applied, migrate),
         ):
             if obj is not None:
-                self._register_for(check, obj)
+                self.registry.register_partial(check, obj)
         if app is not None:
             self.init_app(app)
 

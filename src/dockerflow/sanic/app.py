@@ -76,7 +76,7 @@ class Dockerflow(Extension):
         super().__init__(silenced_checks, registry)
         self.version_path = version_path
         if redis is not None:
-            self._register_for(check_redis_connected, redis)
+            self.registry.register_partial(check_redis_connected, redis)
         if app is not None:
             self.init_app(app)
 

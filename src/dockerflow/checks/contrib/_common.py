@@ -1,8 +1,7 @@
-"""Shared by the ready-made checks: names, lazy imports, arguments, and the log behind a message."""
+"""Shared by the ready-made checks: names, lazy imports, arguments, and what only the log gets."""
 
 from __future__ import annotations
 
-import logging
 import time
 import traceback
 from collections.abc import Awaitable, Callable, Iterable
@@ -17,8 +16,6 @@ from dockerflow.config import parse_seconds
 
 QUICK: Final = 0.5
 """Seconds: a stale pooled connection fails in less; a client that tried again takes longer."""
-
-logger = logging.getLogger("dockerflow.checks.contrib")
 
 Check = Callable[[], CheckMessage | None]
 AsyncCheck = Callable[[], Awaitable[CheckMessage | None]]
@@ -87,7 +84,7 @@ def fail(
     detail: str = "",
     secrets: Iterable[object] = (),
 ) -> CheckMessage:
-    """Return an ``Error`` that is logged like every :func:`report`."""
+    """Return an ``Error`` with a cause like every :func:`report`."""
     return report(Error(text, id=id_), error, detail=detail, secrets=secrets)
 
 
@@ -98,9 +95,9 @@ def report(
     detail: str = "",
     secrets: Iterable[object] = (),
 ) -> CheckMessage:
-    """Log the cause of a message, since the heartbeat is public, and return the message.
+    """Add the cause to a message, for the log only, since the heartbeat is public.
 
-    :param error: the client's exception; it is logged with its traceback.
+    :param error: the client's exception; it is logged with its traceback, if that has no secrets.
     :param detail: further details for the log only.
     :param secrets: texts that must not even be logged, such as passwords. ``None`` and empty
         ones are left out.
@@ -108,13 +105,12 @@ def report(
     hidden = {
         form(str(secret)) for secret in secrets if secret for form in (str, quote, quote_plus)
     }
-    text = "".join(traceback.format_exception(error)) if error is not None else ""
-    exc_info = error
-    if any(secret in text for secret in hidden):
-        exc_info, detail = None, f"{detail}\n{text}".strip()
-    elif error is not None and not detail:
+    if error is not None and not detail:
         detail = f"{type(error).__name__}: {error}"
+    text = "".join(traceback.format_exception(error)) if error is not None else ""
+    if any(secret in text for secret in hidden):
+        error = None
     for secret in sorted(hidden, key=len, reverse=True):
         detail = detail.replace(secret, "***")
-    logger.log(message.level, "%s: %s", message.id, detail, exc_info=exc_info)
+    message.log_detail, message.log_error = detail, error
     return message
