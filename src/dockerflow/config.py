@@ -23,6 +23,11 @@ REDACTED_KEYS: Final = (
 """Parts of the names of keys whose values are secrets."""
 
 
+UNSILENCEABLE: Final = "dockerflow.checks.E"
+"""How the ids of checks that raised, hung or could not run begin. Without such an error, the check
+would be healthy."""
+
+
 class ConfigError(ValueError):
     """A setting has an invalid value. The text names the setting, the value and what is valid."""
 
@@ -101,6 +106,18 @@ def parse_list(value: Any) -> tuple[str, ...]:
     if not all(isinstance(item, str) for item in items):
         raise TypeError
     return tuple(item.strip() for item in items if item.strip())
+
+
+def parse_silenced(value: Any) -> tuple[str, ...]:
+    """Parse ids of check messages like :func:`parse_list`.
+
+    :raises ValueError: when one is ``UNSILENCEABLE``.
+    :raises TypeError: as :func:`parse_list` does.
+    """
+    ids = parse_list(value)
+    if any(id_.startswith(UNSILENCEABLE) for id_ in ids):
+        raise ValueError
+    return ids
 
 
 def _parse_keys(value: Any) -> tuple[str, ...]:
@@ -291,8 +308,9 @@ class Config:
     )
     silenced_checks: Collection[str] = _setting(
         (),
-        "check ids, separated by commas in the environment",
-        parse_list,
+        "check ids, separated by commas in the environment, but none that begins with "
+        f"{UNSILENCEABLE}",
+        parse_silenced,
         "Ids of check messages to leave out.",
     )
     request_id_header_name: Collection[str] = _setting(

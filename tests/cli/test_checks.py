@@ -353,8 +353,9 @@ def test_django_with_a_wrong_setting(dockerflow, write):
 
 def test_settings_of_the_environment(dockerflow, write):
     write("myapp.py", FAILING)
-    silenced = "dockerflow.checks.E001,dockerflow.checks.E002"
-    assert dockerflow("checks", "myapp", DOCKERFLOW_SILENCED_CHECKS=silenced).code == 0
+    result = dockerflow("checks", "myapp", DOCKERFLOW_SILENCED_CHECKS="dockerflow.checks.E001")
+    assert result.code == 2
+    assert "DOCKERFLOW_SILENCED_CHECKS is 'dockerflow.checks.E001'" in result.err
     result = dockerflow("checks", "myapp", DOCKERFLOW_CHECK_TIMEOUT="soon")
     assert result.code == 2
     assert "DOCKERFLOW_CHECK_TIMEOUT is 'soon'" in result.err

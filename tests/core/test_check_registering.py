@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import threading
+import time
 import types
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from checking import (
+    CONFIG,
+    PATIENCE,
+    Probe,
     Runner,
+    arun,
     both,
     run,
+    wait_until,
 )
 
 from dockerflow import checks
@@ -110,47 +117,209 @@ def test_decorator_returns_the_function(registry: Registry) -> None:
 
     assert isinstance(bare, types.FunctionType)
     assert registry.get_checks() == {"bare": bare, "other": called}
-    registry.get_checks().clear()
-    assert len(registry.get_checks()) == 2, "a copy"
     registry.clear_checks()
     assert registry.get_checks() == {}
 
 
-def test_same_function_replaces(registry: Registry) -> None:
-    source = "def check():\n    return checks.Info('{}')\n"
-    for version in ("old", "new"):
-        # As when the module is reloaded.
-        namespace = {"checks": checks, "__name__": "app.checks"}
-        exec(source.format(version), namespace)  # noqa: S102
-        registry.register(namespace["check"])  # type: ignore[call-overload]
-    assert run(registry).details["check"]["messages"] == {"check": "new"}
+def test_changing_what_get_checks_returns_changes_the_registry(registry: Registry) -> None:
+    """As with python-dockerflow, whose users' tests rely on it."""
     registry.register(plain)
-    registry.register(plain, critical=False)
-    registry.register_partial(plain, "p", name="n")
-    registry.register_partial(plain, "p", name="n")
-    holder = Holder()
-    registry.register(holder.method)
-    registry.register(holder.method)
-    assert list(registry.get_checks()) == ["check", "plain", "n", "method"]
+    registry.register(aplain)
+    functions = registry.get_checks()
+    assert functions.pop("plain") is plain
+    assert (list(functions), len(functions), repr(functions)) == (
+        ["aplain"], 1, f"{{'aplain': {aplain!r}}}",
+    )  # fmt: skip
+    functions["n"] = plain
+    del functions["aplain"]
+    assert run(registry).statuses == {"n": "info"}
+    with pytest.raises(KeyError):
+        del functions["aplain"]
+    copy = functions.copy()
+    functions.clear()
+    assert registry.get_checks() == {}
+    functions.update(copy)
+    assert registry.get_checks() == copy == {"n": plain}
+
+
+def _made_by_a_factory(text: str) -> Any:
+    def check() -> CheckMessage:
+        return checks.Info(text)
+
+    return check
 
 
 @pytest.mark.parametrize(
     ("first", "second"),
     [
-        (plain, aplain),
-        (lambda: None, lambda: None),
+        (plain, plain),
+        (_made_by_a_factory("a"), _made_by_a_factory("b")),
+        tuple(lambda: None for _ in range(2)),
         (functools.partial(plain, "a"), functools.partial(plain, "b")),
         (functools.partial(plain, "a"), plain),
         (PlainCallable(), PlainCallable()),
         (Holder().method, Holder().method),
-        (Holder().method, Holder().amethod),
+        (functools.partial(Holder().method), Holder.method),
+        (Holder.cls, Holder().cls),
     ],
 )
-def test_other_function_is_an_error(registry: Registry, first: Any, second: Any) -> None:
+def test_the_same_function_replaces(
+    registry: Registry, caplog: pytest.LogCaptureFixture, first: Any, second: Any
+) -> None:
+    """Also for another client or object: lifespans, factories and fixtures register like that."""
     registry.register(first, name="n")
-    with pytest.raises(ValueError, match="'n'"):
-        registry.register(second, name="n")
-    assert registry.get_checks() == {"n": first}
+    registry.register(plain, name="last")
+    registry.register(second, name="n")
+    assert list(registry.get_checks().items()) == [("n", second), ("last", plain)]
+    assert caplog.records == []
+
+
+def test_a_reloaded_module_replaces_its_check(
+    registry: Registry, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = "def check():\n    return checks.Info('{}')\n"
+    for version in ("old", "new"):
+        namespace = {"checks": checks, "__name__": "app.checks"}
+        exec(source.format(version), namespace)  # noqa: S102
+        registry.register(namespace["check"])  # type: ignore[call-overload]
+    assert run(registry).details["check"]["messages"] == {"check": "new"}
+    assert caplog.records == []
+
+
+ME = f"{__name__}."
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "names"),
+    [
+        (plain, aplain, ["aplain", "plain"]),
+        (
+            lambda: None,
+            lambda: None,
+            ["<lambda> in line", "<lambda> in line"],
+        ),
+        (functools.partial(plain, "a"), AsyncCallable(), ["AsyncCallable", "plain"]),
+        (Holder().method, Holder().amethod, ["Holder.amethod", "Holder.method"]),
+    ],
+)
+def test_another_function_replaces_with_a_warning(
+    registry: Registry, caplog: pytest.LogCaptureFixture, first: Any, second: Any, names: list[str]
+) -> None:
+    registry.register(first, name="n")
+    registry.register(second, name="n")
+    assert registry.get_checks() == {"n": second}
+    [record] = caplog.records
+    assert (record.name, record.levelname) == ("dockerflow.checks.registry", "WARNING")
+    new, old = record.getMessage().removeprefix("Check n is registered twice: ").split(" replaces ")
+    assert new.startswith(ME + names[0])
+    assert old.startswith(ME + names[1])
+
+
+def test_unregister(registry: Registry) -> None:
+    registry.register(plain)
+    registry.register(aplain)
+    registry.unregister("plain")
+    assert run(registry).statuses == {"aplain": "info"}
+    with pytest.raises(KeyError, match="no check is registered as 'plain'; there are: aplain"):
+        registry.unregister("plain")
+
+
+@pytest.mark.parametrize("how", ["register", "unregister", "clear_checks"])
+def test_a_check_that_is_gone_leaves_nothing_behind(registry: Registry, how: str) -> None:
+    """Neither its run under way, its result or its clock, nor what it means to others."""
+    released, old, new = threading.Event(), Probe(), Probe()
+
+    def hung() -> CheckMessage:
+        released.wait(PATIENCE)
+        return checks.Error("of the old one")
+
+    registry.register(hung, name="hung", ttl=60)
+    registry.register(old, name="background", interval=0.01)
+    registry.register(Probe(), name="dependent", interval=0.01, requires="background")
+    waiting = threading.Thread(target=run, args=(registry,))
+    waiting.start()
+    try:
+        wait_until(lambda: old.runs > 1)
+        if how == "unregister":
+            registry.unregister("hung")
+            registry.unregister("background")
+        elif how == "clear_checks":
+            registry.clear_checks()
+        registry.register(ok, name="hung")
+        registry.register(new, name="background")
+        registry.register(Probe(), name="dependent", interval=60, requires="background")
+        runs = old.runs
+        assert run(registry).statuses == dict.fromkeys(("hung", "background", "dependent"), "ok")
+        assert not waiting.join(0)
+        assert waiting.is_alive(), "the old heartbeat still waits for the old check"
+        time.sleep(0.05)
+        assert old.runs <= runs + 1, "one may have been due"
+    finally:
+        released.set()
+        waiting.join()
+        registry.close()
+    assert run(registry).statuses["hung"] == "ok"
+
+
+def clocks() -> set[threading.Thread]:
+    return {thread for thread in threading.enumerate() if thread.name == "dockerflow-clock"}
+
+
+def test_the_clock_stops_when_its_check_is_replaced(registry: Registry) -> None:
+    before = clocks()
+    registry.register(ok, interval=60)
+    run(registry)
+    [clock] = clocks() - before
+    registry.register(ok)
+    wait_until(lambda: not clock.is_alive())
+
+
+def test_a_check_replaced_while_its_heartbeat_starts_it_is_not_scheduled(
+    registry: Registry,
+) -> None:
+    """The heartbeat planned with the old one, and still runs it once."""
+    before = clocks()
+    old = Probe()
+
+    @registry.register
+    def first() -> None:
+        registry.register(ok, name="second")
+
+    registry.register(old, name="second", interval=0.01, requires="first")
+    run(registry)
+    time.sleep(0.05)
+    assert old.runs == 1
+    assert clocks() <= before
+
+
+def test_many_threads_change_and_run_one_registry(registry: Registry) -> None:
+    """Without the interpreter's lock, too: nothing raises, and no check gets lost."""
+    stop = time.monotonic() + 1
+    failures: list[BaseException] = []
+
+    def work(number: int) -> None:
+        own = f"own{number}"
+        try:
+            while time.monotonic() < stop:
+                registry.register(ok, name=own, interval=60 if number % 2 else None)
+                registry.register(ok, name="shared", tags=str(number))
+                results = registry.run(CONFIG) if number < 4 else arun(registry)
+                assert results.statuses[own] == "ok"
+                assert own in dict(registry.get_checks())
+                registry.unregister(own)
+                assert own not in registry.get_checks()
+                registry.register_partial(plain, own, name=own)
+        except BaseException as error:  # noqa: BLE001 - shown by the test
+            failures.append(error)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert sorted(registry.get_checks()) == [*(f"own{number}" for number in range(8)), "shared"]
+    registry.close()
 
 
 @pytest.mark.parametrize("func", [5, "text", object()])
@@ -170,6 +339,8 @@ def test_default_registry(registry: Registry) -> None:
     assert checks.default_registry.get_checks() == checks.get_checks()
     assert list(registry.get_checks()) == ["plain"]
     assert list(run(checks.default_registry).statuses) == ["aplain", "n", "p"]
+    checks.unregister("n")
+    assert list(checks.get_checks()) == ["aplain", "p"]
     checks.clear_checks()
     assert checks.get_checks() == {}
 
@@ -235,6 +406,8 @@ WRONG: list[tuple[str, Any]] = [
     ("critical", "perhaps"),
     ("critical", 1),
     *((name, value) for name in ("requires", "tags", "silenced") for value in (5, b"a", [5])),
+    ("silenced", "dockerflow.checks.E001"),
+    ("silenced", ["x.E1", "dockerflow.checks.E002"]),
 ]
 
 

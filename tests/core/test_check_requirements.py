@@ -272,14 +272,32 @@ def test_tags() -> None:
         ("web", ["web", "base"]),
         ("x,nobody", ["worker"]),
         (("web", "worker"), ["web", "worker", "base"]),
-        ("nobody", []),
     ]:
         assert list(run(registry, Config(heartbeat_tags=tags)).statuses) == names
 
 
-def test_a_tag_that_no_check_has_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_tag_that_no_check_has_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     registry = Registry()
     registry.register(ok, tags="a")
     for _ in range(3):
-        run(registry, Config(heartbeat_tags="b"))
+        assert run(registry, Config(heartbeat_tags="a,b")).statuses == {"ok": "ok"}
     assert caplog.messages == ["No check has the tag 'b' of the setting heartbeat_tags"]
+
+
+@pytest.mark.parametrize("names", [(), ("other",)])
+def test_tags_that_select_no_check_fail_the_heartbeat(names: tuple[str, ...]) -> None:
+    """A heartbeat that checks nothing because of a wrong setting isn't healthy."""
+    registry = Registry()
+    for name in names:
+        registry.register(ok, name=name, tags="a")
+    config = Config(heartbeat_tags="reddy,redy")
+    for runner in (run, arun):
+        results = runner(registry, config)
+        assert (results.level, results.statuses) == (40, {"heartbeat_tags": "error"})
+        [(id_, text)] = results.details["heartbeat_tags"].messages.items()
+        assert id_ == "dockerflow.checks.E005"
+        assert "'reddy', 'redy'" in text
+    with pytest.raises(ConfigError, match="no check has one of the tags"):
+        registry.validate(config)
+    registry.register(ok, name="late", tags="redy")
+    assert run(registry, config).statuses == {"late": "ok"}

@@ -78,6 +78,8 @@ WRONG: list[tuple[str, Any]] = [
     ("silenced_checks", 5),
     ("silenced_checks", [5]),
     ("silenced_checks", b"a"),
+    ("silenced_checks", "x.E1, dockerflow.checks.E001"),
+    ("silenced_checks", ["dockerflow.checks.E002"]),
     ("version_path", 5),
     ("version_path", ""),
     ("version_path", "a\0b"),

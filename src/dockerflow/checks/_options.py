@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple, TypedDict
 
-from dockerflow.config import Config, conflict, parse_bool, parse_count, parse_list, parse_seconds
+from dockerflow.config import (
+    UNSILENCEABLE,
+    Config,
+    conflict,
+    parse_bool,
+    parse_count,
+    parse_list,
+    parse_seconds,
+    parse_silenced,
+)
 
 
 class CheckOptions(TypedDict, total=False):
@@ -57,7 +66,10 @@ _TAKES: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
     "failures": _COUNT,
     "recoveries": _COUNT,
     "tags": _NAMES,
-    "silenced": _NAMES,
+    "silenced": (
+        f"a string or several, none of which begins with {UNSILENCEABLE}",
+        lambda value: parse_silenced(_names(value)),
+    ),
 }
 
 

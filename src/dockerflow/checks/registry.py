@@ -123,8 +123,12 @@ class Registry:
         return self.register(functools.partial(func, *args), name=name, **options)
 
     def get_checks(self) -> MutableMapping[str, CheckFunction]:
-        """Return the registered functions by name. Changing the mapping changes the registry."""
-        return _Functions(self, self._snapshot)
+        """Return the functions that are registered now, by name.
+
+        Changes of the mapping are made in the registry, too.
+        """
+        functions = {name: check.function for name, check in self._snapshot().items()}
+        return _Functions(self, functions)
 
     def unregister(self, name: str) -> None:
         """Remove one check. A run of it that is under way is not stopped.
@@ -257,37 +261,41 @@ def _identity(func: Any) -> str:
     while (inner := getattr(unwrap(func), "__func__", unwrap(func))) is not func:
         func = inner
     if not hasattr(func, "__qualname__"):
-        func = type(func)
-    return f"{func.__module__}.{func.__qualname__}"
+        func = func.__class__
+    # The lambdas of one scope share their name.
+    line = f" in line {func.__code__.co_firstlineno}" if func.__name__ == "<lambda>" else ""
+    return f"{func.__module__}.{func.__qualname__}{line}"
 
 
 class _Functions(MutableMapping[str, CheckFunction]):
-    """The functions of a registry by name, live: apps change what ``get_checks()`` returns."""
+    """What ``get_checks()`` returns: existing apps change the registry by changing it."""
 
-    def __init__(self, registry: Registry, snapshot: Callable[[], dict[str, Check]]) -> None:
+    def __init__(self, registry: Registry, functions: dict[str, CheckFunction]) -> None:
         self._registry = registry
-        self._snapshot = snapshot
-
-    def _copy(self) -> dict[str, CheckFunction]:
-        return {name: check.function for name, check in self._snapshot().items()}
+        self._functions = functions
 
     def __getitem__(self, name: str) -> CheckFunction:
-        return self._copy()[name]
+        return self._functions[name]
 
     def __setitem__(self, name: str, func: CheckFunction) -> None:
         self._registry.register(func, name)
+        self._functions[name] = func
 
     def __delitem__(self, name: str) -> None:
+        del self._functions[name]
         self._registry.unregister(name)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._copy())
+        return iter(self._functions)
 
     def __len__(self) -> int:
-        return len(self._copy())
+        return len(self._functions)
 
     def __repr__(self) -> str:
-        return repr(self._copy())
+        return repr(self._functions)
+
+    def copy(self) -> dict[str, CheckFunction]:
+        return self._functions.copy()
 
 
 default_registry: Registry = Registry()
