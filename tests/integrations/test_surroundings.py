@@ -4,6 +4,7 @@ import logging
 from collections.abc import AsyncIterator
 from typing import Any
 
+import pages
 import pytest
 
 pytest.importorskip("fastapi")
@@ -192,6 +193,45 @@ def test_sentry_has_no_more_events_than_without_the_library() -> None:
     )
     sentry = SENTRY + SENTRY_OF_DJANGO
     assert python(sentry + DJANGO_ASGI + ASKING) == python(sentry + plain + alone)
+
+
+FAILING_REDIS = """
+import redis
+from dockerflow import checks
+from dockerflow.checks import contrib
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+client = redis.Redis(host="127.0.0.1", port=1, retry=Retry(NoBackoff(), 0))
+checks.register(contrib.redis(client))
+checks.register(lambda: 1 / 0, name="raises")
+with Client(app) as client:
+    for _ in range(3):
+        assert client.get("/__heartbeat__").status == 500
+print(len(sentry_sink.events), sentry_sink.take())
+"""
+IGNORED = """
+from sentry_sdk.integrations.logging import ignore_logger
+ignore_logger("dockerflow.checks.registry")
+"""
+
+
+@pytest.mark.parametrize(
+    "app",
+    [SENTRY + SENTRY_OF_FASTAPI + FASTAPI, SENTRY + SENTRY_OF_DJANGO + DJANGO_WSGI],
+    ids=["fastapi", "django-wsgi"],
+)
+def test_a_failing_check_makes_one_sentry_event_or_none(app: str) -> None:
+    """Also a ready-made one; none with the recipe of docs/error-trackers.md."""
+    pytest.importorskip("sentry_sdk")
+    pytest.importorskip("redis")
+    if "django" in app:
+        pytest.importorskip("django")
+    [line] = python(app + FAILING_REDIS)
+    assert line == "2 ['ConnectionError', 'ZeroDivisionError']"
+    recipe = (pages.DOCS / "error-trackers.md").read_text(encoding="utf-8")
+    assert IGNORED.strip() in recipe.replace("\n\n", "\n")
+    assert python(IGNORED + app + FAILING_REDIS) == ["0 []"]
 
 
 CONNECTIONS = """
