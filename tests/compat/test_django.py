@@ -354,12 +354,18 @@ def test_redis_that_cannot_connect():
         assert message.id == health.ERROR_CANNOT_CONNECT_REDIS
 
 
-@pytest.mark.parametrize("exception", [NotImplementedError, ImproperlyConfigured])
-def test_misconfigured_redis(exception):
+@pytest.mark.parametrize(
+    ("exception", "id_"),
+    [
+        (NotImplementedError, health.ERROR_MISSING_REDIS_CLIENT),
+        (ImproperlyConfigured, health.ERROR_MISCONFIGURED_REDIS),
+    ],
+)
+def test_misconfigured_redis(exception, id_):
     _, patched = redis_module(side_effect=exception("x"))
     with patched:
         [message] = checks.check_redis_connected([])
-    assert message.id == health.ERROR_MISCONFIGURED_REDIS
+    assert message.id == id_
 
 
 def test_redis_without_its_client():

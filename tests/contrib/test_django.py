@@ -205,7 +205,7 @@ def test_django_redis(redis_server):
         services.wait_for(
             lambda: redis_server.connections() == 1, "one connection only", services.NOTICE
         )
-        assert contrib.django_redis("other")().id == health.ERROR_MISCONFIGURED_REDIS
+        assert contrib.django_redis("other")().id == health.ERROR_MISSING_REDIS_CLIENT
         assert contrib.django_redis("none")().id == health.ERROR_MISCONFIGURED_REDIS
 
 

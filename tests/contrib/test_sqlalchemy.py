@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import QueuePool
 
 from dockerflow import health
-from dockerflow.checks import contrib
+from dockerflow.checks import Registry, contrib
 from dockerflow.checks.contrib._sqlalchemy import check_engine
 
 
@@ -51,8 +51,11 @@ def test_database(engine):
 
 def test_cannot_connect(tmp_path, caplog):
     engine = ENGINES[0](tmp_path / "no" / "folder" / "db")
-    assert run(engine, contrib.database(engine)).id == health.ERROR_CANNOT_CONNECT_DATABASE
+    registry = Registry()
+    registry.register(contrib.database(engine))
+    assert list(registry.run().details["database"].messages) == ["dockerflow.health.E001"]
     assert "unable to open database file" in caplog.text
+    engine.dispose()
 
 
 class Broken:
@@ -117,11 +120,13 @@ def test_the_app_has_all_of_the_pool(tmp_path):
 
 def test_a_password_is_neither_shown_nor_logged(postgres, caplog):
     engine = sqlalchemy.create_engine(postgres.url(password="not-the-password"))
-    message = contrib.database(engine)()
+    registry = Registry()
+    registry.register(contrib.database(engine))
+    results = registry.run()
     engine.dispose()
-    assert message.id == health.ERROR_CANNOT_CONNECT_DATABASE
+    assert list(results.details["database"].messages) == ["dockerflow.health.E001"]
     assert "authentication failed" in caplog.text
-    assert "not-the-password" not in caplog.text + message.msg
+    assert "not-the-password" not in caplog.text + str(results)
 
 
 def test_async_engine_of_another_loop(postgres):

@@ -27,7 +27,7 @@ def named(name: str) -> Callable[[_F], _F]:
     """Give a check function the name by which it is registered.
 
     The factories return a ``functools.partial`` of these functions, in which the registry finds
-    the name, and by which it distinguishes two clients and sync from async.
+    the name, and whether the check is async.
     """
 
     def set_name(func: _F) -> _F:

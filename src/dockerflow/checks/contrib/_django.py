@@ -201,13 +201,12 @@ def _redis(alias: str) -> CheckMessage | None:
         get_client = load("django_redis", "redis").get_redis_connection
     except ImportError as error:
         return fail("django-redis is not installed.", health.ERROR_MISSING_REDIS_CLIENT, error)
-    misconfigured = (
-        NotImplementedError,  # django-redis raises it for other kinds of caches
-        load("django.core.exceptions", "django").ImproperlyConfigured,
-    )
     try:
         client = get_client(alias)
-    except misconfigured as error:
+    except NotImplementedError as error:  # another kind of cache
+        text = "The cache has no Redis client."
+        return fail(text, health.ERROR_MISSING_REDIS_CLIENT, error)
+    except load("django.core.exceptions", "django").ImproperlyConfigured as error:
         return fail("Redis is misconfigured.", health.ERROR_MISCONFIGURED_REDIS, error)
     except load("redis.exceptions", "redis").RedisError as error:
         return failure(error)

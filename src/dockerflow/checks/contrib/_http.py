@@ -102,11 +102,7 @@ def http(
 
 @dataclass(frozen=True)
 class _Target:
-    """A request, and the response that is expected.
-
-    Two that are made from the same arguments are equal, so that a check may be registered again
-    when its module is reloaded.
-    """
+    """A request, and the response that is expected."""
 
     method: str
     url: Any

@@ -6,7 +6,7 @@ import functools
 import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, overload
@@ -232,16 +232,12 @@ def _secrets(engine: Any) -> tuple[object, ...]:
 
 @dataclass
 class _Scripts:
-    """Alembic's scripts, and the table in which a database records the ones it has.
-
-    Two that are made from the same arguments are equal, so that a check may be registered again
-    when its module is reloaded.
-    """
+    """Alembic's scripts, and the table in which a database records the ones it has."""
 
     config: Any
     version_table: str
     version_table_schema: str | None
-    _heads: frozenset[str] | None = field(default=None, compare=False)
+    _heads: frozenset[str] | None = None
 
     def heads(self) -> frozenset[str]:
         """Return the newest revisions. Reads the scripts, and runs them, the first time."""
