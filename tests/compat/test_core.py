@@ -89,6 +89,33 @@ def test_levels_and_messages():
     assert levels == [10, 20, 30, 40, 50]
     assert messages.Error is checks.Error
     assert registry.register == checks.register
+    assert registry.CheckMessage is checks.CheckMessage
+    assert registry.level_to_text is checks.level_to_text
+
+
+def test_results_that_tests_make():
+    results = registry.ChecksResults(details={}, statuses={"a": "ok"}, level=0)
+    assert isinstance(checks.run_checks([("a", list)]), registry.ChecksResults)
+    assert (results.details, results.statuses, results.level) == ({}, {"a": "ok"}, 0)
+
+
+def test_changing_what_get_checks_returns():
+    checks.register(list, name="a")
+    checks.register(list, name="b")
+    assert isinstance(checks.get_checks(), dict)
+    checks.get_checks().pop("a")
+    assert list(checks.get_checks()) == ["b"]
+    checks.get_checks().clear()
+    assert checks.get_checks() == {}
+
+
+def test_registering_again_replaces(caplog):
+    """As in lifespans, app factories and fixtures."""
+    for result in ([], [checks.Info("i")]):
+        checks.register(lambda result=result: result, name="a")
+        checks.register_partial(lambda result: result, result, name="b")
+    assert checks.run_checks(checks.get_checks().items()).statuses == {"a": "info", "b": "info"}
+    assert caplog.records == []
 
 
 @pytest.mark.parametrize(
@@ -183,9 +210,11 @@ def test_signatures():
         return {n: p.default for n, p in parameters.items() if n not in ("self", *left_out)}
 
     needed = inspect.Parameter.empty
-    assert defaults(checks.CheckMessage) == {
-        "msg": needed, "level": None, "hint": None, "obj": None, "id": None,
-    }  # fmt: skip
+    for cls in (checks.CheckMessage, checks.Debug, checks.Info, checks.Error):
+        assert defaults(cls) == {
+            "msg": needed, "level": None, "hint": None, "obj": None, "id": None,
+        }  # fmt: skip
+    assert list(defaults(registry.ChecksResults))[:3] == ["details", "statuses", "level"]
     for function in (checks.run_checks, checks.run_checks_async):
         assert defaults(function) == {"checks": needed, "silenced_check_ids": None}
     assert defaults(checks.CheckMessage.is_serious) == {"level": checks.ERROR}
@@ -206,7 +235,9 @@ def test_levels_of_message_classes_and_of_their_equals():
         (checks.Critical, 50),
     ):  # fmt: skip
         message = cls("m", hint="h", obj="o", id="i")
-        assert (message, message.level) == (cls("m", "h", "o", "i"), level)
+        assert (message, message.level) == (cls("m", None, "h", "o", "i"), level)
+        assert cls.level == level
+        assert cls("m", 5).level == cls("m", level=5).level == 5
         assert message.is_serious() == (level >= checks.ERROR)
         assert checks.STATUSES[level] == checks.level_to_text(level) == cls.__name__.lower()
 

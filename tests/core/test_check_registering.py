@@ -127,9 +127,7 @@ def test_changing_what_get_checks_returns_changes_the_registry(registry: Registr
     registry.register(aplain)
     functions = registry.get_checks()
     assert functions.pop("plain") is plain
-    assert (list(functions), len(functions), repr(functions)) == (
-        ["aplain"], 1, f"{{'aplain': {aplain!r}}}",
-    )  # fmt: skip
+    assert functions == registry.get_checks() == {"aplain": aplain}
     functions["n"] = plain
     del functions["aplain"]
     assert run(registry).statuses == {"n": "info"}
@@ -140,6 +138,9 @@ def test_changing_what_get_checks_returns_changes_the_registry(registry: Registr
     assert registry.get_checks() == {}
     functions.update(copy)
     assert registry.get_checks() == copy == {"n": plain}
+    assert functions.popitem() == ("n", plain)
+    assert functions.setdefault("n", aplain) is aplain
+    assert registry.get_checks() == {"n": aplain}
 
 
 def _made_by_a_factory(text: str) -> Any:

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from dockerflow._core import endpoints as _endpoints
 from dockerflow.checks import CheckResults
 
-OK = CheckResults({"a": "ok"}, {}, 0, {"a": 0.0123})
+OK = CheckResults({}, {"a": "ok"}, 0, {"a": 0.0123})
 BAD = CheckResults(
-    {"a": "ok", "b": "error"},
     {"b": {"status": "error", "level": 40, "messages": {"x.E001": "é"}}},
+    {"a": "ok", "b": "error"},
     40,
     {"a": 0.001, "b": 1.5},
 )

@@ -16,8 +16,8 @@ from dockerflow._core import heartbeat_page as _heartbeat_page
 from dockerflow.checks import CheckResults
 
 RESULTS = CheckResults(
-    {"<a>": "ok", "b": "error", "c": "odd"},
     {"b": {"status": "error", "level": 40, "messages": {"x.E001": "é & <script>", "y": "2"}}},  # type: ignore[dict-item]
+    {"<a>": "ok", "b": "error", "c": "odd"},
     40,
     {"<a>": 0.0123, "b": 1.5},
     {"b": 12.34},
@@ -144,7 +144,7 @@ def test_without_checks() -> None:
 @given(st.text(), st.text(st.characters(exclude_categories=())))
 def test_any_text_is_shown(name: str, text: str) -> None:
     details = {name: {"status": "info", "level": 20, "messages": {"id": text}}}
-    response = render(CheckResults({name: "info"}, details, 20, {name: 0.1}))  # type: ignore[arg-type]
+    response = render(CheckResults(details, {name: "info"}, 20, {name: 0.1}))  # type: ignore[arg-type]
     page = Page(response.body)
     assert page.elements == {
         "html", "head", "meta", "link", "title", "style", "body", "h1", "span", "table", "thead",

@@ -50,10 +50,36 @@ def test_constructor(message: CheckMessage) -> None:
     assert repr(message) == "<CheckMessage: level=40, msg='m', hint='h', obj='o', id='i'>"
 
 
-@pytest.mark.parametrize("cls", [case[0] for case in CLASSES])
-def test_constructor_of_subclasses(cls: Any) -> None:
-    assert cls("m", "h", "o", "i") == cls(msg="m", hint="h", obj="o", id="i")
-    assert repr(cls("m")).startswith(f"<{cls.__name__}: level={cls.default_level}, msg='m', ")
+@pytest.mark.parametrize(("cls", "level"), [(case[0], case[2]) for case in CLASSES])
+def test_constructor_of_subclasses(cls: type[CheckMessage], level: int) -> None:
+    """A subclass has the signature of its base; an argument wins over the level of the class."""
+    assert cls.level == level
+    assert cls("m", None, "h", "o", "i") == cls(msg="m", hint="h", obj="o", id="i")
+    assert repr(cls("m")).startswith(f"<{cls.__name__}: level={level}, msg='m', ")
+    assert cls("m", level + 5).level == cls("m", level=level + 5).level == level + 5
+    assert cls("m", level + 5, "h").hint == "h"
+    assert cls("m", level) == cls("m")
+    assert cls("m", 0).level == 0
+
+
+class Own(CheckMessage):
+    level = checks.WARNING
+
+
+class OwnError(checks.Error):
+    level = checks.CRITICAL
+
+
+class Escalating(checks.Error):
+    def __init__(self, msg: str, hint: str | None = None) -> None:
+        super().__init__(msg, checks.CRITICAL, hint)
+
+
+def test_subclasses_of_apps() -> None:
+    assert (Own("m").level, Own("m", 40).level, Own.level) == (30, 40, 30)
+    assert repr(Own("m")) == "<Own: level=30, msg='m', hint=None, obj=None, id=None>"
+    assert (OwnError("m").level, OwnError("m", id="i").is_serious(checks.CRITICAL)) == (50, True)
+    assert (Escalating("m", "h").level, Escalating("m", "h").hint) == (50, "h")
 
 
 @pytest.mark.parametrize("level", [None, "error", 4.5])
@@ -68,7 +94,7 @@ def test_level_must_be_a_number(level: Any) -> None:
         (checks.Error("m"), "?: m"),
         (checks.Error("m", id="i"), "?: (i) m"),
         (checks.Error("m", obj="o"), "o: m"),
-        (checks.Error("m", "h", 5, "i"), "5: (i) m\n\tHINT: h"),
+        (checks.Error("m", None, "h", 5, "i"), "5: (i) m\n\tHINT: h"),
         (CheckMessage("m", 10, "h"), "?: m\n\tHINT: h"),
     ],
 )
@@ -77,14 +103,15 @@ def test_str(message: CheckMessage, text: str) -> None:
 
 
 def test_equality() -> None:
-    message = checks.Error("m", "h", "o", "i")
-    assert message == checks.Error("m", "h", "o", "i")
+    message = checks.Error("m", None, "h", "o", "i")
+    assert message == checks.Error("m", None, "h", "o", "i")
     for other in (
-        checks.Error("x", "h", "o", "i"),
-        checks.Error("m", "x", "o", "i"),
-        checks.Error("m", "h", "x", "i"),
-        checks.Error("m", "h", "o", "x"),
-        checks.Critical("m", "h", "o", "i"),
+        checks.Error("x", None, "h", "o", "i"),
+        checks.Error("m", None, "x", "o", "i"),
+        checks.Error("m", None, "h", "x", "i"),
+        checks.Error("m", None, "h", "o", "x"),
+        checks.Critical("m", None, "h", "o", "i"),
+        checks.Error("m", 50, "h", "o", "i"),
         CheckMessage("m", 50, "h", "o", "i"),
         "m",
         None,

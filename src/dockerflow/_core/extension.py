@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -42,7 +42,7 @@ class Extension:
         return func
 
     @property
-    def checks(self) -> MutableMapping[str, Callable[[], Any]]:
+    def checks(self) -> dict[str, Callable[[], Any]]:
         """The registered checks by name. Deprecated: use ``dockerflow.checks.get_checks()``."""
         _deprecated("checks", "get_checks()")
         return self.registry.get_checks()

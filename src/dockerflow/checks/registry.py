@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import time
 import weakref
-from collections.abc import Callable, Collection, Iterable, Iterator, MutableMapping
+from collections.abc import Callable, Collection, Iterable, MutableMapping
 from typing import TYPE_CHECKING, Any, Final, TypeVar, Unpack, overload
 
 from dockerflow.checks import _plan, messages, runner
@@ -122,7 +122,7 @@ class Registry:
         """
         return self.register(functools.partial(func, *args), name=name, **options)
 
-    def get_checks(self) -> MutableMapping[str, CheckFunction]:
+    def get_checks(self) -> dict[str, CheckFunction]:
         """Return the functions that are registered now, by name.
 
         Changes of the mapping are made in the registry, too.
@@ -267,35 +267,27 @@ def _identity(func: Any) -> str:
     return f"{func.__module__}.{func.__qualname__}{line}"
 
 
-class _Functions(MutableMapping[str, CheckFunction]):
+class _Functions(dict[str, CheckFunction]):
     """What ``get_checks()`` returns: existing apps change the registry by changing it."""
 
     def __init__(self, registry: Registry, functions: dict[str, CheckFunction]) -> None:
+        super().__init__(functions)
         self._registry = registry
-        self._functions = functions
-
-    def __getitem__(self, name: str) -> CheckFunction:
-        return self._functions[name]
 
     def __setitem__(self, name: str, func: CheckFunction) -> None:
         self._registry.register(func, name)
-        self._functions[name] = func
+        super().__setitem__(name, func)
 
     def __delitem__(self, name: str) -> None:
-        del self._functions[name]
+        super().__delitem__(name)
         self._registry.unregister(name)
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._functions)
-
-    def __len__(self) -> int:
-        return len(self._functions)
-
-    def __repr__(self) -> str:
-        return repr(self._functions)
-
-    def copy(self) -> dict[str, CheckFunction]:
-        return self._functions.copy()
+    # They call those above; dict's own don't.
+    clear = MutableMapping[str, CheckFunction].clear
+    pop: Any = MutableMapping[str, CheckFunction].pop
+    popitem = MutableMapping[str, CheckFunction].popitem
+    setdefault: Any = MutableMapping[str, CheckFunction].setdefault
+    update = MutableMapping[str, CheckFunction].update
 
 
 default_registry: Registry = Registry()
