@@ -351,6 +351,17 @@ def test_django_with_a_wrong_setting(dockerflow, write):
     assert "DOCKERFLOW_CHECKS names 'shop.checks.nothing'" in result.error
 
 
+def test_the_exception_behind_a_ready_made_check_is_shown(dockerflow, write):
+    write(
+        "myapp.py",
+        "from dockerflow.checks import contrib, register\n"
+        "register(contrib.tcp('127.0.0.1', 1), name='mail')\n",
+    )
+    result = dockerflow("checks", "myapp")
+    assert "    dockerflow.health.E021: " in result.out
+    assert "    ConnectionRefusedError: " in result.out
+
+
 def test_settings_of_the_environment(dockerflow, write):
     write("myapp.py", FAILING)
     result = dockerflow("checks", "myapp", DOCKERFLOW_SILENCED_CHECKS="dockerflow.checks.E001")

@@ -192,8 +192,9 @@ def _exceptions(*, is_logged: bool) -> Generator[dict[str, str]]:
     exceptions: dict[str, str] = {}
 
     def collect(record: logging.LogRecord) -> bool:
-        if record.exc_info and record.exc_info[1]:
-            exceptions[record.getMessage()] = _in_one_line(record.exc_info[1])
+        if record.exc_info and record.exc_info[1] and isinstance(record.args, tuple):
+            message = ": ".join(map(str, record.args[:2]))  # its id and text, without a detail
+            exceptions[message] = _in_one_line(record.exc_info[1])
         return is_logged
 
     logger = logging.getLogger("dockerflow.checks.registry")
