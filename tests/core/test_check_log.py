@@ -24,10 +24,11 @@ from checking import (
     wait_until,
 )
 
-from dockerflow import checks
+from dockerflow import asgi, checks, wsgi
 from dockerflow.checks import CheckResults, Registry
 from dockerflow.checks.contrib import _common
 from dockerflow.config import Config
+from dockerflow.testing import Client
 
 RAISED, TIMED_OUT = "dockerflow.checks.E001", "dockerflow.checks.E002"
 
@@ -267,6 +268,23 @@ def test_a_check_that_hangs_with_a_handlers_lock_holds_up_nothing(
     assert log.lines == []
     stuck.set()
     wait_until(lambda: len(log.lines) == 4)
+
+
+@pytest.mark.parametrize("driver", [asgi, wsgi], ids=["asgi", "wsgi"])
+def test_the_endpoint_responds_while_a_check_has_a_handlers_lock(
+    driver: Any, registry: Registry, log: Lines, stuck: threading.Event
+) -> None:
+    registry.register(hold(log, stuck), name="hung")
+    registry.register(reported, name="fails")
+    config = Config(check_timeout=0.2, summary_log_probes=False)
+    app = driver.DockerflowMiddleware(None, config=config, registry=registry)
+    with Client(app) as client:
+        for _ in range(3):
+            started = time.monotonic()
+            response = client.get("/__heartbeat__")
+            assert (response.status, time.monotonic() - started < PATIENCE / 2) == (500, True)
+            assert set(response.json()["checks"].values()) == {"error"}
+            assert client.get("/__lbheartbeat__").status == 200
 
 
 def test_a_handler_that_hangs_holds_up_no_event_loop(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from collections.abc import Iterator
@@ -144,6 +145,25 @@ def test_a_check_that_hangs_is_observed_once(registry: Registry, seen: list[Obse
     registry.close()
     (observation,) = [o for o in seen if o.kind == "check"]
     assert observation.messages[0].id == TIMED_OUT
+
+
+def test_closing_again_and_again_beside_a_hung_observer_lets_nothing_grow(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dockerflow.checks.registry.CLOSING_SECONDS", 0.001)
+    released = threading.Event()
+    registry.observe(lambda _: released.wait(PATIENCE))
+    registry.register(ok)
+    try:
+        run(registry)
+        gc.collect()
+        before = len(gc.get_objects())
+        for _ in range(1000):
+            registry.close()
+        gc.collect()
+        assert len(gc.get_objects()) < before + 500
+    finally:
+        released.set()
 
 
 def test_close_waits_for_observers_but_not_for_hung_ones(registry: Registry) -> None:

@@ -88,12 +88,14 @@ def test_the_error_endpoint_and_exception_handlers(app, summaries):
     assert (record.levelname, record.code, record.rid) == ("ERROR", 503, "abc")
 
 
-def test_a_broken_version_callback(app):
+@pytest.mark.parametrize("error", [OSError, SystemExit])
+def test_a_broken_version_callback(app, error):
+    """Also one that exits, which would end the server."""
     dockerflow = Dockerflow(app)
 
     @dockerflow.version_callback
     async def version(path):
-        raise OSError("secret")
+        raise error("secret")
 
     response = get(app, "/__version__")
     assert response.status == 500

@@ -89,7 +89,7 @@ class Core:
         elif endpoint == "version" and version is not None:
             try:
                 content = version()
-            except Exception as error:  # noqa: BLE001 - the response reports it
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - the response reports it
                 content = error
             response = self._version(content)
         else:
@@ -120,7 +120,7 @@ class Core:
         elif endpoint == "version" and version is not None:
             try:
                 content = await _awaited(version())
-            except Exception as error:  # noqa: BLE001 - the response reports it
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - the response reports it
                 content = error
             response = self._version(content)
         else:
