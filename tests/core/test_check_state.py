@@ -258,7 +258,7 @@ def test_one_thread_for_all_in_the_background_which_ends() -> None:
 @both
 @pytest.mark.parametrize("options", [{}, {"failures": 3}, {"max_age": 25}, {"silenced": "x"}])
 def test_a_clock_that_stands_still_fails(
-    runner: Runner, clock: SimpleNamespace, options: Any
+    runner: Runner, clock: SimpleNamespace, options: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     registry, probe = Registry(), Probe()
     registry.register(probe, name="probe", interval=10, timeout=5, **options)
@@ -272,6 +272,8 @@ def test_a_clock_that_stands_still_fails(
         assert (results.level, ids(results, "probe")) == (checks.ERROR, [STALE])
         assert results.ages["probe"] > max_age
     assert probe.runs == 1
+    [line] = caplog.messages
+    assert line.startswith(f"{STALE}: ")
     registry.close()
 
 

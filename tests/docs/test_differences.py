@@ -13,12 +13,9 @@ HELD_BY = {
     "check-nonsense": "core/test_check_results.py::test_nonsense",
     "check-async": "contract/test_endpoints.py::test_sync_and_async_checks_run_at_the_same_time",
     "message-ids": "contract/test_endpoints.py::test_the_heartbeats_payload_is_the_same_everywhere",
-    "name-twice": (
-        "core/test_check_registering.py::test_another_function_replaces_with_a_warning"
-    ),
+    "name-twice": ("core/test_check_registering.py::test_another_function_replaces_with_a_warning"),
     "get-checks": (
-        "core/test_check_registering.py"
-        "::test_changing_what_get_checks_returns_changes_the_registry"
+        "core/test_check_registering.py::test_changing_what_get_checks_returns_changes_the_registry"
     ),
     "check-log": (
         "core/test_check_log.py::test_a_line_when_it_changes_and_one_a_minute_while_it_lasts"

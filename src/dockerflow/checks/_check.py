@@ -227,6 +227,7 @@ class Check:
             return newest
         text = f"The last result of check {self.name} is older than {settings.max_age:g} s"
         result = make_result([Error(text, id=health.ERROR_CHECK_STALE)], settings, shown.duration)
+        self.log(result)
         return result._replace(finished=shown.finished)
 
     def join(self, settings: Settings, limit: float, fresh_from: float) -> tuple[Execution, bool]:

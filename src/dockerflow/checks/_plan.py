@@ -33,18 +33,9 @@ class Plan(NamedTuple):
         return [self.entries[name] for name in entry.check.requires]
 
 
-def make(checks: Mapping[str, Check], config: Config, untagged: Check) -> Plan:
-    """Plan a heartbeat: the checks with the tags that ``config`` names, and what they require.
-
-    :param untagged: stands in if no check has one of the tags, since a heartbeat that checks
-        nothing isn't healthy.
-    """
+def make(checks: Mapping[str, Check], config: Config) -> Plan:
+    """Plan a heartbeat: the checks with the tags that ``config`` names, and what they require."""
     selected = _select(checks, config.heartbeat_tags)
-    if config.heartbeat_tags and not selected:
-        tags = ", ".join(map(repr, config.heartbeat_tags))
-        text = f"no check has one of the tags in the setting heartbeat_tags: {tags}"
-        entry = Entry(untagged, resolve(untagged.options, config), text)
-        return Plan({untagged.name: entry}, _sort({untagged.name: untagged})[0])
     order, circles = _sort(selected)
     entries: dict[str, Entry] = {}
     for name, check in selected.items():
@@ -52,6 +43,17 @@ def make(checks: Mapping[str, Check], config: Config, untagged: Check) -> Plan:
         problem = circles.get(name) or _problem(check, settings, selected)
         entries[name] = Entry(check, settings, problem)
     return Plan(entries, order)
+
+
+def make_untagged(untagged: Check, config: Config) -> Plan:
+    """Plan a heartbeat that fails, as no check has one of the tags that ``config`` names.
+
+    :param untagged: stands in for those checks.
+    """
+    tags = ", ".join(map(repr, config.heartbeat_tags))
+    text = f"no check has one of the tags in the setting heartbeat_tags: {tags}"
+    entry = Entry(untagged, resolve(untagged.options, config), text)
+    return Plan({untagged.name: entry}, _sort({untagged.name: untagged})[0])
 
 
 def _select(checks: Mapping[str, Check], tags: Iterable[str]) -> dict[str, Check]:

@@ -95,9 +95,10 @@ class Registry:
             if not callable(func):
                 raise TypeError(f"a check is a function without arguments, not {func!r}")
             key = _name_of(func) if name is None else name
+            check = Check(key, func, parsed, self._observers)
             with lock.get():
                 known = self._checks.get(key)
-                self._checks[key] = Check(key, func, parsed, self._observers)
+                self._checks[key] = check
             if known is not None:
                 self._forget(known)
                 new, old = _identity(func), _identity(known.function)
@@ -123,10 +124,7 @@ class Registry:
         return self.register(functools.partial(func, *args), name=name, **options)
 
     def get_checks(self) -> dict[str, CheckFunction]:
-        """Return the functions that are registered now, by name.
-
-        Changes of the mapping are made in the registry, too.
-        """
+        """Return the registered functions by name. Changing the result changes the registry."""
         functions = {name: check.function for name, check in self._snapshot().items()}
         return _Functions(self, functions)
 
@@ -234,7 +232,10 @@ class Registry:
         return runner.Run(plan, config.heartbeat_timeout, self._background.get(), loop)
 
     def _make_plan(self, config: Config) -> _plan.Plan:
-        return _plan.make(self._snapshot(), config, self._untagged)
+        plan = _plan.make(self._snapshot(), config)
+        if config.heartbeat_tags and not plan.entries:  # checking nothing isn't healthy
+            return _plan.make_untagged(self._untagged, config)
+        return plan
 
     def _finish(self, run: runner.Run) -> CheckResults:
         results, messages = runner.collect(run)
