@@ -373,22 +373,26 @@ def test_settings_are_read_when_used(app, dockerflow, summaries, names):
     assert (record.rid, record.querystring) == ("t1", "a=b")
 
 
-def test_the_error_endpoint(app, caplog):
+@pytest.mark.parametrize("name", ["dockerflow.flask", "of.the.app"])
+def test_the_error_endpoint(app, caplog, name):
     app.config["DOCKERFLOW_ERROR_ENDPOINT"] = True
-    Dockerflow(app)
+    dockerflow = Dockerflow(app)
+    assert dockerflow.logger.name == "dockerflow.flask"
+    dockerflow.logger = logging.getLogger(name)
     assert app.test_client().get("/__error__").status_code == 500
-    assert [
-        record.levelname
-        for record in caplog.records
-        if record.getMessage() == "The __error__ endpoint was called"
-        and record.name != "request.summary"
-    ] == ["ERROR"]
+    assert (name, logging.ERROR, "The __error__ endpoint was called") in caplog.record_tuples
 
 
-def test_the_extensions_logger(app, dockerflow, caplog):
+@pytest.mark.parametrize("name", ["dockerflow.flask", "of.the.app"])
+def test_the_extensions_logger(app, dockerflow, caplog, name):
+    dockerflow.logger = logging.getLogger(name)
+    heartbeat_passed.connect(fails := mock.Mock(side_effect=RuntimeError("no metrics")))
     with mock.patch.object(Dockerflow, "user_id", side_effect=RuntimeError("no user")):
         assert app.test_client().get("/").status_code == 200
-    assert {record.name for record in caplog.records if record.exc_info} == {"dockerflow.flask"}
+        assert app.test_client().get("/__heartbeat__").status_code == 200
+    fails.assert_called_once()
+    logged = [(record.name, str(record.exc_info[1])) for record in caplog.records if record.exc_info]
+    assert set(logged) == {(name, "no user"), (name, "no metrics")}
 
 
 def test_database_and_migrations_in_the_heartbeat(app):

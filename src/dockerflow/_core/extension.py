@@ -25,9 +25,17 @@ class Extension:
 
     :param silenced_checks: ids of check messages to leave out.
     :param registry: the checks of the heartbeat; by default the process's own.
+    :param logger: for what goes wrong in the extension, and for ``/__error__``.
     """
 
-    def __init__(self, silenced_checks: Iterable[str] | None, registry: Registry | None) -> None:
+    def __init__(
+        self,
+        silenced_checks: Iterable[str] | None,
+        registry: Registry | None,
+        logger: logging.Logger,
+    ) -> None:
+        # Apps may replace these loggers.
+        self.logger: logging.Logger = logger
         self.silenced_checks: list[str] = list(silenced_checks or ())
         self.registry: Registry = default_registry if registry is None else registry
         self.summary_logger: logging.Logger = summary_logger

@@ -69,6 +69,7 @@ async def answer(core: Core, endpoint: Endpoint, request: CoreRequest, app: Any)
         request,
         debug=bool(getattr(app, "debug", False)),
         version=_version_of(app, core.config.version_path),
+        error_logger=logger,
     )
 
 

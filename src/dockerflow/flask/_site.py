@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
@@ -29,10 +28,6 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
     from dockerflow.flask.app import Dockerflow
-
-logger: logging.Logger = logging.getLogger("dockerflow.flask")
-_beginning: Final = Guarded(logger, "The request's id could not be set")
-_ending: Final = Guarded(logger, "The summary of a request could not be completed")
 
 _OWN: Final = "dockerflow.flask.own"
 """Where an environ holds the exchange if the hooks have made it, without the driver."""
@@ -103,11 +98,12 @@ class Site(DockerflowMiddleware):
             debug=self.flask.debug,
             version=version_of(self.extension, self._core),
             on_results=self._send_signal,
+            error_logger=self.extension.logger,
         )
 
     def _send_signal(self, results: CheckResults) -> None:
         signal = heartbeat_failed if is_failure(results) else heartbeat_passed
-        with Guarded(logger, "A receiver of a heartbeat's signal failed"):
+        with Guarded(self.extension.logger, "A receiver of a heartbeat's signal failed"):
             signal.send(self.extension, level=results.level)
 
     def make_blueprint(self) -> Blueprint:
@@ -152,7 +148,7 @@ class Site(DockerflowMiddleware):
 
     def begin(self, *_: Any) -> None:
         """Set the request's id where apps look for it."""
-        with _beginning:
+        with Guarded(self.extension.logger, "The request's id could not be set"):
             # The proxies would be resolved at each use.
             served, space = real(request), real(g)
             if EXCHANGE in served.environ:
@@ -172,7 +168,7 @@ class Site(DockerflowMiddleware):
         """Make the response as the app does, and complete the summary."""
         response = self.process_response(*args)
         # Needs the request's context.
-        with _ending:
+        with self._ending():
             served = real(request)
             exchange = self.exchange(served)
             # This may be a second response, made because another hook failed.
@@ -190,13 +186,16 @@ class Site(DockerflowMiddleware):
 
     def got_request_exception(self, _: Flask, exception: BaseException, **__: Any) -> None:
         """Remember an exception that no error handler of the app has caught."""
-        with _ending:
+        with self._ending():
             exchange = self.exchange(real(request))
             exchange.handled = exception
             sentry.hide_summary(exchange)
             self._collect(exchange)
             if request.environ.get(_OWN) is exchange and self._propagates():
                 exchange.end(exception)
+
+    def _ending(self) -> Guarded:
+        return Guarded(self.extension.logger, "The summary of a request could not be completed")
 
     def _propagates(self) -> bool:
         propagates = cast("bool | None", self.flask.config["PROPAGATE_EXCEPTIONS"])

@@ -55,7 +55,7 @@ class Dockerflow(Extension):
         *,
         registry: Registry | None = None,
     ) -> None:
-        super().__init__(silenced_checks, registry)
+        super().__init__(silenced_checks, registry, logger)
         self.given_version_path = version_path
         self._default_version_path: str | None = None
         for check, obj in (
@@ -129,6 +129,6 @@ class Dockerflow(Extension):
             exchange.change(own, self.summary_extra())
 
     def _safe_user_id(self) -> str:
-        with Guarded(logger, "The id of the user could not be read"):
+        with Guarded(self.logger, "The id of the user could not be read"):
             return self.user_id() or ""
         return ""

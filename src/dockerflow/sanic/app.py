@@ -42,7 +42,6 @@ logger: logging.Logger = logging.getLogger("dockerflow.sanic")
 
 _EXCHANGE: Final = "_dockerflow_exchange"
 _FORGET: Final = "_dockerflow_forget"
-_completing: Final = Guarded(logger, "The summary of a request could not be completed")
 _FIRST: Final = 1_000_000
 _HERE: Final = "."
 # Tells a worker to drain. Processes without a handler for it ignore it.
@@ -73,7 +72,7 @@ class Dockerflow(Extension):
         *,
         registry: Registry | None = None,
     ) -> None:
-        super().__init__(silenced_checks, registry)
+        super().__init__(silenced_checks, registry, logger)
         self.version_path = version_path
         if redis is not None:
             self._register_for(check_redis_connected, redis)
@@ -142,7 +141,7 @@ class Dockerflow(Extension):
         seconds = _core_of(app).config.drain_seconds
         if not seconds:
             return
-        with Guarded(logger, "drain_seconds has no effect"):
+        with Guarded(self.logger, "drain_seconds has no effect"):
             if app.asgi or not os.environ.get("SANIC_WORKER_PROCESS"):
                 drain.install_once(seconds)  # another server's handler, or none
             elif hasattr(app, "multiplexer"):
@@ -161,12 +160,13 @@ class Dockerflow(Extension):
             _make_request(request, core),
             debug=bool(request.app.debug),
             version=version_of(self, core),
+            error_logger=self.logger,
         )
         return HTTPResponse(response.body, response.status, dict(response.headers))
 
     async def _on_request(self, request: Request) -> HTTPResponse | None:
         endpoint: Endpoint | None = None
-        with Guarded(logger, "The request's id could not be set"):
+        with Guarded(self.logger, "The request's id could not be set"):
             endpoint = self._exchange(request).endpoint
         # /__error__ raises in its route, within the app's error handling.
         if endpoint is None or endpoint == "error":
@@ -204,7 +204,7 @@ class Dockerflow(Extension):
         return exchange
 
     async def _on_response(self, request: Request, response: BaseHTTPResponse) -> None:
-        with Guarded(logger, "The request's id could not be sent back"):
+        with Guarded(self.logger, "The request's id could not be sent back"):
             exchange = self._exchange(request)
             if not exchange.client_gone:
                 exchange.status = response.status
@@ -214,7 +214,7 @@ class Dockerflow(Extension):
             headers.setdefault(name, value)
 
     async def _on_exception(self, request: Request, exception: BaseException) -> None:
-        with _completing:
+        with self._completing():
             exchange = self._exchange(request)
             if isinstance(exception, RequestCancelled):
                 exchange.client_gone = True  # nobody receives Sanic's response to it
@@ -226,11 +226,14 @@ class Dockerflow(Extension):
                 self._end(exchange, request, exception)
 
     async def _on_end(self, request: Request, response: HTTPResponse) -> None:
-        with _completing:
+        with self._completing():
             exchange = self._exchange(request)
             if not exchange.client_gone:
                 exchange.status = response.status
             self._end(exchange, request)
+
+    def _completing(self) -> Guarded:
+        return Guarded(self.logger, "The summary of a request could not be completed")
 
     def _end(
         self, exchange: Exchange, request: Request, exception: BaseException | None = None
