@@ -161,6 +161,21 @@ def test_summary_extra_of_a_subclass_as_flasks(app, get, summaries):
     assert not hasattr(record, "agent")
 
 
+@pytest.mark.parametrize("own", [{}, {"t": "soon", "code": 1, "uid": 0}])
+def test_summary_extra_without_our_fields(app, get, summaries, own):
+    class Mine(Dockerflow):
+        def summary_extra(self, request):
+            return {"tenant": "t1", **own}
+
+    Mine(app)
+    get("/")
+    [record] = summaries
+    ours = {"agent", "errno", "lang", "method", "path", "rid", "uid"}
+    assert ours & vars(record).keys() == own.keys() & {"uid"}
+    assert getattr(record, "uid", 0) == 0
+    assert (record.tenant, record.code, type(record.t)) == ("t1", 200, int)
+
+
 def test_a_failing_summary_extra_loses_no_summary(app, get, summaries, caplog):
     class Mine(Dockerflow):
         def summary_extra(self):

@@ -116,6 +116,18 @@ def test_version_is_missing_then_there_then_changed(client: Client, tmp_path: Pa
     assert client.get("/__version__").status == 404
 
 
+def test_a_replaced_get_version_is_what_is_served(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As tests of apps replace it."""
+    monkeypatch.delenv("APP_DIR", raising=False)
+    assert client.get("/__version__").status == 404
+    monkeypatch.setattr("dockerflow.version.get_version", lambda root: {"version": "patched"})
+    assert json.loads(client.get("/__version__").body) == {"version": "patched"}
+    monkeypatch.undo()
+    assert client.get("/__version__").status == 404
+
+
 @pytest.mark.parametrize("content", [b"", b"1" * 10**7], ids=["empty", "10-MB"])
 def test_a_broken_version_file(
     client: Client, version_file: Path, content: bytes, caplog: pytest.LogCaptureFixture

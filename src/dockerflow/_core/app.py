@@ -6,9 +6,11 @@ import inspect
 import logging
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
 from dockerflow import drain
+from dockerflow import version as versions
 from dockerflow._core import endpoints
 from dockerflow._core.endpoints import Endpoint
 from dockerflow._core.messages import Request, Response
@@ -20,6 +22,9 @@ from dockerflow.config import Config
 from dockerflow.version import VersionError, VersionFile
 
 logger = logging.getLogger("dockerflow")
+
+GET_VERSION: Final = versions.get_version
+"""As the library has it; tests of apps replace it there."""
 
 
 def _ignore(_: CheckResults) -> None: ...
@@ -88,7 +93,7 @@ class Core:
             results = self.run_checks()
             on_results(results)
             response = self._heartbeat(results, request, debug=debug)
-        elif endpoint == "version" and version is not None:
+        elif endpoint == "version" and (version := version or self._replaced()) is not None:
             try:
                 content = version()
             except Exception as error:  # noqa: BLE001 - the response reports it
@@ -120,7 +125,7 @@ class Core:
                 results = await self.registry.arun(self.config)
             await _awaited(on_results(results))
             response = self._heartbeat(results, request, debug=debug)
-        elif endpoint == "version" and version is not None:
+        elif endpoint == "version" and (version := version or self._replaced()) is not None:
             try:
                 content = await _awaited(version())
             except Exception as error:  # noqa: BLE001 - the response reports it
@@ -152,6 +157,12 @@ class Core:
             show_details=details == "always" or (details == "debug" and debug),
             accept=request.headers.get("accept", "") if config.heartbeat_html else None,
         )
+
+    def _replaced(self) -> Callable[[], object] | None:
+        """Return what stands in the place of ``get_version``, which else isn't called."""
+        if versions.get_version is GET_VERSION:
+            return None
+        return partial(versions.get_version, str(self.config.version_path or "/app"))
 
     def _version(self, content: object) -> Response:
         if content is None:

@@ -12,7 +12,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from dockerflow._core.app import Core
+from dockerflow import version as versions
+from dockerflow._core.app import GET_VERSION, Core
 from dockerflow._core.endpoints import Endpoint
 from dockerflow._core.exchange import EXCHANGE, Exchange
 from dockerflow._core.messages import Request as CoreRequest
@@ -26,7 +27,6 @@ __all__ = ["get_version", "heartbeat", "lbheartbeat", "version"]
 logger: logging.Logger = logging.getLogger("dockerflow.fastapi.views")
 
 default_cores: CoreByApp = CoreByApp()
-_get_version = get_version
 
 
 async def version(request: Request) -> Response:
@@ -76,6 +76,8 @@ async def answer(core: Core, endpoint: Endpoint, request: CoreRequest, app: Any)
 def _version_of(app: Any, configured: object) -> Callable[[], object] | None:
     """Return what reads the version, if an app has replaced ``get_version`` or set ``APP_DIR``."""
     root: Any = getattr(getattr(app, "state", None), "APP_DIR", None) or os.environ.get("APP_DIR")
-    if get_version is _get_version and (configured is not None or root is None):
+    if get_version is not GET_VERSION:
+        return partial(get_version, root or "/app")
+    if root is None or configured is not None:
         return None
-    return partial(get_version, root or "/app")
+    return partial(versions.get_version, root)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from flask import Blueprint, Flask, Request, Response, abort, g, request
+from werkzeug.exceptions import HTTPException
 from werkzeug.wsgi import ClosingIterator
 
 from dockerflow import sentry
@@ -37,15 +39,21 @@ class Site(DockerflowMiddleware):
     """One app with its settings: the WSGI driver around it, and the hooks inside.
 
     :param collect: completes the fields of a summary, within the request's context.
+    :param views: the endpoints that a subclass of the extension serves, in their routes.
     """
 
     def __init__(
-        self, extension: Dockerflow, app: Flask, collect: Callable[[Exchange], None]
+        self,
+        extension: Dockerflow,
+        app: Flask,
+        collect: Callable[[Exchange], None],
+        views: Collection[Endpoint],
     ) -> None:
         self.extension = extension
         self.flask = app
         self._collect = collect
-        self.process_response: Callable[..., Any] = app.process_response
+        # /__error__ raises in its route, within the app's error handling.
+        self._in_routes: frozenset[Endpoint | None] = frozenset({*views, "error"})
         self._tears_down = False
         self._reloading = Reloading(self._read_settings, self._make_core)
         self._set_up(app.wsgi_app, self._reloading.get())
@@ -73,8 +81,9 @@ class Site(DockerflowMiddleware):
     def _serve(
         self, endpoint: Endpoint | None, environ: WSGIEnvironment, start_response: StartResponse
     ) -> Iterable[bytes]:
-        # /__error__ raises in its route, within the app's error handling.
-        return super()._serve(None if endpoint == "error" else endpoint, environ, start_response)
+        if endpoint in self._in_routes:
+            endpoint = None
+        return super()._serve(endpoint, environ, start_response)
 
     def _answer(self, endpoint: Endpoint, environ: WSGIEnvironment) -> CoreResponse:
         exchange: Exchange = environ[EXCHANGE]
@@ -106,24 +115,29 @@ class Site(DockerflowMiddleware):
         with Guarded(self.extension.logger, "A receiver of a heartbeat's signal failed"):
             signal.send(self.extension, level=results.level)
 
-    def make_blueprint(self) -> Blueprint:
-        """Make the routes, for ``url_for`` and for apps whose ``wsgi_app`` was replaced."""
+    def make_blueprint(self, view: Callable[[Endpoint], Any]) -> Blueprint:
+        """Make the routes, for ``url_for`` and for apps whose ``wsgi_app`` was replaced.
+
+        :param view: returns the response of an endpoint.
+        """
         blueprint = Blueprint("dockerflow", __name__, url_prefix=self._core.config.path_prefix)
         endpoints: tuple[Endpoint, ...] = (*ENDPOINTS, "error")
         for endpoint in endpoints:
             blueprint.add_url_rule(
                 path_of(endpoint),
                 endpoint,
-                partial(self._view, endpoint),
+                partial(self._route, endpoint, view),
                 strict_slashes=False,
                 merge_slashes=False,
             )
         return blueprint
 
-    def _view(self, endpoint: Endpoint) -> Response:
-        core = self.core()
-        if endpoint not in core.paths.values():
-            abort(404)
+    def _route(self, endpoint: Endpoint, view: Callable[[Endpoint], Any]) -> Any:
+        return view(endpoint) if endpoint in self.core().paths.values() else abort(404)
+
+    def view(self, endpoint: Endpoint) -> Response:
+        """Return the response of an endpoint as Flask's."""
+        self.core()
         response = self.respond(endpoint, self.exchange(real(request)))
         return Response(response.body, response.status, list(response.headers))
 
@@ -146,11 +160,10 @@ class Site(DockerflowMiddleware):
         exchange.logger = self.extension.summary_logger
         return exchange
 
-    def begin(self, *_: Any) -> None:
+    def begin(self, served: Request) -> None:
         """Set the request's id where apps look for it."""
         with Guarded(self.extension.logger, "The request's id could not be set"):
-            # The proxies would be resolved at each use.
-            served, space = real(request), real(g)
+            space = real(g)  # the proxy would be resolved at each use
             if EXCHANGE in served.environ:
                 exchange = self.exchange(served)
             else:
@@ -164,9 +177,8 @@ class Site(DockerflowMiddleware):
             space._request_id = exchange.rid  # noqa: SLF001 - the names that apps know
             space._start_timestamp = time.time()  # noqa: SLF001
 
-    def end(self, *args: Any) -> Any:
-        """Make the response as the app does, and complete the summary."""
-        response = self.process_response(*args)
+    def end(self, response: Response) -> Response:
+        """Complete the summary with the response that the app has made."""
         # Needs the request's context.
         with self._ending():
             served = real(request)
@@ -184,14 +196,20 @@ class Site(DockerflowMiddleware):
                     response.call_on_close(exchange.end)
         return response
 
-    def got_request_exception(self, _: Flask, exception: BaseException, **__: Any) -> None:
+    def fail(self, exception: BaseException) -> None:
         """Remember an exception that no error handler of the app has caught."""
         with self._ending():
             exchange = self.exchange(real(request))
             exchange.handled = exception
             sentry.hide_summary(exchange)
             self._collect(exchange)
-            if request.environ.get(_OWN) is exchange and self._propagates():
+            if not self._propagates():
+                return
+            status = _status_of(exception)
+            if status is not None:
+                exchange.status = status
+                exchange.end()
+            elif request.environ.get(_OWN) is exchange:
                 exchange.end(exception)
 
     def _ending(self) -> Guarded:
@@ -212,6 +230,20 @@ def _teardown(_: BaseException | None) -> None:
 def real(proxy: Any) -> Any:
     """Return the object that one of Flask's proxies stands for."""
     return proxy._get_current_object()  # noqa: SLF001 - a public method of Werkzeug's
+
+
+def _status_of(exception: BaseException) -> int | None:
+    """Return the status of an HTTP exception that the app lets escape.
+
+    What is around the app, such as connexion, makes the response of it.
+    """
+    if isinstance(exception, HTTPException):
+        return exception.code
+    starlette: Any = sys.modules.get("starlette.exceptions")  # connexion's are subclasses of its
+    if starlette is not None and isinstance(exception, starlette.HTTPException):
+        status: int = cast("Any", exception).status_code
+        return status
+    return None
 
 
 def _is_whole(response: Response) -> bool:

@@ -113,7 +113,8 @@ class Dockerflow(Extension):
     def summary_extra(self, request: Request | None = None) -> dict[str, Any]:
         """Return the fields of the request's summary, as they are known by now.
 
-        The summary has them as a subclass returns them. Only ``code`` is always the real one.
+        The summary has them as a subclass returns them; only ``code`` and ``t`` are always the real
+        ones.
 
         :param request: by default the one that is being served.
         """
