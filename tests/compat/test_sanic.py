@@ -108,6 +108,8 @@ def test_version_callback(app, get, is_async):
 
     dockerflow.version_callback(later if is_async else lambda path: {"version": path})
     assert get("/__version__").json == {"version": "."}
+    with mock.patch.object(dockerflow, "_version_callback", return_value={"version": "patched"}):
+        assert get("/__version__").json == {"version": "patched"}
 
 
 def test_summary(app, get, summaries):
@@ -324,3 +326,75 @@ def test_deprecated_names_warn_once_per_place(app):
             assert dockerflow.checks
     assert [warning.category for warning in caught] == [DeprecationWarning] * 3
     assert {warning.filename for warning in caught} == {__file__}
+
+
+@pytest.mark.parametrize("where", ["argument", "attribute", "setting"])
+def test_a_list_of_silenced_checks_changed_in_place(app, get, where):
+    silenced = ["tests.E000"]
+    if where == "setting":
+        app.config["DOCKERFLOW_SILENCED_CHECKS"] = silenced
+    dockerflow = Dockerflow(app, silenced_checks=silenced if where == "argument" else None)
+    if where == "attribute":
+        silenced = dockerflow.silenced_checks
+    checks.register(lambda: checks.Error("oh", id="tests.E001"), name="bad")
+    assert get("/__heartbeat__").status == 500
+    silenced.append("tests.E001")
+    assert get("/__heartbeat__").status == 200
+
+
+class Overriding(Dockerflow):
+    """The middlewares and views that a subclass of the incumbent's extension can replace."""
+
+    def __init__(self, app):
+        self.called = []
+        super().__init__(app)
+
+    def _request_middleware(self, request):
+        super()._request_middleware(request)
+        self.called.append(("request", request.ctx.id))
+
+    def _response_middleware(self, request, response):
+        super()._response_middleware(request, response)
+        self.called.append(("response", response.status))
+
+    def _exception_handler(self, request, exception):
+        super()._exception_handler(request, exception)
+        self.called.append(("exception", str(exception)))
+
+    async def _heartbeat_view(self, request):
+        response = await super()._heartbeat_view(request)
+        response.headers["X-Mine"] = "1"
+        return response
+
+    async def _lbheartbeat_view(self, request):
+        return sanic.text("busy", 429)
+
+    def _version_view(self, request):
+        return sanic.json({"version": "mine"})
+
+
+def test_overridden_middlewares_and_views(app, get, summaries):
+    mine = Overriding(app)
+    assert get("/", headers={"X-Request-ID": "r1"}).status == 200
+    assert get("/fail", headers={"X-Request-ID": "r2"}).status == 500
+    assert mine.called == [
+        ("request", "r1"), ("response", 200),
+        ("request", "r2"), ("exception", "broken"), ("response", 500),
+    ]  # fmt: skip
+    heartbeat = get("/__heartbeat__")
+    assert (heartbeat.json["status"], heartbeat.headers["X-Mine"]) == ("ok", "1")
+    assert get("/__lbheartbeat__").status == 429
+    assert get("/__version__").json == {"version": "mine"}
+    assert [record.code for record in summaries] == [200, 500, 200, 429, 200]
+
+
+def test_a_patched_extract_request_id(app, get, summaries):
+    Dockerflow(app)
+
+    def own(request):
+        request.ctx.id = f"mine {request.path}"
+
+    with mock.patch("dockerflow.sanic.app.extract_request_id", own):
+        assert get("/").text == "mine /"
+        assert get("/__lbheartbeat__").status == 200
+    assert [record.code for record in summaries] == [200, 200]

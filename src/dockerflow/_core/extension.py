@@ -108,7 +108,7 @@ def make_config(settings: Mapping[str, Any], default_version_path: str) -> Confi
 
 def version_of(extension: Extension, core: Core) -> Callable[[], object] | None:
     """Return the argument ``version`` of :meth:`Core.answer`."""
-    callback = extension._version_callback  # noqa: SLF001 - the name that apps know
+    callback = extension._version_callback  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
     if callback is GET_VERSION:
         return None
     return partial(callback, str(core.config.version_path))

@@ -50,7 +50,7 @@ class RequestSettings:
 
 def present(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return our settings among a framework's."""
-    return {name: settings[name] for name in SETTINGS if name in settings}
+    return {name: settings[name] for name in settings.keys() & SETTINGS}
 
 
 def _copy(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -99,7 +99,9 @@ class Dockerflow(Extension):
         :raises ConfigError: when a ``DOCKERFLOW_*`` setting of the app is wrong.
         """
         self._default_version_path = default_version_path(app)
-        views = [name for name in ENDPOINTS if is_overridden(self, f"_{name}_view", Dockerflow)]
+        views: list[Endpoint] = [
+            name for name in ENDPOINTS if is_overridden(self, f"_{name}_view", Dockerflow)
+        ]
         site = Site(self, app, self._collect, views)
         app.extensions["dockerflow"] = self
         app.extensions[_SITE] = site
