@@ -22,7 +22,7 @@ from dockerflow.asgi import make_request
 from dockerflow.fastapi._settings import CoreByApp
 from dockerflow.version import get_version
 
-__all__ = ["get_version", "heartbeat", "lbheartbeat", "version"]
+__all__ = ["error", "get_version", "heartbeat", "lbheartbeat", "version"]
 
 logger: logging.Logger = logging.getLogger("dockerflow.fastapi.views")
 
@@ -42,6 +42,14 @@ async def heartbeat(request: Request) -> Response:
 async def lbheartbeat(request: Request) -> Response:
     """Serve ``/__lbheartbeat__``."""
     return await respond(default_cores, "lbheartbeat", request)
+
+
+async def error(request: Request) -> Response:
+    """Serve ``/__error__``.
+
+    :raises RuntimeError: where the setting ``error_endpoint`` is on.
+    """
+    return await respond(default_cores, "error", request)
 
 
 async def respond(cores: CoreByApp, endpoint: Endpoint, request: Request) -> Response:
