@@ -172,6 +172,12 @@ def test_failed_status_code_is_read_when_used(app, dockerflow):
     assert app.test_client().get("/__heartbeat__").status_code == 503
 
 
+@pytest.mark.parametrize("name", ["version", "heartbeat", "lbheartbeat"])
+def test_summaries_of_probes_whose_client_does_not_close(app, dockerflow, summaries, name):
+    app.test_client().get(f"/__{name}__")
+    assert [record.path for record in summaries] == [f"/__{name}__"]
+
+
 def test_summary_of_a_client_that_does_not_close(app, dockerflow, summaries):
     app.test_client().get(
         "/?a=b", headers={"User-Agent": "tests", "Accept-Language": "de", "X-Request-ID": "r1"}
@@ -340,7 +346,7 @@ def test_deprecated_names(app, dockerflow):
         return [checks.Warning(obj, id="w")]
 
     with pytest.warns(DeprecationWarning, match="register_partial"):
-        dockerflow.init_check(of, "thing")
+        assert dockerflow.init_check(of, "thing")()[0].msg == "thing"
     with pytest.warns(DeprecationWarning, match="get_checks"):
         known = dockerflow.checks
     assert isinstance(known, OrderedDict)

@@ -87,6 +87,12 @@ def test_endpoints(app, get, tmp_path):
     assert get("/__heartbeat__", "POST", content="x").status == 405
 
 
+def test_the_names_of_the_routes(app):
+    Dockerflow(app)
+    for name in ("version", "heartbeat", "lbheartbeat"):
+        assert app.url_for(f"dockerflow.{name}") == f"/__{name}__"
+
+
 def test_failing_check(app, get):
     Dockerflow(app)
     app.config["DOCKERFLOW_HEARTBEAT_FAILED_STATUS_CODE"] = 503

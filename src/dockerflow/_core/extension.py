@@ -65,12 +65,12 @@ class Extension:
         _deprecated("check", "register")
         return self.registry.register(func, name)
 
-    def init_check(self, check: Callable[..., Any], obj: Any) -> None:
+    def init_check(self, check: Callable[..., Any], obj: Any) -> Any:
         """Register a check of ``obj``. Deprecated: use ``dockerflow.checks.register_partial``."""
         _deprecated("init_check", "register_partial")
-        self._register_for(check, obj)
+        return self._register_for(check, obj)
 
-    def _register_for(self, check: Callable[..., Any], obj: Any) -> None:
+    def _register_for(self, check: Callable[..., Any], obj: Any) -> Any:
         """Register a check of a client, instead of the same check of an earlier client.
 
         An app's factory makes new clients at each call, and the last ones are those to check.
@@ -78,7 +78,7 @@ class Extension:
         known = self.registry.get_checks().get(check.__name__)
         if isinstance(known, partial) and known.func == check:
             self.registry.unregister(check.__name__)
-        self.registry.register_partial(check, obj)
+        return self.registry.register_partial(check, obj)
 
 
 def read_settings(

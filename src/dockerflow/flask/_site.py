@@ -89,13 +89,15 @@ class Site(DockerflowMiddleware):
         exchange: Exchange = environ[EXCHANGE]
         exchange.logger = self.extension.summary_logger
         if endpoint == "lbheartbeat":
-            return self._core.answer(endpoint, exchange.request)
-        context = self.flask.request_context(environ)
-        # Loading the session may need the very service whose failure a check should report.
-        name = "_session" if hasattr(context, "_session") else "session"
-        setattr(context, name, self.flask.session_interface.make_null_session(self.flask))
-        with context:
-            response = self.respond(endpoint, exchange)
+            response = self._core.answer(endpoint, exchange.request)
+        else:
+            context = self.flask.request_context(environ)
+            # Loading the session may need the very service whose failure a check should report.
+            name = "_session" if hasattr(context, "_session") else "session"
+            setattr(context, name, self.flask.session_interface.make_null_session(self.flask))
+            with context:
+                response = self.respond(endpoint, exchange)
+        # The whole body is known, so that the summary needn't wait for the client.
         exchange.finished = time.monotonic()
         return response
 

@@ -99,7 +99,7 @@ class Dockerflow(Extension):
                 partial(self._view, endpoint),
                 path_of(endpoint, config.path_prefix),
                 methods=HTTP_METHODS,
-                name=f"dockerflow_{endpoint}",
+                name=f"dockerflow.{endpoint}",
                 ignore_body=True,
             )
         # Before every other middleware, so that no session or database affects a probe.
