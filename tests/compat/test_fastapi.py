@@ -1,5 +1,6 @@
 """What existing FastAPI apps import, set and patch."""
 
+import asyncio
 import inspect
 import json
 import logging
@@ -10,7 +11,7 @@ import pytest
 
 pytest.importorskip("fastapi")
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -49,7 +50,7 @@ def client(app):
 
 
 def test_names():
-    assert router.routes
+    assert len(router.routes) == 11
     for name in ("get_version", "heartbeat", "version", "lbheartbeat", "error"):
         assert callable(getattr(views, name))
         assert name == "get_version" or callable(getattr(dockerflow.fastapi, name))
@@ -57,6 +58,8 @@ def test_names():
     assert list(parameters) == ["app", "logger"]
     assert parameters["logger"].default is None
     assert list(inspect.signature(RequestIdMiddleware).parameters) == ["app"]
+    assert not hasattr(MozlogRequestSummaryLogger, "_format")
+    assert not hasattr(MozlogRequestSummaryLogger, "_log")
 
 
 def test_lbheartbeat(client):
@@ -161,6 +164,12 @@ def test_views_in_routes_of_the_app(client, app, name):
     app.add_api_route(f"/own/{name}", getattr(views, name))
     assert client.get(f"/own/{name}").status_code == client.get(f"/__{name}__").status_code
     assert app.url_path_for(name) == f"/__{name}__"
+
+
+def test_views_by_hand_return_responses(app):
+    scope = {"type": "http", "method": "GET", "path": "/x", "headers": [], "app": app}
+    response = asyncio.run(views.heartbeat(Request(scope)))
+    assert json.loads(response.body)["status"] == "ok"
 
 
 def test_version_by_the_environment(client, monkeypatch, tmp_path):

@@ -49,6 +49,7 @@ def test_extension(app):
     dockerflow = Dockerflow()
     dockerflow.init_app(app)
     assert app.extensions["dockerflow"] is dockerflow
+    assert dockerflow.logger.level == logging.NOTSET
     with app.test_request_context():
         for name in ("version", "heartbeat", "lbheartbeat"):
             assert flask.url_for(f"dockerflow.{name}") == f"/__{name}__"
@@ -97,6 +98,7 @@ def test_version_callback(app, dockerflow, tmp_path):
     assert called == [(str(tmp_path), "compat")]
     with mock.patch.object(dockerflow, "_version_callback", return_value={"version": "patched"}):
         assert app.test_client().get("/__version__").json == {"version": "patched"}
+    assert callable(version)  # the name is still the function's
     dockerflow.version_callback(lambda root: None)
     assert app.test_client().get("/__version__").status_code == 404
 
@@ -403,6 +405,8 @@ def test_signatures():
     assert all(
         parameter.default is None for parameter in inspect.signature(Dockerflow).parameters.values()
     )
+    with pytest.raises(TypeError, match="databse"):
+        Dockerflow(databse=None)
     assert names(Dockerflow.init_app) == ["self", "app"]
     assert names(flask_checks.check_database_connected) == ["db"]
     assert names(flask_checks.check_migrations_applied) == ["migrate"]
@@ -558,7 +562,16 @@ def test_a_patched_extract_request_id(app, dockerflow):
 
     with mock.patch("dockerflow.flask.app.extract_request_id", own):
         assert app.test_client().get("/id").text == "mine /id"
-    assert issubclass(flask_app.HeartbeatFailure, flask_app.InternalServerError)
+
+
+@pytest.mark.parametrize("with_driver", [True, False])
+def test_a_failing_heartbeat_raises_nothing(app, dockerflow, with_driver):
+    app.errorhandler(flask_app.HeartbeatFailure)(lambda error: ("not called", 200))
+    checks.register(lambda: checks.Error("oh", id="x"), name="bad")
+    if not with_driver:
+        app.wsgi_app = flask.Flask.wsgi_app.__get__(app)
+    assert app.test_client().get("/__heartbeat__").status_code == 500
+    assert issubclass(flask_app.HeartbeatFailure, werkzeug.exceptions.InternalServerError)
 
 
 def test_the_blueprint_is_known_to_the_extension(app, dockerflow):
@@ -597,3 +610,9 @@ def test_http_exceptions_that_escape(app, summaries, error, code, with_driver):
     is_error = code >= 500
     assert (record.code, record.errno) == (code, code * is_error)
     assert record.levelno == (logging.ERROR if is_error else logging.INFO)
+
+
+def test_names_that_are_gone():
+    """What the incumbent's module only imports or needs itself."""
+    for name in ("current_user", "has_flask_login", "UserLoadingError", "version", "checks"):
+        assert not hasattr(flask_app, name)

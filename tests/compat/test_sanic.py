@@ -404,3 +404,14 @@ def test_a_patched_extract_request_id(app, get, summaries):
         assert get("/").text == "mine /"
         assert get("/__lbheartbeat__").status == 200
     assert [record.code for record in summaries] == [200, 200]
+
+
+def test_middlewares_called_by_hand_log_nothing(app, summaries):
+    dockerflow = Dockerflow(app)
+    request = sanic.Request(b"/x", {"x-request-id": "r1"}, "1.1", "GET", mock.Mock(), app)
+    dockerflow._request_middleware(request)
+    assert request.ctx.id == "r1"
+    response = sanic.text("x")
+    assert dockerflow._response_middleware(request, response) is None
+    assert response.headers["X-Request-ID"] == "r1"
+    assert not summaries

@@ -35,6 +35,9 @@ def test_the_three_endpoints(client: Client, version_file: Path) -> None:
     assert (heartbeat.status, lbheartbeat.status) == (200, 200)
     assert heartbeat.body == b'{"status":"ok","checks":{},"details":{}}'
     assert lbheartbeat.body == client.row.lbheartbeat
+    is_json = bool(lbheartbeat.body)
+    kind = "application/json" if is_json else "text/plain; charset=utf-8"
+    assert lbheartbeat.all("content-type") == [kind]
     for response in (version, heartbeat):
         assert response.all("content-type") == ["application/json"]
     for response in (version, heartbeat, lbheartbeat):

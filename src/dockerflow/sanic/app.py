@@ -227,7 +227,9 @@ class Dockerflow(Extension):
         setattr(request.ctx, _EXCHANGE, exchange)
         request.ctx.start_timestamp = time.time()
         exchange.enter()
-        task = asyncio.current_task()
+        task: asyncio.Task[Any] | None = None
+        with suppress(RuntimeError):  # without an event loop, as tests call the middlewares
+            task = asyncio.current_task()
         if task is not None and request.scheme not in {"ws", "wss"}:
             # Sanic's own server has one task for all of a connection's requests.
             abandon = partial(_abandon, exchange)
