@@ -612,6 +612,16 @@ def test_http_exceptions_that_escape(app, summaries, error, code, with_driver):
     assert record.levelno == (logging.ERROR if is_error else logging.INFO)
 
 
+def test_an_http_exception_on_the_debuggers_page_is_an_error(app, dockerflow, summaries):
+    """In debug mode Flask lets a missing key of a form escape, for the debugger to show it."""
+    app.debug = True
+    app.add_url_rule("/key", "key", lambda: flask.request.args["missing"])
+    with pytest.raises(werkzeug.exceptions.BadRequestKeyError):
+        app.test_client().get("/key")
+    [record] = summaries
+    assert (record.code, record.levelname) == (500, "ERROR")
+
+
 def test_names_that_are_gone():
     """What the incumbent's module only imports or needs itself."""
     for name in ("current_user", "has_flask_login", "UserLoadingError", "version", "checks"):

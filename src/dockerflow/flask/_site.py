@@ -207,7 +207,7 @@ class Site(DockerflowMiddleware):
             self._collect(exchange)
             if not self._propagates():
                 return
-            status = _status_of(exception)
+            status = self._status_outside(exception)
             if status is not None:
                 exchange.status = status
                 exchange.end()
@@ -221,6 +221,19 @@ class Site(DockerflowMiddleware):
         propagates = cast("bool | None", self.flask.config["PROPAGATE_EXCEPTIONS"])
         return self.flask.testing or self.flask.debug if propagates is None else propagates
 
+    def _status_outside(self, exception: BaseException) -> int | None:
+        """Return the status of an HTTP exception of which the response is made outside of Flask."""
+        config: dict[str, Any] = self.flask.config
+        if not (config["PROPAGATE_EXCEPTIONS"] and config["TRAP_HTTP_EXCEPTIONS"]):
+            return None  # these are connexion's settings; in debug mode the response is a 500
+        if isinstance(exception, HTTPException):
+            return exception.code
+        starlette: Any = sys.modules.get("starlette.exceptions")
+        if starlette is not None and isinstance(exception, starlette.HTTPException):
+            status: int = cast("Any", exception).status_code  # connexion's exceptions are such ones
+            return status
+        return None
+
 
 def _teardown(_: BaseException | None) -> None:
     """Undo what :meth:`Site.begin` did without the driver."""
@@ -232,20 +245,6 @@ def _teardown(_: BaseException | None) -> None:
 def real(proxy: Any) -> Any:
     """Return the object that one of Flask's proxies stands for."""
     return proxy._get_current_object()  # noqa: SLF001 - a public method of Werkzeug's
-
-
-def _status_of(exception: BaseException) -> int | None:
-    """Return the status of an HTTP exception that the app lets escape.
-
-    What is around the app, such as connexion, makes the response of it.
-    """
-    if isinstance(exception, HTTPException):
-        return exception.code
-    starlette: Any = sys.modules.get("starlette.exceptions")  # connexion's are subclasses of its
-    if starlette is not None and isinstance(exception, starlette.HTTPException):
-        status: int = cast("Any", exception).status_code
-        return status
-    return None
 
 
 def _is_whole(response: Response) -> bool:
