@@ -137,8 +137,7 @@ class Dockerflow(Extension):
         self._make_core(self._read_settings(app))
 
     def _before_processes(self, app: Sanic[Any, Any]) -> None:
-        if _core_of(app).config.drain_seconds:
-            app.shared_ctx.dockerflow_is_draining = RawValue(c_bool)
+        app.shared_ctx.dockerflow_is_draining = RawValue(c_bool)
 
     def _in_main_process(self, app: Sanic[Any, Any]) -> None:
         """Pass SIGTERM on to the processes that serve: Sanic's manager is their parent."""
@@ -155,8 +154,9 @@ class Dockerflow(Extension):
                 drain.install_once(seconds)  # another server's handler, or none
             elif hasattr(app, "multiplexer"):
                 asyncio.get_running_loop().add_signal_handler(_DRAIN, drain.drain)
-                # A signal that came before the handler is lost.
-                if _is_draining(app).value:
+                # A signal that came before the handler is lost. Of several apps, one has the flag.
+                is_draining: c_bool | None = getattr(app.shared_ctx, "dockerflow_is_draining", None)
+                if is_draining is not None and is_draining.value:
                     drain.drain()
             elif callable(signal.getsignal(signal.SIGTERM)):  # else Sanic leaves signals alone
                 drain.install_at_loop(seconds, partial(app.stop, terminate=False))
@@ -310,14 +310,8 @@ def _make_request(request: Request, core: Core) -> CoreRequest:
     return CoreRequest(request.method, request.path, request.query_string, headers)
 
 
-def _is_draining(app: Sanic[Any, Any]) -> c_bool:
-    """Return what all processes of the app share: whether they drain."""
-    shared: c_bool = app.shared_ctx.dockerflow_is_draining
-    return shared
-
-
 def _notify_workers(app: Sanic[Any, Any]) -> None:
-    _is_draining(app).value = True
+    app.shared_ctx.dockerflow_is_draining.value = True
     for name, worker in app.manager.transient.items():
         if name.startswith(WorkerProcess.SERVER_LABEL):
             for process in filter(WorkerProcess.is_alive, worker.processes):
