@@ -46,7 +46,7 @@ def extract_request_id(request: Request) -> None:
 
 
 def _site() -> Site:
-    site: Site = current_app.extensions[_SITE]
+    site: Site = real(current_app).extensions[_SITE]
     return site
 
 
@@ -108,12 +108,14 @@ class Dockerflow(Extension):
         self._blueprint = site.make_blueprint(self._view)
         app.register_blueprint(self._blueprint)
         process_response: Any = app.process_response
+        is_own = is_overridden(self, "_after_request", Dockerflow)
+        after_request = self._after_request if is_own else site.end  # without a search for the site
 
         def begin(*_: Any) -> None:
             self._before_request()
 
         def end(*args: Any) -> Any:
-            return self._after_request(process_response(*args))
+            return after_request(process_response(*args))
 
         # First to begin and last to end: every other hook has the id, and the response is the one
         # that goes out. Flask doesn't test these hooks for being coroutine functions at each
