@@ -239,6 +239,9 @@ def _teardown(_: BaseException | None) -> None:
     """Undo what :meth:`Site.begin` did without the driver."""
     exchange = request.environ.get(_OWN)
     if exchange is not None:
+        if exchange.handled is not None and exchange.status is None:
+            # The app's hooks have failed for the error page, too.
+            exchange.end(exchange.handled)
         exchange.leave()
 
 
