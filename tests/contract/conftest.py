@@ -277,6 +277,7 @@ def make_asgi_client(
 def _make_client(stack: contextlib.ExitStack, row: Row, folder: Path, **config: Any) -> Client:
     if row.wrap is django_middleware:  # whose checks are always those of the process
         default_registry.clear_checks()
+        stack.callback(default_registry.clear_checks)
         registry = default_registry
     else:
         registry = Registry()
