@@ -1,5 +1,6 @@
 """What existing FastAPI apps import, set and patch."""
 
+import asyncio
 import inspect
 import json
 import logging
@@ -10,12 +11,13 @@ import pytest
 
 pytest.importorskip("fastapi")
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from fastapi.testclient import TestClient
 
+import dockerflow.fastapi
 from dockerflow import checks
 from dockerflow.fastapi import router, views
 from dockerflow.fastapi.middleware import MozlogRequestSummaryLogger, RequestIdMiddleware
@@ -48,13 +50,16 @@ def client(app):
 
 
 def test_names():
-    assert router.routes
-    for name in ("get_version", "heartbeat", "version", "lbheartbeat"):
+    assert len(router.routes) == 11
+    for name in ("get_version", "heartbeat", "version", "lbheartbeat", "error"):
         assert callable(getattr(views, name))
+        assert name == "get_version" or callable(getattr(dockerflow.fastapi, name))
     parameters = inspect.signature(MozlogRequestSummaryLogger).parameters
     assert list(parameters) == ["app", "logger"]
     assert parameters["logger"].default is None
     assert list(inspect.signature(RequestIdMiddleware).parameters) == ["app"]
+    assert not hasattr(MozlogRequestSummaryLogger, "_format")
+    assert not hasattr(MozlogRequestSummaryLogger, "_log")
 
 
 def test_lbheartbeat(client):
@@ -104,6 +109,9 @@ def test_a_heartbeat_that_fails(app, client, status, code):
 def test_silenced_checks(app, client):
     app.state.DOCKERFLOW_SILENCED_CHECKS = ["x"]
     checks.register(lambda: [checks.Error("bad", id="x")], name="bad")
+    checks.register(lambda: [checks.Warning("bad", id="y")], name="other")
+    assert client.get("/__heartbeat__").json()["status"] == "warning"
+    app.state.DOCKERFLOW_SILENCED_CHECKS.append("y")
     assert client.get("/__heartbeat__").json()["status"] == "ok"
 
 
@@ -120,6 +128,48 @@ def test_version_is_looked_up_when_asked_for(app, client):
         assert client.get("/__version__").status_code == 404
         get_version.side_effect = ValueError("x")
         assert client.get("/__version__").status_code == 500
+
+
+def test_another_get_version_is_called_with_the_apps_folder(app, client, monkeypatch):
+    app.state.APP_DIR = "/somewhere"
+    monkeypatch.setattr("dockerflow.version.get_version", lambda root: {"root": root})
+    assert client.get("/__version__").json() == {"root": "/somewhere"}
+
+
+def test_the_schema(app):
+    operations = {
+        (path, method): operation
+        for path, methods in app.openapi()["paths"].items()
+        for method, operation in methods.items()
+        if path.startswith("/__")
+    }
+    assert operations == {
+        (f"/__{name}__", "get"): {
+            "summary": name.title(),
+            "operationId": f"{name}___{name}___get",
+            "responses": {
+                "200": {
+                    "description": "Successful Response",
+                    "content": {"application/json": {"schema": {}}},
+                }
+            },
+        }
+        for name in ("version", "heartbeat", "lbheartbeat")
+    }
+
+
+@pytest.mark.parametrize("name", ["version", "heartbeat", "lbheartbeat", "error"])
+def test_views_in_routes_of_the_app(client, app, name):
+    app.state.DOCKERFLOW_ERROR_ENDPOINT = True
+    app.add_api_route(f"/own/{name}", getattr(views, name))
+    assert client.get(f"/own/{name}").status_code == client.get(f"/__{name}__").status_code
+    assert app.url_path_for(name) == f"/__{name}__"
+
+
+def test_views_by_hand_return_responses(app):
+    scope = {"type": "http", "method": "GET", "path": "/x", "headers": [], "app": app}
+    response = asyncio.run(views.heartbeat(Request(scope)))
+    assert json.loads(response.body)["status"] == "ok"
 
 
 def test_version_by_the_environment(client, monkeypatch, tmp_path):
@@ -189,6 +239,26 @@ def test_a_logger_of_ones_own_also_for_exceptions(caplog, ids_first, summaries):
 
 
 OWN = logging.getLogger("compat.fastapi.own")
+
+
+def test_the_logger_may_be_replaced(caplog, summaries):
+    caplog.set_level(logging.INFO)
+
+    class Mine(MozlogRequestSummaryLogger):
+        async def __call__(self, scope, receive, send):
+            self.logger = OWN
+            if scope["path"] != "/quiet":
+                await super().__call__(scope, receive, send)
+            else:
+                await self.app(scope, receive, send)
+
+    app = FastAPI()
+    app.add_middleware(Mine)
+    assert MozlogRequestSummaryLogger(app).logger.name == "request.summary"
+    for path in ("/quiet", "/x"):
+        TestClient(app).get(path)
+    assert [record.path for record in caplog.records if record.name == OWN.name] == ["/x"]
+    assert not summaries
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """What apps made for the incumbent's Flask extension rely on, by name."""
 
+import contextlib
 import inspect
 import json
 import logging
@@ -11,8 +12,11 @@ import pytest
 
 flask = pytest.importorskip("flask")
 
+import werkzeug.exceptions  # noqa: E402 - after the skip
+
 from dockerflow import checks, health  # noqa: E402 - after the skip
 from dockerflow.flask import Dockerflow  # noqa: E402 - after the skip
+from dockerflow.flask import app as flask_app  # noqa: E402 - after the skip
 from dockerflow.flask import checks as flask_checks  # noqa: E402 - after the skip
 from dockerflow.flask.checks import messages  # noqa: E402 - after the skip
 from dockerflow.flask.signals import heartbeat_failed, heartbeat_passed  # noqa: E402 - after the skip
@@ -44,6 +48,7 @@ def test_extension(app):
     dockerflow = Dockerflow()
     dockerflow.init_app(app)
     assert app.extensions["dockerflow"] is dockerflow
+    assert dockerflow.logger.level == logging.NOTSET
     with app.test_request_context():
         for name in ("version", "heartbeat", "lbheartbeat"):
             assert flask.url_for(f"dockerflow.{name}") == f"/__{name}__"
@@ -90,8 +95,23 @@ def test_version_callback(app, dockerflow, tmp_path):
     response = app.test_client().get("/__version__")
     assert (response.status_code, response.json) == (200, {"version": "mine"})
     assert called == [(str(tmp_path), "compat")]
+    with mock.patch.object(dockerflow, "_version_callback", return_value={"version": "patched"}):
+        assert app.test_client().get("/__version__").json == {"version": "patched"}
+    assert callable(version)  # the name is still the function's
     dockerflow.version_callback(lambda root: None)
     assert app.test_client().get("/__version__").status_code == 404
+
+
+def test_a_patched_get_version_gets_the_version_path(app, tmp_path):
+    with mock.patch("dockerflow.version.get_version", return_value={"version": "early"}):
+        early = Dockerflow(app)
+    assert app.test_client().get("/__version__").json == {"version": "early"}
+    early._version_callback.assert_called_once_with(str(tmp_path))
+    app = flask.Flask("late", root_path=str(tmp_path / "app"))
+    Dockerflow(app)
+    with mock.patch("dockerflow.version.get_version", return_value=None) as late:
+        assert app.test_client().get("/__version__").status_code == 404
+    late.assert_called_once_with(str(tmp_path))
 
 
 def test_lbheartbeat_is_empty(app, dockerflow):
@@ -125,8 +145,25 @@ def test_heartbeat_payload_and_signals(app, dockerflow):
         "details": {"bad": {"status": "error", "level": 40, "messages": {"tests.E001": "oh"}}},
     }
     assert heard == [("passed", dockerflow, 0), ("failed", dockerflow, 40)]
-    dockerflow.silenced_checks.append("tests.E001")
-    assert app.test_client().get("/__heartbeat__").status_code == 200
+
+
+@pytest.mark.parametrize("where", ["argument", "attribute", "setting"])
+def test_a_list_of_silenced_checks_changed_in_place(app, where):
+    silenced = ["tests.E000"]
+    if where == "setting":
+        app.config["DOCKERFLOW_SILENCED_CHECKS"] = silenced
+    dockerflow = Dockerflow(app, silenced_checks=silenced if where == "argument" else None)
+    if where == "attribute":
+        silenced = dockerflow.silenced_checks
+    checks.register(lambda: checks.Error("oh", id="tests.E001"), name="bad")
+    client = app.test_client()
+    assert client.get("/__heartbeat__").status_code == 500
+    silenced.append("tests.E001")
+    assert client.get("/__heartbeat__").status_code == 200
+    silenced.remove("tests.E001")
+    assert client.get("/__heartbeat__").status_code == 500
+    dockerflow.silenced_checks = None
+    assert client.get("/__heartbeat__").status_code == 500
 
 
 def test_failed_status_code_is_read_when_used(app, dockerflow):
@@ -134,6 +171,12 @@ def test_failed_status_code_is_read_when_used(app, dockerflow):
     assert app.test_client().get("/__heartbeat__").status_code == 500
     app.config["DOCKERFLOW_HEARTBEAT_FAILED_STATUS_CODE"] = 503
     assert app.test_client().get("/__heartbeat__").status_code == 503
+
+
+@pytest.mark.parametrize("name", ["version", "heartbeat", "lbheartbeat"])
+def test_summaries_of_probes_whose_client_does_not_close(app, dockerflow, summaries, name):
+    app.test_client().get(f"/__{name}__")
+    assert [record.path for record in summaries] == [f"/__{name}__"]
 
 
 def test_summary_of_a_client_that_does_not_close(app, dockerflow, summaries):
@@ -222,6 +265,20 @@ def test_summary_extra_of_a_subclass(app, summaries):
     assert record.path == "/"
 
 
+@pytest.mark.parametrize("own", [{}, {"t": "soon", "code": 1}])
+def test_summary_extra_without_our_fields(app, summaries, own):
+    class Mine(Dockerflow):
+        def summary_extra(self):
+            return {"tenant": "t1", **own}
+
+    Mine(app)
+    app.test_client().get("/")
+    [record] = summaries
+    ours = {"agent", "errno", "lang", "method", "path", "rid", "uid"}
+    assert not ours & vars(record).keys()
+    assert (record.tenant, record.code, type(record.t)) == ("t1", 200, int)
+
+
 def test_summary_logger_may_be_another(app, dockerflow, caplog):
     caplog.set_level(logging.INFO)
     dockerflow.summary_logger = logging.getLogger("another")
@@ -229,13 +286,18 @@ def test_summary_logger_may_be_another(app, dockerflow, caplog):
     assert [record.name for record in caplog.records] == ["another"]
 
 
-def test_user_id(app, dockerflow, summaries):
+@pytest.mark.parametrize(("id_", "uid"), [("100", "100"), (0, 0), ("0", "0"), (None, "")])
+def test_user_id(app, dockerflow, summaries, id_, uid):
     flask_login = pytest.importorskip("flask_login")
     app.secret_key = "of no use"
     manager = flask_login.LoginManager(app)
 
     class User(flask_login.UserMixin):
-        id = "100"
+        id = id_
+        email = "jane@example.org"
+
+        def get_id(self):
+            return self.id if self.id == 0 else super().get_id()
 
     manager.user_loader(lambda _: User())
 
@@ -247,10 +309,10 @@ def test_user_id(app, dockerflow, summaries):
     with app.test_request_context("/"):
         assert not dockerflow.user_id()
         flask_login.login_user(User())
-        assert dockerflow.user_id() == "100"
-        assert dockerflow.summary_extra()["uid"] == "100"
+        assert dockerflow.user_id() == (None if uid == "" else uid)
+        assert dockerflow.summary_extra()["uid"] == uid
     app.test_client().get("/login")
-    assert summaries[-1].uid == "100"
+    assert summaries[-1].uid == uid
     app.test_client().get("/")
     assert summaries[-1].uid == ""
 
@@ -285,7 +347,7 @@ def test_deprecated_names(app, dockerflow):
         return [checks.Warning(obj, id="w")]
 
     with pytest.warns(DeprecationWarning, match="register_partial"):
-        dockerflow.init_check(of, "thing")
+        assert dockerflow.init_check(of, "thing")()[0].msg == "thing"
     with pytest.warns(DeprecationWarning, match="get_checks"):
         known = dockerflow.checks
     assert isinstance(known, dict)
@@ -344,6 +406,8 @@ def test_signatures():
     assert all(
         parameter.default is None for parameter in inspect.signature(Dockerflow).parameters.values()
     )
+    with pytest.raises(TypeError, match="databse"):
+        Dockerflow(databse=None)
     assert names(Dockerflow.init_app) == ["self", "app"]
     assert names(flask_checks.check_database_connected) == ["db"]
     assert names(flask_checks.check_migrations_applied) == ["migrate"]
@@ -374,25 +438,37 @@ def test_settings_are_read_when_used(app, dockerflow, summaries, names):
     assert (record.rid, record.querystring) == ("t1", "a=b")
 
 
-def test_the_error_endpoint(app, caplog):
+@pytest.mark.parametrize("name", ["dockerflow.flask", "of.the.app"])
+def test_the_error_endpoint(app, caplog, name):
     app.config["DOCKERFLOW_ERROR_ENDPOINT"] = True
-    Dockerflow(app)
+    dockerflow = Dockerflow(app)
+    assert dockerflow.logger.name == "dockerflow.flask"
+    dockerflow.logger = logging.getLogger(name)
     assert app.test_client().get("/__error__").status_code == 500
-    assert [
-        record.levelname
-        for record in caplog.records
-        if record.getMessage() == "The __error__ endpoint was called"
-        and record.name != "request.summary"
-    ] == ["ERROR"]
+    assert (name, logging.ERROR, "The __error__ endpoint was called") in caplog.record_tuples
 
 
-def test_the_extensions_logger(app, dockerflow, caplog):
-    with mock.patch.object(Dockerflow, "user_id", side_effect=RuntimeError("no user")):
+@pytest.mark.parametrize("name", ["dockerflow.flask", "of.the.app"])
+def test_the_extensions_logger(app, dockerflow, caplog, name):
+    dockerflow.logger = logging.getLogger(name)
+
+    def fail(*_, **__):
+        raise RuntimeError("no metrics")
+
+    with (
+        mock.patch.object(Dockerflow, "user_id", side_effect=RuntimeError("no user")),
+        heartbeat_passed.connected_to(fail),
+    ):
         assert app.test_client().get("/").status_code == 200
-    assert {record.name for record in caplog.records if record.exc_info} == {"dockerflow.flask"}
+        assert app.test_client().get("/__heartbeat__").status_code == 200
+    logged = [
+        (record.name, str(record.exc_info[1])) for record in caplog.records if record.exc_info
+    ]
+    assert set(logged) == {(name, "no user"), (name, "no metrics")}
 
 
 def test_database_and_migrations_in_the_heartbeat(app):
+    pytest.importorskip("alembic")  # as an app has it: not imported first by two checks at once
     db = mock.Mock()
     db.engine.connect.side_effect = RuntimeError("x")
     migrate = mock.Mock()
@@ -415,3 +491,139 @@ def test_deprecated_names_warn_once_per_place(app, dockerflow):
             assert dockerflow.checks
     assert [warning.category for warning in caught] == [DeprecationWarning] * 3
     assert {warning.filename for warning in caught} == {__file__}
+
+
+class Overriding(Dockerflow):
+    """The hooks and views that a subclass of the incumbent's extension can replace."""
+
+    def __init__(self, app):
+        self.called = []
+        super().__init__(app)
+
+    def _before_request(self):
+        super()._before_request()
+        self.called.append(("before", flask.g.request_id))
+
+    def _after_request(self, response):
+        response = super()._after_request(response)
+        self.called.append(("after", response.status_code))
+        return response
+
+    def _got_request_exception(self, sender, exception, **extra):
+        super()._got_request_exception(sender, exception, **extra)
+        self.called.append(("exception", str(exception)))
+
+    def _heartbeat_view(self):
+        response = super()._heartbeat_view()
+        response.headers["X-Mine"] = "1"
+        return response
+
+    def _lbheartbeat_view(self):
+        return "busy", 429
+
+    def _version_view(self):
+        return {"version": "mine"}
+
+
+@pytest.mark.parametrize("with_driver", [True, False])
+def test_overridden_hooks_and_views(app, summaries, with_driver):
+    mine = Overriding(app)
+    if not with_driver:
+        app.wsgi_app = flask.Flask.wsgi_app.__get__(app)
+    client = app.test_client()
+    assert client.get("/", headers={"X-Request-ID": "r1"}).status_code == 200
+    assert client.get("/fail", headers={"X-Request-ID": "r2"}).status_code == 500
+    assert mine.called == [
+        ("before", "r1"), ("after", 200), ("before", "r2"), ("exception", "broken"), ("after", 500),
+    ]  # fmt: skip
+    heartbeat = client.get("/__heartbeat__")
+    assert (heartbeat.json["status"], heartbeat.headers["X-Mine"]) == ("ok", "1")
+    assert client.get("/__lbheartbeat__").status_code == 429
+    assert client.get("/__version__").json == {"version": "mine"}
+    assert [record.code for record in summaries] == [200, 500, 200, 429, 200]
+
+
+def test_hooks_called_by_hand(app, dockerflow, summaries):
+    with app.test_request_context("/", headers={"X-Request-ID": "r1"}):
+        dockerflow._before_request()
+        assert flask.g.request_id == "r1"
+        response = dockerflow._after_request(flask.Response("x", 201))
+    assert response.status_code == 201
+    [record] = summaries
+    assert (record.rid, record.code, record.levelname) == ("r1", 201, "INFO")
+
+
+def test_a_patched_extract_request_id(app, dockerflow):
+    def own(request):
+        flask.g.request_id = f"mine {request.path}"
+
+    @app.get("/id")
+    def id_():
+        return flask.g.request_id
+
+    with mock.patch("dockerflow.flask.app.extract_request_id", own):
+        assert app.test_client().get("/id").text == "mine /id"
+
+
+@pytest.mark.parametrize("with_driver", [True, False])
+def test_a_failing_heartbeat_raises_nothing(app, dockerflow, with_driver):
+    app.errorhandler(flask_app.HeartbeatFailure)(lambda error: ("not called", 200))
+    checks.register(lambda: checks.Error("oh", id="x"), name="bad")
+    if not with_driver:
+        app.wsgi_app = flask.Flask.wsgi_app.__get__(app)
+    assert app.test_client().get("/__heartbeat__").status_code == 500
+    assert issubclass(flask_app.HeartbeatFailure, werkzeug.exceptions.InternalServerError)
+
+
+def test_the_blueprint_is_known_to_the_extension(app, dockerflow):
+    """Apps exempt it from CSRF tokens and rate limits."""
+    assert app.blueprints["dockerflow"] is dockerflow._blueprint
+
+
+HTTP_EXCEPTIONS = [
+    (werkzeug.exceptions.NotFound(), 404),
+    (werkzeug.exceptions.ServiceUnavailable(), 503),
+    (werkzeug.exceptions.HTTPException(), 500),
+    (ValueError("broken"), 500),
+]
+with contextlib.suppress(ImportError):
+    from starlette.exceptions import HTTPException
+
+    HTTP_EXCEPTIONS.append((HTTPException(403), 403))
+
+
+@pytest.mark.usefixtures("dockerflow")
+@pytest.mark.parametrize("with_driver", [True, False])
+@pytest.mark.parametrize(("error", "code"), HTTP_EXCEPTIONS)
+def test_http_exceptions_that_escape(app, summaries, error, code, with_driver):
+    """As from an app in connexion, which makes the response of what escapes from Flask."""
+    app.config.update(PROPAGATE_EXCEPTIONS=True, TRAP_HTTP_EXCEPTIONS=True)
+
+    @app.get("/raise")
+    def view():
+        raise error
+
+    if not with_driver:
+        app.wsgi_app = flask.Flask.wsgi_app.__get__(app)
+    with pytest.raises(type(error)):
+        app.test_client().get("/raise")
+    [record] = summaries
+    is_error = code >= 500
+    assert (record.code, record.errno) == (code, code * is_error)
+    assert record.levelno == (logging.ERROR if is_error else logging.INFO)
+
+
+def test_an_http_exception_on_the_debuggers_page_is_an_error(app, dockerflow, summaries):
+    """In debug mode Flask lets a missing key of a form escape, for the debugger to show it."""
+    app.debug = True
+    app.add_url_rule("/key", "key", lambda: flask.request.args["missing"])
+    with pytest.raises(werkzeug.exceptions.BadRequestKeyError):
+        app.test_client().get("/key")
+    [record] = summaries
+    assert (record.code, record.levelname) == (500, "ERROR")
+
+
+def test_names_that_are_gone():
+    """What the incumbent's module only imports or needs itself."""
+    for name in ("current_user", "has_flask_login", "UserLoadingError", "version", "checks"):
+        assert not hasattr(flask_app, name)

@@ -87,6 +87,12 @@ def test_endpoints(app, get, tmp_path):
     assert get("/__heartbeat__", "POST", content="x").status == 405
 
 
+def test_the_names_of_the_routes(app):
+    Dockerflow(app)
+    for name in ("version", "heartbeat", "lbheartbeat"):
+        assert app.url_for(f"dockerflow.{name}") == f"/__{name}__"
+
+
 def test_failing_check(app, get):
     Dockerflow(app)
     app.config["DOCKERFLOW_HEARTBEAT_FAILED_STATUS_CODE"] = 503
@@ -108,6 +114,8 @@ def test_version_callback(app, get, is_async):
 
     dockerflow.version_callback(later if is_async else lambda path: {"version": path})
     assert get("/__version__").json == {"version": "."}
+    with mock.patch.object(dockerflow, "_version_callback", return_value={"version": "patched"}):
+        assert get("/__version__").json == {"version": "patched"}
 
 
 def test_summary(app, get, summaries):
@@ -159,6 +167,21 @@ def test_summary_extra_of_a_subclass_as_flasks(app, get, summaries):
     [record] = summaries
     assert (record.tenant, record.errno, record.code, record.lang) == ("t1", 17, 200, "de")
     assert not hasattr(record, "agent")
+
+
+@pytest.mark.parametrize("own", [{}, {"t": "soon", "code": 1, "uid": 0}])
+def test_summary_extra_without_our_fields(app, get, summaries, own):
+    class Mine(Dockerflow):
+        def summary_extra(self, request):
+            return {"tenant": "t1", **own}
+
+    Mine(app)
+    get("/")
+    [record] = summaries
+    ours = {"agent", "errno", "lang", "method", "path", "rid", "uid"}
+    assert ours & vars(record).keys() == own.keys() & {"uid"}
+    assert getattr(record, "uid", 0) == 0
+    assert (record.tenant, record.code, type(record.t)) == ("t1", 200, int)
 
 
 def test_a_failing_summary_extra_loses_no_summary(app, get, summaries, caplog):
@@ -258,26 +281,25 @@ def test_settings_are_read_when_used(app, get, summaries):
     assert (record.rid, record.querystring, record.levelno) == ("t1", "a=b", logging.INFO)
 
 
-def test_the_error_endpoint(app, get, caplog):
+@pytest.mark.parametrize("name", ["dockerflow.sanic", "of.the.app"])
+def test_the_error_endpoint(app, get, caplog, name):
     app.config["DOCKERFLOW_ERROR_ENDPOINT"] = True
-    Dockerflow(app)
+    dockerflow = Dockerflow(app)
+    assert dockerflow.logger.name == "dockerflow.sanic"
+    dockerflow.logger = logging.getLogger(name)
     assert get("/__error__").status == 500
-    assert [
-        record.levelname
-        for record in caplog.records
-        if record.getMessage() == "The __error__ endpoint was called"
-        and record.name not in ("request.summary", "sanic.error")
-    ] == ["ERROR"]
+    assert (name, logging.ERROR, "The __error__ endpoint was called") in caplog.record_tuples
 
 
-def test_the_extensions_logger(app, get, caplog):
+@pytest.mark.parametrize("name", ["dockerflow.sanic", "of.the.app"])
+def test_the_extensions_logger(app, get, caplog, name):
     class Mine(Dockerflow):
         def summary_extra(self):
             raise RuntimeError("no fields")
 
-    Mine(app)
+    Mine(app).logger = logging.getLogger(name)
     get("/")
-    assert "dockerflow.sanic" in {record.name for record in caplog.records if record.exc_info}
+    assert {record.name for record in caplog.records if record.exc_info} == {name}
 
 
 def test_redis_check_by_hand():
@@ -310,3 +332,86 @@ def test_deprecated_names_warn_once_per_place(app):
             assert dockerflow.checks
     assert [warning.category for warning in caught] == [DeprecationWarning] * 3
     assert {warning.filename for warning in caught} == {__file__}
+
+
+@pytest.mark.parametrize("where", ["argument", "attribute", "setting"])
+def test_a_list_of_silenced_checks_changed_in_place(app, get, where):
+    silenced = ["tests.E000"]
+    if where == "setting":
+        app.config["DOCKERFLOW_SILENCED_CHECKS"] = silenced
+    dockerflow = Dockerflow(app, silenced_checks=silenced if where == "argument" else None)
+    if where == "attribute":
+        silenced = dockerflow.silenced_checks
+    checks.register(lambda: checks.Error("oh", id="tests.E001"), name="bad")
+    assert get("/__heartbeat__").status == 500
+    silenced.append("tests.E001")
+    assert get("/__heartbeat__").status == 200
+
+
+class Overriding(Dockerflow):
+    """The middlewares and views that a subclass of the incumbent's extension can replace."""
+
+    def __init__(self, app):
+        self.called = []
+        super().__init__(app)
+
+    def _request_middleware(self, request):
+        super()._request_middleware(request)
+        self.called.append(("request", request.ctx.id))
+
+    def _response_middleware(self, request, response):
+        super()._response_middleware(request, response)
+        self.called.append(("response", response.status))
+
+    def _exception_handler(self, request, exception):
+        super()._exception_handler(request, exception)
+        self.called.append(("exception", str(exception)))
+
+    async def _heartbeat_view(self, request):
+        response = await super()._heartbeat_view(request)
+        response.headers["X-Mine"] = "1"
+        return response
+
+    async def _lbheartbeat_view(self, request):
+        return sanic.text("busy", 429)
+
+    def _version_view(self, request):
+        return sanic.json({"version": "mine"})
+
+
+def test_overridden_middlewares_and_views(app, get, summaries):
+    mine = Overriding(app)
+    assert get("/", headers={"X-Request-ID": "r1"}).status == 200
+    assert get("/fail", headers={"X-Request-ID": "r2"}).status == 500
+    assert mine.called == [
+        ("request", "r1"), ("response", 200),
+        ("request", "r2"), ("exception", "broken"), ("response", 500),
+    ]  # fmt: skip
+    heartbeat = get("/__heartbeat__")
+    assert (heartbeat.json["status"], heartbeat.headers["X-Mine"]) == ("ok", "1")
+    assert get("/__lbheartbeat__").status == 429
+    assert get("/__version__").json == {"version": "mine"}
+    assert [record.code for record in summaries] == [200, 500, 200, 429, 200]
+
+
+def test_a_patched_extract_request_id(app, get, summaries):
+    Dockerflow(app)
+
+    def own(request):
+        request.ctx.id = f"mine {request.path}"
+
+    with mock.patch("dockerflow.sanic.app.extract_request_id", own):
+        assert get("/").text == "mine /"
+        assert get("/__lbheartbeat__").status == 200
+    assert [record.code for record in summaries] == [200, 200]
+
+
+def test_middlewares_called_by_hand_log_nothing(app, summaries):
+    dockerflow = Dockerflow(app)
+    request = sanic.Request(b"/x", {"x-request-id": "r1"}, "1.1", "GET", mock.Mock(), app)
+    dockerflow._request_middleware(request)
+    assert request.ctx.id == "r1"
+    response = sanic.text("x")
+    assert dockerflow._response_middleware(request, response) is None
+    assert response.headers["X-Request-ID"] == "r1"
+    assert not summaries

@@ -35,6 +35,7 @@ class Row:
     needs_startup: bool = False  # whether it answers nothing before its lifespan began
     is_inside: bool = False  # whether the framework's error pages come from further out
     escapes: bool = False  # whether an exception of the app's gets through to the middleware
+    logger: str = "dockerflow"  # the name of the logger of /__error__
 
     def make(self) -> Any:
         """Make the application without Dockerflow."""
@@ -154,7 +155,15 @@ ROWS = [
     ),
     Row("fastapi-added", "fastapi_app", True, ("fastapi",), added, is_inside=True, escapes=True),
     Row("flask", "flask_app", False, ("flask",), as_wsgi_app),
-    Row("flask-extension", "flask_app", False, ("flask",), flask_extension, reports=True),
+    Row(
+        "flask-extension",
+        "flask_app",
+        False,
+        ("flask",),
+        flask_extension,
+        reports=True,
+        logger="dockerflow.flask",
+    ),
     Row("falcon-asgi", "falcon_app", True, ("falcon",)),
     Row("falcon-wsgi", "falcon_app", False, ("falcon",), wrapped_wsgi),
     Row("django-asgi", "django_app", True, ("django",)),
@@ -168,9 +177,26 @@ ROWS = [
         is_inside=True,
         escapes=True,
         lbheartbeat=b'{"status":"ok"}',
+        logger="dockerflow.fastapi.views",
     ),
-    Row("fastapi-installed", "fastapi_app", True, ("fastapi",), installed, escapes=True),
-    Row("starlette-installed", "starlette_app", True, ("fastapi",), installed, escapes=True),
+    Row(
+        "fastapi-installed",
+        "fastapi_app",
+        True,
+        ("fastapi",),
+        installed,
+        escapes=True,
+        logger="dockerflow.fastapi.views",
+    ),
+    Row(
+        "starlette-installed",
+        "starlette_app",
+        True,
+        ("fastapi",),
+        installed,
+        escapes=True,
+        logger="dockerflow.fastapi.views",
+    ),
     Row("django-middleware-asgi", "django_app", True, ("django",), django_middleware, reports=True),
     Row(
         "django-middleware-wsgi", "django_app", False, ("django",), django_middleware, reports=True
@@ -183,6 +209,7 @@ ROWS = [
         sanic_extension,
         reports=True,
         needs_startup=True,
+        logger="dockerflow.sanic",
     ),
     Row("a2wsgi", "bare", True, ("a2wsgi",), under_a2wsgi, escapes=True),
 ]
@@ -250,6 +277,7 @@ def make_asgi_client(
 def _make_client(stack: contextlib.ExitStack, row: Row, folder: Path, **config: Any) -> Client:
     if row.wrap is django_middleware:  # whose checks are always those of the process
         default_registry.clear_checks()
+        stack.callback(default_registry.clear_checks)
         registry = default_registry
     else:
         registry = Registry()

@@ -35,6 +35,9 @@ def test_the_three_endpoints(client: Client, version_file: Path) -> None:
     assert (heartbeat.status, lbheartbeat.status) == (200, 200)
     assert heartbeat.body == b'{"status":"ok","checks":{},"details":{}}'
     assert lbheartbeat.body == client.row.lbheartbeat
+    is_json = bool(lbheartbeat.body)
+    kind = "application/json" if is_json else "text/plain; charset=utf-8"
+    assert lbheartbeat.all("content-type") == [kind]
     for response in (version, heartbeat):
         assert response.all("content-type") == ["application/json"]
     for response in (version, heartbeat, lbheartbeat):
@@ -102,7 +105,7 @@ def test_the_error_endpoint(
     [record] = summaries
     assert (record.levelno, record.code, record.errno) == (logging.ERROR, 500, 500)
     message = "The __error__ endpoint was called"
-    assert ("dockerflow", logging.ERROR, message) in caplog.record_tuples
+    assert (client.row.logger, logging.ERROR, message) in caplog.record_tuples
 
 
 def test_version_is_missing_then_there_then_changed(client: Client, tmp_path: Path) -> None:
@@ -113,6 +116,18 @@ def test_version_is_missing_then_there_then_changed(client: Client, tmp_path: Pa
         (tmp_path / "version.json").write_bytes(text)
         assert client.get("/__version__").body == text
     (tmp_path / "version.json").unlink()
+    assert client.get("/__version__").status == 404
+
+
+def test_a_replaced_get_version_is_what_is_served(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As tests of apps replace it."""
+    monkeypatch.delenv("APP_DIR", raising=False)
+    assert client.get("/__version__").status == 404
+    monkeypatch.setattr("dockerflow.version.get_version", lambda root: {"version": "patched"})
+    assert json.loads(client.get("/__version__").body) == {"version": "patched"}
+    monkeypatch.undo()
     assert client.get("/__version__").status == 404
 
 

@@ -79,6 +79,18 @@ def test_a_core_follows_its_settings(caplog):
     assert live.get().config.path_prefix == "/c"
 
 
+def test_a_core_follows_lists_that_are_changed_in_place():
+    settings: dict[str, Any] = {"DOCKERFLOW_SILENCED_CHECKS": ["a"]}
+    live = Reloading(lambda: settings, Config.from_settings)
+    settings["DOCKERFLOW_SILENCED_CHECKS"].append("b")
+    assert live.get().silenced_checks == ("a", "b")
+    settings["DOCKERFLOW_SILENCED_CHECKS"] = ["a", "b"]  # as it is
+    before = live.get()
+    settings["DOCKERFLOW_SILENCED_CHECKS"].remove("a")
+    assert live.get().silenced_checks == ("b",)
+    assert live.get() is live.get() is not before
+
+
 def test_a_core_with_a_wrong_setting_fails_at_the_start():
     with pytest.raises(ConfigError, match="DOCKERFLOW_PATH_PREFIX"):
         Reloading(

@@ -61,6 +61,33 @@ def test_one_extension_for_several_apps(tmp_path):
         assert app.test_client().get("/__version__").json == {"version": name}
 
 
+def test_one_extension_summarises_each_app_once(summaries):
+    dockerflow = Dockerflow(registry=checks.Registry())
+    apps = [flask.Flask(name) for name in ("one", "two")]
+    for app in apps:
+        app.add_url_rule("/fail", view_func=lambda: int("broken"))
+        dockerflow.init_app(app)
+    for app in apps:
+        assert app.test_client().get("/fail").status_code == 500
+    assert [(record.levelname, record.code) for record in summaries] == [("ERROR", 500)] * 2
+
+
+@pytest.mark.parametrize("with_driver", [True, False])
+def test_a_hook_that_fails_for_the_error_page_too(summaries, with_driver):
+    app, _ = make_app()
+
+    @app.after_request
+    def fail(response):
+        raise LookupError("no template")
+
+    if not with_driver:
+        app.wsgi_app = flask.Flask.wsgi_app.__get__(app)
+    with app.test_client().get("/") as response:
+        assert response.status_code == 500
+    [record] = summaries
+    assert (record.levelname, record.code, record.getMessage()) == ("ERROR", 500, "no template")
+
+
 def test_a_single_module_has_its_version_beside_itself(tmp_path):
     root = tmp_path / "app"
     root.mkdir()

@@ -12,6 +12,7 @@ httpx = pytest.importorskip("httpx")
 
 from sanic_testing.testing import SanicTestClient  # noqa: E402 - after the skip
 from services.command import python  # noqa: E402 - after the skip
+from services.web import WebServer  # noqa: E402 - after the skip
 
 from dockerflow import checks  # noqa: E402 - after the skip
 from dockerflow.config import ConfigError  # noqa: E402
@@ -182,6 +183,32 @@ def test_ids_in_answers_to_errors(app, summaries):
         assert (record.rid, record.code, record.levelname) == (path, status, level)
 
 
+@pytest.mark.parametrize("path", ["/", "/fail", "/missing", "/__lbheartbeat__"])
+@pytest.mark.parametrize("kind", ["raises", "replaces"])
+def test_ids_where_a_middleware_of_the_app_makes_another_answer(app, summaries, kind, path):
+    Dockerflow(app, registry=checks.Registry())
+
+    @app.on_response
+    async def of_the_app(request, response):
+        if kind == "raises":
+            raise LookupError("no template")
+        return sanic.text("another", 418)
+
+    @app.get("/")
+    async def index(request):
+        return sanic.text("x")
+
+    @app.get("/fail")
+    async def fail(request):
+        raise ValueError("broken")
+
+    response = get(app, path, headers={"X-Request-ID": "abc"})
+    assert response.headers.get("x-request-id") == "abc"
+    [record] = summaries
+    assert (record.rid, record.code) == ("abc", response.status)
+    assert record.levelname == ("ERROR" if response.status >= 500 else "INFO")
+
+
 def test_checks_in_the_background_end_with_the_server(app):
     registry = checks.Registry()
     ran = []
@@ -217,6 +244,39 @@ def test_a_connection_that_stays_open_holds_no_past_requests(app, monkeypatch):
     app.test_client.get("/", allow_none=True)
     first, *others = seen
     assert others == [first, first]
+
+
+LATE = """
+import asyncio, signal
+from pathlib import Path
+from sanic import Sanic
+from dockerflow.sanic import Dockerflow
+
+app = Sanic("late", configure_logging=False)
+Dockerflow(app)
+
+@app.before_server_start
+async def start(app):
+    signal.signal(signal.SIGURG, lambda *_: Path("lost").touch())
+    Path("starting").touch()
+    while not Path("go").exists():
+        await asyncio.sleep(0.01)
+"""
+
+
+def test_a_worker_that_is_ready_after_sigterm_drains(tmp_path):
+    (tmp_path / "late.py").write_text(LATE)
+    command = ["sanic", "late:app", "--host", "127.0.0.1", "--port", "{port}", "--no-motd"]
+    server = WebServer(command, tmp_path, PYTHONPATH=str(tmp_path), DOCKERFLOW_DRAIN_SECONDS="120")
+    try:
+        server.wait_for((tmp_path / "starting").exists)
+        server.process.terminate()
+        server.wait_for((tmp_path / "lost").exists)
+        (tmp_path / "go").touch()
+        assert server.wait_for(lambda: server.get("/__lbheartbeat__").status) == 200
+        assert server.get("/__heartbeat__").status == 503
+    finally:
+        server.close()
 
 
 def test_sentry_has_one_event_for_an_exception():

@@ -6,9 +6,11 @@ import inspect
 import logging
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
 from dockerflow import drain
+from dockerflow import version as versions
 from dockerflow._core import endpoints
 from dockerflow._core.endpoints import Endpoint
 from dockerflow._core.messages import Request, Response
@@ -20,6 +22,9 @@ from dockerflow.config import Config
 from dockerflow.version import VersionError, VersionFile
 
 logger = logging.getLogger("dockerflow")
+
+GET_VERSION: Final = versions.get_version
+"""As the library has it; tests of apps replace it there."""
 
 
 def _ignore(_: CheckResults) -> None: ...
@@ -71,6 +76,7 @@ class Core:
         debug: bool = False,
         version: Callable[[], object] | None = None,
         on_results: Callable[[CheckResults], object] = _ignore,
+        error_logger: logging.Logger = logger,
     ) -> Response:
         """Return the response of an endpoint; for the heartbeat, run the checks.
 
@@ -78,6 +84,7 @@ class Core:
         :param version: returns the content of ``/__version__``, or ``None`` if there is none. The
             response reports what it raises. By default version.json is served.
         :param on_results: called with the results of the checks before the response is made.
+        :param error_logger: the logger of ``/__error__``.
         :raises RuntimeError: at ``/__error__``.
         """
         if request.method not in endpoints.METHODS:
@@ -86,14 +93,14 @@ class Core:
             results = self.run_checks()
             on_results(results)
             response = self._heartbeat(results, request, debug=debug)
-        elif endpoint == "version" and version is not None:
+        elif endpoint == "version" and (version := version or self._replaced()) is not None:
             try:
                 content = version()
             except (Exception, SystemExit) as error:  # noqa: BLE001 - the response reports it
                 content = error
             response = self._version(content)
         else:
-            response = self._other(endpoint, request, debug=debug)
+            response = self._other(endpoint, request, error_logger, debug=debug)
         return response._replace(body=b"") if request.method == "HEAD" else response
 
     async def aanswer(
@@ -104,6 +111,7 @@ class Core:
         debug: bool = False,
         version: Callable[[], object] | None = None,
         on_results: Callable[[CheckResults], object] = _ignore,
+        error_logger: logging.Logger = logger,
     ) -> Response:
         """Return the response like :meth:`answer`, without blocking the event loop.
 
@@ -117,14 +125,14 @@ class Core:
                 results = await self.registry.arun(self.config)
             await _awaited(on_results(results))
             response = self._heartbeat(results, request, debug=debug)
-        elif endpoint == "version" and version is not None:
+        elif endpoint == "version" and (version := version or self._replaced()) is not None:
             try:
                 content = await _awaited(version())
             except (Exception, SystemExit) as error:  # noqa: BLE001 - the response reports it
                 content = error
             response = self._version(content)
         else:
-            response = self._other(endpoint, request, debug=debug)
+            response = self._other(endpoint, request, error_logger, debug=debug)
         return response._replace(body=b"") if request.method == "HEAD" else response
 
     def run_checks(self) -> CheckResults:
@@ -150,6 +158,12 @@ class Core:
             accept=request.headers.get("accept", "") if config.heartbeat_html else None,
         )
 
+    def _replaced(self) -> Callable[[], object] | None:
+        """Return what stands in the place of ``get_version``, which else isn't called."""
+        if versions.get_version is GET_VERSION:
+            return None
+        return partial(versions.get_version, str(self.config.version_path or "/app"))
+
     def _version(self, content: object) -> Response:
         if content is None:
             return endpoints.version(None, None)
@@ -164,7 +178,9 @@ class Core:
         name = type(content).__name__
         return endpoints.version(None, f"the version could not be read: {name}")
 
-    def _other(self, endpoint: Endpoint, request: Request, *, debug: bool) -> Response:
+    def _other(
+        self, endpoint: Endpoint, request: Request, error_logger: logging.Logger, *, debug: bool
+    ) -> Response:
         if endpoint == "version":
             return endpoints.version(*self._version_file.read())
         if endpoint == "lbheartbeat":
@@ -172,7 +188,7 @@ class Core:
         if endpoint == "heartbeat":
             drained = self._heartbeat(self.registry.drained(), request, debug=debug)
             return drained._replace(status=endpoints.DRAINING)
-        logger.error(endpoints.ERROR_MESSAGE)
+        error_logger.error(endpoints.ERROR_MESSAGE)
         raise RuntimeError(endpoints.ERROR_MESSAGE)
 
 

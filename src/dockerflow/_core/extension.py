@@ -9,7 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from dockerflow._core.app import Core
+from dockerflow import version
+from dockerflow._core.app import GET_VERSION, Core
 from dockerflow._core.exchange import summary_logger
 from dockerflow._core.settings import present
 from dockerflow.checks.registry import Registry, default_registry
@@ -24,13 +25,24 @@ class Extension:
 
     :param silenced_checks: ids of check messages to leave out.
     :param registry: the checks of the heartbeat; by default the process's own.
+    :param logger: for what goes wrong in the extension, and for ``/__error__``.
     """
 
-    def __init__(self, silenced_checks: Iterable[str] | None, registry: Registry | None) -> None:
-        self.silenced_checks: list[str] = list(silenced_checks or ())
+    def __init__(
+        self,
+        silenced_checks: Iterable[str] | None,
+        registry: Registry | None,
+        logger: logging.Logger,
+    ) -> None:
+        # Apps may replace these loggers.
+        self.logger: logging.Logger = logger
+        # A list is kept, as the app may change it.
+        self.silenced_checks: list[str] = (
+            silenced_checks if isinstance(silenced_checks, list) else list(silenced_checks or ())
+        )
         self.registry: Registry = default_registry if registry is None else registry
         self.summary_logger: logging.Logger = summary_logger
-        self.get_version: VersionCallback | None = None
+        self._version_callback: VersionCallback = version.get_version
 
     def version_callback(self, func: _V) -> _V:
         """Have ``func`` return the content of ``/__version__``; a decorator.
@@ -38,7 +50,7 @@ class Extension:
         It is called with the version path and returns an object for JSON, or ``None`` when there
         is no version. For Flask it runs within the app's context, for Sanic it may be async.
         """
-        self.get_version = func
+        self._version_callback = func
         return func
 
     @property
@@ -52,10 +64,10 @@ class Extension:
         _deprecated("check", "register")
         return self.registry.register(func, name)
 
-    def init_check(self, check: Callable[..., Any], obj: Any) -> None:
+    def init_check(self, check: Callable[..., Any], obj: Any) -> Any:
         """Register a check of ``obj``. Deprecated: use ``dockerflow.checks.register_partial``."""
         _deprecated("init_check", "register_partial")
-        self.registry.register_partial(check, obj)
+        return self.registry.register_partial(check, obj)
 
 
 def read_settings(
@@ -66,7 +78,7 @@ def read_settings(
         **present(settings),
         # Apps may change these attributes, too.
         "version_path": version_path,
-        "silenced_checks": tuple(extension.silenced_checks),
+        "silenced_checks": tuple(extension.silenced_checks or ()),
     }
 
 
@@ -85,8 +97,10 @@ def make_config(settings: Mapping[str, Any], default_version_path: str) -> Confi
 
 def version_of(extension: Extension, core: Core) -> Callable[[], object] | None:
     """Return the argument ``version`` of :meth:`Core.answer`."""
-    callback = extension.get_version
-    return None if callback is None else partial(callback, str(core.config.version_path))
+    callback = extension._version_callback  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    if callback is GET_VERSION:
+        return None
+    return partial(callback, str(core.config.version_path))
 
 
 def is_overridden(instance: object, name: str, base: type) -> bool:

@@ -11,8 +11,9 @@ from dockerflow.config import Config
 from dockerflow.fastapi._settings import CoreByApp
 from dockerflow.fastapi.middleware import Installed
 from dockerflow.fastapi.router import make_router, router
+from dockerflow.fastapi.views import error, heartbeat, lbheartbeat, version
 
-__all__ = ["install", "make_router", "router"]
+__all__ = ["error", "heartbeat", "install", "lbheartbeat", "make_router", "router", "version"]
 
 
 def install(

@@ -84,7 +84,8 @@ class MozlogRequestSummaryLogger(RequestIdMiddleware):
                 logger.setLevel(logging.INFO)
             if not logger.hasHandlers():
                 logger.addHandler(MozlogHandler())
-        self._logger = logger
+        # Apps may replace it.
+        self.logger: logging.Logger = logger
 
     def _join(self, exchange: Exchange) -> None:
-        exchange.logger = self._logger
+        exchange.logger = self.logger

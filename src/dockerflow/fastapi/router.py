@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from fastapi import APIRouter
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
 from dockerflow._core.endpoints import ENDPOINTS, Endpoint, path_of
 from dockerflow.checks.registry import Registry
@@ -33,14 +33,15 @@ def make_router(
 
     .. versionadded:: 0.1.0
     """
-    made = APIRouter(tags=["Dockerflow"], include_in_schema=include_in_schema)
+    made = APIRouter(include_in_schema=include_in_schema)
     cores = (
         views.default_cores if config is None and registry is None else CoreByApp(config, registry)
     )
     for endpoint in ENDPOINTS:
         view = _view(cores, endpoint)
         path = path_of(endpoint)
-        made.add_api_route(path, view, methods=["GET"], response_class=Response, name=endpoint)
+        # With HEAD in the schema, too, FastAPI would give both the same operationId.
+        made.add_api_route(path, view, methods=["GET"], response_class=JSONResponse, name=endpoint)
         made.add_route(path, view, methods=_ALL, include_in_schema=False)
         made.add_route(path + "/", view, methods=_ALL, include_in_schema=False)
     view = _view(cores, "error")

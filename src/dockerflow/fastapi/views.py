@@ -12,7 +12,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from dockerflow._core.app import Core
+from dockerflow import version as versions
+from dockerflow._core.app import GET_VERSION, Core
 from dockerflow._core.endpoints import Endpoint
 from dockerflow._core.exchange import EXCHANGE, Exchange
 from dockerflow._core.messages import Request as CoreRequest
@@ -21,12 +22,11 @@ from dockerflow.asgi import make_request
 from dockerflow.fastapi._settings import CoreByApp
 from dockerflow.version import get_version
 
-__all__ = ["get_version", "heartbeat", "lbheartbeat", "version"]
+__all__ = ["error", "get_version", "heartbeat", "lbheartbeat", "version"]
 
 logger: logging.Logger = logging.getLogger("dockerflow.fastapi.views")
 
 default_cores: CoreByApp = CoreByApp()
-_get_version = get_version
 
 
 async def version(request: Request) -> Response:
@@ -42,6 +42,14 @@ async def heartbeat(request: Request) -> Response:
 async def lbheartbeat(request: Request) -> Response:
     """Serve ``/__lbheartbeat__``."""
     return await respond(default_cores, "lbheartbeat", request)
+
+
+async def error(request: Request) -> Response:
+    """Serve ``/__error__``.
+
+    :raises RuntimeError: where the setting ``error_endpoint`` is on.
+    """
+    return await respond(default_cores, "error", request)
 
 
 async def respond(cores: CoreByApp, endpoint: Endpoint, request: Request) -> Response:
@@ -69,12 +77,15 @@ async def answer(core: Core, endpoint: Endpoint, request: CoreRequest, app: Any)
         request,
         debug=bool(getattr(app, "debug", False)),
         version=_version_of(app, core.config.version_path),
+        error_logger=logger,
     )
 
 
 def _version_of(app: Any, configured: object) -> Callable[[], object] | None:
     """Return what reads the version, if an app has replaced ``get_version`` or set ``APP_DIR``."""
     root: Any = getattr(getattr(app, "state", None), "APP_DIR", None) or os.environ.get("APP_DIR")
-    if get_version is _get_version and (configured is not None or root is None):
+    if get_version is not GET_VERSION:
+        return partial(get_version, root or "/app")
+    if root is None or configured is not None:
         return None
-    return partial(get_version, root or "/app")
+    return partial(versions.get_version, root)

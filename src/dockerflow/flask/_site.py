@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import logging
+import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from flask import Blueprint, Flask, Request, Response, abort, g, request
+from werkzeug.exceptions import HTTPException
 from werkzeug.wsgi import ClosingIterator
 
 from dockerflow import sentry
@@ -30,10 +31,6 @@ if TYPE_CHECKING:
 
     from dockerflow.flask.app import Dockerflow
 
-logger: logging.Logger = logging.getLogger("dockerflow.flask")
-_beginning: Final = Guarded(logger, "The request's id could not be set")
-_ending: Final = Guarded(logger, "The summary of a request could not be completed")
-
 _OWN: Final = "dockerflow.flask.own"
 """Where an environ holds the exchange if the hooks have made it, without the driver."""
 
@@ -42,15 +39,21 @@ class Site(DockerflowMiddleware):
     """One app with its settings: the WSGI driver around it, and the hooks inside.
 
     :param collect: completes the fields of a summary, within the request's context.
+    :param views: the endpoints that a subclass of the extension serves, in their routes.
     """
 
     def __init__(
-        self, extension: Dockerflow, app: Flask, collect: Callable[[Exchange], None]
+        self,
+        extension: Dockerflow,
+        app: Flask,
+        collect: Callable[[Exchange], None],
+        views: Collection[Endpoint],
     ) -> None:
         self.extension = extension
         self.flask = app
         self._collect = collect
-        self.process_response: Callable[..., Any] = app.process_response
+        # /__error__ raises in its route, within the app's error handling.
+        self._in_routes: frozenset[Endpoint | None] = frozenset({*views, "error"})
         self._tears_down = False
         self._reloading = Reloading(self._read_settings, self._make_core)
         self._set_up(app.wsgi_app, self._reloading.get())
@@ -78,20 +81,23 @@ class Site(DockerflowMiddleware):
     def _serve(
         self, endpoint: Endpoint | None, environ: WSGIEnvironment, start_response: StartResponse
     ) -> Iterable[bytes]:
-        # /__error__ raises in its route, within the app's error handling.
-        return super()._serve(None if endpoint == "error" else endpoint, environ, start_response)
+        if endpoint in self._in_routes:
+            endpoint = None
+        return super()._serve(endpoint, environ, start_response)
 
     def _answer(self, endpoint: Endpoint, environ: WSGIEnvironment) -> CoreResponse:
         exchange: Exchange = environ[EXCHANGE]
         exchange.logger = self.extension.summary_logger
         if endpoint == "lbheartbeat":
-            return self._core.answer(endpoint, exchange.request)
-        context = self.flask.request_context(environ)
-        # Loading the session may need the very service whose failure a check should report.
-        name = "_session" if hasattr(context, "_session") else "session"
-        setattr(context, name, self.flask.session_interface.make_null_session(self.flask))
-        with context:
-            response = self.respond(endpoint, exchange)
+            response = self._core.answer(endpoint, exchange.request)
+        else:
+            context = self.flask.request_context(environ)
+            # Loading the session may need the very service whose failure a check should report.
+            name = "_session" if hasattr(context, "_session") else "session"
+            setattr(context, name, self.flask.session_interface.make_null_session(self.flask))
+            with context:
+                response = self.respond(endpoint, exchange)
+        # The whole body is known, so that the summary needn't wait for the client.
         exchange.finished = time.monotonic()
         return response
 
@@ -103,31 +109,37 @@ class Site(DockerflowMiddleware):
             debug=self.flask.debug,
             version=version_of(self.extension, self._core),
             on_results=self._send_signal,
+            error_logger=self.extension.logger,
         )
 
     def _send_signal(self, results: CheckResults) -> None:
         signal = heartbeat_failed if is_failure(results) else heartbeat_passed
-        with Guarded(logger, "A receiver of a heartbeat's signal failed"):
+        with Guarded(self.extension.logger, "A receiver of a heartbeat's signal failed"):
             signal.send(self.extension, level=results.level)
 
-    def make_blueprint(self) -> Blueprint:
-        """Make the routes, for ``url_for`` and for apps whose ``wsgi_app`` was replaced."""
+    def make_blueprint(self, view: Callable[[Endpoint], Any]) -> Blueprint:
+        """Make the routes, for ``url_for`` and for apps whose ``wsgi_app`` was replaced.
+
+        :param view: returns the response of an endpoint.
+        """
         blueprint = Blueprint("dockerflow", __name__, url_prefix=self._core.config.path_prefix)
         endpoints: tuple[Endpoint, ...] = (*ENDPOINTS, "error")
         for endpoint in endpoints:
             blueprint.add_url_rule(
                 path_of(endpoint),
                 endpoint,
-                partial(self._view, endpoint),
+                partial(self._route, endpoint, view),
                 strict_slashes=False,
                 merge_slashes=False,
             )
         return blueprint
 
-    def _view(self, endpoint: Endpoint) -> Response:
-        core = self.core()
-        if endpoint not in core.paths.values():
-            abort(404)
+    def _route(self, endpoint: Endpoint, view: Callable[[Endpoint], Any]) -> Any:
+        return view(endpoint) if endpoint in self.core().paths.values() else abort(404)
+
+    def view(self, endpoint: Endpoint) -> Response:
+        """Return the response of an endpoint as Flask's."""
+        self.core()
         response = self.respond(endpoint, self.exchange(real(request)))
         return Response(response.body, response.status, list(response.headers))
 
@@ -150,11 +162,10 @@ class Site(DockerflowMiddleware):
         exchange.logger = self.extension.summary_logger
         return exchange
 
-    def begin(self, *_: Any) -> None:
+    def begin(self, served: Request) -> None:
         """Set the request's id where apps look for it."""
-        with _beginning:
-            # The proxies would be resolved at each use.
-            served, space = real(request), real(g)
+        with Guarded(self.extension.logger, "The request's id could not be set"):
+            space = real(g)  # the proxy would be resolved at each use
             if EXCHANGE in served.environ:
                 exchange = self.exchange(served)
             else:
@@ -168,11 +179,10 @@ class Site(DockerflowMiddleware):
             space._request_id = exchange.rid  # noqa: SLF001 - the names that apps know
             space._start_timestamp = time.time()  # noqa: SLF001
 
-    def end(self, *args: Any) -> Any:
-        """Make the response as the app does, and complete the summary."""
-        response = self.process_response(*args)
+    def end(self, response: Response) -> Response:
+        """Complete the summary with the response that the app has made."""
         # Needs the request's context.
-        with _ending:
+        with self._ending():
             served = real(request)
             exchange = self.exchange(served)
             # This may be a second response, made because another hook failed.
@@ -188,25 +198,50 @@ class Site(DockerflowMiddleware):
                     response.call_on_close(exchange.end)
         return response
 
-    def got_request_exception(self, _: Flask, exception: BaseException, **__: Any) -> None:
+    def fail(self, exception: BaseException) -> None:
         """Remember an exception that no error handler of the app has caught."""
-        with _ending:
+        with self._ending():
             exchange = self.exchange(real(request))
             exchange.handled = exception
             sentry.hide_summary(exchange)
             self._collect(exchange)
-            if request.environ.get(_OWN) is exchange and self._propagates():
+            if not self._propagates():
+                return
+            status = self._status_outside(exception)
+            if status is not None:
+                exchange.status = status
+                exchange.end()
+            elif request.environ.get(_OWN) is exchange:
                 exchange.end(exception)
+
+    def _ending(self) -> Guarded:
+        return Guarded(self.extension.logger, "The summary of a request could not be completed")
 
     def _propagates(self) -> bool:
         propagates = cast("bool | None", self.flask.config["PROPAGATE_EXCEPTIONS"])
         return self.flask.testing or self.flask.debug if propagates is None else propagates
+
+    def _status_outside(self, exception: BaseException) -> int | None:
+        """Return the status of an HTTP exception of which the response is made outside of Flask."""
+        config: dict[str, Any] = self.flask.config
+        if not (config["PROPAGATE_EXCEPTIONS"] and config["TRAP_HTTP_EXCEPTIONS"]):
+            return None  # these are connexion's settings; in debug mode the response is a 500
+        if isinstance(exception, HTTPException):
+            return exception.code
+        starlette: Any = sys.modules.get("starlette.exceptions")
+        if starlette is not None and isinstance(exception, starlette.HTTPException):
+            status: int = cast("Any", exception).status_code  # connexion's exceptions are such ones
+            return status
+        return None
 
 
 def _teardown(_: BaseException | None) -> None:
     """Undo what :meth:`Site.begin` did without the driver."""
     exchange = request.environ.get(_OWN)
     if exchange is not None:
+        if exchange.handled is not None and exchange.status is None:
+            # The app's hooks have failed for the error page, too.
+            exchange.end(exchange.handled)
         exchange.leave()
 
 

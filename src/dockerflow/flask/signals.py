@@ -2,7 +2,7 @@
 
 from blinker import NamedSignal, Namespace
 
-_signals = Namespace()
+dockerflow_signals: Namespace = Namespace()
 
-heartbeat_passed: NamedSignal = _signals.signal("heartbeat_passed")
-heartbeat_failed: NamedSignal = _signals.signal("heartbeat_failed")
+heartbeat_passed: NamedSignal = dockerflow_signals.signal("heartbeat-passed")
+heartbeat_failed: NamedSignal = dockerflow_signals.signal("heartbeat-failed")

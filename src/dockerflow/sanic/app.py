@@ -9,8 +9,10 @@ import signal
 import time
 from collections.abc import Iterable, Mapping, MutableMapping
 from contextlib import suppress
+from ctypes import c_bool
 from functools import partial
-from inspect import signature
+from inspect import isawaitable, signature
+from multiprocessing.sharedctypes import RawValue
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -42,7 +44,6 @@ logger: logging.Logger = logging.getLogger("dockerflow.sanic")
 
 _EXCHANGE: Final = "_dockerflow_exchange"
 _FORGET: Final = "_dockerflow_forget"
-_completing: Final = Guarded(logger, "The summary of a request could not be completed")
 _FIRST: Final = 1_000_000
 _HERE: Final = "."
 # Tells a worker to drain. Processes without a handler for it ignore it.
@@ -59,7 +60,8 @@ class Dockerflow(Extension):
     :param registry: the checks of the heartbeat; by default the process's own.
     :raises ConfigError: when a ``DOCKERFLOW_*`` setting of the app is wrong.
 
-    Subclasses may override :meth:`summary_extra`.
+    Subclasses may override :meth:`summary_extra`, and, as python-dockerflow's, the views and
+    middlewares whose names begin with an underscore.
 
     .. versionadded:: 0.1.0
     """
@@ -73,7 +75,7 @@ class Dockerflow(Extension):
         *,
         registry: Registry | None = None,
     ) -> None:
-        super().__init__(silenced_checks, registry)
+        super().__init__(silenced_checks, registry, logger)
         self.version_path = version_path
         if redis is not None:
             self.registry.register_partial(check_redis_connected, redis)
@@ -94,18 +96,19 @@ class Dockerflow(Extension):
             endpoints = (*endpoints, "error")
         for endpoint in endpoints:
             app.add_route(
-                partial(self._respond, endpoint),
+                partial(self._view, endpoint),
                 path_of(endpoint, config.path_prefix),
                 methods=HTTP_METHODS,
-                name=f"dockerflow_{endpoint}",
+                name=f"dockerflow.{endpoint}",
                 ignore_body=True,
             )
         # Before every other middleware, so that no session or database affects a probe.
         register_middleware: Any = cast("Any", app).register_middleware  # its types are partial
         register_middleware(self._on_request, "request", priority=_FIRST)
-        register_middleware(self._on_response, "response", priority=_FIRST)
-        app.add_signal(self._on_exception, "http.lifecycle.exception")
+        register_middleware(self._response_middleware, "response", priority=_FIRST)
+        app.add_signal(self._exception_handler, "http.lifecycle.exception")
         app.add_signal(self._on_end, "http.lifecycle.response")
+        app.register_listener(self._before_processes, "main_process_start")
         app.register_listener(self._in_main_process, "main_process_ready")
         app.register_listener(self._before_start, "before_server_start")
         app.register_listener(self._at_start, "after_server_start")
@@ -114,7 +117,8 @@ class Dockerflow(Extension):
     def summary_extra(self, request: Request | None = None) -> dict[str, Any]:
         """Return the fields of the request's summary, as they are known by now.
 
-        The summary has them as a subclass returns them. Only ``code`` is always the real one.
+        The summary has them as a subclass returns them; only ``code`` and ``t`` are always the real
+        ones.
 
         :param request: by default the one that is being served.
         """
@@ -132,6 +136,9 @@ class Dockerflow(Extension):
         """Fail if a setting that was made after init_app() is wrong."""
         self._make_core(self._read_settings(app))
 
+    def _before_processes(self, app: Sanic[Any, Any]) -> None:
+        app.shared_ctx.dockerflow_is_draining = RawValue(c_bool)
+
     def _in_main_process(self, app: Sanic[Any, Any]) -> None:
         """Pass SIGTERM on to the processes that serve: Sanic's manager is their parent."""
         self._before_start(app)
@@ -142,11 +149,15 @@ class Dockerflow(Extension):
         seconds = _core_of(app).config.drain_seconds
         if not seconds:
             return
-        with Guarded(logger, "drain_seconds has no effect"):
+        with Guarded(self.logger, "drain_seconds has no effect"):
             if app.asgi or not os.environ.get("SANIC_WORKER_PROCESS"):
                 drain.install_once(seconds)  # another server's handler, or none
             elif hasattr(app, "multiplexer"):
                 asyncio.get_running_loop().add_signal_handler(_DRAIN, drain.drain)
+                # A signal that came before the handler is lost. Of several apps, one has the flag.
+                is_draining: c_bool | None = getattr(app.shared_ctx, "dockerflow_is_draining", None)
+                if is_draining is not None and is_draining.value:
+                    drain.drain()
             elif callable(signal.getsignal(signal.SIGTERM)):  # else Sanic leaves signals alone
                 drain.install_at_loop(seconds, partial(app.stop, terminate=False))
 
@@ -154,24 +165,46 @@ class Dockerflow(Extension):
         self.registry.close()
 
     async def _respond(self, endpoint: Endpoint, request: Request) -> HTTPResponse:
-        """Serve one of Dockerflow's own paths."""
         core = _core_of(request.app)
         response = await core.aanswer(
             endpoint,
             _make_request(request, core),
             debug=bool(request.app.debug),
             version=version_of(self, core),
+            error_logger=self.logger,
         )
         return HTTPResponse(response.body, response.status, dict(response.headers))
 
+    async def _view(self, endpoint: Endpoint, request: Request) -> HTTPResponse:
+        """Serve one of Dockerflow's own paths, as a subclass may do itself."""
+        response: Any = getattr(self, f"_{endpoint}_view")(request)
+        if isawaitable(response):
+            response = await response
+        return cast("HTTPResponse", response)
+
+    async def _version_view(self, request: Request) -> HTTPResponse:
+        return await self._respond("version", request)
+
+    async def _heartbeat_view(self, request: Request) -> HTTPResponse:
+        return await self._respond("heartbeat", request)
+
+    async def _lbheartbeat_view(self, request: Request) -> HTTPResponse:
+        return await self._respond("lbheartbeat", request)
+
+    async def _error_view(self, request: Request) -> HTTPResponse:
+        return await self._respond("error", request)
+
     async def _on_request(self, request: Request) -> HTTPResponse | None:
-        endpoint: Endpoint | None = None
-        with Guarded(logger, "The request's id could not be set"):
-            endpoint = self._exchange(request).endpoint
+        self._request_middleware(request)
+        exchange: Exchange | None = getattr(request.ctx, _EXCHANGE, None)
         # /__error__ raises in its route, within the app's error handling.
-        if endpoint is None or endpoint == "error":
+        if exchange is None or exchange.endpoint is None or exchange.endpoint == "error":
             return None
-        return await self._respond(endpoint, request)
+        return await self._view(exchange.endpoint, request)
+
+    def _request_middleware(self, request: Request) -> None:
+        with Guarded(self.logger, "The request's id could not be set"):
+            extract_request_id(request)
 
     def _exchange(self, request: Request) -> Exchange:
         """Return the exchange of this request; begin it if it is new."""
@@ -192,10 +225,11 @@ class Dockerflow(Extension):
             logger=self.summary_logger,
         )
         setattr(request.ctx, _EXCHANGE, exchange)
-        request.ctx.id = exchange.rid
         request.ctx.start_timestamp = time.time()
         exchange.enter()
-        task = asyncio.current_task()
+        task: asyncio.Task[Any] | None = None
+        with suppress(RuntimeError):  # without an event loop, as tests call the middlewares
+            task = asyncio.current_task()
         if task is not None and request.scheme not in {"ws", "wss"}:
             # Sanic's own server has one task for all of a connection's requests.
             abandon = partial(_abandon, exchange)
@@ -203,8 +237,8 @@ class Dockerflow(Extension):
             setattr(request.ctx, _FORGET, partial(task.remove_done_callback, abandon))
         return exchange
 
-    async def _on_response(self, request: Request, response: BaseHTTPResponse) -> None:
-        with Guarded(logger, "The request's id could not be sent back"):
+    def _response_middleware(self, request: Request, response: BaseHTTPResponse) -> None:
+        with Guarded(self.logger, "The request's id could not be sent back"):
             exchange = self._exchange(request)
             if not exchange.client_gone:
                 exchange.status = response.status
@@ -213,8 +247,8 @@ class Dockerflow(Extension):
             headers = cast("MutableMapping[str, str]", response.headers)
             headers.setdefault(name, value)
 
-    async def _on_exception(self, request: Request, exception: BaseException) -> None:
-        with _completing:
+    def _exception_handler(self, request: Request, exception: BaseException) -> None:
+        with self._completing():
             exchange = self._exchange(request)
             if isinstance(exception, RequestCancelled):
                 exchange.client_gone = True  # nobody receives Sanic's response to it
@@ -226,11 +260,13 @@ class Dockerflow(Extension):
                 self._end(exchange, request, exception)
 
     async def _on_end(self, request: Request, response: HTTPResponse) -> None:
-        with _completing:
-            exchange = self._exchange(request)
-            if not exchange.client_gone:
-                exchange.status = response.status
-            self._end(exchange, request)
+        # This may be another response: one of the app's middlewares replaced it, or failed.
+        Dockerflow._response_middleware(self, request, response)
+        with self._completing():
+            self._end(self._exchange(request), request)
+
+    def _completing(self) -> Guarded:
+        return Guarded(self.logger, "The summary of a request could not be completed")
 
     def _end(
         self, exchange: Exchange, request: Request, exception: BaseException | None = None
@@ -253,6 +289,11 @@ class Dockerflow(Extension):
         exchange.change(own, given)
 
 
+def extract_request_id(request: Request) -> None:
+    """Set the request's id where apps look for it; the middleware calls it for each request."""
+    request.ctx.id = request.app.ctx.dockerflow._exchange(request).rid  # noqa: SLF001
+
+
 def _core_of(app: Sanic[Any, Any]) -> Core:
     """Return the core for the settings that the app has now."""
     core: Core = app.ctx.dockerflow_cores.get()
@@ -270,6 +311,7 @@ def _make_request(request: Request, core: Core) -> CoreRequest:
 
 
 def _notify_workers(app: Sanic[Any, Any]) -> None:
+    app.shared_ctx.dockerflow_is_draining.value = True
     for name, worker in app.manager.transient.items():
         if name.startswith(WorkerProcess.SERVER_LABEL):
             for process in filter(WorkerProcess.is_alive, worker.processes):
