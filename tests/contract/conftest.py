@@ -197,9 +197,17 @@ ROWS = [
         escapes=True,
         logger="dockerflow.fastapi.views",
     ),
-    Row("django-middleware-asgi", "django_app", True, ("django",), django_middleware, reports=True),
-    Row(
-        "django-middleware-wsgi", "django_app", False, ("django",), django_middleware, reports=True
+    *(
+        Row(
+            f"django-middleware-{'asgi' if is_asgi else 'wsgi'}",
+            "django_app",
+            is_asgi,
+            ("django",),
+            django_middleware,
+            reports=True,
+            logger="dockerflow.django",
+        )
+        for is_asgi in (True, False)
     ),
     Row(
         "sanic-extension",

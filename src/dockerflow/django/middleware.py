@@ -12,22 +12,27 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, ClassVar, Final
 
-from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
+from asgiref.sync import iscoroutinefunction, sync_to_async
 from django.core.exceptions import BadRequest, PermissionDenied, SuspiciousOperation
 from django.core.handlers.exception import response_for_exception
 from django.core.signals import got_request_exception
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.multipartparser import MultiPartParserError
+from django.utils.deprecation import MiddlewareMixin
 from django.utils.log import request_logger
 
 from dockerflow import sentry
 from dockerflow._core.app import Core
-from dockerflow._core.endpoints import ENDPOINTS, Endpoint, path_of
-from dockerflow._core.exchange import Exchange
+from dockerflow._core.endpoints import ENDPOINTS, OK, SERVER_ERROR, Endpoint, path_of
+from dockerflow._core.exchange import Exchange, summary_logger
 from dockerflow._core.extension import is_overridden
 from dockerflow._core.guard import Guarded
+from dockerflow._core.request_id import (  # noqa: F401 - apps import them from here
+    get_or_generate_request_id,
+    request_id_context,
+)
 from dockerflow.django import _settings, checks, views
-from dockerflow.django._context import AddRequestId, begin, context_of, user_id
+from dockerflow.django._context import AddRequestId, RequestContext, begin, context_of, user_id
 from dockerflow.django._streaming import watch
 
 logger: logging.Logger = logging.getLogger("dockerflow.django")
@@ -52,31 +57,35 @@ _NO_FAILURES: Final = (
 _add_request_id: Final = AddRequestId()
 
 
-class DockerflowMiddleware:
+def extract_request_id(request: HttpRequest) -> None:
+    """Choose the request's id; it is ``request._id``, and set until the response."""
+    begin(request).enter()
+
+
+class DockerflowMiddleware(MiddlewareMixin):
     """Serve Dockerflow's endpoints before anything else, and summarise requests.
 
     One class for WSGI and ASGI. Subclasses may override ``process_request``,
     ``process_response``, ``process_exception`` and ``_build_extra_meta``; under ASGI an
     overridden one runs in Django's thread for sync code, as it may use the database.
 
-    :param get_response: the rest of Django.
+    :param get_response: the next middleware, or the view.
     :raises ConfigError: when a setting is invalid.
+    :raises ValueError: without ``get_response``.
 
     .. versionadded:: 0.1.0
     """
 
-    sync_capable = True
-    async_capable = True
+    get_response: Any  # the next middleware, or the view; sync or async
 
     viewpatterns: ClassVar[list[tuple[re.Pattern[str], View]]] = [
         (re.compile(rf"{path_of(endpoint)}/?\Z"), _VIEWS[endpoint]) for endpoint in ENDPOINTS
     ]
 
-    def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
-        self.get_response = get_response
+    def __init__(self, get_response: Callable[[HttpRequest], Any] | None = None) -> None:
+        super().__init__(get_response)
         self.async_mode: bool = iscoroutinefunction(get_response)
-        if self.async_mode:
-            markcoroutinefunction(self)
+        self.summary_logger: logging.Logger = summary_logger
         # An invalid setting fails here, also where the app isn't in INSTALLED_APPS.
         self._first_core = _settings.make(_settings.read())
         checks.update()
@@ -89,8 +98,8 @@ class DockerflowMiddleware:
         if not self._first_core.has_installed_drain:
             self._first_core.install_drain()
         if self.async_mode:
-            return self._acall(request)
-        with begin(request).serving():
+            return self.__acall__(request)
+        with self._begin(request, is_first=True).serving():
             try:
                 response = self.process_request(request)
             except Exception as error:  # noqa: BLE001 - so that the response has the request's id
@@ -99,8 +108,8 @@ class DockerflowMiddleware:
                 response = self.get_response(request)
             return self.process_response(request, response)
 
-    async def _acall(self, request: HttpRequest) -> Any:
-        context = begin(request)
+    async def __acall__(self, request: HttpRequest) -> Any:
+        context = self._begin(request, is_first=True)
         with context.serving():
             view = self._find_view(request, context.core)
             if view is views.heartbeat:
@@ -141,20 +150,29 @@ class DockerflowMiddleware:
 
     def process_request(self, request: HttpRequest) -> HttpResponse | None:
         """Begin a request; return the response if the path is one of ours."""
-        context = begin(request)
+        context = self._begin(request, is_first=True)
+        extract_request_id(request)
         view = self._find_view(request, context.core)
         if view is None:
             return None
         context.exchange.endpoint = context.core.paths.get(request.path_info)
-        response: HttpResponse = view(request)
+        try:
+            response: HttpResponse = view(request)
+        finally:
+            context.leave()
         return response
 
     def process_response(self, request: HttpRequest, response: Any) -> Any:
-        """Send the id back, and log the summary, or defer it to the last byte."""
-        context = begin(request)
+        """Send the id back, and log the summary, or defer it to the last byte.
+
+        Code that calls the hooks by hand may have no response: then it is ``None``.
+        """
+        context = self._begin(request)
+        context.enter()
         exchange = context.exchange
-        exchange.status = response.status_code
-        response.headers.setdefault(*exchange.id_header)
+        exchange.status = OK if response is None else response.status_code
+        if response is not None:
+            response.headers.setdefault(*exchange.id_header)
         self._collect(exchange, request)
         if context.is_outer:
             return response
@@ -164,29 +182,42 @@ class DockerflowMiddleware:
             exchange.finished = time.monotonic()
             exchange.end()
             exchange.source = None  # else each other would keep them until the collector runs
-        if not context.is_driven:
-            exchange.leave()
+        context.leave()
         return response
 
     def process_exception(self, request: HttpRequest, exception: BaseException) -> None:
         """Remember what a view raised; it is an ERROR if the response is a 5xx."""
-        context = begin(request)
+        context = self._begin(request)
         exchange = context.exchange
         exchange.handled = exception
         sentry.hide_summary(exchange)
+        if not context.is_by_hand:
+            return
         # Code that calls the hooks by hand may call none after this one.
-        if not (context.is_driven or context.is_outer or isinstance(exception, _NO_FAILURES)):
+        if not isinstance(exception, _NO_FAILURES):
+            context.enter()
+            exchange.status = SERVER_ERROR
             self._collect(exchange, request)
             exchange.end(exception)
+        context.leave()
 
     def _build_extra_meta(self, request: HttpRequest) -> dict[str, Any]:
         """Return the fields of the summary, as they are known by now.
 
         The summary has them as a subclass returns them. Only ``code`` is always the real one.
         """
-        fields = begin(request).exchange.fields()
-        fields["uid"] = fields.get("uid") or user_id(request)
+        exchange = begin(request).exchange
+        fields = exchange.fields()
+        if "uid" not in exchange.extra:
+            fields["uid"] = user_id(request)
         return fields
+
+    def _begin(self, request: HttpRequest, *, is_first: bool = False) -> RequestContext:
+        """Return the request's context, with the logger that is set now: apps replace it."""
+        context = begin(request, is_first=is_first)
+        if not context.is_outer:
+            context.exchange.logger = self.summary_logger
+        return context
 
     def _collect(self, exchange: Exchange, request: HttpRequest) -> None:
         """Take the route, the user's id, and the fields as a subclass changes them."""
@@ -195,11 +226,13 @@ class DockerflowMiddleware:
             if match is not None:
                 exchange.route = match.route
             uid = user_id(request)
-            if uid:
+            if uid != "":
                 exchange.extra.setdefault("uid", uid)
             if self._is_overridden("_build_extra_meta"):
                 ours = DockerflowMiddleware._build_extra_meta(self, request)
                 given = self._build_extra_meta(request)
+                if ours["errno"] and not given.get("errno"):  # the app may not know of the error
+                    given = {**given, "errno": ours["errno"]}
                 exchange.change(ours, given)
 
 
