@@ -21,6 +21,7 @@ from dockerflow._core.messages import Request
 from dockerflow._core.request_id import get_request_id
 from dockerflow._core.summary import KEY
 from dockerflow.django import _settings
+from dockerflow.wsgi import peer_of
 
 logger: logging.Logger = logging.getLogger("dockerflow.django")
 
@@ -57,7 +58,7 @@ def begin(request: Any) -> RequestContext:
     exchange: Exchange | None = carrier.get(EXCHANGE)
     is_outer = exchange is not None
     if exchange is None:
-        peer = request.META.get("REMOTE_ADDR", "")
+        peer = peer_of(request.META)
         exchange = Exchange(core.settings, make_request(request, core), source=request, peer=peer)
         exchange.enter()
         # For a driver of ours further in.

@@ -153,7 +153,7 @@ class DockerflowMiddleware:
         """Send the id back, and log the summary, or defer it to the last byte."""
         context = begin(request)
         exchange = context.exchange
-        exchange.status = response.status_code
+        exchange.begin_response(response.status_code)
         response.headers.setdefault(*exchange.id_header)
         self._collect(exchange, request)
         if context.is_outer:

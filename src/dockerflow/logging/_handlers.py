@@ -20,8 +20,8 @@ from collections.abc import Callable
 from logging.handlers import QueueListener
 from typing import Any, ClassVar, Final, TextIO
 
-from dockerflow._core.exchange import current_exchange
-from dockerflow._core.request_id import get_request_id, noted_request
+from dockerflow._core.exchange import current_exchange, was_made_here
+from dockerflow._core.request_id import noted_request, request_id_context
 from dockerflow.logging._mozlog import DEFAULT_NAME, MozlogFormatter, exception_of
 
 if sys.platform != "win32":
@@ -359,8 +359,11 @@ def add_context(record: logging.LogRecord) -> None:
 
     Outside of a request, they are those of the request that the record's exception escaped from.
     """
-    rid, exchange = get_request_id(), current_exchange.get()
-    uid = None if exchange is None else exchange.uid
+    exchange, rid, uid = current_exchange.get(), request_id_context.get(), None
+    if rid is not None and not was_made_here(record, exchange):
+        exchange = rid = None
+    if exchange is not None:
+        uid = exchange.uid
     if rid is None and record.exc_info:
         rid, uid = noted_request(exception_of(record)[1])
     fields = record.__dict__

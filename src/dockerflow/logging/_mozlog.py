@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from operator import attrgetter
 from typing import Any, ClassVar, Final, Literal, cast
 
+from dockerflow._core.summary import RESERVED
 from dockerflow.logging._json import (
     MAX_INT64,
     MIN_INT64,
@@ -32,10 +33,6 @@ SEVERITIES: Final = ("EMERG", "ALERT", "CRITICAL", "ERROR", "WARNING", "NOTICE",
 """Syslog's severities, by their number (RFC 5424)."""
 # The longest names and an empty line around them fit into this.
 MIN_BYTES: Final = 1024
-# What logging itself calls the parts of a record.
-RESERVED: Final = frozenset(logging.makeLogRecord({}).__dict__) | {
-    "message", "asctime", "taskName",
-}  # fmt: skip
 # Keys of structlog's events that are logged in another way, or are not for the log.
 _EVENT_META: Final = frozenset({"level", "level_number", "logger", "_record", "_from_structlog"})
 _MAX_SEVERITY: Final = len(SEVERITIES) - 1
