@@ -46,7 +46,8 @@ def was_made_here(record: logging.LogRecord, exchange: Exchange | None) -> bool:
     thread = record.thread
     if thread != threading.get_ident() and thread is not None:  # gevent may replace the function
         return False
-    if exchange is not None and record.created < exchange.created:
+    created = record.created
+    if exchange is not None and type(created) is float and created < exchange.created:
         return False
     task_name: str | None = getattr(record, "taskName", None)  # Python 3.12
     return task_name is None or task_name == _task_name()
