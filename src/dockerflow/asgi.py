@@ -144,7 +144,7 @@ class _Exchange(Exchange):
             self.client_gone = self.send_failed = True
             raise
         if is_start:
-            self.status = message["status"]
+            self.begin_response(message["status"])
         elif not self.finished and (
             kind == "http.response.pathsend"
             or (kind == "http.response.body" and not message.get("more_body", False))

@@ -18,9 +18,15 @@ DEFAULT_HEADER: Final = "X-Request-ID"
 
 REDACTED_KEYS: Final = (
     "pass", "pwd", "secret", "token", "key", "auth", "code", "credential", "session",
-    "signature", "sig", "jwt",
+    "signature", "sig", "jwt", "bearer", "assertion", "saml", "csrf", "xsrf", "nonce", "cookie",
+    "_otp_", "totp", "_pin_", "_sid_", "_cvv_", "_cvc_", "card_number", "cardnumber",
 )  # fmt: skip
-"""Parts of the names of keys whose values are secrets."""
+"""Parts of the names of keys whose values are secrets; see :func:`dockerflow._core.summary.redact`.
+
+They are of the lists of Sentry's SDK, of Django's error reports and of OWASP's logging cheat sheet,
+and of the parameters of OAuth, OpenID Connect and SAML. OAuth's ``state`` isn't among them: it is a
+common name of filters, and useless without the browser's session.
+"""
 
 
 UNSILENCEABLE: Final = "dockerflow.checks.E"
@@ -323,14 +329,15 @@ class Config:
     summary_log_querystring: bool = _setting(
         False,
         *_BOOL,
-        "Whether request.summary has the query string, with the values of secrets redacted.",
+        "Whether request.summary has the query string, percent-decoded, with the values of secrets "
+        "redacted.",
     )
     summary_redacted_keys: Collection[str] = _setting(
         REDACTED_KEYS,
         "parts of keys, separated by commas in the environment",
         _parse_keys,
         "Which values of the query string are redacted: those whose key contains one of these, "
-        "case-insensitive.",
+        "case-insensitive. `_pin_` is the word alone, as in `pin`, `user-pin` and `loginPin`.",
     )
     summary_log_route: bool = _setting(
         False,
@@ -347,8 +354,9 @@ class Config:
     summary_personal_data: bool = _setting(
         True,
         *_BOOL,
-        "Whether logs may contain the user's id, email and addresses. If false they contain none "
-        "of these, whatever else is set.",
+        "Whether request.summary may have `uid`, `email`, `remoteAddressChain` and `querystring`, "
+        "and other lines the user's id. If false, none of these is added, not even by the app's "
+        "own fields of the summary.",
     )
     summary_sample_rate: float = _setting(
         1.0,

@@ -16,7 +16,8 @@ Sampler = Callable[[Any], float | bool | None]
 def traces_sampler(rest: Sampler | float, *, path_prefix: str = "") -> Sampler:
     """Make a ``traces_sampler`` for ``sentry_sdk.init`` that drops Dockerflow's own paths.
 
-    :param rest: decides about all other requests: a sampler, or a rate from 0 to 1.
+    :param rest: decides about all other requests: a sampler, or a rate from 0 to 1. With a rate,
+        a request that continues a trace is sampled if that trace is, as by ``traces_sample_rate``.
     :param path_prefix: the setting ``path_prefix``.
     :returns: the sampler; it works for WSGI, ASGI and each framework's integration.
 
@@ -27,7 +28,10 @@ def traces_sampler(rest: Sampler | float, *, path_prefix: str = "") -> Sampler:
     def sample(context: SamplingContext) -> float | bool | None:
         if _path(context) in ours:
             return 0.0
-        return rest(context) if callable(rest) else rest
+        if callable(rest):
+            return rest(context)
+        parent: bool | None = context.get("parent_sampled")
+        return rest if parent is None else parent
 
     return sample
 

@@ -18,8 +18,9 @@ from typing import Any, cast
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from dockerflow._core.summary import RESERVED
 from dockerflow.logging._handlers import add_context
-from dockerflow.logging._mozlog import RESERVED, MozlogFormatter, from_event
+from dockerflow.logging._mozlog import MozlogFormatter, from_event
 
 __all__ = ["MozlogRenderer", "configure", "processors", "render_to_record"]
 

@@ -11,13 +11,16 @@ import io
 import json
 import logging
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager, closing, contextmanager, nullcontext
-from typing import Any, NamedTuple, Self
+from contextvars import copy_context
+from typing import Any, NamedTuple, Self, TypeVar
 from urllib.parse import unquote_to_bytes
 from wsgiref.util import setup_testing_defaults
 
 __all__ = ["Client", "Response", "capture_summaries"]
 
+_T = TypeVar("_T")
 _CLIENT_ADDRESS = "192.0.2.1"  # reserved for examples by RFC 5737
 
 
@@ -51,7 +54,8 @@ class Client:
 
     In ``with Client(app) as client:`` all requests to an ASGI application share an event loop,
     and its lifespan, if it has one, starts and ends with the block. Otherwise each request has its
-    own loop.
+    own loop. Where an event loop runs already, as in an async test, that is in another thread, for
+    which the caller waits.
 
     :param app: the application.
     :param host: the ``Host`` header of the requests.
@@ -73,10 +77,11 @@ class Client:
     def __enter__(self) -> Self:
         if self._is_asgi:
             with ExitStack() as stack:
-                runner = stack.enter_context(asyncio.Runner())
+                runner = asyncio.Runner()
+                stack.callback(_outside_of_loops, runner.close)
                 lifespan = _lifespan(self.app)
-                self._state = runner.run(lifespan.__aenter__())
-                stack.callback(lambda: runner.run(lifespan.__aexit__(None, None, None)))
+                self._state = _outside_of_loops(runner.run, lifespan.__aenter__())
+                stack.callback(_outside_of_loops, runner.run, lifespan.__aexit__(None, None, None))
                 self._runner = runner
                 self._stack = stack.pop_all()
         return self
@@ -109,9 +114,10 @@ class Client:
         target, _, query = path.partition("?")
         request = _Request(method, mount, target, query, all_headers, body)
         if not self._is_asgi:
-            return _send_wsgi(self.app, request)
+            return _outside_of_loops(_send_wsgi, self.app, request)
         response = _send_asgi(self.app, request, self._state)
-        return asyncio.run(response) if self._runner is None else self._runner.run(response)
+        run = asyncio.run if self._runner is None else self._runner.run
+        return _outside_of_loops(run, response)
 
     def get(self, path: str, headers: Mapping[str, str] | None = None, **options: Any) -> Response:
         """Send a GET request; see :meth:`request`."""
@@ -149,6 +155,16 @@ def capture_summaries() -> Generator[list[logging.LogRecord]]:
         logger.removeHandler(handler)
         logger.setLevel(level)
         logger.disabled = disabled
+
+
+def _outside_of_loops(function: Callable[..., _T], *args: Any) -> _T:
+    """Call a function that runs an event loop: in another thread if this one runs one already."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return function(*args)
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(copy_context().run, function, *args).result()
 
 
 class _Request(NamedTuple):

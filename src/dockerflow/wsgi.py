@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from http import HTTPStatus
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from dockerflow import sentry
 from dockerflow._core.app import Core
@@ -63,6 +63,7 @@ class DockerflowMiddleware:
         exchange = _Exchange(self._core.settings, endpoint, environ, start_response)
         environ[EXCHANGE] = exchange
         environ[KEY] = exchange.extra
+        exchange.watch_input()
         with exchange:
             body = self._serve(endpoint, environ, exchange.start_response)
             # A middleware in between may begin the response later than the app has.
@@ -95,6 +96,13 @@ def make_request(environ: WSGIEnvironment, settings: RequestSettings) -> Request
     return Request(environ["REQUEST_METHOD"], path, query, settings.headers_of(environ))
 
 
+def peer_of(environ: Mapping[str, Any]) -> str:
+    """Return the address that the connection came from."""
+    # Werkzeug's ProxyFix replaces it by one of X-Forwarded-For, and keeps it here.
+    peer: str = environ.get("werkzeug.proxy_fix.orig", environ).get("REMOTE_ADDR") or ""
+    return peer
+
+
 def decode_path(path: str) -> str:
     """Return a path as text: WSGI gives its bytes as ISO 8859-1."""
     try:
@@ -113,10 +121,22 @@ class _Exchange(Exchange):
         environ: WSGIEnvironment,
         start_response: StartResponse,
     ) -> None:
-        peer = environ.get("REMOTE_ADDR", "")
         request = make_request(environ, settings)
-        super().__init__(settings, request, endpoint, source=environ, peer=peer)
+        super().__init__(settings, request, endpoint, source=environ, peer=peer_of(environ))
         self._start_response = start_response
+        self._input: Any = None
+
+    def watch_input(self) -> None:
+        """Notice if the client leaves while the request's body is read, if it has one."""
+        environ = self.source
+        length = environ.get("CONTENT_LENGTH") or "0"
+        if length != "0" or "HTTP_TRANSFER_ENCODING" in environ:
+            self._input = environ.get("wsgi.input")
+            try:
+                left = int(length)
+            except ValueError:
+                left = 0
+            environ["wsgi.input"] = _Input(self._input, self, left)
 
     def start_response(
         self,
@@ -134,16 +154,59 @@ class _Exchange(Exchange):
             else self._start_response(status, headers)
         )
         code = status[:3]
-        self.status = int(code) if code.isdecimal() else None
+        self.begin_response(int(code) if code.isdecimal() else None)
         return write
 
     def end(self, exception: BaseException | None = None) -> None:
         """Log the summary, once, and leave the environ as it came."""
         self.source.pop(EXCHANGE, None)
         self.source.pop(KEY, None)
+        if self._input is not None:
+            self.source["wsgi.input"] = self._input
         if exception is not None:
             sentry.hide_summary(self)
         super().end(exception)
+
+
+class _Input:
+    """The body of a request, which notices that the client left during its upload.
+
+    :param left: how many bytes are still to come; 0 if that isn't known.
+    """
+
+    def __init__(self, body: Any, exchange: _Exchange, left: int) -> None:
+        self._body = body
+        self._exchange = exchange
+        self._left = left
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._body, name)
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = self._read(self._body.read, -1 if size is None else size)
+        is_short = size is None or size < 0 or len(data) < size
+        self._exchange.client_gone = is_short and self._left > 0
+        return data
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        data = self._read(self._body.readline, -1 if size is None else size)
+        self._exchange.client_gone = not data and size != 0 and self._left > 0
+        return data
+
+    def readlines(self, _: int | None = -1, /) -> list[bytes]:
+        return list(self)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self.readline, b"")
+
+    def _read(self, read: Callable[..., bytes], size: int) -> bytes:
+        try:
+            data = read() if size < 0 else read(size)
+        except OSError:
+            self._exchange.client_gone = True
+            raise
+        self._left -= len(data)
+        return data
 
 
 class _Body:
@@ -175,7 +238,7 @@ class _Body:
             close = getattr(self._body, "close", None)
             if close is not None:
                 close()
-            exchange.client_gone = not exchange.finished
+            exchange.client_gone = exchange.client_gone or not exchange.finished
             exchange.end()
 
 

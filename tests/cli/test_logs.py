@@ -69,7 +69,7 @@ def test_color():
 
 
 def test_nothing_moves_the_cursor():
-    evil = "\x1b[2J\x00\x07\x9b\u2028\ud800\r\x7f"
+    evil = "\x1b[2J\x00\x07\x9b\u2028\ud800\r\x7f\u061c\u200f\u202e\u2066"
     text = render(line(kind=evil, msg=evil, **{evil: evil, "long": f"a\n{evil}"}))
     rows = text.split("\n")
     assert len(rows) == 3
@@ -128,7 +128,6 @@ OTHER = [
     b'{"Timestamp": "now", "Type": "x"}\n',
     b"{not JSON}\n",
     b"[1, 2]\n",
-    b"\xff\xfe\x00 bytes \x1b[31m\n",
     b"{" * 5000 + b"}\n",
     b'{"a":' * 5000 + b"}\n",
     b"x" * (3 << 20) + b"\n",
@@ -141,6 +140,18 @@ def test_what_is_no_mozlog_passes_through_whatever_the_filters(dockerflow):
     shown = dockerflow("logs", "--level", "error", "--type", "x", "--rid", "y", stdin=data)
     assert shown.out.encode("utf-8", "surrogateescape") == data
     assert (shown.code, shown.err) == (0, "")
+
+
+def test_what_a_terminal_would_obey_is_escaped(dockerflow):
+    for evil, shown in {
+        b"\xff\x9b \x00 \x1b[31m \x7f\n": r"\xff\x9b \x00 \x1b[31m \x7f",
+        "\x9b31m \u202e\u2066 é\n".encode(): r"\x9b31m \u202e\u2066 é",
+        b"over\rwritten\tx\r\n": "over\\rwritten\tx",
+        b"\x1b[31mweb-1\x1b[0m | "
+        + line(msg="x"): rf"\x1b[31mweb-1\x1b[0m | {TIME} INFO     myapp x",
+        b'{"level": "\x1b[31m"}': r'{"level": "\x1b[31m"}',
+    }.items():
+        assert dockerflow("logs", stdin=evil).out.rstrip("\r\n") == shown
 
 
 def test_prefix_stays(dockerflow):

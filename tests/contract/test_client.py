@@ -1,20 +1,24 @@
 """The client for applications' own tests: what it sends, and the lifespan that it runs."""
 
+import asyncio
 import json
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
 
 from dockerflow import testing
 
+variable: ContextVar[str] = ContextVar("variable", default="")
 
-def test_the_client_shares_one_loop_and_the_lifespans_state() -> None:
+
+@pytest.mark.parametrize("is_async_test", [False, True])
+def test_the_client_shares_one_loop_and_the_lifespans_state(is_async_test: bool) -> None:
     loops: list[Any] = []
     events: list[str] = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        import asyncio
-
+        assert variable.get() == "of the test"
         loops.append(asyncio.get_running_loop())
         if scope["type"] == "lifespan":
             for what in ("startup", "shutdown"):
@@ -27,11 +31,38 @@ def test_the_client_shares_one_loop_and_the_lifespans_state() -> None:
         await send({"type": "http.response.start", "status": 204, "headers": []})
         await send({"type": "http.response.body"})
 
-    with testing.Client(app) as client:
-        assert client.get("/").status == 204
-        assert client.get("/").status == 204
+    async def in_a_loop() -> None:
+        ask()
+        asyncio.get_running_loop()
+
+    def ask() -> None:
+        with testing.Client(app) as client:
+            assert client.get("/").status == 204
+            assert client.get("/").status == 204
+
+    variable.set("of the test")
+    asyncio.run(in_a_loop()) if is_async_test else ask()
     assert events == ["lifespan.startup", *["request {'answer': 42}"] * 2, "lifespan.shutdown"]
     assert len(set(map(id, loops))) == 1
+
+
+@pytest.mark.parametrize("protocol", ["asgi", "wsgi"])
+def test_the_client_works_in_an_async_test(protocol: str) -> None:
+    async def asgi(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
+
+    def wsgi(environ: Any, start_response: Any) -> list[bytes]:
+        with pytest.raises(RuntimeError):
+            asyncio.get_running_loop()
+        start_response("204 No Content", [])
+        return []
+
+    async def main() -> None:
+        client = testing.Client(asgi if protocol == "asgi" else wsgi)
+        assert client.get("/") == testing.Response(204, [], b"", None)
+
+    asyncio.run(main())
 
 
 def test_a_failed_startup_says_why() -> None:

@@ -227,11 +227,11 @@ def test_starlettes_websockets_and_lifespan_go_through(summaries: Records) -> No
 
 def test_addresses_by_setting(make_client: MakeClient, summaries: Records) -> None:
     client = make_client(summary_log_addresses=True)
-    client.get("/", headers={"x-forwarded-for": "192.0.2.1, 192.0.2.2"})
+    client.get("/", headers={"x-forwarded-for": "198.51.100.1, 198.51.100.2"})
     [record] = summaries
     chain = vars(record)["remoteAddressChain"]
-    assert chain[:2] == ["192.0.2.1", "192.0.2.2"]
-    assert len(chain) == 3  # and whoever is connected
+    assert chain[:2] == ["198.51.100.1", "198.51.100.2"]
+    assert len(chain) == 3  # and the one that is connected
 
 
 def test_one_switch_for_personal_data(make_client: MakeClient, summaries: Records) -> None:

@@ -1,6 +1,8 @@
 """The ASGI driver, driven by hand: what goes in, what comes out, and the one summary."""
 
 import asyncio
+import contextlib
+import contextvars
 import json
 import logging
 import os
@@ -102,6 +104,14 @@ def test_each_proxy_may_add_a_line_of_its_own(summaries):
     app = wrap(answering(), summary_log_addresses=True)
     asyncio.run(call(app, headers=headers))
     assert summaries[0].remoteAddressChain[:3] == ["192.0.2.1", "192.0.2.2", "192.0.2.3"]
+
+
+def test_each_hop_is_in_the_chain_once(summaries):
+    """uvicorn's proxy headers and Hypercorn's ProxyFix make the client's address the peer."""
+    headers = [(b"x-forwarded-for", b"192.0.2.1, 192.0.2.2")]
+    app = wrap(answering(), summary_log_addresses=True)
+    asyncio.run(call(app, make_scope(headers=headers, client=("192.0.2.1", 0))))
+    assert summaries[0].remoteAddressChain == ["192.0.2.1", "192.0.2.2"]
 
 
 def test_fields_are_never_null(summaries):
@@ -228,6 +238,58 @@ def test_a_client_gone_after_the_status(summaries):
         asyncio.run(main())
     [record] = summaries
     assert (record.code, record.errno, record.levelno) == (206, 0, logging.INFO)
+
+
+@pytest.mark.parametrize("sent", [None, 400, 500])
+@pytest.mark.parametrize("raised", [None, RuntimeError("ClientDisconnect")])
+def test_a_client_gone_during_its_upload(summaries, sent, raised):
+    """What the framework raises or sends because of that is not an error of the app."""
+    messages = [{"type": "http.request", "body": b"{", "more_body": True}]
+
+    async def receive():
+        return messages.pop() if messages else {"type": "http.disconnect"}
+
+    async def app(scope, receive, send):
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        if sent:
+            await respond(send, sent)
+        if raised:
+            raise raised
+
+    with contextlib.suppress(RuntimeError):
+        asyncio.run(call(wrap(app), receive=receive))
+    [record] = summaries
+    assert (record.code, record.errno, record.levelno) == (499, 0, logging.INFO)
+
+
+def test_the_summary_is_logged_in_the_context_of_the_response(summaries):
+    """So that it has the trace of its request, although a tracer's span ends before it."""
+    span = contextvars.ContextVar("span", default=None)
+    seen = []
+
+    def note(record):
+        seen.append((record.path, span.get(), get_request_id() == record.rid))
+        return True
+
+    async def traced(scope, receive, send):
+        token = span.set(scope["path"])
+        try:
+            await respond(send, scope["status"])
+            if scope["status"] == 500:
+                raise ValueError
+        finally:
+            span.reset(token)
+
+    logger = logging.getLogger("request.summary")
+    logger.addFilter(note)
+    try:
+        for status in (200, 503, 500):
+            with contextlib.suppress(ValueError):
+                asyncio.run(call(wrap(traced), make_scope(f"/{status}", status=status)))
+    finally:
+        logger.removeFilter(note)
+    assert seen == [(f"/{status}", f"/{status}", True) for status in (200, 503, 500)]
 
 
 @pytest.mark.parametrize("path", ["/", "/__heartbeat__"])
@@ -386,6 +448,21 @@ def test_header_names_are_read_in_any_case(header):
     app = wrap(answering(), request_id_header_name=(header,))
     sent = asyncio.run(call(app, headers=[(header.upper().encode(), b"trace/1;o=1")]))
     assert (header.lower().encode(), b"trace/1;o=1") in sent[0]["headers"]
+
+
+def test_header_names_are_not_kept():
+    async def main():
+        for number in range(300):
+            await call(app, headers=[(b"x-%d-" % number + b"x" * 60_000, b"1")])
+
+    app = wrap(answering())
+    asyncio.run(main())
+    tracemalloc.start()
+    try:
+        asyncio.run(main())
+        assert tracemalloc.get_traced_memory()[0] < 1_000_000  # of 18 MB
+    finally:
+        tracemalloc.stop()
 
 
 def test_of_a_header_that_comes_twice_the_first_line_counts(summaries):

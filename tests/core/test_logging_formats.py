@@ -8,8 +8,11 @@ import json
 import os
 import re
 import sys
+import timeit
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from log_lines import record
 
 from dockerflow._core.exchange import Exchange, current_exchange
@@ -105,6 +108,51 @@ def test_long_names_are_cut():
 def test_wrong_max_bytes(value):
     with pytest.raises(ValueError, match="max_bytes"):
         MozlogFormatter(max_bytes=value)
+
+
+# What a terminal takes for a command, or for the end of a line, or what changes the direction of
+# the text after it.
+UNSAFE = "".join(
+    map(chr, (*range(0x20), *range(0x7F, 0xA0), 0x61C, 0x200E, 0x200F, *range(0x2028, 0x202F),
+              *range(0x2066, 0x206A)))
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("formatter", [MozlogFormatter, GoogleCloudFormatter])
+@pytest.mark.parametrize("char", UNSAFE)
+def test_json_has_nothing_that_a_terminal_obeys(formatter, char):
+    value = f"a{char}é"
+    for limits in ({}, {"max_bytes": 1024}):
+        line = formatter(**limits).format(record(value, name=value, **{value: "x"}))
+        assert char not in line
+        out = json.loads(line)
+        assert value in out.values() or value in out["Fields"].values()
+        assert out.get("Type", out.get("logger")) == value
+
+
+@given(st.text(st.sampled_from([*UNSAFE, "a", "é", "漢", "\ud800", "\n"])), st.integers(1024, 3000))
+def test_text_has_nothing_that_a_terminal_obeys(value, limit):
+    error = ValueError(value)
+    error.add_note(value)
+    made = record(value * 100, name=value, exc_info=(ValueError, error, None), **{value: value})
+    for use_colors in (False, True):
+        line = TextFormatter(use_colors=use_colors).format(made)
+        plain = re.sub("\x1b\\[[0-9;]*m", "", line) if use_colors else line
+        assert not set(plain) & set(UNSAFE) - {"\n", "\t"}
+        cut = TextFormatter(use_colors=use_colors, max_bytes=limit).format(made)
+        assert len(cut.encode()) < limit
+        assert cut == line or "\x1b" not in cut
+
+
+@pytest.mark.parametrize("formatter", [MozlogFormatter, GoogleCloudFormatter, TextFormatter])
+@pytest.mark.parametrize("other", ["é", "€", "\U0001f600", "\x9b", "\u202e"])
+def test_a_long_line_takes_about_as_long_if_it_is_not_ascii(formatter, other):
+    def seconds(text):
+        made = record(text)
+        return min(timeit.repeat(lambda: formatter().format(made), number=3, repeat=5))
+
+    text = "a" * 60_000
+    assert seconds(other + text) < 50 * seconds(text)  # it has been a thousandfold
 
 
 # --- text ----------------------------------------------------------------------------------------

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import contextvars
 import fcntl
 import io
 import json
 import logging
+import logging.handlers
 import os
+import queue
 import re
 import signal
 import subprocess
@@ -19,7 +22,10 @@ import time
 import pytest
 from log_lines import check, parse, record
 
+from dockerflow._core.request_id import choose_request_id
+from dockerflow.asgi import DockerflowMiddleware
 from dockerflow.logging import (
+    GoogleCloudFormatter,
     MozlogFormatter,
     MozlogHandler,
     QueuedHandler,
@@ -163,6 +169,164 @@ def test_request_id_filter_for_text():
     assert RequestIdLogFilter().filter(made)
     assert logging.Formatter("[%(rid)s] %(message)s").format(made) == "[None] m"
     assert not RequestIdLogFilter("other").filter(made)
+
+
+# --- the request that a record belongs to --------------------------------------------------------
+
+
+async def serve(path, headers=()):
+    scope = {"type": "http", "method": "GET", "path": path, "headers": headers}
+
+    async def nothing(message=None): ...
+
+    await DockerflowMiddleware(write_for_the_user)(scope, nothing, nothing)
+
+
+async def write_for_the_user(scope, receive, send):
+    user = scope["path"]
+    scope["dockerflow.summary"]["uid"] = user
+    log = logging.getLogger("buffered")
+    log.info("%s", user)
+    await asyncio.sleep(0.02)
+    if user == "bob":
+        log.error("%s", user)
+
+
+@pytest.fixture
+def buffered():
+    """A logger whose handler keeps the lines until there is an error."""
+    stream = io.StringIO()
+    target = MozlogHandler(stream)
+    handler = logging.handlers.MemoryHandler(100, logging.ERROR, target)
+    logger = logging.getLogger("buffered")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    yield handler, stream
+    logger.removeHandler(handler)
+
+
+HEADERS = {
+    name: [(b"x-request-id", name.encode()), (b"traceparent", b"00-" + digit * 32 + b"-" + b"1" * 16 + b"-01")]
+    for name, digit in (("alice", b"a"), ("bob", b"b"))
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("formatter", [MozlogFormatter, GoogleCloudFormatter])
+@pytest.mark.parametrize("how", ["one after the other", "in threads", "in tasks"])
+def test_a_line_that_was_kept_gets_no_other_requests_id_or_user(buffered, how, formatter):
+    handler, stream = buffered
+    handler.target.setFormatter(formatter())
+    users = ("alice", "bob")
+
+    async def in_tasks():
+        await asyncio.gather(*[serve(user, HEADERS[user]) for user in users])
+
+    if how == "in threads":
+        for user in users:
+            thread = threading.Thread(target=asyncio.run, args=[serve(user, HEADERS[user])])
+            thread.start()
+            thread.join()
+    elif how == "in tasks":
+        if sys.version_info < (3, 12):
+            pytest.skip("records have no task's name")
+        asyncio.run(in_tasks())
+    else:
+        for user in users:
+            asyncio.run(serve(user, HEADERS[user]))
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert len(lines) == 3
+    for line in lines:
+        fields = line.get("Fields", line)
+        user = fields.get("msg", fields.get("message"))
+        found = (fields.get("rid"), fields.get("uid"), line.get("logging.googleapis.com/trace"))
+        if user == "bob":
+            trace = "b" * 32 if formatter is GoogleCloudFormatter else None
+            assert found == ("bob", "bob", trace)
+        else:
+            assert found == (None, None, None)
+
+
+def test_a_filter_puts_the_id_on_a_record_when_it_is_made(buffered):
+    handler, stream = buffered
+    handler.addFilter(RequestIdLogFilter())
+    for user in ("alice", "bob"):
+        asyncio.run(serve(user, HEADERS[user]))
+    fields = [json.loads(line)["Fields"] for line in stream.getvalue().splitlines()]
+    assert [(line["rid"], line.get("uid")) for line in fields] == [
+        ("alice", None), ("bob", "bob"), ("bob", "bob"),
+    ]  # fmt: skip
+
+
+def test_a_queue_listener_adds_no_request(logger):
+    """Its thread may have been started while a request was served, and may have its context."""
+    lines: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()
+    stream = io.StringIO()
+    logger.addHandler(logging.handlers.QueueHandler(lines))
+    listener = logging.handlers.QueueListener(lines, MozlogHandler(stream))
+    request_id_context.set("the starter's")
+    logger.info("m")
+    context = contextvars.copy_context()
+    thread = threading.Thread(target=context.run, args=(listener.handle, lines.get()))
+    thread.start()
+    thread.join()
+    assert "rid" not in json.loads(stream.getvalue())["Fields"]
+
+
+def test_lines_of_child_tasks_and_threads_have_the_request(logger):
+    stream = io.StringIO()
+    logger.addHandler(MozlogHandler(stream))
+
+    async def app(scope, receive, send):
+        logger.info("task")
+        await asyncio.gather(child(), asyncio.create_task(child()))
+        await asyncio.to_thread(logger.info, "thread")
+
+    async def child():
+        logger.info("child")
+
+    async def nothing(message=None): ...
+
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": HEADERS["bob"]}
+    asyncio.run(DockerflowMiddleware(app)(scope, nothing, nothing))
+    fields = [json.loads(line)["Fields"] for line in stream.getvalue().splitlines()]
+    assert [line["rid"] for line in fields] == ["bob"] * 4
+
+
+@pytest.mark.parametrize("queue_size", [0, 100_000])
+def test_eight_threads_mix_nothing_up(queue_size):
+    """Also without the GIL: ids are unique, and each line has its own thread's values."""
+    stream = io.StringIO()
+    handler = QueuedHandler(stream, queue_size=queue_size) if queue_size else MozlogHandler(stream)
+    formatter = MozlogFormatter()  # one for all handlers, as with logging.config
+    handler.setFormatter(formatter)
+    barrier = threading.Barrier(8)
+    errors = []
+
+    def work(number):
+        barrier.wait(20)
+        try:
+            for n in range(300):
+                rid = choose_request_id({}, ())
+                token = request_id_context.set(rid)
+                handler.handle(record(f"{number} é", nested={"n": n, "rid": rid}))
+                made = formatter.format(record("x", n=n, who=number))
+                assert json.loads(made)["Fields"] == {"n": n, "who": number, "msg": "x"}
+                request_id_context.reset(token)
+        except BaseException as error:
+            errors.append(error)
+            raise
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    handler.flush()
+    handler.close()
+    assert not errors
+    fields = [line["Fields"] for line in read(stream)]
+    assert len(fields) == len({line["rid"] for line in fields}) == 2400
+    assert all(line["nested"]["rid"] == line["rid"] for line in fields)
 
 
 # --- standard output ---------------------------------------------------------------------------
@@ -488,9 +652,10 @@ for n in range(20_000): logging.info("%d", n)
 def test_the_end_waits_once_for_a_reader_that_is_stuck(imports):
     code = f"""
 import logging, sys, {imports}
-from dockerflow.logging import _handlers, configure_logging
+from dockerflow.logging import QueuedHandler, _handlers, configure_logging
 _handlers._FLUSH_SECONDS = 1
 configure_logging("app", queue_size=100)
+for _ in range(3): logging.root.addHandler(QueuedHandler())
 for n in range(1000): logging.info("x" * 5000)
 print("done", file=sys.stderr)
 """

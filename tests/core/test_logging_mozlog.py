@@ -12,7 +12,10 @@ import json
 import logging
 import os
 import random
+import re
 import socket
+import subprocess
+import sys
 import time
 import types
 import uuid
@@ -25,10 +28,12 @@ from log_lines import caught, check, parse, read, record
 import dockerflow.logging as module
 from dockerflow._core import request_id as _request_id
 from dockerflow.logging import (
+    GoogleCloudFormatter,
     JsonLogFormatter,
     MozlogFormatter,
     MozlogHandler,
     SafeJSONEncoder,
+    TextFormatter,
     safer_format_traceback,
 )
 
@@ -125,9 +130,40 @@ def test_class_attributes():
 
 
 def test_jsonlike():
-    assert MozlogFormatter.is_value_jsonlike('{"a": 1}')
-    assert not MozlogFormatter.is_value_jsonlike("a {b}.")
-    assert not MozlogFormatter().is_value_jsonlike(None)
+    formatter = MozlogFormatter()
+    assert formatter.is_value_jsonlike('{"a": 1}')
+    assert not formatter.is_value_jsonlike("a {b}.")
+    assert not formatter.is_value_jsonlike(None)
+
+    class Own(MozlogFormatter):
+        def is_value_jsonlike(self, value):
+            return super().is_value_jsonlike(value) or value == "drop"
+
+    for message in ('{"a": 1}', "drop"):
+        assert read(record(message, n=1), Own())["Fields"] == {"n": 1}
+        assert read(record(message, n=1))["Fields"] == {"n": 1, "msg": message}
+    assert read(record("keep", x="{}"), Own())["Fields"] == {"x": "{}", "msg": "keep"}
+    assert "Fields" not in read(record(""), Own())
+
+
+@pytest.mark.parametrize("base", [MozlogFormatter, TextFormatter, GoogleCloudFormatter])
+def test_a_tracers_fields_are_written(base):
+    """Tracers add them to each record, by a factory that may be there before us."""
+    code = f"""
+import logging
+class Traced(logging.LogRecord):
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.traceID = "abc"
+logging.setLogRecordFactory(Traced)
+from dockerflow.logging import *
+handler = MozlogHandler()
+handler.setFormatter({base.__name__}())
+logging.basicConfig(handlers=[handler], level="INFO")
+logging.info("m")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert re.search('traceID"?[:=]"?abc', done.stdout), done.stdout
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The WSGI driver, driven by hand and under wsgiref's validator."""
 
+import contextlib
 import contextvars
 import io
 import logging
@@ -211,6 +212,111 @@ def test_a_client_gone(summaries, began, code):
     body.close()
     [record] = summaries
     assert (record.code, record.errno, record.levelno) == (code, 0, logging.INFO)
+
+
+class BrokenInput(io.BytesIO):
+    """The connection was reset."""
+
+    def read(self, size=-1, /):
+        raise OSError("connection reset by peer")
+
+    readline = read
+
+
+READS = {
+    "all": lambda body: body.read(),
+    "exactly": lambda body: body.read(8),
+    "parts": lambda body: list(iter(lambda: body.read(3), b"")),
+    "line": lambda body: list(iter(body.readline, b"")),
+    "lines": lambda body: body.readlines(),
+    "iterated": lambda body: list(body),
+}
+
+
+@pytest.mark.parametrize("read", READS)
+@pytest.mark.parametrize("body", [io.BytesIO, BrokenInput])
+def test_a_client_gone_during_its_upload(summaries, read, body):
+    """What the framework raises or sends because of that is not an error of the app."""
+
+    def app(environ, start_response):
+        try:
+            READS[read](environ["wsgi.input"])
+        finally:
+            start_response("400 Bad Request", [])
+        return []
+
+    given = {"CONTENT_LENGTH": "8", "wsgi.input": body(b"a\nb")}
+    if body is BrokenInput:
+        with pytest.raises(OSError, match="reset"):
+            call(wrap(app), make_environ(method="POST", **given))
+    else:
+        assert call(wrap(app), make_environ(method="POST", **given))[0] == 400
+    [record] = summaries
+    assert (record.code, record.errno, record.levelno) == (499, 0, logging.INFO)
+
+
+@pytest.mark.parametrize("read", READS)
+@pytest.mark.parametrize("length", ["8", "", "x", "9" * 5000])
+def test_a_body_is_read_as_without_the_driver(summaries, read, length):
+    def app(environ, start_response):
+        got.append(READS[read](environ["wsgi.input"]))
+        assert environ["wsgi.input"].tell() == 8
+        start_response("200 OK", [])
+        return []
+
+    got = []
+    for served in (app, wrap(app)):
+        body = io.BytesIO(b"ab\ncd\nef")
+        environ = make_environ(method="POST", **{"wsgi.input": body})
+        if length:
+            environ["CONTENT_LENGTH"] = length
+        else:
+            environ["HTTP_TRANSFER_ENCODING"] = "chunked"
+        call(served, environ)
+        assert environ["wsgi.input"] is body
+    assert got[0] == got[1]
+    [record] = summaries
+    assert record.code == 200
+
+
+def test_each_hop_is_in_the_chain_once(summaries):
+    def fixed(environ, start_response):  # what Werkzeug's ProxyFix does
+        environ["werkzeug.proxy_fix.orig"] = {"REMOTE_ADDR": environ["REMOTE_ADDR"]}
+        return app(environ | {"REMOTE_ADDR": "192.0.2.1"}, start_response)
+
+    app = wrap(answering(), summary_log_addresses=True)
+    call(fixed, make_environ(REMOTE_ADDR="10.0.0.1", HTTP_X_FORWARDED_FOR="192.0.2.1"))
+    assert summaries[0].remoteAddressChain == ["192.0.2.1", "10.0.0.1"]
+
+
+def test_the_summary_is_logged_in_the_context_of_the_response(summaries):
+    """So that it has the trace of its request, although a tracer's span ends before it."""
+    span = contextvars.ContextVar("span", default=None)
+    seen = []
+
+    def note(record):
+        seen.append((span.get(), get_request_id() == record.rid))
+        return True
+
+    def app(environ, start_response):
+        token = span.set(environ["PATH_INFO"])
+        try:
+            start_response("200 OK", [])
+            if environ["PATH_INFO"] == "/fail":
+                raise ValueError
+            return iter([b"a", b"b"]) if environ["PATH_INFO"] == "/stream" else [b"a"]
+        finally:
+            span.reset(token)
+
+    logger = logging.getLogger("request.summary")
+    logger.addFilter(note)
+    try:
+        for path in ("/", "/stream", "/fail"):
+            with contextlib.suppress(ValueError):
+                call(wrap(app), path=path)
+    finally:
+        logger.removeFilter(note)
+    assert seen == [("/", True), ("/stream", True), ("/fail", True)]
 
 
 def test_a_body_that_fails_before_there_is_a_status(summaries):

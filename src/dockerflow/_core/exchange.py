@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import logging
 import random
+import sys
+import threading
 import time
 from collections.abc import Mapping
-from contextvars import ContextVar, Token
+from contextlib import suppress
+from contextvars import Context, ContextVar, Token, copy_context
 from typing import Any, Final, Self
 
 from dockerflow._core.endpoints import OK, Endpoint
@@ -33,6 +36,30 @@ current_exchange: ContextVar[Exchange | None] = ContextVar("dockerflow_exchange"
 """The request that is being served here; ``None`` outside of one."""
 
 
+def was_made_here(record: logging.LogRecord, exchange: Exchange | None) -> bool:
+    """Whether a record was made by the thread, the task and the request that it is handled in.
+
+    It wasn't if a handler such as ``MemoryHandler`` or ``QueueHandler`` has kept it meanwhile.
+
+    :param exchange: the current request.
+    """
+    thread = record.thread
+    if thread != threading.get_ident() and thread is not None:  # gevent may replace the function
+        return False
+    created = record.created
+    if exchange is not None and type(created) is float and created < exchange.created:
+        return False
+    task_name: str | None = getattr(record, "taskName", None)  # Python 3.12
+    return task_name is None or task_name == _task_name()
+
+
+def _task_name() -> str | None:
+    with suppress(RuntimeError):  # no event loop runs
+        task = sys.modules["asyncio"].current_task()
+        return None if task is None else task.get_name()
+    return None
+
+
 class Exchange(Outcome):
     """One request, and what is known of its response so far.
 
@@ -57,6 +84,8 @@ class Exchange(Outcome):
     ) -> None:
         super().__init__()
         self.started: float = time.monotonic()
+        self.created: float = time.time()
+        """When the request began, by the clock that log records have."""
         self.finished: float = 0.0
         """When the last byte went out, by the monotonic clock; 0 before."""
         self.request = request
@@ -72,6 +101,7 @@ class Exchange(Outcome):
         """The template of the URL, such as ``/users/{id}``, if the framework provides it."""
         self._settings = settings
         self._tokens: tuple[Token[str | None], Token[Exchange | None]] | None = None
+        self._context: Context | None = None
 
     @property
     def id_header(self) -> tuple[str, str]:
@@ -110,6 +140,13 @@ class Exchange(Outcome):
             request_id_context.set(None)
             current_exchange.set(None)
 
+    def begin_response(self, status: int | None) -> None:
+        """Take the status that the app sends, unless the client left before it."""
+        if not self.client_gone:
+            self.status = status
+        # Tracers end their span before the last byte goes out. The summary is part of it.
+        self._context = copy_context()
+
     def mark(self, record: logging.LogRecord) -> None:
         """Put the request's id into a log record that has none."""
         record.__dict__.setdefault("rid", self.rid)
@@ -128,7 +165,7 @@ class Exchange(Outcome):
         self.exception = exception
         if self.logger is not None:
             with _logging:
-                self._log_summary(self.logger)
+                (self._context or copy_context()).run(self._log_summary, self.logger)
 
     def fields(self) -> dict[str, Any]:
         """Return the current fields of the summary, but for ``code``, which apps can't change."""

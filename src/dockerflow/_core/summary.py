@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import unquote_plus
+from urllib.parse import unquote, unquote_plus
 
 from dockerflow._core.endpoints import SERVER_ERROR
 from dockerflow._core.messages import Request
@@ -26,10 +26,17 @@ HEADERS: Final = ("user-agent", "accept-language", FORWARDED)
 CLIENT_CLOSED_REQUEST: Final = 499
 """The status of a request whose client went away before a status was sent (nginx's number)."""
 
-# A record's own attributes, which extra fields must not replace.
-_RESERVED: Final = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime"}
+# A record's own attributes, which extra fields must not replace: without those that a tracer's
+# record factory adds.
+RESERVED: Final = frozenset(logging.LogRecord("", 0, "", 0, "", (), None).__dict__) | {
+    "message", "asctime", "taskName",
+}  # fmt: skip
 
-_PERSONAL: Final = ("uid", "email", "remoteAddressChain")
+# A query string may have anything, and nobody can tell what of it is personal.
+_PERSONAL: Final = ("uid", "email", "remoteAddressChain", "querystring")
+
+_camel_hump: Final = re.compile("(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_no_word: Final = re.compile("[^A-Za-z0-9]+")
 
 
 @dataclass(eq=False)
@@ -55,6 +62,8 @@ class Outcome:
     @property
     def error(self) -> BaseException | None:
         """The exception that makes the summary an error."""
+        if self.client_gone and self.status is None:
+            return None  # what failed, failed because of that
         if self.exception is not None and _is_error(self.exception):
             return self.exception
         if self.handled is None or self.code < SERVER_ERROR:
@@ -111,7 +120,7 @@ def summarise(
     if not config.summary_personal_data:
         fields = {name: value for name, value in fields.items() if name not in _PERSONAL}
     if error is not None:
-        return logging.ERROR, _text(error) or type(error).__name__, fields
+        return logging.ERROR, _message(error), fields
     return logging.INFO, "", fields
 
 
@@ -127,27 +136,56 @@ def _add(fields: dict[str, Any], extra: Mapping[str, Any]) -> None:
         if value is None:
             fields.pop(name, None)
         else:
-            fields[name + "_" if name in _RESERVED else name] = value
+            fields[name + "_" if name in RESERVED else name] = value
     fields["code"] = code
 
 
 def redact(query: str, keys: Iterable[str] = REDACTED_KEYS) -> str:
-    """Return a query string with the values of keys that sound like secrets replaced.
+    """Return a query string, percent-decoded, without the values of keys that sound like secrets.
 
-    :param keys: parts of such keys, in lower case.
+    Nor has it users and passwords of URLs. A value may be a URL with a query string, in turn.
+
+    :param keys: parts of such keys, in lower case. They are looked for in the key itself, and in
+        its words between underscores: ``_pin_`` is in ``loginPin``, but not in ``shipping``.
     """
-    parts = re.split("([&;])", query)
-    for index, part in enumerate(parts):
-        key, separator, _ = part.partition("=")
-        name = unquote_plus(key).lower()
-        if separator and any(part in name for part in keys):
-            parts[index] = f"{key}=[redacted]"
-    return "".join(parts)
+    is_secret = re.compile("|".join(map(re.escape, keys)) or "(?!)").search
+
+    def redact_pair(match: re.Match[str]) -> str:
+        key, separator, _ = match[0].partition("=")
+        if not separator:
+            return match[0]
+        name = unquote_plus(key)
+        words = _no_word.sub("_", _camel_hump.sub("_", name))
+        return f"{key}=[redacted]" if is_secret(f"{name} _{words}_".lower()) else match[0]
+
+    def decode(match: re.Match[str]) -> str:
+        # What is encoded in a value doesn't separate, so a secret is replaced before the decoding.
+        pair = unquote(redact_pair(match), errors="replace")
+        return re.sub("[^&;?#]+", redact_pair, _redact_user(pair))
+
+    return re.sub("[^&;]+", decode, query)
+
+
+def _redact_user(text: str) -> str:
+    """Replace what may be a URL's user and password, up to the last ``@``."""
+    before, slashes, rest = text.partition("//")
+    # A password may have any character. Without one, a later @ may be of the path.
+    has_password = ":" in rest.rpartition("@")[0]
+    end = (rest if has_password else rest.partition("/")[0]).rfind("@")
+    return text if end < 0 else f"{before}{slashes}[redacted]{rest[end:]}"
 
 
 def _addresses(forwarded: str, peer: str) -> list[str] | None:
+    # The peer may be in the header already: servers and middlewares that trust it replace the
+    # proxy's address by one of these.
     chain = [address.strip() for address in [*forwarded.split(","), peer]]
-    return [address for address in chain if address] or None
+    return [address for address in dict.fromkeys(chain) if address] or None
+
+
+def _message(error: BaseException) -> str:
+    text = _text(error)
+    # A text without a letter, such as that of SystemExit(1), means nothing without the class.
+    return text if any(map(str.isalpha, text)) else type(error).__name__
 
 
 def _text(value: object) -> str:

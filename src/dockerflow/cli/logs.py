@@ -13,6 +13,7 @@ import click
 
 from dockerflow.cli._exit import discard_stdout
 from dockerflow.logging import _text
+from dockerflow.logging._json import escape_controls
 from dockerflow.logging._mozlog import SEVERITIES
 from dockerflow.version import parse_json
 
@@ -57,8 +58,9 @@ def logs(
     """Print mozlog from FILES, or from standard input, as text: one line per record.
 
     It shows time (UTC), level, type, message and fields; below them tracebacks and other long
-    texts. A line without a level counts as info. Lines that are not mozlog are printed unchanged,
-    regardless of the filters. Text before the JSON stays, as in docker compose's output.
+    texts. A line without a level counts as info. Lines that are not mozlog are printed too,
+    regardless of the filters. Text before the JSON stays, as in docker compose's output. Control
+    characters are escaped, as a terminal would obey them.
     """
     is_colored = color == "always" or (
         color == "auto" and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
@@ -102,9 +104,16 @@ def convert(
     try:
         line: Any = parse_json(brace + after)
     except ValueError:
-        return raw
+        return _printable(raw)
     if not _text.is_mozlog(line):
-        return raw
+        return _printable(raw)
     if not is_wanted(line):
         return None
-    return before + _text.render(line, color=color).encode() + b"\n"
+    return _printable(before) + _text.render(line, color=color).encode() + b"\n"
+
+
+def _printable(raw: bytes) -> bytes:
+    """Return other text without what a terminal would interpret."""
+    text = raw.decode("utf-8", "backslashreplace")
+    end = "\r\n" if text.endswith("\r\n") else ""
+    return (escape_controls(text.removesuffix(end), keep="\n\t") + end).encode()

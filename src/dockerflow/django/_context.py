@@ -21,6 +21,7 @@ from dockerflow._core.messages import Request
 from dockerflow._core.request_id import get_request_id
 from dockerflow._core.summary import KEY
 from dockerflow.django import _settings
+from dockerflow.wsgi import peer_of
 
 logger: logging.Logger = logging.getLogger("dockerflow.django")
 
@@ -75,7 +76,7 @@ def begin(request: Any, *, is_first: bool = False) -> RequestContext:
     exchange: Exchange | None = carrier.get(EXCHANGE)
     is_outer = exchange is not None
     if exchange is None:
-        peer = request.META.get("REMOTE_ADDR", "")
+        peer = peer_of(request.META)
         exchange = Exchange(core.settings, make_request(request, core), source=request, peer=peer)
         # For a driver of ours further in.
         carrier[KEY] = exchange.extra

@@ -170,7 +170,7 @@ class DockerflowMiddleware(MiddlewareMixin):
         context = self._begin(request)
         context.enter()
         exchange = context.exchange
-        exchange.status = OK if response is None else response.status_code
+        exchange.begin_response(OK if response is None else response.status_code)
         if response is not None:
             response.headers.setdefault(*exchange.id_header)
         self._collect(exchange, request)

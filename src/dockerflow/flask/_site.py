@@ -24,7 +24,7 @@ from dockerflow._core.settings import Reloading
 from dockerflow.checks.runner import CheckResults, is_failure
 from dockerflow.flask.signals import heartbeat_failed, heartbeat_passed
 from dockerflow.version import resolve
-from dockerflow.wsgi import DockerflowMiddleware, make_request
+from dockerflow.wsgi import DockerflowMiddleware, make_request, peer_of
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -149,9 +149,11 @@ class Site(DockerflowMiddleware):
         exchange: Exchange | None = environ.get(EXCHANGE)
         if exchange is None:
             settings = self._core.settings
-            peer = environ.get("REMOTE_ADDR", "")
             exchange = Exchange(
-                settings, make_request(environ, settings), source=environ, peer=peer
+                settings,
+                make_request(environ, settings),
+                source=environ,
+                peer=peer_of(environ),
             )
             environ[EXCHANGE] = environ[_OWN] = exchange
             if not self._tears_down:
@@ -189,7 +191,7 @@ class Site(DockerflowMiddleware):
             exchange.finished = time.monotonic() if _is_whole(response) else 0.0
             self._collect(exchange)
             if served.environ.get(_OWN) is exchange:
-                exchange.status = response.status_code
+                exchange.begin_response(response.status_code)
                 name, value = exchange.id_header
                 response.headers.setdefault(name, value)
                 if exchange.finished:

@@ -8,7 +8,7 @@ import re
 import time
 from typing import Any, Final
 
-from dockerflow._core.exchange import current_exchange, summary_logger
+from dockerflow._core.exchange import current_exchange, summary_logger, was_made_here
 from dockerflow._core.request_id import match_traceparent
 from dockerflow._core.summary import summary_text
 from dockerflow.logging._json import JsonValues, any_text, free_key, is_logged
@@ -68,7 +68,7 @@ class GoogleCloudFormatter(MozlogFormatter):
             "time": f"{clock}.{nanoseconds:09d}Z",
             "logger": record.name,
             "serviceContext": {"service": self._app_name(record)},
-            **self._trace(),
+            **self._trace(record),
         }
         if record.name == summary_logger.name:
             out["message"] = out["message"] or summary_text(fields)
@@ -99,9 +99,9 @@ class GoogleCloudFormatter(MozlogFormatter):
     def _plain(self, out: dict[Any, Any], _record: logging.LogRecord, /) -> dict[str, Any]:
         return JsonValues().mapping(out)
 
-    def _trace(self) -> dict[str, Any]:
+    def _trace(self, record: logging.LogRecord) -> dict[str, Any]:
         exchange = current_exchange.get()
-        if exchange is None:
+        if exchange is None or not was_made_here(record, exchange):
             return {}
         headers = exchange.request.headers
         if match := match_traceparent(headers.get("traceparent", "").strip()):

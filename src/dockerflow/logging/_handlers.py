@@ -18,10 +18,10 @@ import time
 from collections import deque
 from collections.abc import Callable
 from logging.handlers import QueueListener
-from typing import Any, ClassVar, Final, TextIO
+from typing import Any, Final, TextIO
 
-from dockerflow._core.exchange import current_exchange
-from dockerflow._core.request_id import get_request_id, noted_request
+from dockerflow._core.exchange import current_exchange, was_made_here
+from dockerflow._core.request_id import noted_request, request_id_context
 from dockerflow.logging._mozlog import DEFAULT_NAME, MozlogFormatter, exception_of
 
 if sys.platform != "win32":
@@ -35,6 +35,16 @@ _BUSY_SECONDS: Final = 0.005
 
 _FLUSH_SECONDS: Final = 5.0
 """How long a flush waits for the lines of a :class:`QueuedHandler`."""
+
+
+_exit_began: Final[list[float]] = []
+"""When the process began to exit, by the monotonic clock; empty before."""
+
+
+@atexit.register
+def _begin_exit() -> None:
+    # From now on, the interpreter may end daemon threads at any moment.
+    _exit_began.append(time.monotonic())
 
 
 class _Output:
@@ -156,8 +166,6 @@ class MozlogHandler(logging.StreamHandler[TextIO]):
     :param name: the app's name, logged as ``Logger``.
     """
 
-    _is_exiting: ClassVar[bool] = False
-
     def __init__(self, stream: TextIO | None = None, name: str = DEFAULT_NAME) -> None:
         super().__init__(stream)
         # The base class replaces None by standard error.
@@ -176,7 +184,7 @@ class MozlogHandler(logging.StreamHandler[TextIO]):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write the record."""
-        if self._is_exiting and threading.current_thread().daemon:
+        if _exit_began and threading.current_thread().daemon:
             return  # the thread could be ended in the middle of a line
         try:
             record.logger_name = self.logger_name
@@ -212,17 +220,13 @@ class MozlogHandler(logging.StreamHandler[TextIO]):
             super().flush()
 
 
-# From then on, the interpreter may end daemon threads at any moment.
-atexit.register(setattr, MozlogHandler, "_is_exiting", True)
-
-
 class QueuedHandler(MozlogHandler):
     """Writes from a thread, so that a slow reader of standard output delays nothing else.
 
     If ``queue_size`` lines are waiting, further ones are dropped: the oldest lines are kept. When
     there is room again, the number of dropped lines is logged as a warning of the logger
     ``dockerflow.logging`` with the field ``dropped``. When the process ends, waiting lines are
-    written for at most five seconds.
+    written for at most five seconds, also if there are several handlers.
 
     Records are formatted by the thread that logs them.
 
@@ -279,7 +283,7 @@ class QueuedHandler(MozlogHandler):
             self.release()
         # A child of multiprocessing doesn't run what is registered with atexit.
         if (util := sys.modules.get("multiprocessing.util")) is not None:
-            util.Finalize(self, self.flush, exitpriority=0)
+            util.Finalize(self, self._flush_finally, exitpriority=0)
         return listener
 
     def _write_queued(self, line: str) -> None:
@@ -311,6 +315,10 @@ class QueuedHandler(MozlogHandler):
             super().flush()
         else:
             listener.flush()
+
+    def _flush_finally(self) -> None:
+        _begin_exit()
+        self.flush()
 
     def close(self) -> None:
         """Let the thread end after the waiting lines; later lines are written without it."""
@@ -349,9 +357,11 @@ class _Listener(QueueListener):
     def flush(self) -> None:
         """Wait until the lines are written, unless that has been in vain already."""
         if self._late is None or self._late.is_set():
+            since = min(_exit_began, default=time.monotonic())
+            left = since + _FLUSH_SECONDS - time.monotonic()
             written = threading.Event()
             self.lines.put(written)
-            self._late = None if written.wait(_FLUSH_SECONDS) else written
+            self._late = None if written.wait(left) else written
 
 
 def add_context(record: logging.LogRecord) -> None:
@@ -359,8 +369,11 @@ def add_context(record: logging.LogRecord) -> None:
 
     Outside of a request, they are those of the request that the record's exception escaped from.
     """
-    rid, exchange = get_request_id(), current_exchange.get()
-    uid = None if exchange is None else exchange.uid
+    exchange, rid, uid = current_exchange.get(), request_id_context.get(), None
+    if rid is not None and not was_made_here(record, exchange):
+        exchange = rid = None
+    if exchange is not None:
+        uid = exchange.uid
     if rid is None and record.exc_info:
         rid, uid = noted_request(exception_of(record)[1])
     fields = record.__dict__

@@ -25,24 +25,27 @@ _MAX_TRACEBACK: Final = 64 * 1024
 _MIN_CUT: Final = 16
 # The parts of a line that readers need most.
 _NEEDED: Final = frozenset({"severity", "time", "message", "msg", "error"})
-# Some readers end a line at these; JSON allows both ways to write them.
-_LINE_ENDS: Final = {0x85: "\\u0085", 0x2028: "\\u2028", 0x2029: "\\u2029"}
-# A terminal would take these for commands, or for the end of a line.
-CONTROLS: Final = {
-    code: chr(code).encode("unicode_escape").decode()
-    for code in (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029)
+# What a terminal takes for a command or for the end of a line, or what changes the direction of
+# the text after it, by its first byte in UTF-8: a single byte is found fast, and most lines have
+# none of these. JSON escapes those below a space.
+_UNSAFE: Final = {
+    b"\x7f": "\x7f",
+    b"\xc2": "".join(map(chr, range(0x80, 0xA0))),
+    b"\xd8": "\u061c",
+    b"\xe2": "".join(map(chr, (0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A)))),
 }
+_CONTROLS: Final = "".join((*map(chr, range(0x20)), *_UNSAFE.values()))
 
 
-def _find_encoder() -> Callable[[Any], str]:
+def _find_encoder() -> Callable[[Any], bytes]:
     try:
         from orjson import dumps
     except ImportError:
         encoder = json.JSONEncoder(
             separators=(",", ":"), ensure_ascii=False, allow_nan=False, check_circular=False
         )
-        return encoder.encode
-    return lambda value: dumps(value).decode()
+        return lambda value: encoder.encode(value).encode()
+    return dumps
 
 
 # Looked up now, as a process may be forked while another thread imports something.
@@ -51,15 +54,39 @@ encode: Final = _find_encoder()
 
 
 def encode_line(values: dict[str, Any]) -> str:
-    """Return the JSON of plain values, in one line by any reader's rules."""
+    """Return the JSON of plain values, in one line by any reader's rules, a terminal's too."""
     line = encode(values)
-    return line if line.isascii() else line.translate(_LINE_ENDS)
+    text = line.decode()
+    for begin, characters in _UNSAFE.items():
+        if begin in line:
+            for char in characters:
+                if char in text:
+                    text = text.replace(char, f"\\u{ord(char):04x}")
+    return text
+
+
+def escape_controls(text: str, keep: str = "") -> str:
+    """Return a text without what a terminal would interpret, but for the characters to keep.
+
+    This is fast for text that isn't ASCII too, unlike :meth:`str.translate`.
+    """
+    if text.isprintable():
+        return text
+    for char in _CONTROLS:
+        if char in text and char not in keep:
+            text = text.replace(char, char.encode("unicode_escape").decode())
+    return text
 
 
 def unicode_text(text: str) -> str:
     """Return an exact ``str`` that UTF-8 can encode: lone surrogates are escaped."""
     text = str.__str__(text)
-    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            return text.encode("utf-8", "backslashreplace").decode()
+    return text
 
 
 def any_text(value: object) -> str:
@@ -235,7 +262,7 @@ def _array(items: list[Any]) -> list[Any] | str:
     kinds = set(map(type, items))
     if kinds in ({str}, {bool}) or kinds <= {int, float}:
         return items
-    return [item if isinstance(item, str) else encode(item) for item in items]
+    return [item if isinstance(item, str) else encode(item).decode() for item in items]
 
 
 def truncate_to(limit: int, line: dict[str, Any]) -> str:
@@ -280,7 +307,7 @@ def _size(text: str) -> int:
 
 
 def _cut(value: Any, cap: int) -> Any:
-    text = encode(value) if isinstance(value, list | dict) else value
+    text = encode(value).decode() if isinstance(value, list | dict) else value
     if isinstance(text, str) and len(text) > cap:
         return cut_middle(text, cap)
     return cast("Any", value)
@@ -323,10 +350,10 @@ def _escape_messages(whole: traceback.TracebackException) -> None:
         part = parts.pop()
         if part is not None:
             state = vars(part)
-            state["_str"] = any_text(state.get("_str", "")).translate(CONTROLS)
+            state["_str"] = escape_controls(any_text(state.get("_str", "")))
             notes = state.get("__notes__")
             if isinstance(notes, list | tuple):
-                part.__notes__ = [any_text(n).translate(CONTROLS) for n in cast("Any", notes)]
+                part.__notes__ = [escape_controls(any_text(n)) for n in cast("Any", notes)]
             parts += [part.__cause__, part.__context__, *(part.exceptions or ())]
 
 

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from operator import attrgetter
 from typing import Any, ClassVar, Final, Literal, cast
 
+from dockerflow._core.summary import RESERVED
 from dockerflow.logging._json import (
     MAX_INT64,
     MIN_INT64,
@@ -32,10 +33,6 @@ SEVERITIES: Final = ("EMERG", "ALERT", "CRITICAL", "ERROR", "WARNING", "NOTICE",
 """Syslog's severities, by their number (RFC 5424)."""
 # The longest names and an empty line around them fit into this.
 MIN_BYTES: Final = 1024
-# What logging itself calls the parts of a record.
-RESERVED: Final = frozenset(logging.makeLogRecord({}).__dict__) | {
-    "message", "asctime", "taskName",
-}  # fmt: skip
 # Keys of structlog's events that are logged in another way, or are not for the log.
 _EVENT_META: Final = frozenset({"level", "level_number", "logger", "_record", "_from_structlog"})
 _MAX_SEVERITY: Final = len(SEVERITIES) - 1
@@ -144,9 +141,12 @@ class MozlogFormatter(logging.Formatter):
         if logger_name is not None:
             self.logger_name = logger_name
 
-    @staticmethod
-    def is_value_jsonlike(value: Any) -> bool:
-        """Return whether the value is a string that looks like a JSON object."""
+    def is_value_jsonlike(self, value: Any) -> bool:
+        """Return whether the value is a string that looks like a JSON object.
+
+        It isn't used, unless a subclass overrides it: then a message for which it is true is left
+        out.
+        """
         return isinstance(value, str) and value.startswith("{") and value.endswith("}")
 
     def convert_record(self, record: logging.LogRecord) -> dict[str, Any]:
@@ -258,7 +258,11 @@ class MozlogFormatter(logging.Formatter):
         fields: dict[str, Any] = record.__dict__.copy()
         for key in self.EXCLUDED_LOGRECORD_ATTRS:
             fields.pop(key, None)
-        for key, value in _own_fields(record).items():
+        own = _own_fields(record)
+        is_overridden = type(self).is_value_jsonlike is not MozlogFormatter.is_value_jsonlike
+        if is_overridden and self.is_value_jsonlike(own.get("msg")):
+            own.pop("msg", None)
+        for key, value in own.items():
             if key in fields:
                 fields[free_key(key, fields)] = fields[key]
             fields[key] = value

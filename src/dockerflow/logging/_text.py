@@ -12,7 +12,7 @@ from typing import Any, Final, cast
 
 from dockerflow._core.exchange import summary_logger
 from dockerflow._core.summary import TEXT_FIELDS, summary_text
-from dockerflow.logging._json import CONTROLS, TRUNCATED, unicode_text
+from dockerflow.logging._json import TRUNCATED, escape_controls, unicode_text
 from dockerflow.logging._mozlog import SEVERITIES, MozlogFormatter
 
 _INFO: Final = SEVERITIES.index("INFO")
@@ -23,9 +23,6 @@ _NAME_WIDTH: Final = 20
 _BOLD_RED, _RED, _YELLOW, _DIM, _CYAN = "1;31", "31", "33", "2", "36"
 _COLORS: Final = (_BOLD_RED, _BOLD_RED, _BOLD_RED, _RED, _YELLOW, _CYAN, "", _DIM)
 
-_CONTROLS_IN_LINES: Final = {
-    code: text for code, text in CONTROLS.items() if chr(code) not in "\n\t"
-}
 _is_word: Final = re.compile(r"[^\s\"'=]+").fullmatch
 
 
@@ -55,9 +52,12 @@ class TextFormatter(MozlogFormatter):
 
     def _write(self, line: dict[str, Any]) -> str:
         text = render(line, color=self._has_colors(), width=_NAME_WIDTH)
-        data = text.encode()
-        if self.max_bytes is None or len(data) < self.max_bytes:
+        if self.max_bytes is None or len(text.encode()) < self.max_bytes:
             return text
+        # Without colours: half of a terminal's command, or none at the end, would be left.
+        data = render(line, width=_NAME_WIDTH).encode()
+        if len(data) < self.max_bytes:
+            return data.decode()
         half = (self.max_bytes - len(TRUNCATED)) // 2 - 1
         head, tail = data[:half].decode(errors="ignore"), data[-half:].decode(errors="ignore")
         return f"{head}{TRUNCATED}{tail}"
@@ -142,11 +142,11 @@ def _paint(text: str, color_code: str, *, color: bool) -> str:
 def _text(value: Any) -> str:
     """Return a value as text that may have several lines, and no other control characters."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return unicode_text(text.replace("\r\n", "\n")).translate(_CONTROLS_IN_LINES)
+    return escape_controls(unicode_text(text.replace("\r\n", "\n")), keep="\n\t")
 
 
 def _one_line(value: Any) -> str:
-    return _text(value).translate(CONTROLS)
+    return escape_controls(_text(value))
 
 
 def _value(value: Any) -> str:

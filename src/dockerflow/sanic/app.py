@@ -240,8 +240,7 @@ class Dockerflow(Extension):
     def _response_middleware(self, request: Request, response: BaseHTTPResponse) -> None:
         with Guarded(self.logger, "The request's id could not be sent back"):
             exchange = self._exchange(request)
-            if not exchange.client_gone:
-                exchange.status = response.status
+            exchange.begin_response(response.status)
             exchange.route = request.uri_template
             name, value = exchange.id_header
             headers = cast("MutableMapping[str, str]", response.headers)
