@@ -5,7 +5,6 @@ import json
 import logging
 import os
 import random
-import time
 import tracemalloc
 from typing import Any
 
