@@ -38,10 +38,28 @@ def test_paths() -> None:
         "/__lbheartbeat__": "lbheartbeat",
         "/__lbheartbeat__/": "lbheartbeat",
     }
+    assert _endpoints.path_of("version") == "/__version__"
     prefixed = _endpoints.paths("/x", error_endpoint=True)
     assert all(path.startswith("/x/__") for path in prefixed)
     assert prefixed["/x/__error__"] == prefixed["/x/__error__/"] == "error"
     assert len(prefixed) == 8
+
+
+@pytest.mark.parametrize(
+    ("path", "mount_point", "below"),
+    [
+        ("/a/__version__", "/a", "/__version__"),
+        ("/a/__version__", "/a/", "/__version__"),
+        ("/__version__", "/a", "/__version__"),
+        ("/ab/__version__", "/a", "/ab/__version__"),
+        ("/a/__version__", "", "/a/__version__"),
+        ("/a/__version__", "/", "/a/__version__"),
+        ("//__version__", "/", "//__version__"),
+        ("/X/__version__", "/X", "/__version__"),
+    ],
+)
+def test_path_below_a_mount_point(path: str, mount_point: str, below: str) -> None:
+    assert _endpoints.path_below(path, mount_point) == below
 
 
 def test_fixed_answers() -> None:
