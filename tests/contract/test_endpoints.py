@@ -201,6 +201,7 @@ def test_the_heartbeats_payload_is_the_same_everywhere(client: Client) -> None:
     }  # fmt: skip
     again = json.dumps(json.loads(response.body), separators=(",", ":")).encode()
     assert response.body == again  # so the bytes, and the order, are the same everywhere
+    assert client.get("/__heartbeat__?checks=good").body == again  # it takes no parameters
     timings = re.sub(r"dur=\d+\.\d", "dur=", response.all("server-timing")[0])
     assert timings == "good;dur=, extra;dur=, with_a_space;dur="
 
