@@ -13,7 +13,7 @@ unexport PYTHONDONTWRITEBYTECODE PYTHONUNBUFFERED
 PARALLEL := -n 4 --dist worksteal
 
 TARGETS := run test lint format types verifytypes docs tables rule-pages fault-matrix screenshot \
-	build lock coverage mutation bench bench-guard clean
+	build lock coverage promises mutation bench bench-guard clean
 .PHONY: help install $(TARGETS)
 
 help:
@@ -85,6 +85,10 @@ coverage: $(STAMP)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 	$(BIN)/coverage json --quiet -o - | $(BIN)/python .ci/branches.py 95
+
+# Whether the tests named in docs/promises.md notice when the code breaks their promise.
+promises: $(STAMP)
+	$(BIN)/python tests/project/test_promises.py $(ARGS)
 
 # Which changes of the core's pure modules no test notices; CONTRIBUTING.md has the known ones.
 mutation: $(STAMP)

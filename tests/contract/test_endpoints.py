@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import itertools
 import json
 import logging
 import re
@@ -43,6 +44,33 @@ def test_the_three_endpoints(client: Client, version_file: Path) -> None:
     for response in (version, heartbeat, lbheartbeat):
         assert response.all("cache-control") == ["no-store"]
         assert response.all("content-length") == [str(len(response.body))]
+
+
+def test_no_response_may_be_stored(
+    make_client: MakeClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = make_client(heartbeat_html=True)
+    statuses: list[int] = []
+
+    def look(path: str, *, method: str = "GET", accept: str = "*/*") -> None:
+        response = client.request(method, path, {"accept": accept})
+        assert response.all("cache-control") == ["no-store"], (method, path, response)
+        statuses.append(response.status)
+
+    def look_everywhere() -> None:
+        for method, path in itertools.product(("GET", "HEAD", "POST"), ENDPOINTS):
+            look(path, method=method)
+        look("/__heartbeat__", accept="text/html")
+
+    look_everywhere()  # there is no version.json yet
+    (tmp_path / "version.json").write_bytes(VERSION)
+    look_everywhere()
+    (tmp_path / "version.json").write_bytes(b"broken")
+    client.registry.register(lambda: checks.Error("down"), name="database")
+    look_everywhere()
+    monkeypatch.setattr(drain, "is_draining", lambda: True)
+    look_everywhere()
+    assert set(statuses) == {200, 404, 405, 500, 503}
 
 
 @pytest.mark.parametrize("path", ENDPOINTS)
@@ -188,6 +216,7 @@ def test_the_heartbeats_payload_is_the_same_everywhere(client: Client) -> None:
     }  # fmt: skip
     again = json.dumps(json.loads(response.body), separators=(",", ":")).encode()
     assert response.body == again  # so the bytes, and the order, are the same everywhere
+    assert client.get("/__heartbeat__?checks=good").body == again  # it takes no parameters
     timings = re.sub(r"dur=\d+\.\d", "dur=", response.all("server-timing")[0])
     assert timings == "good;dur=, extra;dur=, with_a_space;dur="
 

@@ -4,12 +4,15 @@ import asyncio
 import contextlib
 import dataclasses
 import importlib
+import itertools
 import logging
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from services.command import python
 
 from dockerflow.logging import get_request_id
 
@@ -64,6 +67,62 @@ def assert_same_but_for_the_id(plain: Any, ours: Any, client: Client) -> None:
     headers = [pair for pair in ours.headers if pair not in ids]
     assert (ours.status, headers, ours.body) == (plain.status, plain.headers, plain.body)
     assert repr(ours.error) == repr(plain.error)
+
+
+def test_durations_are_of_the_monotonic_clock(
+    client: Client, summaries: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each look at the system's clock finds it an hour later."""
+    hours = itertools.count()
+    monkeypatch.setattr(time, "time", lambda: 3600.0 * next(hours))
+    monkeypatch.setattr(time, "time_ns", lambda: 3600 * 10**9 * next(hours))
+    client.registry.register(lambda: None, name="check")
+    for path in ("/", "/stream"):
+        client.get(path)
+    [timing] = client.get("/__heartbeat__").all("server-timing")
+    monkeypatch.undo()
+    assert next(hours) > 0
+    assert len(summaries) == 3
+    assert all(0 <= record.t < 60_000 for record in summaries)
+    assert 0 <= float(timing.removeprefix("check;dur=")) < 60_000
+
+
+def test_logging_is_never_configured_unasked(tmp_path: Path) -> None:
+    """In a process without pytest's own handlers, in which each framework serves requests."""
+    code = """
+import contextlib, logging, pathlib, sys, warnings
+
+def state():
+    loggers = [logging.root] + [logging.getLogger(name) for name in logging.root.manager.loggerDict]
+    return {
+        logger.name: (logger.handlers[:], logger.filters[:], logger.level, logger.propagate)
+        for logger in loggers
+        if logger.name.partition(".")[0] not in frameworks
+    }
+
+frameworks = {"apps", "concurrent", "django", "falcon", "sanic", "tracerite"}
+unset = [], [], logging.NOTSET, True
+before = {"root": ([], [], logging.WARNING, True)}
+assert state() == before, state()
+warnings.simplefilter("ignore")
+from contract.conftest import ROWS, _make_client
+from dockerflow import checks
+with contextlib.ExitStack() as stack:
+    for row in ROWS:
+        if row.name == "fastapi-router":  # its MozlogRequestSummaryLogger needs no configuration
+            continue
+        client = _make_client(stack, row, pathlib.Path(sys.argv[1]))
+        client.registry.register(lambda: checks.Error("down"), name="database")
+        for path in ("/", "/fail", "/__heartbeat__", "/__version__"):
+            client.get(path)
+        now = state()
+        assert now == {**dict.fromkeys(now, unset), **before}, (row.name, now)
+        print(row.name)
+assert "dockerflow" in now and "request.summary" in now
+"""
+    names = python(code, str(tmp_path))
+    assert "asgi" in names
+    assert "django-middleware-wsgi" in names
 
 
 def test_streams_and_bodies_arrive_whole(client: Client, summaries: Records) -> None:

@@ -264,7 +264,7 @@ def test_tags() -> None:
     registry = Registry()
     registry.register(ok, name="untagged")
     registry.register(ok, name="web", tags="web", requires="base")
-    registry.register(ok, name="worker", tags=("worker", "x"))
+    registry.register(ok, name="worker", tags=("worker", "x"), requires="missing")
     registry.register(ok, name="base", tags=("base",))
     everything = ["untagged", "web", "worker", "base"]
     for tags, names in [

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dockerflow.config import REDACTED_KEYS, Config, ConfigError
+from dockerflow.config import REDACTED_KEYS, Config, ConfigError, parse_count
 
 FIELDS = [field.name for field in dataclasses.fields(Config)]
 SWITCHES = [row.name for row in Config.table() if isinstance(row.default, bool)]
@@ -260,3 +260,10 @@ def test_settings_that_exclude_each_other() -> None:
     text = "but a check takes one of them: in the background its last result is kept anyway$"
     with pytest.raises(ConfigError, match=text):
         Config(check_ttl=5, check_interval=4)
+
+
+def test_a_count_is_a_whole_number_over_0():
+    assert (parse_count(1), parse_count("2")) == (1, 2)
+    for wrong in (0, -1, 1.5, True, "x"):
+        with pytest.raises((TypeError, ValueError)):
+            parse_count(wrong)

@@ -117,20 +117,6 @@ def test_every_logger_once(apply):
     assert done.stderr == ""
 
 
-def test_nothing_is_set_up_without_the_call():
-    code = """
-import logging
-before = logging.root.handlers[:], logging.root.level
-import dockerflow.logging, dockerflow.asgi, dockerflow.wsgi
-dockerflow.asgi.DockerflowMiddleware(None); dockerflow.wsgi.DockerflowMiddleware(None)
-assert (logging.root.handlers, logging.root.level) == before
-for name, logger in logging.root.manager.loggerDict.items():
-    assert not getattr(logger, "handlers", ()), name
-"""
-    done = run(code, DOCKERFLOW_LOG_FORMAT="mozlog", DOCKERFLOW_LOG_LEVEL="DEBUG")
-    assert (done.returncode, done.stderr) == (0, "")
-
-
 INI = """
 [loggers]
 keys = root,access

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dockerflow._core.request_id import (
@@ -90,6 +90,11 @@ def test_get_or_generate_reads_names_in_any_case():
 
 
 @given(st.text())
+@example("a\r\nSet-Cookie: b=c")
+@example("a\n")
+@example("a\r")
+@example("a\x85b")
+@example("a\u2028b")
 def test_whatever_comes_an_id_is_visible_ascii(rid):
     answer = choose_request_id({"x-request-id": rid}, ["x-request-id"])
     assert re.fullmatch(r"[\x21-\x7e]{1,128}", answer)

@@ -73,7 +73,8 @@ def test_a_core_follows_its_settings(caplog):
     assert live.get() is second
     assert live.get() is second
     [record] = caplog.records  # once for each change, not for each request
-    assert "DOCKERFLOW_PATH_PREFIX" in caplog.text
+    assert record.getMessage().startswith("DOCKERFLOW_PATH_PREFIX is 'no slash', but takes ")
+    assert record.getMessage().endswith("; the former settings stay")
     assert record.levelno == logging.ERROR
     settings["DOCKERFLOW_PATH_PREFIX"] = "/c"
     assert live.get().config.path_prefix == "/c"
@@ -161,6 +162,19 @@ def test_the_heartbeat_gives_its_results_to_the_adapter(is_async):
     wrong = request._replace(method="POST")
     assert core.answer("heartbeat", wrong, on_results=levels.append).status == 405
     assert (levels, len(entered)) == ([0], 3)
+
+
+def test_the_headers_that_a_request_needs() -> None:
+    settings = RequestSettings(Config(request_id_header_name="TraceParent,X-My_Id,Other"))
+    assert settings.id_headers == ("traceparent", "x-my_id", "other")
+    assert settings.response_header == "X-My_Id"
+    assert set(settings.id_headers) < set(settings.headers)
+    assert {"accept", "user-agent", "x-forwarded-for"} < set(settings.headers)
+    assert settings.raw_headers[b"accept"] == "accept"
+    environ = {"HTTP_X_MY_ID": "1", "HTTP_ACCEPT": "*/*", "HTTP_COOKIE": "2", "PATH_INFO": "/"}
+    assert settings.headers_of(environ) == {"x-my_id": "1", "accept": "*/*"}
+    only_trace = RequestSettings(Config(request_id_header_name="traceparent"))
+    assert only_trace.response_header == "X-Request-ID"
 
 
 def exchange_of(config=None, **headers):

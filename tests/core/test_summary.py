@@ -218,6 +218,8 @@ def test_redacted_keys_by_setting() -> None:
 def test_addresses() -> None:
     on = {"summary_log_addresses": True, "peer": "10.0.0.1"}
     assert summary(Outcome(200), **on)[2]["remoteAddressChain"] == ["10.0.0.1"]
+    unknown = summary(Outcome(200), summary_log_addresses=True)[2]
+    assert unknown["remoteAddressChain"] is None
     request = Request("GET", "/", "", {"x-forwarded-for": "1.2.3.4, ,5.6.7.8"})
     fields = summary(Outcome(200), request, **on)[2]
     assert fields["remoteAddressChain"] == ["1.2.3.4", "5.6.7.8", "10.0.0.1"]

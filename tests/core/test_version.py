@@ -125,9 +125,23 @@ def test_broken(file: Path, caplog: pytest.LogCaptureFixture, name: str) -> None
     ]
 
 
+def test_json_of_bytes_or_text() -> None:
+    assert version.parse_json('["é"]') == version.parse_json('["é"]'.encode()) == ["é"]
+
+
+@pytest.mark.parametrize("text", ["0123456", "a" * 40, "ABCDEF0" * 9])
+def test_a_commit(text: str) -> None:
+    assert version.is_commit(text)
+
+
+@pytest.mark.parametrize("text", ["", "012345", "a" * 65, "main", "0123456\n", "g123456"])
+def test_not_a_commit(text: str) -> None:
+    assert not version.is_commit(text)
+
+
 def test_as_large_as_it_may_be(file: Path) -> None:
-    body = b'{"a": "%s"}' % (b"x" * (version.MAX_BYTES - 9))
-    assert len(body) == version.MAX_BYTES
+    body = b'{"a": "%s"}' % (b"x" * (1024 * 1024 - 9))
+    assert len(body) == 1024 * 1024
     file.write_bytes(body)
     assert VersionFile(file).read() == (body, None)
     file.write_bytes(body + b"\n")
@@ -336,10 +350,10 @@ def test_each_reason_for_which_it_cannot_be_asked_for_is_told(
 
 def test_of_a_huge_file_little_is_read(file: Path) -> None:
     with file.open("wb") as huge:
-        huge.truncate(256 * version.MAX_BYTES)
+        huge.truncate(256 * 1024 * 1024)
     tracemalloc.start()
     try:
         assert VersionFile(file).read()[0] is None
-        assert tracemalloc.get_traced_memory()[1] < 8 * version.MAX_BYTES
+        assert tracemalloc.get_traced_memory()[1] < 8 * 1024 * 1024
     finally:
         tracemalloc.stop()

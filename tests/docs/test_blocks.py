@@ -6,22 +6,35 @@ Those of the pages that are followed from an empty folder run in test_walks.py.
 from __future__ import annotations
 
 import configparser
+import contextlib
 import json
+import os
 import re
 import shlex
+import socket
 import subprocess
 import sys
+import threading
 import tomllib
+import wsgiref.simple_server
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
 
 import click
+import httpx
 import jsonschema
 import pages
 import pytest
+import services
 import yaml
 from services.command import dockerflow, verify
 from services.web import environment
 
+from dockerflow.checks import Registry
 from dockerflow.cli import _group as group
+from dockerflow.config import Config
+from dockerflow.wsgi import DockerflowMiddleware
 
 SCHEMA = json.loads(
     (pages.ROOT / "src/dockerflow/logging/mozlog.schema.json").read_text(encoding="utf-8")
@@ -50,7 +63,7 @@ def each(*languages: str):
 
 
 def test_every_block_is_of_a_kind_that_is_tested():
-    kinds = {"console", "dockerfile", "ini", "json", "python", "text", "toml", "yaml"}
+    kinds = {"console", "dockerfile", "ini", "json", "nginx", "python", "text", "toml", "yaml"}
     others = [
         str(block)
         for block in BLOCKS
@@ -260,6 +273,10 @@ def test_yaml(block, tmp_path, monkeypatch):
             assert value["path"].removesuffix("/") in pages.ENDPOINTS, value
         elif key in ("command", "args") and isinstance(value, list):
             _check_exec(value)
+    for content in contents:
+        if "apiVersion" in content:
+            schemas = pytest.importorskip("kubernetes_validate")
+            schemas.validate(content, schemas.latest_version(), strict=True)
 
 
 def _check_exec(words: list[str]) -> None:
@@ -269,6 +286,86 @@ def _check_exec(words: list[str]) -> None:
     elif words[:3] == ["python", "-m", "dockerflow.heartbeat_file"]:
         _file, seconds = words[3:]
         assert float(seconds) > 0
+
+
+@contextlib.contextmanager
+def nginx(text: str, folder: Path) -> Iterator[tuple[str, list[str]]]:
+    """Run nginx in front of a heartbeat; yield its URL, and the paths that the app is asked for."""
+    [program] = services.find("nginx")
+    asked: list[str] = []
+
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [])
+        return [b"the app's"]
+
+    middleware = DockerflowMiddleware(app, registry=Registry(), config=Config(heartbeat_html=True))
+
+    def counting(environ: Any, start_response: Any) -> Any:
+        asked.append(environ["PATH_INFO"])
+        return middleware(environ, start_response)
+
+    class Quiet(wsgiref.simple_server.WSGIRequestHandler):
+        def log_message(self, *_: Any) -> None: ...
+
+    server = wsgiref.simple_server.make_server("127.0.0.1", 0, counting, handler_class=Quiet)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    port = services.free_port()
+    for old, new in {
+        "listen 8080": f"listen 127.0.0.1:{port}",
+        "127.0.0.1:8000": f"127.0.0.1:{server.server_port}",
+    }.items():
+        assert old in text
+        text = text.replace(old, new)
+    text = text.replace("/var/cache/nginx/", f"{folder}/")
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    temporary = " ".join(f"{kind}_temp_path {folder}/{kind};" for kind in kinds)
+    user = "user root;" if os.getuid() == 0 else ""
+    (folder / "nginx.conf").write_text(
+        f"daemon off; pid {folder}/pid; error_log stderr; {user}\n"
+        f"events {{}}\nhttp {{ access_log off; {temporary}\n{text}\n}}\n"
+    )
+    process = subprocess.Popen([program, "-c", folder / "nginx.conf", "-p", folder])
+
+    def is_open() -> bool:
+        assert process.poll() is None
+        with socket.socket() as client:
+            return client.connect_ex(("127.0.0.1", port)) == 0
+
+    try:
+        services.wait_for(is_open, "nginx")
+        yield f"http://127.0.0.1:{port}", asked
+    finally:
+        process.terminate()
+        process.wait()
+        server.shutdown()
+        server.server_close()
+
+
+@each("nginx")
+def test_nginx(block, tmp_path):
+    slashes = ["/__heartbeat__", "/__heartbeat__/"]
+    private = [*slashes, "/__version__", "/__error__"]
+    # Longer times, so that a slow machine makes no difference.
+    text = block.text.replace("rate=1r/s", "rate=1r/m").replace("any 5s", "any 60m")
+    with httpx.Client(headers={"accept": "text/html"}, trust_env=False) as client:
+
+        def statuses(url: str, paths: Iterable[str]) -> list[int]:
+            return [client.get(url + path).status_code for path in paths]
+
+        with nginx(text, tmp_path) as (url, asked):
+            assert client.get(url).text == "the app's"
+            assert statuses(url, ["/__lbheartbeat__"]) == [200]
+            asked.clear()
+            if "deny all" in text:
+                assert statuses(url, private) == [403] * 4
+                assert asked == []
+            else:
+                assert statuses(url, slashes * 5) == [200] * 6 + [503] * 4
+                assert asked == ["/__heartbeat__"]
+        if "deny all" in text:
+            with nginx(text.replace("10.0.0.0/8", "127.0.0.0/8"), tmp_path) as (url, asked):
+                assert statuses(url, slashes) == [200, 200]
+                assert asked == slashes
 
 
 @each("dockerfile")

@@ -14,6 +14,7 @@ pytest.importorskip("fastapi")
 
 from fastapi import BackgroundTasks, FastAPI, WebSocket
 from fastapi.responses import PlainTextResponse
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -25,6 +26,7 @@ from dockerflow.fastapi import install, make_router, router, views
 from dockerflow.fastapi.middleware import MozlogRequestSummaryLogger, RequestIdMiddleware
 from dockerflow.logging import get_request_id
 from dockerflow.sentry import traces_sampler
+from dockerflow.testing import Client
 
 pytestmark = pytest.mark.usefixtures("no_checks")
 
@@ -53,6 +55,16 @@ def test_endpoints(slash):
     assert client.head(f"/__heartbeat__{slash}").content == b""
     assert client.post(f"/__heartbeat__{slash}").headers["allow"] == "GET, HEAD"
     assert client.get(f"/__error__{slash}").status_code == 404
+
+
+def test_the_router_is_inside_the_apps_middlewares_and_installed_is_not():
+    """docs/exposed.md warns of it."""
+    for include, status in ((lambda app: app.include_router(router), 400), (install, 200)):
+        app = FastAPI()
+        app.add_middleware(TrustedHostMiddleware, allowed_hosts=["example.org"])
+        include(app)
+        assert Client(app).get("/__lbheartbeat__").status == status
+        assert Client(app, host="example.org").get("/__lbheartbeat__").status == 200
 
 
 def test_two_apps_have_checks_of_their_own():

@@ -300,6 +300,21 @@ def test_endpoints():
     assert set(firsts("exposed", "exposed")) >= paths
 
 
+def test_our_defaults_are_compared():
+    text = PAGE["defaults"].read_text(encoding="utf-8")
+    ours = {row[0]: row[1] for row in pages.rows(pages.between(text, "defaults")[1])}
+    config = Config()
+    assert config.heartbeat_details == "always"
+    assert ours["a result is reused for"] == f"{config.check_ttl or 0} s (`check_ttl`)"
+    for name, field in {
+        "time limit of a check": "check_timeout",
+        "time limit of all checks": "heartbeat_timeout",
+    }.items():
+        assert ours[name] == f"{getattr(config, field):g} s (`{field}`)"
+    field = "heartbeat_failed_status_code"
+    assert ours["status code of a failure"] == f"{getattr(config, field)} (`{field}`)"
+
+
 def test_the_screenshot_is_of_these_rules():
     picture = (pages.DOCS / "images" / "verify.svg").read_text(encoding="utf-8")
     text = " ".join(html.unescape(re.sub(r"<[^>]+>", " ", picture)).split())
