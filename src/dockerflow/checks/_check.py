@@ -16,6 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from dockerflow import health
+from dockerflow.checks import _loop
 from dockerflow.checks._observers import Observers
 from dockerflow.checks._options import Settings
 from dockerflow.checks._process import PerProcess, background_loop, workers
@@ -329,10 +330,8 @@ def _create_tasks(loop: AbstractEventLoop, executions: list[Execution]) -> None:
 
 async def _arun(execution: Execution) -> None:
     """Run an async check to its end, cancelled after its limit."""
-    import asyncio
-
     function = cast("Callable[[], Coroutine[Any, Any, Any]]", execution.check.function)
-    limit = asyncio.timeout(execution.limit)
+    limit = _loop.timeout(execution.limit)
     try:
         async with limit:
             with check_context.get()():

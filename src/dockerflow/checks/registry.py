@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final, TypeVar, Unpack, cast, overload
 
-from dockerflow.checks import _plan, runner
+from dockerflow.checks import _loop, _plan, runner
 from dockerflow.checks._background import Background
 from dockerflow.checks._check import Check, CheckFunction, unwrap
 from dockerflow.checks._observers import Observer, Observers
@@ -180,10 +180,11 @@ class Registry:
         return self._finish(run)
 
     async def arun(self, config: Config | None = None) -> CheckResults:
-        """Run all checks like :meth:`run`, async ones on the running event loop."""
-        import asyncio
+        """Run all checks like :meth:`run`, async ones on the running event loop.
 
-        run = self._make_run(config or Config(), asyncio.get_running_loop())
+        The loop is asyncio's or trio's.
+        """
+        run = self._make_run(config or Config(), _loop.running_loop())
         await runner.arun_all(run)
         return self._finish(run)
 
