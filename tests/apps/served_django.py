@@ -13,6 +13,8 @@ from apps import BROKEN, CHUNKS, served
 ALLOWED_HOSTS = ["*"]
 ASGI_APPLICATION = "apps.served_django_asgi.asgi"
 DATA_UPLOAD_MAX_MEMORY_SIZE = None
+DOCKERFLOW_CHECKS: list[str] = []
+DOCKERFLOW_HEARTBEAT_DETAILS = "always"
 INSTALLED_APPS = os.environ.get("APPS", "").split()
 LOGGING_CONFIG = None
 MIDDLEWARE = ["dockerflow.django.middleware.DockerflowMiddleware"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import os
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
@@ -52,15 +53,20 @@ class Core:
         )
         self._lbheartbeat = lbheartbeat
         self._check_context = check_context
-        self.has_installed_drain: bool = False
+        self._drain_pid: int | None = None
         self._version_file = VersionFile(self.config.version_path)
+
+    @property
+    def has_installed_drain(self) -> bool:
+        """Whether :meth:`install_drain` was called in this process: a fork sets its own handlers."""
+        return self._drain_pid == os.getpid()
 
     def install_drain(self, *, only_over_a_server: bool = False) -> None:
         """Have SIGTERM drain if the settings ask for that; see :mod:`dockerflow.drain`.
 
         :param only_over_a_server: leave it for later where no server has set a handler yet.
         """
-        self.has_installed_drain = not only_over_a_server
+        self._drain_pid = None if only_over_a_server else os.getpid()
         drain.install_once(self.config.drain_seconds, only_over_a_server=only_over_a_server)
 
     def answer(
