@@ -173,7 +173,7 @@ def _delay_in_process() -> bool:
         return True
     if current is None or _belongs_to_loop(current):
         return _state.is_at_loop or _warn(_NOT_REPLACEABLE)
-    if "hypercorn.run" in sys.modules and sys.modules["multiprocessing"].parent_process():
+    if current is signal.SIG_DFL and _is_hypercorns_worker():
         return _warn(_HYPERCORN)
     handler = _Handler(current)
     signal.signal(signal.SIGTERM, handler)
@@ -211,6 +211,12 @@ def _signal_again_later() -> None:
     # By a signal, because handlers may only be called in the main thread.
     if not _state.was_signalled_again:
         os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _is_hypercorns_worker() -> bool:
+    multiprocessing: Any = sys.modules.get("multiprocessing")
+    is_child = multiprocessing is not None and multiprocessing.parent_process() is not None
+    return is_child and "hypercorn" in sys.modules
 
 
 def _belongs_to_loop(handler: Any) -> bool:

@@ -30,7 +30,7 @@ if "INSTALL_DRAIN" in os.environ:
 CHUNK = b"x" * 65_536
 
 
-class ClientLeft(Exception):
+class ClientLeftError(Exception):
     """As Starlette and Werkzeug have it."""
 
 
@@ -90,7 +90,7 @@ async def asgi_app(scope: Any, receive: Any, send: Any) -> None:
         while (message := await receive()).get("more_body"):
             pass
         if message["type"] == "http.disconnect":
-            raise ClientLeft
+            raise ClientLeftError
         await begin(200)
         await send_part(b"", more=False)
     elif path == "/endless":
@@ -123,7 +123,7 @@ def wsgi_app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         log.info(path)
         length = int(environ["CONTENT_LENGTH"])
         if len(environ["wsgi.input"].read(length)) < length:
-            raise ClientLeft
+            raise ClientLeftError
         start_response("200 OK", [("Content-Length", "0")])
         return []
     if path == "/endless":

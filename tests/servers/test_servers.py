@@ -1,11 +1,12 @@
 """What holds under which server; docs/servers.md is what these tests saw.
 
-`make servers` runs them, `make server-page` writes the page too.
+`make servers` writes it again.
 """
 
 from __future__ import annotations
 
 import contextlib
+import http.client
 import os
 import re
 import signal
@@ -22,16 +23,25 @@ from services import PATIENCE
 from services.matrix import COLUMNS, PAGE, ROWS, WRITE, Row, Server, write_cell
 
 Start = Callable[..., Server]
-REMEDY = "run: make server-page"
+REMEDY = "run: make servers"
 # Seconds. A server that waits for a hung check takes 30 or more.
 SOON = 10.0
 DRAIN = 3.0
 
 
+def is_about(row: Row, test: str) -> bool:
+    """Whether a test without a column is about this server, too."""
+    return {
+        "test_a_client_that_leaves_sanic_before_the_response": row.command[0] == "sanic",
+        "test_weird_bytes_lose_nothing": not row.is_http2,
+        "test_a_second_sigterm_ends_the_drain": row.expected("drain") == "yes",
+    }.get(test, True)
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "name" not in metafunc.fixturenames:
         return
-    names = [name for name in ROWS if "sanic" not in metafunc.function.__name__ or name == "Sanic"]
+    names = [name for name, row in ROWS.items() if is_about(row, metafunc.function.__name__)]
     # One process of pytest-xdist has all tests of a row, which share a server.
     rows = [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in names]
     metafunc.parametrize("name", rows, scope="module")
@@ -82,7 +92,7 @@ def page_rows() -> list[list[str]]:
 
 
 def test_the_page_has_these_rows_and_their_footnotes() -> None:
-    assert [cells[0] for cells in page_rows()] == [*ROWS], REMEDY
+    assert os.environ.get(WRITE) or [cells[0] for cells in page_rows()] == [*ROWS], REMEDY
     notes = [note for row in ROWS.values() for _, note in row.but.values()]
     assert set(notes) == set(re.findall(r"^\[\^([\w-]+)\]:", PAGE.read_text("utf-8"), re.MULTILINE))
 
@@ -90,7 +100,7 @@ def test_the_page_has_these_rows_and_their_footnotes() -> None:
 # --- endpoints, ids, summaries -------------------------------------------------------------------
 
 
-def test_endpoints(server: Server, see: Any) -> None:
+def test_endpoints(server: Server, row: Row, see: Any) -> None:
     heartbeat = b'{"status":"ok","checks":{"good":"ok","sync":"ok"},"details":{}}'
     expected = {
         "/__version__": b'{"version": "1"}', "/__heartbeat__": heartbeat, "/__lbheartbeat__": b"",
@@ -102,8 +112,12 @@ def test_endpoints(server: Server, see: Any) -> None:
         assert (slash.status, slash.body) == (200, body)
         head = server.request("HEAD", path)
         assert (head.status, head.body) == (200, b"")
-        assert {name.lower() for name in head.headers} == {name.lower() for name in get.headers}
-        assert head.headers["Content-Length"] == get.headers["Content-Length"] == str(len(body))
+        names = [{name.lower() for name in answer.headers} for answer in (head, get)]
+        if row.command[:2] == ["django", "runserver"] and not body:
+            names = [{*found, "content-length"} for found in names]  # Django removes it if it is 0
+        assert names[0] == names[1]
+        assert get.headers["Content-Length"] == str(len(body))
+        assert head.headers.get("Content-Length", "0") == get.headers["Content-Length"]
         post = server.request("POST", path)
         assert (post.status, post.headers["Allow"]) == (405, "GET, HEAD")
         assert post.json()
@@ -133,9 +147,13 @@ def test_one_summary(server: Server, see: Any) -> None:
     }  # fmt: skip
     sent = {f"one-{number}": path for number, path in enumerate(expected)}
     for rid, path in sent.items():
-        response = server.get(path, X_Request_ID=rid)
-        assert response.status == expected[path][0]
-        assert path != "/stream" or response.body == b"one two three"
+        try:
+            response = server.get(path, X_Request_ID=rid)
+        except http.client.RemoteDisconnected:
+            assert (server.command[0], path) == ("uwsgi", "/fail")
+        else:
+            assert response.status == expected[path][0]
+            assert path != "/stream" or response.body == b"one two three"
     for rid, path in sent.items():
         line = server.summary(rid)
         fields = line["Fields"]
@@ -149,8 +167,6 @@ def test_one_summary(server: Server, see: Any) -> None:
 
 
 def test_weird_bytes_lose_nothing(server: Server) -> None:
-    if server.is_http2:
-        pytest.skip("what HTTP/2 has to look like, its library knows")
     for line, header in [
         (b"GET /%ff%fe%00%0a HTTP/1.1", b"X-Request-ID: \xff\xfe"),
         (b"GET /\xff\xfe HTTP/1.1", b"X-Request-ID: a b"),
@@ -187,21 +203,18 @@ def test_a_client_that_leaves_its_upload(server: Server, row: Row, see: Any) -> 
         server.wait_for(lambda: summaries(server, "/upload"), "a summary")
     assert server.get("/").status == 200
     found = summaries(server, "/upload")
-    values = ["yes" if each == (499, 0, 6) else str(each) for each in found]
-    see("client leaves its upload", ", ".join(values) or "–")
+    values = {(499, 0, 6): "yes", (200, 0, 6): "200"}
+    see("client leaves its upload", ", ".join(values.get(each, str(each)) for each in found) or "–")
 
 
 def test_a_client_that_leaves_the_response(server: Server, row: Row, see: Any) -> None:
-    if server.row.expected("client leaves the response") == "–":
-        see("client leaves the response", "–")
-        return
     with server.unfinished("GET", "/endless"):
         server.wait_for(lambda: server.app_lines("/endless"), "the response")
     server.wait_for(lambda: summaries(server, "/endless"), "a summary")
     assert server.get("/").status == 200
     found = summaries(server, "/endless")
-    values = ["yes" if each == (206, 0, 6) else str(each) for each in found]
-    see("client leaves the response", ", ".join(values))
+    assert found == [(206, 0, 6)]
+    see("client leaves the response")
 
 
 def test_a_client_that_leaves_sanic_before_the_response(server: Server) -> None:
@@ -294,12 +307,11 @@ def test_drain_under_load(start: Start, row: Row, see: Any) -> None:
 
 
 def test_a_second_sigterm_ends_the_drain(start: Start, row: Row) -> None:
-    if row.expected("drain") != "yes":
-        pytest.skip("this server doesn't drain")
     server = start(DOCKERFLOW_DRAIN_SECONDS="60")
     server.pids(row.workers)
     server.process.terminate()
     server.wait_for(lambda: server.get("/__heartbeat__").status == 503)
+    time.sleep(1)  # until each worker has the first one
     os.killpg(server.process.pid, signal.SIGTERM)  # as gunicorn passes on the first one only
     server.process.wait(PATIENCE / 2)
 
@@ -320,7 +332,8 @@ def test_reload(start: Start, row: Row, see: Any) -> None:
     else:
         here = server.folder / "here.py"
         here.write_text(here.read_text() + "\n")
-    server.wait_for(lambda: not server.pids() & old, "new processes")
+    # Once and for all: some servers start the new ones before they end the old ones.
+    server.wait_for(lambda: not any(server.pids() & old for _ in range(5)), "new processes")
     assert server.get("/__heartbeat__").status == 200
     response = server.get("/")
     assert int(response.body) not in old

@@ -12,7 +12,7 @@ import socket
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ import h2.connection
 import httpx
 import pages
 import pytest
+
 from services import PATIENCE, wait_for
 from services.web import Answer, WebServer
 
@@ -50,12 +51,20 @@ class Row:
     reload: list[str] | signal.Signals | None = None
     but: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
+    @property
+    def is_http2(self) -> bool:
+        return "HTTP2" in self.environ
+
     def expected(self, column: str) -> str:
-        return self.but.get(column, ("yes", ""))[0]
+        return self._expected(column)[0]
 
     def cell(self, column: str) -> str:
-        value, note = self.but.get(column, ("yes", ""))
+        value, note = self._expected(column)
         return f"{value} [^{note}]" if note else value
+
+    def _expected(self, column: str) -> tuple[str, str]:
+        has_none = {"reload": self.reload is None, "workers": self.workers == 1}
+        return self.but.get(column, ("–" if has_none.get(column) else "yes", ""))
 
 
 def uvicorn_worker() -> str:
@@ -81,8 +90,7 @@ SANIC = ["sanic", "here:app", "--host", "127.0.0.1", "--port", "{port}", "--no-m
 RUNSERVER = ["django", "runserver", "127.0.0.1:{port}"]
 DJANGO = {"APP": "served_django", "DJANGO_SETTINGS_MODULE": "apps.served_django"}
 BEFORE_FORK = {"BEFORE_FORK": "1", "DOCKERFLOW_LOG_QUEUE_SIZE": "100"}
-NO_RELOAD = {"reload": ("–", "no-reload")}
-ONE = {"workers": ("–", "one-process")}
+INSTALL = {"INSTALL_DRAIN": "1"}
 
 ROWS = {
     "uvicorn, h11": Row([*UVICORN, *H11], reload=["--reload"]),
@@ -92,15 +100,33 @@ ROWS = {
         [*UVICORN, *HTTPTOOLS, *TWO], workers=2, reload=HUP
     ),
     "uvicorn, Django": Row(
-        [*UVICORN[:-1], "apps.served_django_asgi:asgi"], DJANGO, reload=["--reload"]
+        [*UVICORN[:-1], "apps.served_django_asgi:asgi"], DJANGO, reload=["--reload"],
+        but={"client leaves its upload": ("–", "django-asgi")},
     ),
-    "uvicorn, Sanic": Row([*UVICORN[:-1], "here:app"], {"APP": "served_sanic"}, reload=["--reload"]),
-    "hypercorn, HTTP/1.1": Row([*HYPERCORN], reload=["--reload"]),
-    "hypercorn, HTTP/2": Row([*HYPERCORN], {"HTTP2": "1"}, reload=["--reload"]),
-    "hypercorn, trio": Row([*HYPERCORN, "--worker-class", "trio", *TWO], workers=2, reload=["--reload"]),
-    "granian, ASGI": Row([*GRANIAN, "asgi", "here:asgi", *TWO], workers=2, reload=HUP),
-    "granian, WSGI": Row([*GRANIAN, "wsgi", "here:wsgi", *TWO], workers=2, reload=HUP),
-    "daphne": Row(["daphne", "-b", "127.0.0.1", "-p", "{port}", "here:asgi"]),
+    "uvicorn, Sanic": Row(
+        [*UVICORN[:-1], "here:app"], {"APP": "served_sanic"}, reload=["--reload"],
+        but={"client leaves its upload": ("200", "short-body")},
+    ),
+    "hypercorn, HTTP/1.1": Row(
+        HYPERCORN, reload=["--reload"], but={"drain": ("no", "hypercorn")}
+    ),
+    "hypercorn `--workers 0`, HTTP/2": Row([*HYPERCORN, "--workers", "0"], {"HTTP2": "1"}),
+    "hypercorn, trio": Row(
+        [*HYPERCORN, "--worker-class", "trio", *TWO], workers=2, reload=["--reload"],
+        but={"drain": ("no", "hypercorn")},
+    ),
+    "granian, ASGI": Row(
+        [*GRANIAN, "asgi", "--loop", "asyncio", "here:asgi", *TWO], workers=2, reload=HUP,
+        but={"drain": ("yes", "asyncio-loop")},
+    ),
+    "granian, WSGI": Row(
+        [*GRANIAN, "wsgi", "here:wsgi", *TWO], workers=2, reload=HUP,
+        but={"drain": ("no", "granian-wsgi")},
+    ),
+    "daphne": Row(
+        ["daphne", "-b", "127.0.0.1", "-p", "{port}", "here:asgi"],
+        but={"client leaves its upload": ("–", "buffered")},
+    ),
     "gunicorn, sync": Row([*GUNICORN, "sync", *TWO, "here:wsgi"], workers=2, reload=HUP),
     "gunicorn, sync, `--preload`": Row(
         [*GUNICORN, "sync", *TWO, "--preload", "here:wsgi"], BEFORE_FORK, workers=2, reload=HUP
@@ -111,7 +137,7 @@ ROWS = {
     "gunicorn, gthread, `--preload`": Row(
         [*GUNICORN, "gthread", "--threads", "4", *TWO, "--preload",
          "--config", "python:apps.gunicorn_hook", "here:wsgi"],
-        BEFORE_FORK, workers=2, reload=HUP,
+        BEFORE_FORK, workers=2, reload=HUP, but={"drain": ("yes", "hook")},
     ),
     "gunicorn, gthread, Flask": Row(
         [*GUNICORN, "gthread", "--threads", "4", *TWO, "here:wsgi"], {"APP": "served_flask"},
@@ -124,15 +150,32 @@ ROWS = {
     "gunicorn, uvicorn worker": Row(
         [*GUNICORN, uvicorn_worker(), *TWO, "here:asgi"], workers=2, reload=HUP
     ),
-    "gunicorn, asgi": Row([*GUNICORN, "asgi", *TWO, "here:asgi"], workers=2, reload=HUP),
-    "uWSGI": Row(
-        [*UWSGI, "--master", "--processes", "2", "--enable-threads"], BEFORE_FORK, workers=2, reload=HUP
+    "gunicorn, asgi": Row(
+        [*GUNICORN, "asgi", "--asgi-loop", "asyncio", *TWO, "here:asgi"], workers=2, reload=HUP,
+        but={"drain": ("yes", "asyncio-loop")},
     ),
-    "waitress": Row(["waitress", "--listen=127.0.0.1:{port}", "here:wsgi"]),
-    "cheroot": Row(["cheroot", "--bind", "127.0.0.1:{port}", "here:wsgi"]),
-    "Django's runserver": Row([*RUNSERVER, "--noreload"], DJANGO, reload=[]),
+    "uWSGI": Row(
+        [*UWSGI, "--master", "--processes", "2", "--die-on-term"], BEFORE_FORK, workers=2, reload=HUP,
+        but={"drain": ("no", "uwsgi"), "summaries": ("yes", "uwsgi-500")},
+    ),
+    "waitress": Row(
+        ["waitress", "--listen=127.0.0.1:{port}", "here:wsgi"], INSTALL,
+        but={"drain": ("yes", "install"), "client leaves its upload": ("–", "buffered")},
+    ),
+    "cheroot": Row(
+        ["cheroot", "--bind", "127.0.0.1:{port}", "here:wsgi"], INSTALL,
+        but={"drain": ("yes", "install")},
+    ),
+    "Django's runserver": Row(
+        [*RUNSERVER, "--noreload"], {**DJANGO, **INSTALL},
+        but={
+            "endpoints": ("yes", "runserver-head"), "drain": ("yes", "install"),
+            "client leaves its upload": ("200", "short-body"),
+        },
+    ),
     "Django's runserver, daphne": Row(
-        [*RUNSERVER, "--noreload"], {**DJANGO, "APPS": "daphne"}, reload=[]
+        [*RUNSERVER, "--noreload"], {**DJANGO, "APPS": "daphne"},
+        but={"client leaves its upload": ("–", "buffered")},
     ),
     "Sanic": Row([*SANIC, *TWO], {"APP": "served_sanic"}, workers=2, reload=["--auto-reload"]),
     "Sanic, `--single-process`": Row([*SANIC, "--single-process"], {"APP": "served_sanic"}),
@@ -153,13 +196,12 @@ class Server(WebServer):
         if command[0] == "uwsgi":
             (folder / "uwsgi.py").write_text(RUN_UWSGI)
             if sys.prefix != sys.base_prefix:
-                command += ["--home", sys.prefix]
+                command += ["--home", sys.prefix, "--binary-path", sys.executable]
         elif importlib.util.find_spec(command[0]) is None:
             reason = f"needs {command[0]}"
             if os.environ.get("CI"):
                 pytest.fail(f"{reason}, which the CI has to have")
             pytest.skip(reason)
-        self.is_http2 = "HTTP2" in row.environ
         version = {"DOCKERFLOW_VERSION_PATH": str(folder)}
         super().__init__(command, folder, **version, **row.environ, **environ)
         self.wait_until_it_serves()
@@ -167,7 +209,7 @@ class Server(WebServer):
             self.wait_for((folder / "ready").exists)
 
     def request(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:
-        if not self.is_http2:
+        if not self.row.is_http2:
             return super().request(method, path, body, **headers)
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         with httpx.Client(http1=False, http2=True, timeout=PATIENCE, trust_env=False) as client:
@@ -182,7 +224,7 @@ class Server(WebServer):
     def unfinished(self, method: str, path: str, body: bytes = b"") -> Iterator[None]:
         """Send a request whose body is longer than what is sent of it; leave at the end."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE) as connection:
-            if self.is_http2:
+            if self.row.is_http2:
                 protocol = h2.connection.H2Connection(h2.config.H2Configuration())
                 protocol.initiate_connection()
                 names = ("method", method), ("path", path), ("scheme", "http"), ("authority", "x")

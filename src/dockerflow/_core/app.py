@@ -58,7 +58,7 @@ class Core:
 
     @property
     def has_installed_drain(self) -> bool:
-        """Whether :meth:`install_drain` was called in this process: a fork sets its own handlers."""
+        """Whether :meth:`install_drain` was called in this process, not only in its parent."""
         return self._drain_pid == os.getpid()
 
     def install_drain(self, *, only_over_a_server: bool = False) -> None:
