@@ -1,4 +1,4 @@
-"""Drain without a server; with real ones see tests/integrations/test_servers.py."""
+"""Drain without a server; with real ones see tests/servers/."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """What holds under which server; docs/servers.md is what these tests saw.
 
-`make servers` writes it again.
+`make server-matrix` writes it again.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from services import PATIENCE
 from services.matrix import COLUMNS, PAGE, ROWS, WRITE, Row, Server, write_cell
 
 Start = Callable[..., Server]
-REMEDY = "run: make servers"
+REMEDY = "run: make server-matrix"
 # Seconds. A server that waits for a hung check takes 30 or more.
 SOON = 10.0
 DRAIN = 3.0

@@ -27,7 +27,7 @@ from services import PATIENCE, wait_for
 from services.web import Answer, WebServer
 
 PAGE = pages.DOCS / "servers.md"
-WRITE = "DOCKERFLOW_WRITE_SERVERS"
+WRITE = "DOCKERFLOW_WRITE_SERVER_MATRIX"
 COLUMNS = (
     "endpoints", "request id", "summaries", "client leaves its upload", "client leaves the response",
     "broken checks", "SIGTERM", "drain", "reload", "workers",
