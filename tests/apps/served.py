@@ -154,3 +154,6 @@ wsgi = WSGIMiddleware(wsgi_app)
 if "BEFORE_FORK" in os.environ:  # as apps do that fill caches before the server forks
     for path in ("/", "/__heartbeat__"):
         Client(wsgi).get(path)
+    # uWSGI forks without holding the interpreter's lock: a thread that runs at that moment would
+    # leave the worker without it. See docs/servers.md.
+    time.sleep(0.3)
