@@ -53,20 +53,16 @@ class Core:
         )
         self._lbheartbeat = lbheartbeat
         self._check_context = check_context
-        self._drain_pid: int | None = None
+        self.drain_pid: int | None = None
+        """The process in which :meth:`install_drain` was called: a fork has to call it again."""
         self._version_file = VersionFile(self.config.version_path)
-
-    @property
-    def has_installed_drain(self) -> bool:
-        """Whether :meth:`install_drain` was called in this process, not only in its parent."""
-        return self._drain_pid == os.getpid()
 
     def install_drain(self, *, only_over_a_server: bool = False) -> None:
         """Have SIGTERM drain if the settings ask for that; see :mod:`dockerflow.drain`.
 
         :param only_over_a_server: leave it for later where no server has set a handler yet.
         """
-        self._drain_pid = None if only_over_a_server else os.getpid()
+        self.drain_pid = None if only_over_a_server else os.getpid()
         drain.install_once(self.config.drain_seconds, only_over_a_server=only_over_a_server)
 
     def answer(
