@@ -12,8 +12,8 @@ unexport PYTHONDONTWRITEBYTECODE PYTHONUNBUFFERED
 # Four processes also on two cores, as many tests wait. ARGS="-n 0 ..." runs the tests in one.
 PARALLEL := -n 4 --dist worksteal
 
-TARGETS := run test lint format types verifytypes docs tables rule-pages fault-matrix screenshot \
-	build lock coverage promises mutation bench bench-guard clean
+TARGETS := run test servers lint format types verifytypes docs tables rule-pages fault-matrix \
+	server-matrix screenshot build lock coverage promises mutation bench bench-guard clean
 .PHONY: help install $(TARGETS)
 
 help:
@@ -35,7 +35,13 @@ run: $(STAMP)
 	@cd examples/shortener && exec ../../$(BIN)/python -m links serve
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -rs $(PARALLEL) $(ARGS)
+	$(BIN)/python -m pytest -rs $(PARALLEL) --ignore tests/servers $(ARGS)
+
+# One process of pytest for all tests of a server.
+SERVERS := -m pytest -rs -n 4 --dist loadgroup tests/servers
+
+servers: $(STAMP)
+	$(BIN)/python $(SERVERS) $(ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check .
@@ -58,7 +64,7 @@ verifytypes: $(STAMP)
 docs: $(STAMP)
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
 
-# What is written by scripts: tables of the reference, the rules' pages, the faults of real servers.
+# What is written by scripts: tables of the reference, the rules' pages, what real servers do.
 tables: $(STAMP)
 	$(BIN)/python tests/project/test_tables.py
 
@@ -67,6 +73,9 @@ rule-pages: $(STAMP)
 
 fault-matrix: $(STAMP)
 	DOCKERFLOW_WRITE_FAULT_MATRIX=1 $(BIN)/python -m pytest -q -n 0 tests/contrib/test_faults.py::test_fault
+
+server-matrix: $(STAMP)
+	DOCKERFLOW_WRITE_SERVER_MATRIX=1 $(BIN)/python $(SERVERS)
 
 # The picture of a run of dockerflow verify, by a real one.
 screenshot: $(STAMP)

@@ -57,10 +57,8 @@ def oldest(session: nox.Session) -> None:
     session.run(
         "pytest", "-q", *PARALLEL, "-W", "default",
         "tests/compat", "tests/contract", "tests/contrib", "tests/core", "tests/integrations",
-        # Real servers are started with options of today's.
-        "--ignore", "tests/integrations/test_servers.py",
+        # Real servers are started with options of today's, here and in tests/servers/.
         "--ignore", "tests/integrations/test_log_servers.py",
-        "--ignore", "tests/integrations/test_uwsgi.py",
         *session.posargs,
     )  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, TypeAlias
@@ -52,7 +53,7 @@ class DockerflowMiddleware:
             await self._pass_on(scope, receive, send)
             return
         core = self._core_of(scope)
-        if not core.has_installed_drain:
+        if core.drain_pid != os.getpid():
             # Servers set their handlers before their first call, but after they import the app.
             core.install_drain()
         path = path_below(scope["path"], scope.get("root_path", ""))
@@ -78,7 +79,7 @@ class DockerflowMiddleware:
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
         core = self._core_of(scope)
-        if not core.has_installed_drain:
+        if core.drain_pid != os.getpid():
             core.install_drain()
         try:
             await self.app(scope, receive, send)

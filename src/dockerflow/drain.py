@@ -15,7 +15,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -25,6 +24,10 @@ from dockerflow.config import Config
 logger: logging.Logger = logging.getLogger("dockerflow")
 
 _UWSGI: Final = "uWSGI stops its workers without a SIGTERM that they could delay"
+_HYPERCORN: Final = (
+    "Hypercorn's master stops its workers without a signal that they could delay. With "
+    "--workers 0 it serves without a master"
+)
 _OTHER_THREAD: Final = (
     "this server calls the app outside of the main thread. Call dockerflow.drain.install() "
     "there, such as in gunicorn's post_worker_init"
@@ -107,7 +110,9 @@ def install_once(seconds: float, *, only_over_a_server: bool = False) -> None:
     :param seconds: the setting ``drain_seconds``; 0 means off.
     :param only_over_a_server: do nothing yet if no server has set a handler.
     """
-    has_server = callable(signal.getsignal(signal.SIGTERM))
+    current = signal.getsignal(signal.SIGTERM)
+    # A loop's handler can only be delayed once the loop runs.
+    has_server = callable(current) and not _belongs_to_loop(current)
     if seconds and not is_draining() and (has_server or not only_over_a_server):
         _install(seconds)
 
@@ -137,12 +142,11 @@ def install_in_parent(seconds: float, notify: Callable[[], object]) -> None:
 def _install(seconds: float) -> bool:
     if "uwsgi" in sys.modules:
         return _warn(_UWSGI)
-    if threading.current_thread() is not threading.main_thread():
-        is_installed = isinstance(signal.getsignal(signal.SIGTERM), _Handler)
-        return is_installed or _state.is_at_loop or _warn(_OTHER_THREAD)
     _state.seconds = min(seconds, threading.TIMEOUT_MAX)
-    loop = _running_loop()
-    return _delay_at_loop(loop) or _delay_in_process(loop)
+    try:
+        return _delay_at_loop(_running_loop()) or _delay_in_process()
+    except ValueError:  # not the main thread; gevent, patched late, doesn't know which one it is
+        return _state.is_at_loop or _warn(_OTHER_THREAD)
 
 
 def _delay_at_loop(loop: Any) -> bool:
@@ -163,15 +167,16 @@ def _handle_at_loop(loop: Any, previous: Callable[[], object]) -> None:
     loop.add_signal_handler(signal.SIGTERM, _Handler(previous))
 
 
-def _delay_in_process(loop: Any) -> bool:
+def _delay_in_process() -> bool:
     current = signal.getsignal(signal.SIGTERM)
     if isinstance(current, _Handler):
         return True
-    if current is None or (loop is not None and _belongs_to_loop(current)):
-        return _warn(_NOT_REPLACEABLE)
+    if current is None or _belongs_to_loop(current):
+        return _state.is_at_loop or _warn(_NOT_REPLACEABLE)
+    if current is signal.SIG_DFL and _is_hypercorns_worker():
+        return _warn(_HYPERCORN)
     handler = _Handler(current)
-    with suppress(ValueError):  # in a subinterpreter
-        signal.signal(signal.SIGTERM, handler)
+    signal.signal(signal.SIGTERM, handler)
     if signal.getsignal(signal.SIGTERM) is not handler:  # mod_wsgi ignores signal.signal()
         return _warn(_NOT_REPLACEABLE)
     # As gunicorn does: let system calls of running requests continue.
@@ -206,6 +211,12 @@ def _signal_again_later() -> None:
     # By a signal, because handlers may only be called in the main thread.
     if not _state.was_signalled_again:
         os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _is_hypercorns_worker() -> bool:
+    multiprocessing: Any = sys.modules.get("multiprocessing")
+    is_child = multiprocessing is not None and multiprocessing.parent_process() is not None
+    return is_child and "hypercorn" in sys.modules
 
 
 def _belongs_to_loop(handler: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from http import HTTPStatus
@@ -54,7 +55,7 @@ class DockerflowMiddleware:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request."""
-        if not self._core.has_installed_drain:
+        if self._core.drain_pid != os.getpid():
             self._core.install_drain()
         endpoint = self._core.paths.get(decode_path(environ.get("PATH_INFO", "")))
         if EXCHANGE in environ:  # another of our middlewares further out does the rest

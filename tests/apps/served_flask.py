@@ -1,16 +1,39 @@
-"""What the tests with real servers serve of Flask."""
+"""What tests/servers/ serves of Flask."""
 
-from flask import Response, stream_with_context
+import os
 
-from apps import served
-from apps.flask_app import make_wsgi
+from flask import Flask, Response, request, stream_with_context
+
+from apps import BROKEN, CHUNKS, served
 from dockerflow.flask import Dockerflow
 
-app = make_wsgi()
-Dockerflow(app, version_path=".")
+wsgi = Flask(__name__)
+Dockerflow(wsgi)
 
 
-@app.get("/endless")
+@wsgi.get("/")
+def root() -> str:
+    served.log.info("/")
+    return str(os.getpid())
+
+
+@wsgi.get("/fail")
+def fail() -> str:
+    raise ValueError(BROKEN)
+
+
+@wsgi.get("/stream")
+def stream() -> Response:
+    return Response(stream_with_context(served.stream("/stream", CHUNKS)))
+
+
+@wsgi.post("/upload")
+def upload() -> str:
+    served.log.info("/upload")
+    request.get_data()
+    return ""
+
+
+@wsgi.get("/endless")
 def endless() -> Response:
-    chunks = served.wsgi_app({"PATH_INFO": "/endless"}, lambda status, headers: None)
-    return Response(stream_with_context(chunks), 206)
+    return Response(stream_with_context(served.endless()), 206)

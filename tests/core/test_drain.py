@@ -1,4 +1,4 @@
-"""Drain without a server; with real ones see tests/integrations/test_servers.py."""
+"""Drain without a server; with real ones see tests/servers/."""
 
 from __future__ import annotations
 
@@ -134,6 +134,27 @@ def run(source: str) -> str:
     return done.stdout
 
 
+def test_a_worker_drains_also_if_the_app_was_called_before_the_fork() -> None:
+    """As apps do that fill caches; the worker sets its own handler after the fork."""
+    run("""
+import os, signal
+from dockerflow.config import Config
+from dockerflow.testing import Client
+from dockerflow.wsgi import DockerflowMiddleware
+def app(environ, start_response):
+    start_response("200 OK", [])
+    return []
+client = Client(DockerflowMiddleware(app, config=Config(drain_seconds=60)))
+assert client.get("/").status == 200
+if (child := os.fork()) == 0:
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(7))
+    assert client.get("/").status == 200
+    signal.raise_signal(signal.SIGTERM)
+    os._exit(client.get("/__heartbeat__").status != 503)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+""")
+
+
 HANDLERS = """
 import asyncio, os, signal, threading, time
 from dockerflow import drain
@@ -189,6 +210,23 @@ for _ in range(2):
     os.kill(os.getpid(), signal.SIGTERM)
 time.sleep(0.8)
 assert got == [signal.SIGTERM]
+""")
+
+
+def test_gevent_may_patch_late() -> None:
+    """As its gunicorn worker does with --preload: greenlets then seem to be other threads."""
+    pytest.importorskip("gevent")
+    run(f"""
+{HANDLERS}
+import gevent
+from gevent import monkey
+monkey.patch_all()
+signal.signal(signal.SIGTERM, lambda *args: got.append(args[0]))
+assert gevent.spawn(drain.install, 60).get()
+os.kill(os.getpid(), signal.SIGTERM)
+gevent.sleep(0)
+assert drain.is_draining() and not got
+os._exit(0)  # not after a minute
 """)
 
 

@@ -15,8 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from services import NOTICE, wait_for
 from services.django_settings import add_database
 
-import django  # isort: skip - after the settings
-from asgiref.sync import sync_to_async  # isort: skip
+from asgiref.sync import sync_to_async  # isort: skip - after the settings
 from django.core.exceptions import BadRequest  # isort: skip
 from django.db import connections, transaction  # isort: skip
 from django.http import HttpResponse, StreamingHttpResponse  # isort: skip
@@ -267,20 +266,6 @@ def test_a_wrong_setting_fails_at_start_with_one_line(setting, says):
     )  # fmt: skip
     [line] = result.stdout.splitlines()
     assert line.startswith(f"ConfigError {says}"), result
-
-
-def test_a_client_that_leaves_in_mid_stream(tmp_path):
-    pytest.importorskip("uvicorn")
-    if django.VERSION < (5, 0):
-        pytest.skip("this Django never learns that a client left")
-    from integrations.test_servers import SERVERS, Server, check_a_client_that_leaves_in_mid_stream
-
-    server = Server([*SERVERS["uvicorn"][:-1], "apps.served_django:asgi"], tmp_path)
-    try:
-        check_a_client_that_leaves_in_mid_stream(server)
-    finally:
-        server.close()
-    assert "Traceback" not in server.output(), server.output()
 
 
 @both

@@ -29,6 +29,7 @@ HEAVY = [
     "sqlalchemy",
     "starlette",
     "structlog",
+    "trio",
 ]
 
 # orjson is no framework: logging takes it when it is there.

@@ -102,7 +102,8 @@ class WebServer:
             return b"".join(iter(lambda: connection.recv(65_536), b""))
 
     def output(self) -> str:
-        return self.stdout.read_text() + self.stderr.read_text()
+        files = (self.stdout, self.stderr)
+        return "".join(file.read_text("utf-8", "replace") for file in files)
 
     def lines(self) -> list[dict[str, Any]]:
         """What it logged; anything else on standard output is an error."""

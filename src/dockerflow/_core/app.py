@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import os
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
@@ -57,7 +58,8 @@ class Core:
         )
         self._lbheartbeat = lbheartbeat
         self._check_context = check_context
-        self.has_installed_drain: bool = False
+        self.drain_pid: int | None = None
+        """The process in which :meth:`install_drain` was called: a fork has to call it again."""
         self._version_file = VersionFile(self.config.version_path)
 
     def install_drain(self, *, only_over_a_server: bool = False) -> None:
@@ -65,7 +67,7 @@ class Core:
 
         :param only_over_a_server: leave it for later where no server has set a handler yet.
         """
-        self.has_installed_drain = not only_over_a_server
+        self.drain_pid = None if only_over_a_server else os.getpid()
         drain.install_once(self.config.drain_seconds, only_over_a_server=only_over_a_server)
 
     def answer(

@@ -15,6 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from dockerflow import health
+from dockerflow.checks import _loop
 from dockerflow.checks._log import CheckLog
 from dockerflow.checks._observers import Observers
 from dockerflow.checks._options import Settings
@@ -319,10 +320,8 @@ def _create_tasks(loop: AbstractEventLoop, executions: list[Execution]) -> None:
 
 async def _arun(execution: Execution) -> None:
     """Run an async check to its end, cancelled after its limit."""
-    import asyncio
-
     function = cast("Callable[[], Coroutine[Any, Any, Any]]", execution.check.function)
-    limit = asyncio.timeout(execution.limit)
+    limit = _loop.timeout(execution.limit)
     try:
         async with limit:
             with check_context.get()():

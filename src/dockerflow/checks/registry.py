@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Callable, Collection, Iterable, MutableMapping
 from typing import TYPE_CHECKING, Any, Final, TypeVar, Unpack, overload
 
-from dockerflow.checks import _plan, messages, runner
+from dockerflow.checks import _loop, _plan, messages, runner
 from dockerflow.checks._background import Background
 from dockerflow.checks._check import Check, CheckFunction, unwrap
 from dockerflow.checks._log import log_thread, logger
@@ -209,10 +209,11 @@ class Registry:
         return self._finish(run)
 
     async def arun(self, config: Config | None = None) -> CheckResults:
-        """Run all checks like :meth:`run`, async ones on the running event loop."""
-        import asyncio
+        """Run all checks like :meth:`run`, async ones on the running event loop.
 
-        run = self._make_run(config or Config(), asyncio.get_running_loop())
+        The loop is asyncio's or trio's.
+        """
+        run = self._make_run(config or Config(), _loop.running_loop())
         await runner.arun_all(run)
         return self._finish(run)
 

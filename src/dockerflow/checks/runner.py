@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from dockerflow import health
+from dockerflow.checks import _loop
 from dockerflow.checks._background import LONG, Background
 from dockerflow.checks._check import CheckFunction, Execution, Result, make_result, start
 from dockerflow.checks._log import log_thread
@@ -210,20 +211,21 @@ def run_all(run: Run) -> None:
 
 async def arun_all(run: Run) -> None:
     """Run the checks like :func:`run_all`, without blocking the event loop."""
-    import asyncio
-
-    loop = asyncio.get_running_loop()
-    woken = asyncio.Event()
+    loop = _loop.running_loop()
+    woken = _loop.make_event()
 
     def wake() -> None:
         with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(woken.set)
+            loop.call_soon_threadsafe(notify)
+
+    def notify() -> None:
+        woken.set()  # the one that is waited for now
 
     for seconds in run.steps(wake):
         with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
+            async with _loop.timeout(seconds):
                 await woken.wait()
-        woken.clear()
+        woken = _loop.make_event()
 
 
 def collect(run: Run) -> tuple[CheckResults, list[CheckMessage]]:
