@@ -13,7 +13,7 @@ nox.options.sessions = ["core", "extras", "beside", "newest", "oldest"]
 nox.options.error_on_missing_interpreters = False
 
 PROJECT = nox.project.load_toml("pyproject.toml")
-PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
+PYTHONS = ["3.11", "3.12", "3.13", "3.14", "3.15"]
 OLDEST = PYTHONS[0]
 
 # As make test has it.

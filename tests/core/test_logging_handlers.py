@@ -42,9 +42,13 @@ def logger():
 
 
 def run(code: str, *args: str, **options):
-    """Start Python with a program whose output is read from pipes."""
+    """Start Python with a program whose output is read from pipes.
+
+    Some fork with threads on purpose; from 3.15 on, os.fork() raises its warning like any other.
+    """
+    fork = "ignore:This process:DeprecationWarning"
     return subprocess.Popen(
-        [sys.executable, "-W", "error", "-c", code, *args],
+        [sys.executable, "-W", "error", "-W", fork, "-c", code, *args],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options,
     )  # fmt: skip
 

@@ -49,5 +49,17 @@ def test_python():
     assert pythons is not None
     versions = re.findall(r'"([\d.]+)"', pythons[1])
     assert (versions[0], versions[-1]) == (oldest, newest)
-    for version in versions:
-        assert f"Programming Language :: Python :: {version}" in PROJECT["project"]["classifiers"]
+    classifiers = [
+        name.removeprefix("Programming Language :: Python :: ")
+        for name in PROJECT["project"]["classifiers"]
+        if name.startswith("Programming Language :: Python :: 3.")
+    ]
+    assert classifiers == versions
+    # The first is what make test and the oldest releases are tested with.
+    newer = re.search(
+        r"^NEWER_PYTHONS=\((.*)\)$", (ROOT / ".ci/run").read_text("utf-8"), re.MULTILINE
+    )
+    assert newer is not None
+    assert newer[1].split() == versions[1:]
+    workflow = (ROOT / ".github/workflows/ci.yml").read_text("utf-8")
+    assert sorted(re.findall(r"^ {12}([\d.]+)$", workflow, re.MULTILINE)) == versions
