@@ -456,7 +456,7 @@ def test_querystring_by_setting(summaries):
         assert middleware._build_extra_meta(asked)["querystring"] == "x=博"
         middleware.process_response(asked, HttpResponse())
     [record] = summaries
-    assert record.querystring == "x=%E5%8D%9A"
+    assert record.querystring == "x=博"
 
 
 def test_build_extra_meta(middleware):

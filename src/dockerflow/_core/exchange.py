@@ -163,9 +163,11 @@ class Exchange(Outcome):
             return
         self.is_ended = True
         self.exception = exception
+        # It has this request among its variables: they would keep each other.
+        context, self._context = self._context or copy_context(), None
         if self.logger is not None:
             with _logging:
-                (self._context or copy_context()).run(self._log_summary, self.logger)
+                context.run(self._log_summary, self.logger)
 
     def fields(self) -> dict[str, Any]:
         """Return the current fields of the summary, but for ``code``, which apps can't change."""
