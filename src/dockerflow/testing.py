@@ -14,13 +14,12 @@ from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager, closing, contextmanager, nullcontext
 from contextvars import copy_context
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import Any, NamedTuple, Self
 from urllib.parse import unquote_to_bytes
 from wsgiref.util import setup_testing_defaults
 
 __all__ = ["Client", "Response", "capture_summaries"]
 
-_T = TypeVar("_T")
 _CLIENT_ADDRESS = "192.0.2.1"  # reserved for examples by RFC 5737
 
 
@@ -114,10 +113,11 @@ class Client:
         target, _, query = path.partition("?")
         request = _Request(method, mount, target, query, all_headers, body)
         if not self._is_asgi:
-            return _outside_of_loops(_send_wsgi, self.app, request)
-        response = _send_asgi(self.app, request, self._state)
-        run = asyncio.run if self._runner is None else self._runner.run
-        return _outside_of_loops(run, response)
+            response: Response = _outside_of_loops(_send_wsgi, self.app, request)
+        else:
+            run = asyncio.run if self._runner is None else self._runner.run
+            response = _outside_of_loops(run, _send_asgi(self.app, request, self._state))
+        return response
 
     def get(self, path: str, headers: Mapping[str, str] | None = None, **options: Any) -> Response:
         """Send a GET request; see :meth:`request`."""
@@ -157,7 +157,7 @@ def capture_summaries() -> Generator[list[logging.LogRecord]]:
         logger.disabled = disabled
 
 
-def _outside_of_loops(function: Callable[..., _T], *args: Any) -> _T:
+def _outside_of_loops(function: Callable[..., Any], *args: Any) -> Any:
     """Call a function that runs an event loop: in another thread if this one runs one already."""
     try:
         asyncio.get_running_loop()

@@ -21,6 +21,7 @@ from dockerflow.asgi import DockerflowMiddleware
 from dockerflow.checks import STATUSES, CheckResults, Registry, level_to_text
 from dockerflow.cli._exit import FAILED
 from dockerflow.config import ConfigError
+from dockerflow.logging._json import escape_controls
 
 _FAIL_LEVELS: Final = {name: level for level, name in STATUSES.items() if level >= logging.WARNING}
 _MAX_WRAPPERS: Final = 20
@@ -109,7 +110,7 @@ def _load(target: str | None, settings: str | None) -> Core:
         ]
         name = settings if target is None else target
         message = f"{name!r} can't be loaded: {_in_one_line(error)}{''.join(where[-1:])}"
-        raise click.ClickException(message) from None
+        raise click.ClickException(escape_controls(message)) from None
 
 
 def _in_one_line(error: BaseException) -> str:
@@ -234,8 +235,8 @@ def _as_table(results: CheckResults, exceptions: dict[str, str]) -> str:
     for name, status in results.statuses.items():
         lines.append(f"{name:<{width}}  {status:<8}  {results.durations[name]:.3f} s")
         for message in _messages(results, name):
-            lines.append(f"    {message}")
+            lines.append(f"    {escape_controls(message)}")
             if message in exceptions:
-                lines.append(f"    {exceptions[message]}")
+                lines.append(f"    {escape_controls(exceptions[message])}")
     lines.append(f"{'status':<{width}}  {level_to_text(results.level)}")
     return "\n".join(lines)
