@@ -71,6 +71,7 @@ class Core:
         debug: bool = False,
         version: Callable[[], object] | None = None,
         on_results: Callable[[CheckResults], object] = _ignore,
+        error_logger: logging.Logger = logger,
     ) -> Response:
         """Return the response of an endpoint; for the heartbeat, run the checks.
 
@@ -78,6 +79,7 @@ class Core:
         :param version: returns the content of ``/__version__``, or ``None`` if there is none. The
             response reports what it raises. By default version.json is served.
         :param on_results: called with the results of the checks before the response is made.
+        :param error_logger: the logger of ``/__error__``.
         :raises RuntimeError: at ``/__error__``.
         """
         if request.method not in endpoints.METHODS:
@@ -93,7 +95,7 @@ class Core:
                 content = error
             response = self._version(content)
         else:
-            response = self._other(endpoint, request, debug=debug)
+            response = self._other(endpoint, request, error_logger, debug=debug)
         return response._replace(body=b"") if request.method == "HEAD" else response
 
     async def aanswer(
@@ -104,6 +106,7 @@ class Core:
         debug: bool = False,
         version: Callable[[], object] | None = None,
         on_results: Callable[[CheckResults], object] = _ignore,
+        error_logger: logging.Logger = logger,
     ) -> Response:
         """Return the response like :meth:`answer`, without blocking the event loop.
 
@@ -124,7 +127,7 @@ class Core:
                 content = error
             response = self._version(content)
         else:
-            response = self._other(endpoint, request, debug=debug)
+            response = self._other(endpoint, request, error_logger, debug=debug)
         return response._replace(body=b"") if request.method == "HEAD" else response
 
     def run_checks(self) -> CheckResults:
@@ -164,7 +167,9 @@ class Core:
         name = type(content).__name__
         return endpoints.version(None, f"the version could not be read: {name}")
 
-    def _other(self, endpoint: Endpoint, request: Request, *, debug: bool) -> Response:
+    def _other(
+        self, endpoint: Endpoint, request: Request, error_logger: logging.Logger, *, debug: bool
+    ) -> Response:
         if endpoint == "version":
             return endpoints.version(*self._version_file.read())
         if endpoint == "lbheartbeat":
@@ -172,7 +177,7 @@ class Core:
         if endpoint == "heartbeat":
             drained = self._heartbeat(self.registry.drained(), request, debug=debug)
             return drained._replace(status=endpoints.DRAINING)
-        logger.error(endpoints.ERROR_MESSAGE)
+        error_logger.error(endpoints.ERROR_MESSAGE)
         raise RuntimeError(endpoints.ERROR_MESSAGE)
 
 

@@ -148,7 +148,7 @@ class Exchange(Outcome):
         changed = {name: value for name, value in given.items() if own.get(name, _UNSET) != value}
         changed.pop("t", None)
         self.extra.update(changed)
-        self.extra.update(dict.fromkeys(own.keys() - given.keys()))
+        self.extra.update(dict.fromkeys(own.keys() - given.keys() - {"t"}))
 
     def _log_summary(self, log: logging.Logger) -> None:
         level = logging.INFO if self.error is None else logging.ERROR

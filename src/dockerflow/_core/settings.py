@@ -53,6 +53,14 @@ def present(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {name: settings[name] for name in SETTINGS if name in settings}
 
 
+def _copy(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a copy that doesn't follow its lists, which apps change in place."""
+    return {
+        name: value.copy() if isinstance(value, list | set | dict) else value
+        for name, value in settings.items()
+    }
+
+
 _T = TypeVar("_T")
 
 
@@ -70,7 +78,7 @@ class Reloading(Generic[_T]):
     ) -> None:
         self._read = read
         self._make = make
-        settings = dict(read())
+        settings = _copy(read())
         # Both in one tuple: another thread may be reading them.
         self._current = settings, make(settings)
 
@@ -83,5 +91,5 @@ class Reloading(Generic[_T]):
                 value = self._make(now)
             except ConfigError as error:
                 logger.error("%s; the former settings stay", error)  # noqa: TRY400 - the message is complete
-            self._current = dict(now), value
+            self._current = _copy(now), value
         return value

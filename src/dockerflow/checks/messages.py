@@ -94,6 +94,12 @@ class CheckMessage:
             f"hint={self.hint!r}, obj={self.obj!r}, id={self.id!r}>"
         )
 
+    def is_silenced(self) -> bool:
+        """Return whether Django's settings silence this; for its ``manage.py check``."""
+        from django.conf import settings
+
+        return self.id in settings.SILENCED_SYSTEM_CHECKS
+
     def is_serious(self, level: int = ERROR) -> bool:
         """Return whether this is at ``level`` or above."""
         return self.level >= level

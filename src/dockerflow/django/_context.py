@@ -45,6 +45,16 @@ class RequestContext:
         self.is_driven = True
         return self.exchange
 
+    def enter(self) -> None:
+        """Set the request's id, if the hooks are called by hand."""
+        if not (self.is_outer or self.is_driven):
+            self.exchange.enter()
+
+    def leave(self) -> None:
+        """Undo :meth:`enter`."""
+        if not (self.is_outer or self.is_driven):
+            self.exchange.leave()
+
 
 def begin(request: Any) -> RequestContext:
     """Return the request's context, made when first asked for."""
@@ -59,7 +69,6 @@ def begin(request: Any) -> RequestContext:
     if exchange is None:
         peer = request.META.get("REMOTE_ADDR", "")
         exchange = Exchange(core.settings, make_request(request, core), source=request, peer=peer)
-        exchange.enter()
         # For a driver of ours further in.
         carrier.setdefault(KEY, exchange.extra)
     known[_ATTRIBUTE] = context = RequestContext(core, exchange, is_outer)
@@ -81,16 +90,18 @@ def make_request(request: HttpRequest, core: Core) -> Request:
     return Request(request.method or "GET", request.path, meta.get("QUERY_STRING", ""), headers)
 
 
-def user_id(request: HttpRequest) -> str:
-    """Return the id of the user if the app has loaded the user, else an empty string."""
+def user_id(request: HttpRequest) -> Any:
+    """Return the user's primary key if the app has loaded the user, else an empty string."""
     with Guarded(logger, "The user of a request could not be read"):
-        user: Any = request.__dict__.get("user")
+        user: Any = vars(request).get("user")
         # Any access but this one would evaluate the lazy object.
-        if user is None or (
-            isinstance(user, LazyObject) and user.__dict__.get("_wrapped", empty) is empty
-        ):
-            return ""
-        return str(user.get_username()) if user.is_authenticated else ""
+        while isinstance(user, LazyObject):
+            user = vars(user).get("_wrapped", empty)
+        if user is empty:
+            user = vars(request).get("_acached_user")  # loaded by ``request.auser()``
+        if user is not None and user.is_authenticated:
+            key = getattr(user, "pk", None)
+            return "" if key is None else key
     return ""
 
 

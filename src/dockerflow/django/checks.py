@@ -9,18 +9,21 @@ of messages.
 
 from __future__ import annotations
 
-import functools
-import inspect
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+from asgiref.sync import async_to_sync, iscoroutinefunction
 from django.conf import settings
-from django.core import checks as system_checks
+from django.core import checks
+from django.core.checks.registry import registry as django_check_registry
+from django.db import DEFAULT_DB_ALIAS, connection
 from django.utils.module_loading import import_string
 
 from dockerflow import health
 from dockerflow.checks import contrib
+from dockerflow.checks.contrib._django import check_database, check_migrations
 from dockerflow.checks.messages import CheckMessage
 from dockerflow.checks.registry import default_registry
 from dockerflow.config import ConfigError
@@ -44,59 +47,89 @@ DEFAULT_CHECKS = (
 )
 
 
-def _as_list(message: CheckMessage | None) -> list[CheckMessage]:
-    return [] if message is None else [message]
-
-
-def check_database_connected(app_configs: object, **kwargs: Any) -> list[CheckMessage]:  # noqa: ARG001 - Django's signature
+def check_database_connected(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:  # noqa: ARG001 - Django's signature
     """Check that the default database responds."""
-    return _as_list(contrib.django_database()())
+    message = check_database(DEFAULT_DB_ALIAS, connection)
+    return [] if message is None else [_as_django(message)]
 
 
-def check_migrations_applied(app_configs: object, **kwargs: Any) -> list[CheckMessage]:  # noqa: ARG001 - Django's signature
-    """Check that all migrations are applied to the default database."""
-    return _as_list(contrib.django_migrations()())
+def check_migrations_applied(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:  # noqa: ARG001 - Django's signature
+    """Check that the migrations of these apps, or of all, are applied to the default database."""
+    return [
+        _as_django(message)
+        for message in check_migrations(DEFAULT_DB_ALIAS, connection, app_configs)
+    ]
 
 
-def check_redis_connected(app_configs: object, **kwargs: Any) -> list[CheckMessage]:  # noqa: ARG001 - Django's signature
+def check_redis_connected(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:  # noqa: ARG001 - Django's signature
     """Check that the Redis of the default cache responds, through django-redis."""
-    return _as_list(contrib.django_redis()())
+    message = contrib.django_redis()()
+    return [] if message is None else [_as_django(message)]
+
+
+def _as_django(message: CheckMessage) -> checks.CheckMessage:
+    """Return the same message in Django's own class."""
+    made = getattr(checks, type(message).__name__)(message.msg)
+    vars(made).update(vars(message))
+    return made
 
 
 class _Registered:
-    """The checks that :func:`register` has put into the registry, and their settings."""
+    """What :func:`register` has registered, and the settings that it was made from."""
 
     settings: object = None
     checks: dict[str, Callable[[], Any]] = {}  # noqa: RUF012 - replaced, never changed
+    system_checks: list[Any] = []  # noqa: RUF012 - replaced, never changed
+    """Those of Django's system checks that are ours."""
 
 
 def register() -> None:
     """Register the checks that the settings name, instead of the former ones.
 
+    They are checks of the heartbeat, and Django's system checks, so that ``manage.py check`` runs
+    them, too. If ``DOCKERFLOW_SYSTEM_CHECKS`` is on, the heartbeat runs each other system check,
+    those for deployment only without ``DEBUG``.
+
     :raises ConfigError: when ``DOCKERFLOW_CHECKS`` names a function that doesn't exist, or that
-        has the name of another check.
+        Django doesn't accept.
     """
-    paths = _settings.get_list("DOCKERFLOW_CHECKS", DEFAULT_CHECKS)
-    wanted: dict[str, Callable[..., Any]] = {}
-    for path in paths:
-        function = _load(path)
+    functions = {path: _load(path) for path in _paths()}
+    django_check_registry.registered_checks.difference_update(_Registered.system_checks)
+    _Registered.system_checks = [
+        _register_with_django(path, function) for path, function in functions.items()
+    ]
+    for function in sorted(_system_checks().difference(functions.values()), key=_path_of):
+        functions[_path_of(function)] = function
+    wanted: dict[str, Callable[[], Any]] = {}
+    for path, function in functions.items():
         name = getattr(function, "__name__", path)
         # Functions of the same name in different modules are distinguished by their paths.
-        wanted[path if name in wanted else name] = _bind(function)
-    if _settings.runs_system_checks():
-        wanted["system"] = system
+        wanted[path if name in wanted else name] = partial(function, app_configs=None)
     known = default_registry.get_checks()
-    for name, function in _Registered.checks.items():
-        if known.get(name) is function:
+    for name, check in _Registered.checks.items():
+        if known.get(name) is check:
             default_registry.unregister(name)
-    _Registered.checks = {}
-    for name, function in wanted.items():
-        try:
-            default_registry.register(function, name=name)
-        except ValueError as error:
-            raise ConfigError(f"DOCKERFLOW_CHECKS is {list(paths)!r}, but {error}") from error
-        _Registered.checks = {**_Registered.checks, name: function}
+    for name, check in wanted.items():
+        default_registry.register(check, name=name)
+    _Registered.checks = wanted
     _Registered.settings = _current_settings()
+
+
+def _register_with_django(path: str, function: Callable[..., Any]) -> Any:
+    """Return the system check, or ``None`` if the app has registered it itself."""
+    if function in django_check_registry.get_checks(include_deployment_checks=True):
+        return None
+    try:
+        # Django calls no async checks.
+        return checks.register(
+            async_to_sync(function) if iscoroutinefunction(function) else function
+        )
+    except (AttributeError, TypeError) as error:
+        raise ConfigError(f"DOCKERFLOW_CHECKS names {path!r}, but {error}") from error
+
+
+def _path_of(function: Callable[..., Any]) -> str:
+    return f"{function.__module__}.{getattr(function, '__qualname__', repr(function))}"
 
 
 def update() -> None:
@@ -120,12 +153,19 @@ def update_or_log() -> None:
 
 
 def _current_settings() -> object:
-    return getattr(settings, "DOCKERFLOW_CHECKS", None), _settings.runs_system_checks()
+    return _paths(), _system_checks()
 
 
-def system() -> Iterable[Any]:
-    """Run all of Django's system checks; those for deployment only without ``DEBUG``."""
-    return system_checks.run_checks(include_deployment_checks=not settings.DEBUG)
+def _paths() -> tuple[str, ...]:
+    return _settings.get_list("DOCKERFLOW_CHECKS", DEFAULT_CHECKS)
+
+
+def _system_checks() -> set[Any]:
+    """Return Django's system checks that the heartbeat runs, but for ours."""
+    if not _settings.runs_system_checks():
+        return set()
+    known = django_check_registry.get_checks(include_deployment_checks=not settings.DEBUG)
+    return set(known).difference(_Registered.system_checks)
 
 
 def _load(path: str) -> Callable[..., Any]:
@@ -136,14 +176,3 @@ def _load(path: str) -> Callable[..., Any]:
     if not callable(function):
         raise ConfigError(f"DOCKERFLOW_CHECKS names {path!r}, which is not a function")
     return function
-
-
-def _bind(function: Callable[..., Any]) -> Callable[[], Any]:
-    """Return a check without arguments."""
-    try:
-        inspect.signature(function).bind(None)
-    except TypeError:  # it takes the argument by name only, as Django itself passes it
-        return functools.partial(function, app_configs=None)
-    except ValueError:  # its signature is unknown
-        pass
-    return functools.partial(function, None)

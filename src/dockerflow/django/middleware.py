@@ -22,12 +22,12 @@ from django.utils.log import request_logger
 
 from dockerflow import sentry
 from dockerflow._core.app import Core
-from dockerflow._core.endpoints import ENDPOINTS, Endpoint, path_of
-from dockerflow._core.exchange import Exchange
+from dockerflow._core.endpoints import ENDPOINTS, OK, Endpoint, path_of
+from dockerflow._core.exchange import Exchange, summary_logger
 from dockerflow._core.extension import is_overridden
 from dockerflow._core.guard import Guarded
 from dockerflow.django import _settings, checks, views
-from dockerflow.django._context import AddRequestId, begin, context_of, user_id
+from dockerflow.django._context import AddRequestId, RequestContext, begin, context_of, user_id
 from dockerflow.django._streaming import watch
 
 logger: logging.Logger = logging.getLogger("dockerflow.django")
@@ -50,6 +50,11 @@ _NO_FAILURES: Final = (
     MultiPartParserError,
 )
 _add_request_id: Final = AddRequestId()
+
+
+def extract_request_id(request: HttpRequest) -> None:
+    """Choose the request's id; it is ``request._id``, and set until the response."""
+    begin(request).enter()
 
 
 class DockerflowMiddleware:
@@ -77,6 +82,7 @@ class DockerflowMiddleware:
         self.async_mode: bool = iscoroutinefunction(get_response)
         if self.async_mode:
             markcoroutinefunction(self)
+        self.summary_logger: logging.Logger = summary_logger
         # An invalid setting fails here, also where the app isn't in INSTALLED_APPS.
         self._first_core = _settings.make(_settings.read())
         checks.update()
@@ -90,7 +96,7 @@ class DockerflowMiddleware:
             self._first_core.install_drain()
         if self.async_mode:
             return self._acall(request)
-        with begin(request).serving():
+        with self._begin(request).serving():
             try:
                 response = self.process_request(request)
             except Exception as error:  # noqa: BLE001 - so that the response has the request's id
@@ -100,7 +106,7 @@ class DockerflowMiddleware:
             return self.process_response(request, response)
 
     async def _acall(self, request: HttpRequest) -> Any:
-        context = begin(request)
+        context = self._begin(request)
         with context.serving():
             view = self._find_view(request, context.core)
             if view is views.heartbeat:
@@ -141,20 +147,29 @@ class DockerflowMiddleware:
 
     def process_request(self, request: HttpRequest) -> HttpResponse | None:
         """Begin a request; return the response if the path is one of ours."""
-        context = begin(request)
+        context = self._begin(request)
+        extract_request_id(request)
         view = self._find_view(request, context.core)
         if view is None:
             return None
         context.exchange.endpoint = context.core.paths.get(request.path_info)
-        response: HttpResponse = view(request)
+        try:
+            response: HttpResponse = view(request)
+        finally:
+            context.leave()
         return response
 
     def process_response(self, request: HttpRequest, response: Any) -> Any:
-        """Send the id back, and log the summary, or defer it to the last byte."""
-        context = begin(request)
+        """Send the id back, and log the summary, or defer it to the last byte.
+
+        Code that calls the hooks by hand may have no response: then it is ``None``.
+        """
+        context = self._begin(request)
+        context.enter()
         exchange = context.exchange
-        exchange.status = response.status_code
-        response.headers.setdefault(*exchange.id_header)
+        exchange.status = OK if response is None else response.status_code
+        if response is not None:
+            response.headers.setdefault(*exchange.id_header)
         self._collect(exchange, request)
         if context.is_outer:
             return response
@@ -164,29 +179,41 @@ class DockerflowMiddleware:
             exchange.finished = time.monotonic()
             exchange.end()
             exchange.source = None  # else each other would keep them until the collector runs
-        if not context.is_driven:
-            exchange.leave()
+        context.leave()
         return response
 
     def process_exception(self, request: HttpRequest, exception: BaseException) -> None:
         """Remember what a view raised; it is an ERROR if the response is a 5xx."""
-        context = begin(request)
+        context = self._begin(request)
         exchange = context.exchange
         exchange.handled = exception
         sentry.hide_summary(exchange)
+        if context.is_driven or context.is_outer:
+            return
         # Code that calls the hooks by hand may call none after this one.
-        if not (context.is_driven or context.is_outer or isinstance(exception, _NO_FAILURES)):
+        if not isinstance(exception, _NO_FAILURES):
+            context.enter()
             self._collect(exchange, request)
             exchange.end(exception)
+        context.leave()
 
     def _build_extra_meta(self, request: HttpRequest) -> dict[str, Any]:
         """Return the fields of the summary, as they are known by now.
 
         The summary has them as a subclass returns them. Only ``code`` is always the real one.
         """
-        fields = begin(request).exchange.fields()
-        fields["uid"] = fields.get("uid") or user_id(request)
+        exchange = begin(request).exchange
+        fields = exchange.fields()
+        if "uid" not in exchange.extra:
+            fields["uid"] = user_id(request)
         return fields
+
+    def _begin(self, request: HttpRequest) -> RequestContext:
+        """Return the request's context, with the logger that is set now: apps replace it."""
+        context = begin(request)
+        if not context.is_outer:
+            context.exchange.logger = self.summary_logger
+        return context
 
     def _collect(self, exchange: Exchange, request: HttpRequest) -> None:
         """Take the route, the user's id, and the fields as a subclass changes them."""
@@ -195,7 +222,7 @@ class DockerflowMiddleware:
             if match is not None:
                 exchange.route = match.route
             uid = user_id(request)
-            if uid:
+            if uid != "":
                 exchange.extra.setdefault("uid", uid)
             if self._is_overridden("_build_extra_meta"):
                 ours = DockerflowMiddleware._build_extra_meta(self, request)

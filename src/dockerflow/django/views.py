@@ -6,23 +6,34 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.utils.module_loading import import_string
 
+from dockerflow import version as versions
 from dockerflow._core.app import Core
 from dockerflow._core.endpoints import Endpoint
 from dockerflow._core.guard import Guarded
 from dockerflow._core.messages import Response
 from dockerflow.checks.runner import CheckResults, is_failure
-from dockerflow.django import _settings, checks, signals
+from dockerflow.django import _settings, checks
 from dockerflow.django._context import context_of, make_request
+from dockerflow.django.checks import django_check_registry  # noqa: F401 - apps look for it here
+from dockerflow.django.signals import heartbeat_failed, heartbeat_passed
 
 logger: logging.Logger = logging.getLogger("dockerflow.django")
+
+# The settings count, unless a test of an app has replaced one of these.
+_STATUS: Final = 500
+_CALLBACK: Final = "dockerflow.version.get_version"
+HEARTBEAT_FAILED_STATUS_CODE: int = _STATUS
+version_callback: str = _CALLBACK
+_get_version: Final = versions.get_version
 
 _RESPONSE: Final = "_dockerflow_response"
 
@@ -65,18 +76,21 @@ def error(request: HttpRequest) -> HttpResponse:
 
 def _respond(request: HttpRequest, endpoint: Endpoint) -> HttpResponse:
     made: Response | None = request.__dict__.pop(_RESPONSE, None)
+    core = _core_of(request)
     if made is None:
-        core = _core_of(request)
-        path: Any = getattr(settings, "DOCKERFLOW_VERSION_CALLBACK", None)
-        version = None if path is None else partial(_call_back, path)
         made = core.answer(
             endpoint,
             make_request(request, core),
             debug=settings.DEBUG,
-            version=version,
+            version=_version() if endpoint == "version" else None,
             on_results=_send_signal,
+            error_logger=logger,
         )
-    return HttpResponse(made.body, status=made.status, headers=dict(made.headers))
+    status = made.status
+    is_replaced = endpoint == "heartbeat" and HEARTBEAT_FAILED_STATUS_CODE != _STATUS
+    if is_replaced and status == core.config.heartbeat_failed_status_code:
+        status = HEARTBEAT_FAILED_STATUS_CODE
+    return HttpResponse(made.body, status=status, headers=dict(made.headers))
 
 
 def _core_of(request: HttpRequest) -> Core:
@@ -85,12 +99,22 @@ def _core_of(request: HttpRequest) -> Core:
     return _settings.reloading().get() if context is None else context.core
 
 
+def _version() -> Callable[[], object] | None:
+    """Return what calls the app's function, or ``None`` for version.json itself."""
+    path = version_callback
+    if path == _CALLBACK:
+        path = getattr(settings, "DOCKERFLOW_VERSION_CALLBACK", None) or _CALLBACK
+    if path == _CALLBACK and versions.get_version is _get_version:
+        return None
+    return partial(_call_back, path)
+
+
 def _call_back(path: str) -> object:
     return import_string(path)(getattr(settings, "BASE_DIR", None))
 
 
 def _send_signal(results: CheckResults) -> None:
-    signal = signals.heartbeat_failed if is_failure(results) else signals.heartbeat_passed
+    signal = heartbeat_failed if is_failure(results) else heartbeat_passed
     # Django fails to log the exception of a receiver that is not a function.
     with Guarded(logger, "A receiver of a heartbeat's signal failed"):
         signal.send_robust(sender=heartbeat, level=results.level)

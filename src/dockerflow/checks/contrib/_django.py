@@ -7,7 +7,7 @@ checks close the connections that they opened, and leave those that were open be
 from __future__ import annotations
 
 import functools
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from typing import Any, cast
 from uuid import uuid4
@@ -15,6 +15,7 @@ from uuid import uuid4
 from dockerflow import health
 from dockerflow.checks import messages
 from dockerflow.checks._process import PerProcess
+from dockerflow.checks._returned import MAX_MESSAGES
 from dockerflow.checks.contrib._common import Check, fail, load, named, report
 from dockerflow.checks.contrib._redis import failure, redis
 from dockerflow.checks.messages import CheckMessage, Error, Info
@@ -33,19 +34,19 @@ def django_database(alias: str = "default") -> Check:
 
     .. versionadded:: 0.1.0
     """
-    return functools.partial(_database, alias)
+    return functools.partial(check_database, alias)
 
 
-def django_migrations(alias: str = "default") -> Check:
+def django_migrations(alias: str = "default") -> Callable[[], list[CheckMessage]]:
     """Make a check that all migrations are applied to one of Django's databases.
 
     :param alias: its name in the setting ``DATABASES``.
-    :returns: the check, to be registered. It gives ``dockerflow.health.W001`` when some aren't,
-        and ``I001`` when that can't be determined.
+    :returns: the check, to be registered. It gives ``dockerflow.health.W001`` for each migration
+        that isn't, and ``I001`` when that can't be determined.
 
     .. versionadded:: 0.1.0
     """
-    return functools.partial(_migrations, alias)
+    return functools.partial(check_migrations, alias)
 
 
 def django_cache(alias: str = "default") -> Check:
@@ -69,7 +70,8 @@ def django_redis(alias: str = "default") -> Check:
 
     :param alias: the cache's name in the setting ``CACHES``.
     :returns: the check, to be registered. It gives the ids of :func:`redis`, and
-        ``dockerflow.health.E005`` without django-redis and ``E006`` when the settings are wrong.
+        ``dockerflow.health.E005`` without django-redis or when the cache isn't Redis, and ``E006``
+        when the settings are wrong.
 
     .. versionadded:: 0.1.0
     """
@@ -103,7 +105,8 @@ def _close(wrapper: Any) -> None:
 
 
 @named("database")
-def _database(alias: str) -> CheckMessage | None:
+def check_database(alias: str, connection: Any = None) -> CheckMessage | None:
+    """Check the alias's connection, or the one that stands in its place."""
     unusable = Error("The database connection is unusable.", id=health.ERROR_UNUSABLE_DATABASE)
     utils = load("django.db.utils", "django")
     misconfigured = (
@@ -112,7 +115,7 @@ def _database(alias: str) -> CheckMessage | None:
     )
     try:
         with closing_django_connections():
-            wrapper = _connection(alias)
+            wrapper = connection or _connection(alias)
             was_open = wrapper.connection is not None
             wrapper.ensure_connection()
             usable = wrapper.is_usable()
@@ -132,9 +135,7 @@ def _database(alias: str) -> CheckMessage | None:
 
 
 def _connection(alias: str) -> Any:
-    """Return the connection; the default one by the name that apps' tests replace."""
-    db = load("django.db", "django")
-    return db.connection if alias == db.DEFAULT_DB_ALIAS else db.connections[alias]
+    return load("django.db", "django").connections[alias]
 
 
 def _secrets(alias: str) -> tuple[object, ...]:
@@ -142,21 +143,27 @@ def _secrets(alias: str) -> tuple[object, ...]:
 
 
 @named("migrations")
-def _migrations(alias: str) -> CheckMessage | None:
+def check_migrations(
+    alias: str, connection: Any = None, app_configs: Iterable[Any] | None = None
+) -> list[CheckMessage]:
+    """Check the migrations of these apps, or of all."""
     try:
         make_loader = load("django.db.migrations.loader", "django").MigrationLoader
         with closing_django_connections():
-            loader = make_loader(_connection(alias))
+            loader = make_loader(connection or _connection(alias), ignore_no_migrations=True)
     except Exception as error:  # noqa: BLE001 - also migrations that are broken
         message = Info("Can't check migrations.", id=health.INFO_CANT_CHECK_MIGRATIONS)
-        return report(message, error, secrets=_secrets(alias))
-    unapplied = sorted(set(loader.graph.nodes) - set(loader.applied_migrations))
-    if not unapplied:
-        return None
-    text = f"{len(unapplied)} unapplied migration(s)."
-    warning = messages.Warning(text, id=health.WARNING_UNAPPLIED_MIGRATION)
-    names = ", ".join(f"{app}.{name}" for app, name in unapplied)
-    return report(warning, detail=f"not applied: {names}")
+        return [report(message, error, secrets=_secrets(alias))]
+    labels = {app.label for app in app_configs} if app_configs else loader.migrated_apps
+    unapplied = sorted(
+        str(migration)
+        for key, migration in loader.graph.nodes.items()
+        if key not in loader.applied_migrations and migration.app_label in labels
+    )
+    return [
+        messages.Warning(f"{name} is not applied.", id=health.WARNING_UNAPPLIED_MIGRATION)
+        for name in unapplied[:MAX_MESSAGES]
+    ]
 
 
 _caches: PerProcess[dict[str, tuple[Any, Any]]] = PerProcess(dict)
@@ -201,13 +208,11 @@ def _redis(alias: str) -> CheckMessage | None:
         get_client = load("django_redis", "redis").get_redis_connection
     except ImportError as error:
         return fail("django-redis is not installed.", health.ERROR_MISSING_REDIS_CLIENT, error)
-    misconfigured = (
-        NotImplementedError,  # django-redis raises it for other kinds of caches
-        load("django.core.exceptions", "django").ImproperlyConfigured,
-    )
     try:
         client = get_client(alias)
-    except misconfigured as error:
+    except NotImplementedError as error:  # by django-redis, for other kinds of caches
+        return fail("The cache is not Redis.", health.ERROR_MISSING_REDIS_CLIENT, error)
+    except load("django.core.exceptions", "django").ImproperlyConfigured as error:
         return fail("Redis is misconfigured.", health.ERROR_MISCONFIGURED_REDIS, error)
     except load("redis.exceptions", "redis").RedisError as error:
         return failure(error)
