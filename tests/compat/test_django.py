@@ -1,13 +1,17 @@
 """What existing Django apps import, set and override."""
 
+import asyncio
 import importlib
 import inspect
+import io
 import logging
 import re
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
+from uuid import UUID
 
 import pytest
 
@@ -16,17 +20,23 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import apps.django_app  # noqa: F401, I001  # configures Django
 
 import django
+from django.conf import settings
 from django.core import checks as system_checks
+from django.core.checks.registry import registry
 from django.core.exceptions import ImproperlyConfigured
+from django.core.management import call_command
+from django.core.management.base import SystemCheckError
 from django.db import connections
 from django.db.utils import ConnectionHandler, DatabaseError, OperationalError
 from django.http import Http404, HttpResponse
 from django.test import Client, RequestFactory, override_settings
+from django.utils.functional import SimpleLazyObject
 
 from dockerflow import checks as dockerflow_checks
 from dockerflow import health
 from dockerflow.django import checks, signals, views
-from dockerflow.django.middleware import DockerflowMiddleware
+from dockerflow.config import ConfigError
+from dockerflow.django.middleware import DockerflowMiddleware, extract_request_id
 from dockerflow.logging import request_id_context
 
 django.setup()
@@ -45,6 +55,14 @@ def warning(app_configs, **kwargs):
 
 def by_name(*, app_configs, **kwargs):
     return [system_checks.Info("by name", id="tests.checks.I001")]
+
+
+def own_message(app_configs, **kwargs):
+    return [dockerflow_checks.Warning("our own", id="own.W001")]
+
+
+async def later(app_configs, **kwargs):
+    return [system_checks.Warning("later", id="later.W001")]
 
 
 def version(root):
@@ -75,18 +93,34 @@ def request(path="/", **headers):
 @pytest.mark.parametrize(
     ("module", "names"),
     [
-        ("middleware", ["DockerflowMiddleware"]),
+        ("middleware", ["DockerflowMiddleware", "extract_request_id"]),
         (
             "checks",
             [
                 "check_database_connected",
                 "check_migrations_applied",
                 "check_redis_connected",
+                "checks",
+                "connection",
                 "register",
             ],
         ),
         ("signals", ["heartbeat_passed", "heartbeat_failed"]),
-        ("views", ["version", "heartbeat", "lbheartbeat"]),
+        (
+            "views",
+            [
+                "HEARTBEAT_FAILED_STATUS_CODE",
+                "django_check_registry",
+                "error",
+                "heartbeat",
+                "heartbeat_failed",
+                "heartbeat_passed",
+                "lbheartbeat",
+                "logger",
+                "version",
+                "version_callback",
+            ],
+        ),
     ],
 )
 def test_names(module, names):
@@ -199,6 +233,129 @@ def test_process_exception_of_a_404_is_none(middleware, summaries):
     assert [record.levelno for record in summaries] == [logging.INFO]
 
 
+@pytest.mark.parametrize(
+    "hooks",
+    [
+        ["request", "response"],
+        ["request", "exception"],
+        ["request", "exception", "response"],
+        ["request", "response", "exception"],
+        ["response"],
+        ["exception"],
+        ["exception", "response"],
+        ["meta", "request", "meta", "response", "meta"],
+        ["request", "request", "response"],
+    ],
+    ids="-".join,
+)
+@pytest.mark.parametrize("response", [HttpResponse("hello"), None], ids=["response", "none"])
+def test_hooks_in_any_order(middleware, summaries, hooks, response):
+    asked = request(HTTP_X_REQUEST_ID="abc")
+    error = ValueError("something went wrong")
+    call = {
+        "request": lambda: middleware.process_request(asked),
+        "response": lambda: middleware.process_response(asked, response),
+        "exception": lambda: middleware.process_exception(asked, error),
+        "meta": lambda: middleware._build_extra_meta(asked),
+    }
+    for hook in hooks:
+        call[hook]()
+    assert request_id_context.get() is None
+    [record] = summaries
+    first = next(hook for hook in hooks if hook in ("response", "exception"))
+    level, code = (logging.INFO, 200) if first == "response" else (logging.ERROR, 500)
+    assert (record.levelno, record.code, record.rid) == (level, code, "abc")
+
+
+def test_hooks_of_a_404_leave_no_id_set(middleware):
+    asked = request()
+    middleware.process_request(asked)
+    middleware.process_exception(asked, Http404())
+    assert request_id_context.get() is None
+
+
+def test_an_endpoint_leaves_no_id_set(middleware):
+    middleware.process_request(request("/__lbheartbeat__"))
+    assert request_id_context.get() is None
+    with (
+        override_settings(DOCKERFLOW_ERROR_ENDPOINT=True),
+        pytest.raises(RuntimeError, match="__error__"),
+    ):
+        middleware.process_request(request("/__error__"))
+    assert request_id_context.get() is None
+
+
+def test_fields_alone_set_no_id(middleware):
+    asked = request(HTTP_X_REQUEST_ID="abc")
+    assert middleware._build_extra_meta(asked)["rid"] == "abc"
+    assert request_id_context.get() is None
+
+
+def test_extract_request_id(middleware, summaries):
+    asked = request(HTTP_X_REQUEST_ID="abc")
+    extract_request_id(asked)
+    assert asked._id == request_id_context.get() == "abc"
+    middleware.process_response(asked, HttpResponse())
+    [record] = summaries
+    assert record.rid == "abc"
+    assert request_id_context.get() is None
+
+
+class Records(logging.Handler):
+    """Collects records, as fixtures of apps do."""
+
+    def __init__(self):
+        super().__init__()
+        self.records = []
+
+    def emit(self, record):
+        self.records.append(record)
+
+
+def test_a_handler_at_the_middlewares_logger(middleware, summaries):
+    assert middleware.summary_logger is logging.getLogger("request.summary")
+    handler = Records()
+    middleware.summary_logger.addHandler(handler)
+    middleware(request())
+    middleware.summary_logger.removeHandler(handler)
+    assert handler.records == list(summaries)
+    assert len(handler.records) == 1
+
+
+@pytest.mark.parametrize("how", ["served", "async", "failed", "hooks", "late", "exception"])
+def test_a_replaced_logger(summaries, how):
+    def respond(request):
+        if how == "failed":
+            raise ValueError("something went wrong")
+        return HttpResponse()
+
+    async def arespond(request):
+        return HttpResponse()
+
+    middleware = DockerflowMiddleware(arespond if how == "async" else respond)
+    handler, mine = Records(), logging.Logger("mine")
+    mine.addHandler(handler)
+    asked = request()
+    if how != "late":
+        middleware.summary_logger = mine
+    if how == "served":
+        middleware(asked)
+    elif how == "async":
+        asyncio.run(middleware(asked))
+    elif how == "failed":
+        with pytest.raises(ValueError, match="wrong"):
+            middleware(asked)
+    else:
+        middleware.process_request(asked)
+        middleware.summary_logger = mine
+        if how == "exception":
+            middleware.process_exception(asked, ValueError())
+        else:
+            middleware.process_response(asked, HttpResponse())
+    assert [record.name for record in handler.records] == ["mine"]
+    assert not list(summaries)
+
+
 def test_querystring_by_setting(summaries):
     with override_settings(DOCKERFLOW_SUMMARY_LOG_QUERYSTRING=True):
         middleware = DockerflowMiddleware(lambda request: HttpResponse())
@@ -226,28 +383,73 @@ def test_build_extra_meta(middleware):
     }
 
 
-@pytest.mark.parametrize(("is_authenticated", "uid"), [(True, "jane"), (False, "")])
-def test_the_users_name(middleware, summaries, is_authenticated, uid):
+class User:
+    """A user whose name is empty, or an e-mail address."""
+
+    is_authenticated = True
+
+    def __init__(self, **attributes):
+        vars(self).update(attributes)
+
+    def get_username(self):
+        return "jane@example.com"
+
+    __str__ = get_username
+
+
+KEY = UUID("7a1e3c5b-0000-4000-8000-000000000001")
+
+
+@pytest.mark.parametrize(
+    ("user", "uid"),
+    [
+        (User(pk=5), 5),
+        (User(pk=0), 0),
+        (User(pk="5"), "5"),
+        (User(pk=KEY), KEY),
+        (User(pk=None), ""),
+        (User(), ""),
+        (User(pk=5, is_authenticated=False), ""),
+        (None, ""),
+    ],
+)
+def test_the_users_id(middleware, summaries, user, uid):
     asked = request()
     middleware.process_request(asked)
-    asked.user = SimpleNamespace(is_authenticated=is_authenticated, get_username=lambda: "jane")
+    asked.user = user
     assert middleware._build_extra_meta(asked)["uid"] == uid
     middleware.process_response(asked, HttpResponse())
     [record] = summaries
-    assert record.uid == uid
+    assert (record.uid, type(record.uid)) == (uid, type(uid))
+
+
+def test_a_subclass_may_load_the_user(summaries):
+    class Own(DockerflowMiddleware):
+        def _build_extra_meta(self, request):
+            assert request.user.is_authenticated
+            return super()._build_extra_meta(request)
+
+    def view(request):
+        request.user = SimpleLazyObject(lambda: User(pk=5))
+        return HttpResponse()
+
+    Own(view)(request())
+    [record] = summaries
+    assert record.uid == 5
 
 
 def test_what_a_subclass_makes_of_the_fields_counts(summaries):
     class Own(DockerflowMiddleware):
         def _build_extra_meta(self, request):
             meta = super()._build_extra_meta(request)
-            del meta["lang"]
+            del meta["lang"], meta["t"]
             return {**meta, "agent": "hidden", "team": "blue", "errno": 7, "code": 1}
 
     Own(lambda request: HttpResponse())(request())
     [record] = summaries
     assert (record.agent, record.team, record.errno, record.code) == ("hidden", "blue", 7, 200)
     assert not hasattr(record, "lang")
+    assert isinstance(record.t, int)
 
 
 def test_fields_that_fail_break_nothing(middleware, summaries, caplog):
@@ -294,7 +496,7 @@ def test_unusable_database():
     ],
 )
 def test_a_replaced_connection(exception, id_):
-    with mock.patch("django.db.connection") as connection:
+    with mock.patch("dockerflow.django.checks.connection") as connection:
         connection.ensure_connection.side_effect = exception("x")
         [message] = checks.check_database_connected(app_configs=None)
     assert message.id == id_
@@ -311,16 +513,44 @@ def test_migrations_that_cannot_be_known(exception, method):
     assert message.id == health.INFO_CANT_CHECK_MIGRATIONS
 
 
+class Migration(SimpleNamespace):
+    def __str__(self):
+        return f"{self.app_label}.{self.name}"
+
+
 @pytest.mark.parametrize(
-    ("applied", "ids"), [([], [health.WARNING_UNAPPLIED_MIGRATION]), ("x", [])]
+    ("labels", "names"), [((), ["a.0001", "a.0002", "b.0001"]), (["a"], ["a.0001", "a.0002"])]
 )
-def test_migrations(applied, ids):
-    key = ("app", "0001_initial")
+def test_each_migration_that_is_not_applied(labels, names):
+    nodes = {
+        (app, name): Migration(app_label=app, name=name)
+        for app, name in [("b", "0001"), ("a", "0002"), ("a", "0001"), ("a", "0000"), ("c", "0001")]
+    }
     with mock.patch(LOADER) as make:
-        make.return_value.graph.nodes = {key: None}
-        make.return_value.applied_migrations = {key: None} if applied else {}
-        make.return_value.migrated_apps = {"app"}
-        assert [message.id for message in checks.check_migrations_applied([])] == ids
+        make.return_value.graph.nodes = nodes
+        make.return_value.applied_migrations = {("a", "0000"): None}
+        make.return_value.migrated_apps = {"a", "b"}
+        messages = checks.check_migrations_applied([SimpleNamespace(label=x) for x in labels])
+    assert [message.id for message in messages] == [health.WARNING_UNAPPLIED_MIGRATION] * len(names)
+    for message, name in zip(messages, names, strict=True):
+        assert name in message.msg
+
+
+def test_a_huge_number_of_migrations_is_no_error():
+    with mock.patch(LOADER) as make:
+        make.return_value.graph.nodes = {
+            number: Migration(app_label="a", name=number) for number in range(1200)
+        }
+        make.return_value.applied_migrations = {}
+        make.return_value.migrated_apps = {"a"}
+        response = heartbeat(DOCKERFLOW_CHECKS=[checks.DEFAULT_CHECKS[1]], DEBUG=True)
+    assert response.json()["status"] == "warning"
+
+
+def test_apps_whose_migrations_are_missing():
+    # As settings for tests have it, so that tables are made without migrations.
+    with SQLite(), override_settings(MIGRATION_MODULES={"dockerflow": "no.such"}):
+        assert checks.check_migrations_applied([]) == []
 
 
 def redis_module(**options):
@@ -354,12 +584,18 @@ def test_redis_that_cannot_connect():
         assert message.id == health.ERROR_CANNOT_CONNECT_REDIS
 
 
-@pytest.mark.parametrize("exception", [NotImplementedError, ImproperlyConfigured])
-def test_misconfigured_redis(exception):
+@pytest.mark.parametrize(
+    ("exception", "id_"),
+    [
+        (NotImplementedError, health.ERROR_MISSING_REDIS_CLIENT),
+        (ImproperlyConfigured, health.ERROR_MISCONFIGURED_REDIS),
+    ],
+)
+def test_misconfigured_redis(exception, id_):
     _, patched = redis_module(side_effect=exception("x"))
     with patched:
         [message] = checks.check_redis_connected([])
-    assert message.id == health.ERROR_MISCONFIGURED_REDIS
+    assert message.id == id_
 
 
 def test_redis_without_its_client():
@@ -384,7 +620,145 @@ class SQLite:
             del connections["default"]
 
 
+# --- The checks as Django's system checks.
+
+
+@pytest.fixture
+def system_checks_alone():
+    """Django's registry has only what the test puts into it."""
+    registered, deployment = registry.registered_checks, registry.deployment_checks
+    registry.registered_checks, registry.deployment_checks = set(), set()
+    yield registry.registered_checks
+    registry.registered_checks, registry.deployment_checks = registered, deployment
+
+
+def manage_check(*args, **options):
+    """Run ``manage.py check``; return what it prints."""
+    out = io.StringIO()
+    call_command("check", *args, stdout=out, stderr=out, **options)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("check", "id_", "kind"),
+    [
+        ("check_database_connected", health.ERROR_CANNOT_CONNECT_DATABASE, system_checks.Error),
+        ("check_migrations_applied", health.INFO_CANT_CHECK_MIGRATIONS, system_checks.Info),
+    ],
+)
+def test_the_ready_made_checks_are_system_checks(system_checks_alone, check, id_, kind):
+    system_checks.register(getattr(checks, check))
+    with mock.patch("dockerflow.django.checks.connection") as connection:
+        connection.ensure_connection.side_effect = OperationalError("x")
+        with mock.patch(LOADER, side_effect=OperationalError("x")):
+            [message] = system_checks.run_checks(databases=["default"])
+            assert (type(message), message.id) == (kind, id_)
+            assert not message.is_silenced()
+            expected = pytest.raises(SystemCheckError, match=id_)
+            with expected if message.is_serious() else nullcontext():
+                assert f"({id_})" in manage_check(databases=["default"])
+            with override_settings(SILENCED_SYSTEM_CHECKS=[id_]):
+                assert message.is_silenced()
+                assert "1 silenced" in manage_check(databases=["default"])
+
+
+def test_the_cause_is_in_the_terminal():
+    message = dockerflow_checks.Error("It is down.", id="x")
+    message.log_detail = "OperationalError: no route"
+    with mock.patch("dockerflow.django.checks.check_database", return_value=message):
+        [shown] = checks.check_database_connected(None)
+    assert str(shown) == "?: (x) It is down.\n\tHINT: OperationalError: no route"
+
+
+def test_manage_check_shows_the_checks(system_checks_alone):
+    names = [f"{HERE}.{name}" for name in ("warning", "by_name", "own_message", "later")]
+    with override_settings(DOCKERFLOW_CHECKS=names):
+        checks.register()
+        assert warning in system_checks_alone
+        shown = manage_check()
+        for text in (
+            "(tests.checks.W001) some warning",
+            "(own.W001) our own",
+            "(later.W001) later",
+        ):
+            assert f"?: {text}\n" in shown
+        with override_settings(SILENCED_SYSTEM_CHECKS=["tests.checks.W001", "own.W001"]):
+            shown = manage_check()
+            assert "W001" in shown
+            assert "3 silenced" not in shown
+            assert "tests.checks.W001" not in shown
+            assert "own.W001" not in shown
+    with override_settings(DOCKERFLOW_CHECKS=[f"{HERE}.error"]):
+        checks.register()
+        with pytest.raises(SystemCheckError, match="some error"):
+            manage_check()
+    checks.register()
+    assert not system_checks_alone
+
+
+def test_a_check_that_the_app_registers_itself(system_checks_alone):
+    system_checks.register(warning, "security")
+    with override_settings(DOCKERFLOW_CHECKS=[f"{HERE}.warning"]):
+        checks.register()
+        assert warning.tags == ("security",)
+        assert manage_check().count("W001") == 1
+    checks.register()
+    assert system_checks_alone == {warning}
+
+
+def test_a_check_that_django_refuses():
+    with (
+        override_settings(DOCKERFLOW_CHECKS=[f"{HERE}.version"]),
+        pytest.raises(ConfigError, match=r"names '.*version', but .* must accept keyword"),
+    ):
+        checks.register()
+
+
+@pytest.mark.parametrize(
+    ("debug", "names"), [(True, ["error", "warning"]), (False, ["by_name", "error", "warning"])]
+)
+def test_each_system_check_has_its_key(system_checks_alone, debug, names):
+    system_checks.register(warning)
+    system_checks.register(by_name, deploy=True)
+    settings = {"DOCKERFLOW_SYSTEM_CHECKS": True, "DOCKERFLOW_HEARTBEAT_DETAILS": "always"}
+    response = heartbeat(DOCKERFLOW_CHECKS=[f"{HERE}.error"], DEBUG=debug, **settings)
+    assert sorted(response.json()["checks"]) == names
+    assert heartbeat(DEBUG=True, **settings).json()["checks"] == {"warning": "warning"}
+    system_checks.register(error)
+    with override_settings(DEBUG=True, **settings):
+        assert sorted(Client().get("/__heartbeat__").json()["checks"]) == ["error", "warning"]
+
+
 # --- The heartbeat, by its settings.
+
+
+def test_lists_changed_in_place():
+    with override_settings(DOCKERFLOW_CHECKS=[f"{HERE}.warning"], SILENCED_SYSTEM_CHECKS=[]):
+        assert Client().get("/__heartbeat__").json() == {"status": "warning"}
+        settings.DOCKERFLOW_CHECKS.append(f"{HERE}.error")
+        assert Client().get("/__heartbeat__").json() == {"status": "error"}
+        settings.SILENCED_SYSTEM_CHECKS.append("tests.checks.E001")
+        assert Client().get("/__heartbeat__").json() == {"status": "warning"}
+        settings.SILENCED_SYSTEM_CHECKS = ["tests.checks.E001", "tests.checks.W001"]
+        assert Client().get("/__heartbeat__").json() == {"status": "ok"}
+        settings.SILENCED_SYSTEM_CHECKS.clear()
+        settings.DOCKERFLOW_CHECKS.remove(f"{HERE}.error")
+        assert Client().get("/__heartbeat__").json() == {"status": "warning"}
+
+
+def test_settings_that_code_sets_itself(monkeypatch, summaries):
+    # Django sends no signal of that.
+    for name, value, field, expected in [
+        ("DOCKERFLOW_REQUEST_ID_HEADER_NAME", "X-Own", "rid", "abc"),
+        ("DOCKERFLOW_SUMMARY_LOG_QUERYSTRING", True, "querystring", "a=1"),
+        ("DOCKERFLOW_PATH_PREFIX", "/a", "path", "/"),
+    ]:
+        with monkeypatch.context() as patch:
+            patch.setattr(settings, name, value, raising=False)
+            Client().get("/?a=1", headers={"X-Own": "abc"})
+        *_, record = summaries
+        assert getattr(record, field) == expected
+        assert not hasattr(record, "querystring") or field == "querystring"
 
 
 def heartbeat(**settings):
@@ -494,7 +868,47 @@ def test_a_receiver_that_raises_breaks_nothing():
     signals.heartbeat_passed.disconnect(handler)
 
 
+def test_a_replaced_status_code():
+    assert views.HEARTBEAT_FAILED_STATUS_CODE == 500
+    with mock.patch("dockerflow.django.views.HEARTBEAT_FAILED_STATUS_CODE", 503):
+        assert heartbeat(DOCKERFLOW_CHECKS=[f"{HERE}.error"]).status_code == 503
+        assert heartbeat(DOCKERFLOW_CHECKS=[]).status_code == 200
+
+
+def test_a_replaced_connection_in_the_heartbeat():
+    with mock.patch("dockerflow.django.checks.connection") as connection:
+        connection.ensure_connection.side_effect = OperationalError("x")
+        name = "check_database_connected"
+        response = heartbeat(DOCKERFLOW_CHECKS=[f"dockerflow.django.checks.{name}"], DEBUG=True)
+    assert response.json()["details"][name]["messages"].keys() == {
+        health.ERROR_CANNOT_CONNECT_DATABASE
+    }
+
+
 # --- The other endpoints.
+
+
+def test_the_logger_of_the_error_endpoint(caplog):
+    with pytest.raises(RuntimeError, match="__error__"):
+        views.error(request("/__error__"))
+    [record] = caplog.records
+    assert (record.name, record.levelno) == (views.logger.name, logging.ERROR)
+    assert record.name == "dockerflow.django"
+
+
+def test_a_replaced_get_version():
+    with mock.patch("dockerflow.version.get_version", return_value={"version": "mine"}) as get:
+        assert Client().get("/__version__").json() == {"version": "mine"}
+        get.assert_called_once()
+        get.return_value = None
+        assert Client().get("/__version__").status_code == 404
+
+
+def test_a_replaced_version_callback():
+    with mock.patch("dockerflow.django.views.version_callback", f"{HERE}.version"):
+        assert Client().get("/__version__").json() == {"root": None}
+        with override_settings(DOCKERFLOW_VERSION_CALLBACK=f"{HERE}.no_version", BASE_DIR="/srv"):
+            assert Client().get("/__version__").json() == {"root": "/srv"}
 
 
 def test_lbheartbeat():

@@ -22,15 +22,16 @@ _NAMES: Final = (*SETTINGS, "SILENCED_SYSTEM_CHECKS", "BASE_DIR")
 _MISSING: Final = object()
 
 
-@functools.cache
-def _present(_size: int) -> tuple[str, ...]:
+@functools.lru_cache(maxsize=1)
+def _present(_state: object) -> tuple[str, ...]:
     """Return the names that are set: it takes long to look up a missing one in the lazy object."""
     return tuple(name for name in _NAMES if hasattr(settings, name))
 
 
-def _size() -> int:
-    """Return how many settings there are: code may set one more without Django telling."""
-    return len(getattr(getattr(settings, "_wrapped", None), "__dict__", ()))
+def _state() -> object:
+    """Return what changes when code sets one more name itself, of which Django sends no signal."""
+    names = getattr(getattr(settings, "_wrapped", None), "__dict__", {})
+    return len(names), next(reversed(names), None)
 
 
 def _forget(**_: object) -> None:
@@ -42,7 +43,7 @@ setting_changed.connect(_forget, dispatch_uid="dockerflow")
 
 def read() -> dict[str, Any]:
     """Return our settings among Django's, and Django's own that matter here."""
-    values = {name: getattr(settings, name, _MISSING) for name in _present(_size())}
+    values = {name: getattr(settings, name, _MISSING) for name in _present(_state())}
     return {name: value for name, value in values.items() if value is not _MISSING}
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from functools import partial
+from functools import partial, wraps
 from typing import Any
 
 from asgiref.sync import async_to_sync, iscoroutinefunction
@@ -68,9 +68,10 @@ def check_redis_connected(app_configs: Any, **kwargs: Any) -> list[checks.CheckM
 
 
 def _as_django(message: CheckMessage) -> checks.CheckMessage:
-    """Return the same message in Django's own class."""
+    """Return the message in Django's own class; a terminal shows the cause, too."""
     made = getattr(checks, type(message).__name__)(message.msg)
     vars(made).update(vars(message))
+    made.hint = made.hint or getattr(message, "log_detail", None) or None
     return made
 
 
@@ -120,12 +121,19 @@ def _register_with_django(path: str, function: Callable[..., Any]) -> Any:
     if function in django_check_registry.get_checks(include_deployment_checks=True):
         return None
     try:
-        # Django calls no async checks.
-        return checks.register(
-            async_to_sync(function) if iscoroutinefunction(function) else function
-        )
+        return checks.register(_as_sync(function) if iscoroutinefunction(function) else function)
     except (AttributeError, TypeError) as error:
         raise ConfigError(f"DOCKERFLOW_CHECKS names {path!r}, but {error}") from error
+
+
+def _as_sync(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return an async check as Django calls one."""
+
+    @wraps(function)
+    def check(**kwargs: Any) -> Any:
+        return async_to_sync(function)(**kwargs)
+
+    return check
 
 
 def _path_of(function: Callable[..., Any]) -> str:

@@ -19,6 +19,7 @@ from dockerflow.checks._returned import MAX_MESSAGES
 from dockerflow.checks.contrib._common import Check, fail, load, named, report
 from dockerflow.checks.contrib._redis import failure, redis
 from dockerflow.checks.messages import CheckMessage, Error, Info
+from dockerflow.health import WARNING_UNAPPLIED_MIGRATION
 
 CACHE_SECONDS = 60
 """How long a value that a check couldn't delete stays in the cache."""
@@ -161,8 +162,8 @@ def check_migrations(
         if key not in loader.applied_migrations and migration.app_label in labels
     )
     return [
-        messages.Warning(f"{name} is not applied.", id=health.WARNING_UNAPPLIED_MIGRATION)
-        for name in unapplied[:MAX_MESSAGES]
+        messages.Warning(f"The migration {name} is not applied.", id=WARNING_UNAPPLIED_MIGRATION)
+        for name in unapplied[:MAX_MESSAGES]  # more of them would be an error
     ]
 
 
