@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import apps.django_app  # noqa: F401, I001  # configures Django
 from django.conf import UserSettingsHolder, settings
+from django.core.checks.registry import registry
 from django.core.exceptions import PermissionDenied
 from django.core.handlers.wsgi import WSGIRequest
 from django.core.signals import setting_changed
@@ -177,33 +178,44 @@ def test_a_stream_that_fails_is_an_error(summaries):
 
 class User:
     is_authenticated = True
+    pk = 5
 
-    def get_username(self) -> str:
-        return "jane"
+
+def never() -> User:
+    raise AssertionError("the user was loaded")
 
 
 def test_the_user_is_never_loaded(summaries):
-    def load() -> User:
-        raise AssertionError("the user was loaded")
-
     def view(request: Any) -> HttpResponse:
-        request.user = SimpleLazyObject(load)
+        # The view loads the outer one of two at most, as it doesn't use the user itself.
+        request.user = outer if request.path == "/outer" else SimpleLazyObject(never)
+        return HttpResponse()
+
+    outer = SimpleLazyObject(lambda: SimpleLazyObject(never))
+    outer._setup()
+    for path in ("/", "/outer"):
+        DockerflowMiddleware(view)(RequestFactory().get(path))
+    assert [record.uid for record in summaries] == ["", ""]
+
+
+@pytest.mark.parametrize("how", ["plain", "lazy", "lazy in lazy", "later"])
+def test_a_user_that_was_loaded_is_in_the_summary(how, summaries):
+    def view(request: Any) -> HttpResponse:
+        request.user = {
+            "plain": User(),
+            "lazy": SimpleLazyObject(User),
+            "lazy in lazy": SimpleLazyObject(lambda: SimpleLazyObject(User)),
+            "later": SimpleLazyObject(never),
+        }[how]
+        if how == "later":
+            request._acached_user = User()  # as Django's ``await request.auser()`` leaves it
+        else:
+            assert request.user.pk == 5
         return HttpResponse()
 
     DockerflowMiddleware(view)(RequestFactory().get("/"))
     [record] = summaries
-    assert record.uid == ""
-
-
-@pytest.mark.parametrize("is_lazy", [False, True])
-def test_a_user_that_was_loaded_is_in_the_summary(is_lazy, summaries):
-    def view(request: Any) -> HttpResponse:
-        request.user = SimpleLazyObject(User) if is_lazy else User()
-        return HttpResponse(request.user.get_username())
-
-    DockerflowMiddleware(view)(RequestFactory().get("/"))
-    [record] = summaries
-    assert record.uid == "jane"
+    assert record.uid == 5
 
 
 @both
@@ -299,10 +311,15 @@ def test_request_attributes_that_apps_read():
 
 
 def test_a_setting_brings_the_system_checks_back():
-    with override_settings(DOCKERFLOW_SYSTEM_CHECKS=True, DEBUG=True):
-        assert "system" in get("/__heartbeat__", False).json()["checks"]
+    name = "check_secret_key"  # one of those for deployment
+    with override_settings(DOCKERFLOW_SYSTEM_CHECKS=True, DOCKERFLOW_HEARTBEAT_DETAILS="always"):
+        names = {check.__name__ for check in registry.get_checks(include_deployment_checks=True)}
+        assert get("/__heartbeat__", False).json()["checks"].keys() == names
+        assert name in names
+        with override_settings(DEBUG=True):
+            assert name not in get("/__heartbeat__", False).json()["checks"]
     with override_settings(DEBUG=True):
-        assert "system" not in get("/__heartbeat__", False).json()["checks"]
+        assert get("/__heartbeat__", False).json()["checks"] == {}
 
 
 def test_an_apps_own_defaults_count():
