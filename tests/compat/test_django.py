@@ -31,6 +31,7 @@ from django.db import connections
 from django.db.utils import ConnectionHandler, DatabaseError, OperationalError
 from django.http import Http404, HttpResponse
 from django.test import Client, RequestFactory, override_settings
+from django.utils.deprecation import MiddlewareMixin
 from django.utils.functional import SimpleLazyObject
 
 from dockerflow import checks as dockerflow_checks
@@ -94,7 +95,15 @@ def request(path="/", **headers):
 @pytest.mark.parametrize(
     ("module", "names"),
     [
-        ("middleware", ["DockerflowMiddleware", "extract_request_id"]),
+        (
+            "middleware",
+            [
+                "DockerflowMiddleware",
+                "extract_request_id",
+                "get_or_generate_request_id",
+                "request_id_context",
+            ],
+        ),
         (
             "checks",
             [
@@ -266,6 +275,21 @@ def test_hooks_in_any_order(middleware, summaries, hooks, response):
     first = next(hook for hook in hooks if hook in ("response", "exception"))
     level, code = (logging.INFO, 200) if first == "response" else (logging.ERROR, 500)
     assert (record.levelno, record.code, record.rid) == (level, code, "abc")
+
+
+@pytest.mark.parametrize("is_called", [True, False])
+def test_a_request_object_that_is_used_again(middleware, summaries, is_called):
+    asked = request()
+    middleware.process_request(asked)
+    first = asked._id
+    middleware.process_response(asked, HttpResponse())
+    if is_called:
+        middleware(asked)
+    else:
+        middleware.process_request(asked)
+        middleware.process_response(asked, HttpResponse())
+    assert [record.rid for record in summaries] == [first, asked._id]
+    assert first != asked._id
 
 
 def test_hooks_of_a_404_leave_no_id_set(middleware):
@@ -451,6 +475,30 @@ def test_what_a_subclass_makes_of_the_fields_counts(summaries):
     assert (record.agent, record.team, record.errno, record.code) == ("hidden", "blue", 7, 200)
     assert not hasattr(record, "lang")
     assert isinstance(record.t, int)
+
+
+@pytest.mark.parametrize("built", [{"errno": 0}, {}, {"errno": 7}])
+@pytest.mark.parametrize("how", ["hooks", "served"])
+def test_fields_built_anew_keep_the_errors_number(summaries, built, how):
+    class Own(DockerflowMiddleware):
+        def _build_extra_meta(self, request):
+            return {"method": request.method, **built}
+
+    def view(request):
+        return HttpResponse(status=500)
+
+    if how == "served":
+        Own(view)(request())
+    else:
+        Own(view).process_exception(request(), ValueError("something went wrong"))
+    [record] = summaries
+    assert record.errno == (built.get("errno") or 500)
+
+
+def test_a_middleware_needs_the_rest_of_django():
+    with pytest.raises(ValueError, match="get_response"):
+        DockerflowMiddleware()
+    assert issubclass(DockerflowMiddleware, MiddlewareMixin)
 
 
 def test_fields_that_fail_break_nothing(middleware, summaries, caplog):

@@ -232,7 +232,7 @@ check = contrib.django_migrations()
 messages = check()
 assert len(messages) > 12, messages
 assert {message.id for message in messages} == {"dockerflow.health.W001"}, messages
-assert messages[0].msg == "The migration auth.0001_initial is not applied.", messages
+assert messages[0].msg == "Unapplied migration auth.0001_initial", messages
 assert connection.connection is None
 call_command("migrate", verbosity=0)
 connection.close()

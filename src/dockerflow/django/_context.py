@@ -56,11 +56,14 @@ class RequestContext:
             self.exchange.leave()
 
 
-def begin(request: Any) -> RequestContext:
-    """Return the request's context, made when first asked for."""
+def begin(request: Any, *, is_first: bool = False) -> RequestContext:
+    """Return the request's context, made when first asked for.
+
+    :param is_first: whether this is where a request begins: one that has ended is served again.
+    """
     known: dict[str, Any] = vars(request)
     context: RequestContext | None = known.get(_ATTRIBUTE)
-    if context is not None:
+    if context is not None and not (is_first and context.exchange.is_ended):
         return context
     core = _settings.reloading().get()
     carrier = known.get("scope") or request.META
@@ -70,9 +73,9 @@ def begin(request: Any) -> RequestContext:
         peer = request.META.get("REMOTE_ADDR", "")
         exchange = Exchange(core.settings, make_request(request, core), source=request, peer=peer)
         # For a driver of ours further in.
-        carrier.setdefault(KEY, exchange.extra)
+        carrier[KEY] = exchange.extra
     known[_ATTRIBUTE] = context = RequestContext(core, exchange, is_outer)
-    known.setdefault("_id", exchange.rid)
+    known["_id"] = exchange.rid
     known["_start_timestamp"] = time.time()
     return context
 

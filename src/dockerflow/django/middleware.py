@@ -12,20 +12,25 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, ClassVar, Final
 
-from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
+from asgiref.sync import iscoroutinefunction, sync_to_async
 from django.core.exceptions import BadRequest, PermissionDenied, SuspiciousOperation
 from django.core.handlers.exception import response_for_exception
 from django.core.signals import got_request_exception
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.multipartparser import MultiPartParserError
+from django.utils.deprecation import MiddlewareMixin
 from django.utils.log import request_logger
 
 from dockerflow import sentry
 from dockerflow._core.app import Core
-from dockerflow._core.endpoints import ENDPOINTS, OK, Endpoint, path_of
+from dockerflow._core.endpoints import ENDPOINTS, OK, SERVER_ERROR, Endpoint, path_of
 from dockerflow._core.exchange import Exchange, summary_logger
 from dockerflow._core.extension import is_overridden
 from dockerflow._core.guard import Guarded
+from dockerflow._core.request_id import (  # noqa: F401 - apps import them from here
+    get_or_generate_request_id,
+    request_id_context,
+)
 from dockerflow.django import _settings, checks, views
 from dockerflow.django._context import AddRequestId, RequestContext, begin, context_of, user_id
 from dockerflow.django._streaming import watch
@@ -57,7 +62,7 @@ def extract_request_id(request: HttpRequest) -> None:
     begin(request).enter()
 
 
-class DockerflowMiddleware:
+class DockerflowMiddleware(MiddlewareMixin):
     """Serve Dockerflow's endpoints before anything else, and summarise requests.
 
     One class for WSGI and ASGI. Subclasses may override ``process_request``,
@@ -66,22 +71,20 @@ class DockerflowMiddleware:
 
     :param get_response: the rest of Django.
     :raises ConfigError: when a setting is invalid.
+    :raises ValueError: without ``get_response``.
 
     .. versionadded:: 0.1.0
     """
 
-    sync_capable = True
-    async_capable = True
+    get_response: Any  # what is left of Django: sync or async
 
     viewpatterns: ClassVar[list[tuple[re.Pattern[str], View]]] = [
         (re.compile(rf"{path_of(endpoint)}/?\Z"), _VIEWS[endpoint]) for endpoint in ENDPOINTS
     ]
 
-    def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
-        self.get_response = get_response
+    def __init__(self, get_response: Callable[[HttpRequest], Any] | None = None) -> None:
+        super().__init__(get_response)
         self.async_mode: bool = iscoroutinefunction(get_response)
-        if self.async_mode:
-            markcoroutinefunction(self)
         self.summary_logger: logging.Logger = summary_logger
         # An invalid setting fails here, also where the app isn't in INSTALLED_APPS.
         self._first_core = _settings.make(_settings.read())
@@ -95,8 +98,8 @@ class DockerflowMiddleware:
         if not self._first_core.has_installed_drain:
             self._first_core.install_drain()
         if self.async_mode:
-            return self._acall(request)
-        with self._begin(request).serving():
+            return self.__acall__(request)
+        with self._begin(request, is_first=True).serving():
             try:
                 response = self.process_request(request)
             except Exception as error:  # noqa: BLE001 - so that the response has the request's id
@@ -105,8 +108,8 @@ class DockerflowMiddleware:
                 response = self.get_response(request)
             return self.process_response(request, response)
 
-    async def _acall(self, request: HttpRequest) -> Any:
-        context = self._begin(request)
+    async def __acall__(self, request: HttpRequest) -> Any:
+        context = self._begin(request, is_first=True)
         with context.serving():
             view = self._find_view(request, context.core)
             if view is views.heartbeat:
@@ -147,7 +150,7 @@ class DockerflowMiddleware:
 
     def process_request(self, request: HttpRequest) -> HttpResponse | None:
         """Begin a request; return the response if the path is one of ours."""
-        context = self._begin(request)
+        context = self._begin(request, is_first=True)
         extract_request_id(request)
         view = self._find_view(request, context.core)
         if view is None:
@@ -193,6 +196,7 @@ class DockerflowMiddleware:
         # Code that calls the hooks by hand may call none after this one.
         if not isinstance(exception, _NO_FAILURES):
             context.enter()
+            exchange.status = SERVER_ERROR
             self._collect(exchange, request)
             exchange.end(exception)
         context.leave()
@@ -208,9 +212,9 @@ class DockerflowMiddleware:
             fields["uid"] = user_id(request)
         return fields
 
-    def _begin(self, request: HttpRequest) -> RequestContext:
+    def _begin(self, request: HttpRequest, *, is_first: bool = False) -> RequestContext:
         """Return the request's context, with the logger that is set now: apps replace it."""
-        context = begin(request)
+        context = begin(request, is_first=is_first)
         if not context.is_outer:
             context.exchange.logger = self.summary_logger
         return context
@@ -227,6 +231,8 @@ class DockerflowMiddleware:
             if self._is_overridden("_build_extra_meta"):
                 ours = DockerflowMiddleware._build_extra_meta(self, request)
                 given = self._build_extra_meta(request)
+                if ours["errno"] and not given.get("errno"):  # the app may not know of the error
+                    given = {**given, "errno": ours["errno"]}
                 exchange.change(ours, given)
 
 

@@ -12,6 +12,7 @@ from typing import Final
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
+from django.core.checks.registry import registry as django_check_registry  # noqa: F401 - for apps
 from django.http import HttpRequest, HttpResponse
 from django.utils.module_loading import import_string
 
@@ -23,7 +24,6 @@ from dockerflow._core.messages import Response
 from dockerflow.checks.runner import CheckResults, is_failure
 from dockerflow.django import _settings, checks
 from dockerflow.django._context import context_of, make_request
-from dockerflow.django.checks import django_check_registry  # noqa: F401 - apps look for it here
 from dockerflow.django.signals import heartbeat_failed, heartbeat_passed
 
 logger: logging.Logger = logging.getLogger("dockerflow.django")

@@ -117,7 +117,7 @@ def check_database(alias: str, connection: Any = None) -> CheckMessage | None:
     try:
         with closing_django_connections():
             wrapper = connection or _connection(alias)
-            was_open = wrapper.connection is not None
+            was_open = getattr(wrapper, "connection", None) is not None
             wrapper.ensure_connection()
             usable = wrapper.is_usable()
             if not usable and was_open and not wrapper.in_atomic_block:
@@ -162,7 +162,7 @@ def check_migrations(
         if key not in loader.applied_migrations and migration.app_label in labels
     )
     return [
-        messages.Warning(f"The migration {name} is not applied.", id=WARNING_UNAPPLIED_MIGRATION)
+        messages.Warning(f"Unapplied migration {name}", id=WARNING_UNAPPLIED_MIGRATION)
         for name in unapplied[:MAX_MESSAGES]  # more of them would be an error
     ]
 
