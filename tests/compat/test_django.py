@@ -216,6 +216,12 @@ def test_process_response_is_one_summary(middleware, summaries):
     assert not hasattr(record, "querystring")
 
 
+def test_process_response_of_an_errors_response(middleware, summaries):
+    middleware.process_response(request(), HttpResponse(status=503))
+    [record] = summaries
+    assert (record.levelno, record.errno, record.code) == (logging.INFO, 503, 503)
+
+
 def test_process_response_alone(middleware, summaries):
     assert middleware.process_response(request(), HttpResponse()).status_code == 200
     [record] = summaries
@@ -324,6 +330,20 @@ def test_extract_request_id(middleware, summaries):
     [record] = summaries
     assert record.rid == "abc"
     assert request_id_context.get() is None
+
+
+def test_what_tests_replace_without_effect(middleware, summaries):
+    asked = request(HTTP_X_REQUEST_ID="abc")
+    with mock.patch("dockerflow.django.middleware.extract_request_id") as extract:
+        middleware(asked)
+    extract.assert_called_once_with(asked)
+    [record] = summaries
+    assert record.rid == "abc"
+    middleware.summary_logger = mock.Mock()
+    middleware(request())
+    middleware.summary_logger.handle.assert_called_once()
+    middleware.summary_logger.info.assert_not_called()
+    assert views.checks is checks
 
 
 class Records(logging.Handler):
@@ -526,9 +546,11 @@ def test_database_connected():
     ],
 )
 def test_database_that_raises(exception, id_):
-    with SQLite(), mock.patch("django.db.connection.ensure_connection", side_effect=exception("x")):
+    name = "dockerflow.django.checks.connection.ensure_connection"
+    with SQLite(), mock.patch(name, side_effect=exception("db.internal refused")):
         [message] = checks.check_database_connected([])
     assert message.id == id_
+    assert "db.internal" not in message.msg
 
 
 def test_unusable_database():
