@@ -138,6 +138,23 @@ def test_names(module, names):
     assert all(hasattr(found, name) for name in names)
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "checks.ImproperlyConfigured",
+        "checks.OperationalError",
+        "checks.ProgrammingError",
+        "views.HttpResponseNotFound",
+        "views.JsonResponse",
+        "middleware.settings",
+        "middleware.urllib",
+    ],
+)
+def test_names_that_are_gone(name):
+    module, _, name = name.partition(".")
+    assert not hasattr(importlib.import_module(f"dockerflow.django.{module}"), name)
+
+
 def test_the_middlewares_hooks():
     signatures = {
         "process_request": ["self", "request"],
@@ -1007,6 +1024,7 @@ def test_version_that_is_missing(tmp_path):
 def test_the_views_alone(name):
     response = getattr(views, name)(request())
     assert response.status_code == (404 if name == "version" else 200)
+    assert type(response) is HttpResponse
 
 
 # --- A whole project, in a process of its own.

@@ -35,6 +35,7 @@ class Row:
     needs_startup: bool = False  # whether it answers nothing before its lifespan began
     is_inside: bool = False  # whether the framework's error pages come from further out
     escapes: bool = False  # whether an exception of the app's gets through to the middleware
+    logger: str = "dockerflow"  # the name of the logger of /__error__
 
     def make(self) -> Any:
         """Make the application without Dockerflow."""
@@ -171,9 +172,17 @@ ROWS = [
     ),
     Row("fastapi-installed", "fastapi_app", True, ("fastapi",), installed, escapes=True),
     Row("starlette-installed", "starlette_app", True, ("fastapi",), installed, escapes=True),
-    Row("django-middleware-asgi", "django_app", True, ("django",), django_middleware, reports=True),
-    Row(
-        "django-middleware-wsgi", "django_app", False, ("django",), django_middleware, reports=True
+    *(
+        Row(
+            f"django-middleware-{'asgi' if is_asgi else 'wsgi'}",
+            "django_app",
+            is_asgi,
+            ("django",),
+            django_middleware,
+            reports=True,
+            logger="dockerflow.django",
+        )
+        for is_asgi in (True, False)
     ),
     Row(
         "sanic-extension",

@@ -102,7 +102,7 @@ def test_the_error_endpoint(
     [record] = summaries
     assert (record.levelno, record.code, record.errno) == (logging.ERROR, 500, 500)
     message = "The __error__ endpoint was called"
-    assert ("dockerflow", logging.ERROR, message) in caplog.record_tuples
+    assert (client.row.logger, logging.ERROR, message) in caplog.record_tuples
 
 
 def test_version_is_missing_then_there_then_changed(client: Client, tmp_path: Path) -> None:

@@ -36,6 +36,8 @@ HELD_BY = {
     "django-connection": "compat/test_django.py::test_a_replaced_connection_in_the_heartbeat",
     "django-texts": "compat/test_django.py::test_database_that_raises",
     "django-clients": "compat/test_django.py::test_redis_without_its_client",
+    "django-views": "compat/test_django.py::test_the_views_alone",
+    "django-names": "compat/test_django.py::test_names_that_are_gone",
     "django-patched": "compat/test_django.py::test_what_tests_replace_without_effect",
     "registries": "integrations/test_flask.py::test_two_apps_with_registries_of_their_own",
     "id-reset": "core/test_wsgi.py::test_10_000_requests_on_reused_threads_never_swap_ids",
