@@ -356,10 +356,10 @@ def test_what_tests_replace_without_effect(middleware, summaries):
     extract.assert_called_once_with(asked)
     [record] = summaries
     assert record.rid == "abc"
-    middleware.summary_logger = mock.Mock()
-    middleware(request())
-    middleware.summary_logger.handle.assert_called_once()
-    middleware.summary_logger.info.assert_not_called()
+    with mock.patch.object(middleware.summary_logger, "info") as info:
+        middleware(request())
+    info.assert_not_called()
+    assert len(summaries) == 2
     assert views.checks is checks
 
 
@@ -416,6 +416,22 @@ def test_a_replaced_logger(summaries, how):
             middleware.process_response(asked, HttpResponse())
     assert [record.name for record in handler.records] == ["mine"]
     assert not list(summaries)
+
+
+def test_something_else_in_the_loggers_place(middleware, summaries):
+    middleware.summary_logger = mock.Mock(spec=["info", "error"])
+    middleware(request("/a"))
+    middleware.process_exception(request("/b"), ValueError("100% wrong"))
+    assert not list(summaries)
+    [info], [error] = (
+        method.call_args_list
+        for method in (middleware.summary_logger.info, middleware.summary_logger.error)
+    )
+    assert (info.args, info.kwargs["extra"]["path"]) == (("",), "/a")
+    assert (error.args, error.kwargs["extra"]["path"]) == (("%s", "100% wrong"), "/b")
+    middleware.summary_logger = logging.LoggerAdapter(logging.getLogger("request.summary"))
+    middleware(request("/c"))
+    assert len(list(summaries)) == 1
 
 
 def test_querystring_by_setting(summaries):

@@ -150,14 +150,18 @@ class Exchange(Outcome):
         self.extra.update(changed)
         self.extra.update(dict.fromkeys(own.keys() - given.keys() - {"t"}))
 
-    def _log_summary(self, log: logging.Logger) -> None:
+    def _log_summary(self, log: Any) -> None:
         level = logging.INFO if self.error is None else logging.ERROR
-        if not log.isEnabledFor(level) or self._is_left_out():
+        is_logger = isinstance(log, logging.Logger)
+        if (is_logger and not log.isEnabledFor(level)) or self._is_left_out():
             return
         level, message, fields = self._summarise(self, self._extra())
         # Not by Logger.log(), which searches the stack for its caller: that is always this place.
         # As an argument the message's percent signs stay as they are.
         text, args = ("%s", (message,)) if message else ("", ())
+        if not is_logger:  # an app has put something else in its place, such as an adapter
+            (log.info if level == logging.INFO else log.error)(text, *args, extra=fields)
+            return
         record = log.makeRecord(log.name, level, __file__, 0, text, args, None, "request.summary")
         record.__dict__.update(fields)
         log.handle(record)
