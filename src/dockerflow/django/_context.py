@@ -45,14 +45,19 @@ class RequestContext:
         self.is_driven = True
         return self.exchange
 
+    @property
+    def is_by_hand(self) -> bool:
+        """Whether the app, or its test, calls the hooks itself."""
+        return not (self.is_outer or self.is_driven)
+
     def enter(self) -> None:
-        """Set the request's id, if the hooks are called by hand."""
-        if not (self.is_outer or self.is_driven):
+        """Set the request's id, where nothing further out does it."""
+        if self.is_by_hand:
             self.exchange.enter()
 
     def leave(self) -> None:
         """Undo :meth:`enter`."""
-        if not (self.is_outer or self.is_driven):
+        if self.is_by_hand:
             self.exchange.leave()
 
 

@@ -80,7 +80,7 @@ class _Registered:
 
     settings: object = None
     checks: dict[str, Callable[[], Any]] = {}  # noqa: RUF012 - replaced, never changed
-    system_checks: list[Any] = []  # noqa: RUF012 - replaced, never changed
+    system_checks: list[Any] = []  # noqa: RUF012 - there is one of this class
     """Those of Django's system checks that are ours."""
 
 
@@ -96,9 +96,9 @@ def register() -> None:
     """
     functions = {path: _load(path) for path in _paths()}
     django_check_registry.registered_checks.difference_update(_Registered.system_checks)
-    _Registered.system_checks = [
-        _register_with_django(path, function) for path, function in functions.items()
-    ]
+    _Registered.system_checks.clear()
+    for path, function in functions.items():
+        _register_with_django(path, function)
     for function in sorted(_system_checks().difference(functions.values()), key=_path_of):
         functions[_path_of(function)] = function
     wanted: dict[str, Callable[[], Any]] = {}
@@ -116,14 +116,16 @@ def register() -> None:
     _Registered.settings = _current_settings()
 
 
-def _register_with_django(path: str, function: Callable[..., Any]) -> Any:
-    """Return the system check, or ``None`` if the app has registered it itself."""
+def _register_with_django(path: str, function: Callable[..., Any]) -> None:
+    """Register a system check, unless the app has done it itself, with its own tags."""
     if function in django_check_registry.get_checks(include_deployment_checks=True):
-        return None
+        return
+    check = _as_sync(function) if iscoroutinefunction(function) else function
     try:
-        return checks.register(_as_sync(function) if iscoroutinefunction(function) else function)
+        checks.register(check)
     except (AttributeError, TypeError) as error:
         raise ConfigError(f"DOCKERFLOW_CHECKS names {path!r}, but {error}") from error
+    _Registered.system_checks.append(check)
 
 
 def _as_sync(function: Callable[..., Any]) -> Callable[..., Any]:

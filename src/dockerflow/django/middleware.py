@@ -69,14 +69,14 @@ class DockerflowMiddleware(MiddlewareMixin):
     ``process_response``, ``process_exception`` and ``_build_extra_meta``; under ASGI an
     overridden one runs in Django's thread for sync code, as it may use the database.
 
-    :param get_response: the rest of Django.
+    :param get_response: the next middleware, or the view.
     :raises ConfigError: when a setting is invalid.
     :raises ValueError: without ``get_response``.
 
     .. versionadded:: 0.1.0
     """
 
-    get_response: Any  # what is left of Django: sync or async
+    get_response: Any  # the next middleware, or the view; sync or async
 
     viewpatterns: ClassVar[list[tuple[re.Pattern[str], View]]] = [
         (re.compile(rf"{path_of(endpoint)}/?\Z"), _VIEWS[endpoint]) for endpoint in ENDPOINTS
@@ -191,7 +191,7 @@ class DockerflowMiddleware(MiddlewareMixin):
         exchange = context.exchange
         exchange.handled = exception
         sentry.hide_summary(exchange)
-        if context.is_driven or context.is_outer:
+        if not context.is_by_hand:
             return
         # Code that calls the hooks by hand may call none after this one.
         if not isinstance(exception, _NO_FAILURES):
