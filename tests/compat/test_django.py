@@ -371,6 +371,7 @@ class Records(logging.Handler):
         self.records = []
 
     def emit(self, record):
+        record.current_id = request_id_context.get()
         self.records.append(record)
 
 
@@ -382,6 +383,19 @@ def test_a_handler_at_the_middlewares_logger(middleware, summaries):
     middleware.summary_logger.removeHandler(handler)
     assert handler.records == list(summaries)
     assert len(handler.records) == 1
+
+
+@pytest.mark.parametrize("how", ["response", "exception"])
+def test_the_id_is_set_while_a_hook_alone_logs(middleware, how):
+    middleware.summary_logger = logging.Logger("mine")
+    handler = Records()
+    middleware.summary_logger.addHandler(handler)
+    asked = request(HTTP_X_REQUEST_ID="abc")
+    if how == "response":
+        middleware.process_response(asked, HttpResponse())
+    else:
+        middleware.process_exception(asked, ValueError())
+    assert [record.current_id for record in handler.records] == ["abc"]
 
 
 @pytest.mark.parametrize("how", ["served", "async", "failed", "hooks", "late", "exception"])
@@ -499,6 +513,17 @@ def test_the_users_id(middleware, summaries, user, uid):
     middleware.process_response(asked, HttpResponse())
     [record] = summaries
     assert (record.uid, type(record.uid)) == (uid, type(uid))
+
+
+def test_an_id_that_the_app_sets(middleware, summaries):
+    asked = request()
+    middleware.process_request(asked)
+    asked.user = User(pk=5)
+    asked.META["dockerflow.summary"]["uid"] = 0
+    assert middleware._build_extra_meta(asked)["uid"] == 0
+    middleware.process_response(asked, HttpResponse())
+    [record] = summaries
+    assert record.uid == 0
 
 
 def test_a_subclass_may_load_the_user(summaries):

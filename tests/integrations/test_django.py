@@ -185,7 +185,7 @@ def never() -> User:
     raise AssertionError("the user was loaded")
 
 
-def test_the_user_is_never_loaded(summaries):
+def test_the_user_is_never_loaded(summaries, caplog):
     def view(request: Any) -> HttpResponse:
         # The view loads the outer one of two at most, as it doesn't use the user itself.
         request.user = outer if request.path == "/outer" else SimpleLazyObject(never)
@@ -196,6 +196,7 @@ def test_the_user_is_never_loaded(summaries):
     for path in ("/", "/outer"):
         DockerflowMiddleware(view)(RequestFactory().get(path))
     assert [record.uid for record in summaries] == ["", ""]
+    assert "could not be read" not in caplog.text
 
 
 @pytest.mark.parametrize("how", ["plain", "lazy", "lazy in lazy", "later"])
