@@ -631,6 +631,14 @@ def test_a_replaced_connection(exception, id_):
     assert message.id == id_
 
 
+@pytest.mark.parametrize("is_usable", [True, False])
+def test_a_connection_that_can_do_no_more_than_this(monkeypatch, is_usable):
+    double = SimpleNamespace(ensure_connection=lambda: None, is_usable=lambda: is_usable)
+    monkeypatch.setattr(checks, "connection", double)
+    ids = [message.id for message in checks.check_database_connected([])]
+    assert ids == ([] if is_usable else [health.ERROR_UNUSABLE_DATABASE])
+
+
 LOADER = "django.db.migrations.loader.MigrationLoader"
 
 
@@ -674,12 +682,6 @@ def test_a_huge_number_of_migrations_is_no_error():
         make.return_value.migrated_apps = {"a"}
         response = heartbeat(DOCKERFLOW_CHECKS=[checks.DEFAULT_CHECKS[1]], DEBUG=True)
     assert response.json()["status"] == "warning"
-
-
-def test_apps_whose_migrations_are_missing():
-    # As settings for tests have it, so that tables are made without migrations.
-    with SQLite(), override_settings(MIGRATION_MODULES={"dockerflow": "no.such"}):
-        assert checks.check_migrations_applied([]) == []
 
 
 def redis_module(**options):
@@ -997,11 +999,14 @@ def test_a_receiver_that_raises_breaks_nothing():
     signals.heartbeat_passed.disconnect(handler)
 
 
-def test_a_replaced_status_code():
+def test_a_replaced_status_code(tmp_path):
+    (tmp_path / "version.json").write_text("broken")
     assert views.HEARTBEAT_FAILED_STATUS_CODE == 500
     with mock.patch("dockerflow.django.views.HEARTBEAT_FAILED_STATUS_CODE", 503):
         assert heartbeat(DOCKERFLOW_CHECKS=[f"{HERE}.error"]).status_code == 503
         assert heartbeat(DOCKERFLOW_CHECKS=[]).status_code == 200
+        with override_settings(BASE_DIR=tmp_path):
+            assert Client().get("/__version__").status_code == 500
 
 
 def test_a_replaced_connection_in_the_heartbeat():
@@ -1120,6 +1125,13 @@ call_command("check", "auth", stderr=out)
 print(out.getvalue().count("auth."), out.getvalue().count("sessions."), file=sys.stderr)
 call_command("migrate", verbosity=0)
 execute_from_command_line(["manage.py", "check", "--database", "default"])
+
+from django.test import override_settings
+from dockerflow.django.checks import check_migrations_applied
+
+# As settings for tests have it, so that tables are made without migrations.
+with override_settings(MIGRATION_MODULES={"sessions": "no.such"}):
+    assert check_migrations_applied(None) == []
 
 records = []
 handler = logging.Handler()

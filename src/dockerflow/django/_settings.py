@@ -22,7 +22,7 @@ _NAMES: Final = (*SETTINGS, "SILENCED_SYSTEM_CHECKS", "BASE_DIR")
 _MISSING: Final = object()
 
 
-@functools.lru_cache(maxsize=1)
+@functools.cache
 def _present(_state: object) -> tuple[str, ...]:
     """Return the names that are set: it takes long to look up a missing one in the lazy object."""
     return tuple(name for name in _NAMES if hasattr(settings, name))
