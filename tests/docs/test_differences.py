@@ -34,7 +34,6 @@ HELD_BY = {
     "django-user": "integrations/test_django.py::test_the_user_is_never_loaded",
     "django-errno": "compat/test_django.py::test_process_response_of_an_errors_response",
     "django-connection": "compat/test_django.py::test_a_replaced_connection_in_the_heartbeat",
-    "django-texts": "compat/test_django.py::test_database_that_raises",
     "django-clients": "compat/test_django.py::test_redis_without_its_client",
     "django-views": "compat/test_django.py::test_the_views_alone",
     "django-names": "compat/test_django.py::test_names_that_are_gone",

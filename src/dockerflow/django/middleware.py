@@ -82,7 +82,7 @@ class DockerflowMiddleware(MiddlewareMixin):
         (re.compile(rf"{path_of(endpoint)}/?\Z"), _VIEWS[endpoint]) for endpoint in ENDPOINTS
     ]
 
-    def __init__(self, get_response: Callable[[HttpRequest], Any] | None = None) -> None:
+    def __init__(self, get_response: Any = None) -> None:
         super().__init__(get_response)
         self.async_mode: bool = iscoroutinefunction(get_response)
         self.summary_logger: logging.Logger = summary_logger

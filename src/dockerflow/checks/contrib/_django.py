@@ -211,8 +211,9 @@ def _redis(alias: str) -> CheckMessage | None:
         return fail("django-redis is not installed.", health.ERROR_MISSING_REDIS_CLIENT, error)
     try:
         client = get_client(alias)
-    except NotImplementedError as error:  # by django-redis, for other kinds of caches
-        return fail("The cache is not Redis.", health.ERROR_MISSING_REDIS_CLIENT, error)
+    except NotImplementedError as error:  # another kind of cache
+        text = "The cache has no Redis client."
+        return fail(text, health.ERROR_MISSING_REDIS_CLIENT, error)
     except load("django.core.exceptions", "django").ImproperlyConfigured as error:
         return fail("Redis is misconfigured.", health.ERROR_MISCONFIGURED_REDIS, error)
     except load("redis.exceptions", "redis").RedisError as error:
