@@ -36,20 +36,15 @@ class RequestContext:
     exchange: Exchange
     is_outer: bool
     """Whether a driver further out has made the exchange, and summarises."""
-    is_driven: bool = False
-    """Whether our middleware's ``__call__`` ends the exchange, not an app that calls the hooks."""
+    is_by_hand: bool
+    """Whether the app, or its test, calls the hooks itself, so that they end the exchange."""
 
     def serving(self) -> AbstractContextManager[object]:
         """Return the context in which ``__call__`` serves the request."""
-        if self.is_outer or self.is_driven:  # a driver or middleware further out does it
+        if not self.is_by_hand:  # a driver or middleware further out does it
             return nullcontext()
-        self.is_driven = True
+        self.is_by_hand = False
         return self.exchange
-
-    @property
-    def is_by_hand(self) -> bool:
-        """Whether the app, or its test, calls the hooks itself."""
-        return not (self.is_outer or self.is_driven)
 
     def enter(self) -> None:
         """Set the request's id, where nothing further out does it."""
@@ -80,7 +75,7 @@ def begin(request: Any, *, is_first: bool = False) -> RequestContext:
         exchange = Exchange(core.settings, make_request(request, core), source=request, peer=peer)
         # For a driver of ours further in.
         carrier[KEY] = exchange.extra
-    known[_ATTRIBUTE] = context = RequestContext(core, exchange, is_outer)
+    known[_ATTRIBUTE] = context = RequestContext(core, exchange, is_outer, not is_outer)
     known["_id"] = exchange.rid
     known["_start_timestamp"] = time.time()
     return context
