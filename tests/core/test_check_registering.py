@@ -10,6 +10,8 @@ import time
 import types
 from collections.abc import Iterator
 from typing import Any
+from unittest import mock
+from xmlrpc.client import ServerProxy
 
 import pytest
 from checking import (
@@ -163,6 +165,8 @@ def _made_by_a_factory(text: str) -> Any:
         (Holder().method, Holder().method),
         (functools.partial(Holder().method), Holder.method),
         (Holder.cls, Holder().cls),
+        (ServerProxy("http://a.test").ping, ServerProxy("http://b.test").ping),
+        (mock.Mock(), mock.Mock()),
     ],
 )
 def test_the_same_function_replaces(
