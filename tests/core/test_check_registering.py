@@ -231,9 +231,13 @@ def test_unregister(registry: Registry) -> None:
 
 
 @pytest.mark.parametrize("how", ["register", "unregister", "clear_checks"])
-def test_a_check_that_is_gone_leaves_nothing_behind(registry: Registry, how: str) -> None:
+def test_a_check_that_is_gone_leaves_nothing_behind(
+    registry: Registry, caplog: pytest.LogCaptureFixture, how: str
+) -> None:
     """Neither its run under way, its result or its clock, nor what it means to others."""
     released, old, new = threading.Event(), Probe(), Probe()
+    seen: list[checks.Observation] = []
+    registry.observe(seen.append)
 
     def hung() -> CheckMessage:
         released.wait(PATIENCE)
@@ -264,6 +268,10 @@ def test_a_check_that_is_gone_leaves_nothing_behind(registry: Registry, how: str
         released.set()
         waiting.join()
         registry.close()
+    assert "error" not in {
+        observation.status for observation in seen if observation.kind == "check"
+    }
+    assert "of the old one" not in caplog.text
     assert run(registry).statuses["hung"] == "ok"
 
 
