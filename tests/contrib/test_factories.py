@@ -117,6 +117,11 @@ def test_an_error_is_logged_with_its_traceback(caplog):
     assert record.getMessage() == "x: Oh. (OSError: what the driver says)"
 
 
+def test_an_exception_without_a_text_is_named(caplog):
+    logged(lambda: report(Error("Oh.", id="x"), TimeoutError()))
+    assert caplog.messages == ["x: Oh. (TimeoutError)"]
+
+
 def test_all_is_what_there_is():
     assert contrib.__all__ == sorted(contrib.__all__)
     factories = {name for name, value in vars(contrib).items() if callable(value)}

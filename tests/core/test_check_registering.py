@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import sys
 import threading
 import time
 import types
 from collections.abc import Iterator
 from typing import Any
+from unittest import mock
+from xmlrpc.client import ServerProxy
 
 import pytest
 from checking import (
@@ -162,6 +165,8 @@ def _made_by_a_factory(text: str) -> Any:
         (Holder().method, Holder().method),
         (functools.partial(Holder().method), Holder.method),
         (Holder.cls, Holder().cls),
+        (ServerProxy("http://a.test").ping, ServerProxy("http://b.test").ping),
+        (mock.Mock(), mock.Mock()),
     ],
 )
 def test_the_same_function_replaces(
@@ -226,9 +231,13 @@ def test_unregister(registry: Registry) -> None:
 
 
 @pytest.mark.parametrize("how", ["register", "unregister", "clear_checks"])
-def test_a_check_that_is_gone_leaves_nothing_behind(registry: Registry, how: str) -> None:
+def test_a_check_that_is_gone_leaves_nothing_behind(
+    registry: Registry, caplog: pytest.LogCaptureFixture, how: str
+) -> None:
     """Neither its run under way, its result or its clock, nor what it means to others."""
     released, old, new = threading.Event(), Probe(), Probe()
+    seen: list[checks.Observation] = []
+    registry.observe(seen.append)
 
     def hung() -> CheckMessage:
         released.wait(PATIENCE)
@@ -259,6 +268,10 @@ def test_a_check_that_is_gone_leaves_nothing_behind(registry: Registry, how: str
         released.set()
         waiting.join()
         registry.close()
+    assert "error" not in {
+        observation.status for observation in seen if observation.kind == "check"
+    }
+    assert "of the old one" not in caplog.text
     assert run(registry).statuses["hung"] == "ok"
 
 
@@ -293,9 +306,19 @@ def test_a_check_replaced_while_its_heartbeat_starts_it_is_not_scheduled(
     assert clocks() <= before
 
 
+@pytest.fixture
+def _quick_switches() -> Iterator[None]:
+    """Threads take turns within single statements, as they do without the interpreter's lock."""
+    seconds = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(seconds)
+
+
+@pytest.mark.usefixtures("_quick_switches")
 def test_many_threads_change_and_run_one_registry(registry: Registry) -> None:
-    """Without the interpreter's lock, too: nothing raises, and no check gets lost."""
-    stop = time.monotonic() + 1
+    """Nothing raises, and no check gets lost."""
+    stop = time.monotonic() + 2
     failures: list[BaseException] = []
 
     def work(number: int) -> None:
@@ -304,6 +327,8 @@ def test_many_threads_change_and_run_one_registry(registry: Registry) -> None:
             while time.monotonic() < stop:
                 registry.register(ok, name=own, interval=60 if number % 2 else None)
                 registry.register(ok, name="shared", tags=str(number))
+                for _ in range(100):
+                    assert "shared" in registry.get_checks()
                 results = registry.run(CONFIG) if number < 4 else arun(registry)
                 assert results.statuses[own] == "ok"
                 assert own in dict(registry.get_checks())

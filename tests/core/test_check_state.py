@@ -327,6 +327,17 @@ def test_requirements_in_the_background() -> None:
     registry.close()
 
 
+def test_a_requirement_that_is_gone_stops_the_background() -> None:
+    registry, probe = Registry(), Probe()
+    registry.register(Probe(), name="base")
+    registry.register(probe, name="probe", interval=0.02, requires="base", max_age=60)
+    assert run(registry).level == 0
+    registry.unregister("base")
+    wait_until_still(probe)
+    assert ids(run(registry), "probe") == ["dockerflow.checks.E005"]
+    registry.close()
+
+
 def test_a_requirement_that_is_registered_again() -> None:
     registry = Registry()
     base, probe = Probe(), Probe()

@@ -46,14 +46,6 @@ def a_wrong_setting(monkeypatch, tmp_path):
     return str(caught.value)
 
 
-def a_name_twice(monkeypatch, tmp_path):
-    registry = checks.Registry()
-    registry.register(lambda: None, name="uploads")
-    with pytest.raises(ValueError, match="uploads") as caught:
-        registry.register(lambda: 1, name="uploads")
-    return str(caught.value)
-
-
 def overwritten(monkeypatch, tmp_path):
     import dockerflow
 
@@ -150,8 +142,7 @@ def elsewhere(monkeypatch, tmp_path):
 
 SEEN = {
     ("start", 0): a_wrong_setting,
-    ("start", 1): a_name_twice,
-    ("start", 2): overwritten,
+    ("start", 1): overwritten,
     ("endpoints", 0): no_app,
     ("endpoints", 2): not_there,
     ("endpoints", 3): broken,

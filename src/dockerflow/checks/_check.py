@@ -205,9 +205,11 @@ class Check:
         self._log.write(findings or [Finding(message) for message in result.messages])
 
     def report(self, result: Result, findings: Sequence[Finding] = ()) -> None:
-        """Log a result and notify the observers."""
-        self.log(result, findings)
-        self.observers.notify("check", self.name, result.level, result.messages, result.duration)
+        """Log a result and notify the observers, unless another check has the name by now."""
+        if self.is_registered:
+            self.log(result, findings)
+            messages = result.messages
+            self.observers.notify("check", self.name, result.level, messages, result.duration)
 
     def reset(self) -> None:
         """Discard the result because a requirement failed."""

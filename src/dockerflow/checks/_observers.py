@@ -9,7 +9,7 @@ from functools import partial
 from typing import Final, Literal, NamedTuple
 
 from dockerflow.checks._log import log_thread, logger
-from dockerflow.checks._process import PerProcess, Workers
+from dockerflow.checks._process import PerProcess, Workers, lock
 from dockerflow.checks.messages import CheckMessage, level_to_text
 
 MAX_WAITING: Final = 1000
@@ -46,7 +46,8 @@ class Observers:
 
     def add(self, observer: Observer) -> None:
         """Call ``observer`` with all further observations."""
-        self._observers = (*self._observers, observer)
+        with lock.get():
+            self._observers = (*self._observers, observer)
 
     def notify(
         self,

@@ -6,6 +6,7 @@ import functools
 import time
 import weakref
 from collections.abc import Callable, Collection, Iterable, MutableMapping
+from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Final, TypeVar, Unpack, overload
 
 from dockerflow.checks import _loop, _plan, messages, runner
@@ -136,7 +137,7 @@ class Registry:
         with lock.get():
             check = self._checks.pop(name, None)
         if check is None:
-            names = ", ".join(self._snapshot()) or "none"
+            names = ", ".join(map(str, self._snapshot())) or "none"
             raise KeyError(f"no check is registered as {name!r}; there are: {names}")
         self._forget(check)
 
@@ -260,13 +261,15 @@ def _untagged() -> None:
 
 def _identity(func: Any) -> str:
     """Return a function's module and qualified name; of partials and methods the one behind."""
-    while (inner := getattr(unwrap(func), "__func__", unwrap(func))) is not func:
-        func = inner
-    if not hasattr(func, "__qualname__"):
+    func = unwrap(func)
+    while isinstance(func, MethodType):
+        func = unwrap(func.__func__)
+    if not isinstance(getattr(func, "__qualname__", None), str):
         func = func.__class__
-    # The lambdas of one scope share their name.
-    line = f" in line {func.__code__.co_firstlineno}" if func.__name__ == "<lambda>" else ""
-    return f"{func.__module__}.{func.__qualname__}{line}"
+    identity = f"{func.__module__}.{func.__qualname__}"
+    if isinstance(func, FunctionType) and func.__name__ == "<lambda>":
+        identity += f" in line {func.__code__.co_firstlineno}"  # all of one scope share the name
+    return identity
 
 
 class _Functions(dict[str, CheckFunction]):

@@ -114,7 +114,7 @@ def _load(target: str | None, settings: str | None) -> Core:
 
 
 def _in_one_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return f"{type(error).__name__}: {' '.join(str(error).split())}".removesuffix(": ")
 
 
 def _load_target(target: str) -> Core:

@@ -61,6 +61,11 @@ def seconds(name: str, value: object) -> float:
         raise ValueError(f"{name} is {value!r}, but takes a number of seconds over 0") from None
 
 
+def describe(error: BaseException) -> str:
+    """Return an exception's class and text; many, such as time-outs, have no text."""
+    return f"{type(error).__name__}: {error}".removesuffix(": ")
+
+
 class SuppressStale(suppress):
     """Suppresses errors that come quickly, as of a stale pooled connection: then try once more."""
 
@@ -106,7 +111,7 @@ def report(
         form(str(secret)) for secret in secrets if secret for form in (str, quote, quote_plus)
     }
     if error is not None and not detail:
-        detail = f"{type(error).__name__}: {error}"
+        detail = describe(error)
     text = "".join(traceback.format_exception(error)) if error is not None else ""
     if any(secret in text for secret in hidden):
         error = None

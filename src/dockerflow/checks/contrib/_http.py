@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING, Any, Final, overload
 
 from dockerflow import health
 from dockerflow.checks import messages
-from dockerflow.checks.contrib._common import AsyncCheck, Check, fail, load, named, report, seconds
+from dockerflow.checks.contrib._common import (
+    AsyncCheck,
+    Check,
+    describe,
+    fail,
+    load,
+    named,
+    report,
+    seconds,
+)
 from dockerflow.checks.messages import CheckMessage, Error
 
 if TYPE_CHECKING:
@@ -113,13 +122,13 @@ class _Target:
     def judge(self, response: Any) -> CheckMessage | None:
         if response.status_code not in self.expected:
             text = f"The response had status {response.status_code}."
-            return self.report(Error(text, id=health.ERROR_HTTP_STATUS), text)
+            return self.report(Error(text, id=health.ERROR_HTTP_STATUS))
         left = _certificate_left(response)
         if left is None or left >= self.certificate_seconds:
             return None
         text = f"The TLS certificate expires in {max(0, int(left // DAY))} days."
         message = messages.Warning(text, id=health.WARNING_CERTIFICATE_EXPIRES)
-        return self.report(message, text)
+        return self.report(message)
 
     def failure(self, error: Exception) -> CheckMessage:
         httpx = load("httpx", "http")
@@ -131,13 +140,13 @@ class _Target:
             text, id_ = "Could not connect.", health.ERROR_CANNOT_CONNECT_HTTP
         else:
             text, id_ = "The request failed.", health.ERROR_HTTP_EXCEPTION
-        return self.report(Error(text, id=id_), f"{type(error).__name__}: {error}", error)
+        return self.report(Error(text, id=id_), error)
 
-    def report(
-        self, message: CheckMessage, detail: str, error: Exception | None = None
-    ) -> CheckMessage:
-        place = f"{self.url.scheme}://{self.url.host}{self.url.path}"  # no user info, no query
-        return report(message, error, detail=f"{place}: {detail}", secrets=(self.url.password,))
+    def report(self, message: CheckMessage, error: Exception | None = None) -> CheckMessage:
+        detail = f"{self.url.scheme}://{self.url.host}{self.url.path}"  # no user info, no query
+        if error is not None:
+            detail += f": {describe(error)}"
+        return report(message, error, detail=detail, secrets=(self.url.password,))
 
 
 @functools.cache
@@ -240,5 +249,5 @@ def _tcp(host: str, port: int, timeout: float) -> CheckMessage | None:
             text, id_ = "Could not connect in time.", health.ERROR_TCP_TIMED_OUT
         else:
             text, id_ = "Could not connect.", health.ERROR_CANNOT_CONNECT_TCP
-        return fail(text, id_, error, detail=f"{host}:{port}: {error}")
+        return fail(text, id_, error, detail=f"{host}:{port}: {describe(error)}")
     return None

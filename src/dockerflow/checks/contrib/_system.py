@@ -105,7 +105,7 @@ def _disk_space(path: str, warn_percent: float, fail_percent: float) -> list[Che
             found.append(Error(text, id=health.ERROR_NO_DISK_SPACE))
         elif percent < warn_percent:
             found.append(messages.Warning(text, id=health.WARNING_LITTLE_DISK_SPACE))
-    return [report(message, detail=f"{path}: {message.msg}") for message in found]
+    return [report(message, detail=path) for message in found]
 
 
 @named("file_age")
@@ -123,7 +123,7 @@ def _file_age(path: str, max_age: float) -> list[CheckMessage]:
         text = "The file's time is in the future."
     else:
         text, id_ = "The file is missing.", health.ERROR_FILE_MISSING
-    return [fail(text, id_, detail=f"{path}: {text}")]
+    return [fail(text, id_, detail=path)]
 
 
 @named("memory")
