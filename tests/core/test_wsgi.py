@@ -220,13 +220,14 @@ class BrokenInput(io.BytesIO):
     def read(self, size=-1, /):
         raise OSError("connection reset by peer")
 
-    readline = read
+    readline = readinto = read
 
 
 READS = {
     "all": lambda body: body.read(),
     "exactly": lambda body: body.read(8),
     "parts": lambda body: list(iter(lambda: body.read(3), b"")),
+    "into": lambda body: [body.readinto(bytearray(3)) for _ in range(4)],
     "line": lambda body: list(iter(body.readline, b"")),
     "lines": lambda body: body.readlines(),
     "iterated": lambda body: list(body),
