@@ -156,6 +156,7 @@ class _Exchange(Exchange):
         if exception is not None:
             sentry.hide_summary(self)
         super().end(exception)
+        self.source = {}  # it has what refers to this exchange
 
 
 def watch_body(body: Any, exchange: Exchange, environ: Mapping[str, Any]) -> Any:

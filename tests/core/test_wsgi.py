@@ -2,6 +2,7 @@
 
 import contextlib
 import contextvars
+import gc
 import io
 import logging
 import os
@@ -278,6 +279,27 @@ def test_a_body_is_read_as_without_the_driver(summaries, read, length):
     assert got[0] == got[1]
     [record] = summaries
     assert record.code == 200
+
+
+def test_requests_leave_nothing_to_the_garbage_collector():
+    def app(environ, start_response):
+        environ["app.body"] = environ["wsgi.input"]  # as in the request objects of frameworks
+        start_response("200 OK", [])
+        return [environ["wsgi.input"].read()]
+
+    def post():
+        call(served, method="POST", CONTENT_LENGTH="1", **{"wsgi.input": io.BytesIO(b"x")})
+
+    served = wrap(app)
+    post()  # what is made once
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(100):
+            post()
+        assert gc.collect() < 100
+    finally:
+        gc.enable()
 
 
 def test_each_hop_is_in_the_chain_once(summaries):
