@@ -64,7 +64,6 @@ class DockerflowMiddleware:
         exchange = _Exchange(self._core.settings, endpoint, environ, start_response)
         environ[EXCHANGE] = exchange
         environ[KEY] = exchange.extra
-        exchange.watch_input()
         with exchange:
             body = self._serve(endpoint, environ, exchange.start_response)
             # A middleware in between may begin the response later than the app has.
@@ -125,19 +124,10 @@ class _Exchange(Exchange):
         request = make_request(environ, settings)
         super().__init__(settings, request, endpoint, source=environ, peer=peer_of(environ))
         self._start_response = start_response
-        self._input: Any = None
-
-    def watch_input(self) -> None:
-        """Notice if the client leaves while the request's body is read, if it has one."""
-        environ = self.source
-        length = environ.get("CONTENT_LENGTH") or "0"
-        if length != "0" or "HTTP_TRANSFER_ENCODING" in environ:
-            self._input = environ.get("wsgi.input")
-            try:
-                left = int(length)
-            except ValueError:
-                left = 0
-            environ["wsgi.input"] = _Input(self._input, self, left)
+        self._input = environ.get("wsgi.input")
+        watched = watch_body(self._input, self, environ)
+        if watched is not self._input:
+            environ["wsgi.input"] = watched
 
     def start_response(
         self,
@@ -167,15 +157,28 @@ class _Exchange(Exchange):
         if exception is not None:
             sentry.hide_summary(self)
         super().end(exception)
+        self.source = {}  # it has what refers to this exchange
 
 
-class _Input:
-    """The body of a request, which notices that the client left during its upload.
+def watch_body(body: Any, exchange: Exchange, environ: Mapping[str, Any]) -> Any:
+    """Return a request's body, so that the exchange learns if the client leaves meanwhile."""
+    length = environ.get("CONTENT_LENGTH") or "0"
+    if length == "0" and "HTTP_TRANSFER_ENCODING" not in environ:
+        return body
+    try:
+        left = int(length)
+    except ValueError:
+        left = 0
+    return _WatchedBody(body, exchange, left)
+
+
+class _WatchedBody:
+    """The body of a request.
 
     :param left: how many bytes are still to come; 0 if that isn't known.
     """
 
-    def __init__(self, body: Any, exchange: _Exchange, left: int) -> None:
+    def __init__(self, body: Any, exchange: Exchange, left: int) -> None:
         self._body = body
         self._exchange = exchange
         self._left = left
@@ -188,6 +191,11 @@ class _Input:
         is_short = size is None or size < 0 or len(data) < size
         self._exchange.client_gone = is_short and self._left > 0
         return data
+
+    def readinto(self, buffer: memoryview, /) -> int:  # Werkzeug prefers it where it is there
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
 
     def readline(self, size: int | None = -1, /) -> bytes:
         data = self._read(self._body.readline, -1 if size is None else size)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import contextvars
+import gc
 import json
 import logging
 import os
@@ -289,6 +290,22 @@ def test_the_summary_is_logged_in_the_context_of_the_response(summaries):
     finally:
         logger.removeFilter(note)
     assert seen == [(f"/{status}", f"/{status}", True) for status in (200, 503, 500)]
+
+
+def test_requests_leave_nothing_to_the_garbage_collector():
+    async def main():
+        await call(app)  # what is made once
+        gc.collect()
+        for _ in range(100):
+            await call(app)
+        return gc.collect()
+
+    app = wrap(answering(), summary_log_querystring=True)
+    gc.disable()
+    try:
+        assert asyncio.run(main()) < 100
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("path", ["/", "/__heartbeat__"])

@@ -219,6 +219,7 @@ HEADERS = {
 @pytest.mark.parametrize("how", ["one after the other", "in threads", "in tasks"])
 def test_a_line_that_was_kept_gets_no_other_requests_id_or_user(buffered, how, formatter):
     handler, stream = buffered
+    handler.target.addFilter(RequestIdLogFilter())  # where it is too late
     handler.target.setFormatter(formatter())
     users = ("alice", "bob")
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import contextvars
+import gc
 import io
 import logging
 import os
@@ -220,13 +221,14 @@ class BrokenInput(io.BytesIO):
     def read(self, size=-1, /):
         raise OSError("connection reset by peer")
 
-    readline = read
+    readline = readinto = read
 
 
 READS = {
     "all": lambda body: body.read(),
     "exactly": lambda body: body.read(8),
     "parts": lambda body: list(iter(lambda: body.read(3), b"")),
+    "into": lambda body: [body.readinto(bytearray(3)) for _ in range(4)],
     "line": lambda body: list(iter(body.readline, b"")),
     "lines": lambda body: body.readlines(),
     "iterated": lambda body: list(body),
@@ -277,6 +279,27 @@ def test_a_body_is_read_as_without_the_driver(summaries, read, length):
     assert got[0] == got[1]
     [record] = summaries
     assert record.code == 200
+
+
+def test_requests_leave_nothing_to_the_garbage_collector():
+    def app(environ, start_response):
+        environ["app.body"] = environ["wsgi.input"]  # as in the request objects of frameworks
+        start_response("200 OK", [])
+        return [environ["wsgi.input"].read()]
+
+    def post():
+        call(served, method="POST", CONTENT_LENGTH="1", **{"wsgi.input": io.BytesIO(b"x")})
+
+    served = wrap(app)
+    post()  # what is made once
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(100):
+            post()
+        assert gc.collect() < 100
+    finally:
+        gc.enable()
 
 
 def test_each_hop_is_in_the_chain_once(summaries):

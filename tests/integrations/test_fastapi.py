@@ -175,6 +175,14 @@ def test_the_sampler_drops_probes_only():
     assert sample({"transaction_context": {"name": "/__version__"}}) == 0
     assert sample({"asgi_scope": {"path": "/"}}) == 0.25
     assert traces_sampler(0.5)({}) == 0.5
+    # As with traces_sample_rate, a trace that another service has begun isn't cut.
+    for parent in (True, False):
+        scope = {"path": "/"}
+        assert traces_sampler(0.5)({"parent_sampled": parent, "asgi_scope": scope}) is parent
+        assert sample({"parent_sampled": parent, "asgi_scope": scope}) == 0.25
+        scope = {"path": "/__heartbeat__"}
+        assert traces_sampler(0.5)({"parent_sampled": parent, "asgi_scope": scope}) == 0.0
+    assert traces_sampler(0.5)({"parent_sampled": None}) == 0.5
 
 
 @pytest.mark.parametrize("name", ["installed", "ids"])

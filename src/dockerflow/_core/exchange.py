@@ -144,8 +144,9 @@ class Exchange(Outcome):
         """Take the status that the app sends, unless the client left before it."""
         if not self.client_gone:
             self.status = status
-        # Tracers end their span before the last byte goes out. The summary is part of it.
-        self._context = copy_context()
+        if not self.is_ended:
+            # Tracers end their span before the last byte goes out. The summary is part of it.
+            self._context = copy_context()
 
     def mark(self, record: logging.LogRecord) -> None:
         """Put the request's id into a log record that has none."""
@@ -163,11 +164,11 @@ class Exchange(Outcome):
             return
         self.is_ended = True
         self.exception = exception
-        # It has this request among its variables: they would keep each other.
-        context, self._context = self._context or copy_context(), None
+        # The context has this exchange, in turn.
+        context, self._context = self._context, None
         if self.logger is not None:
             with _logging:
-                context.run(self._log_summary, self.logger)
+                (context or copy_context()).run(self._log_summary, self.logger)
 
     def fields(self) -> dict[str, Any]:
         """Return the current fields of the summary, but for ``code``, which apps can't change."""

@@ -21,7 +21,7 @@ from dockerflow._core.messages import Request
 from dockerflow._core.request_id import get_request_id
 from dockerflow._core.summary import KEY
 from dockerflow.django import _settings
-from dockerflow.wsgi import peer_of
+from dockerflow.wsgi import peer_of, watch_body
 
 logger: logging.Logger = logging.getLogger("dockerflow.django")
 
@@ -73,6 +73,8 @@ def begin(request: Any, *, is_first: bool = False) -> RequestContext:
     if exchange is None:
         peer = peer_of(request.META)
         exchange = Exchange(core.settings, make_request(request, core), source=request, peer=peer)
+        if "wsgi.input" in request.META and "_stream" in known:
+            known["_stream"] = watch_body(known["_stream"], exchange, request.META)
         # For a driver of ours further in.
         carrier[KEY] = exchange.extra
     known[_ATTRIBUTE] = context = RequestContext(core, exchange, is_outer, not is_outer)

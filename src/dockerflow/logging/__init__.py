@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from dockerflow._core.exchange import current_exchange, was_made_here
 from dockerflow._core.request_id import (
     get_or_generate_request_id,
     get_request_id,
@@ -45,5 +46,6 @@ class RequestIdLogFilter(logging.Filter):
     def filter(self, record: logging.LogRecord) -> Any:
         """Set ``rid`` and let the record pass."""
         if getattr(record, "rid", None) is None:
-            record.rid = get_request_id()
+            is_current = was_made_here(record, current_exchange.get())
+            record.rid = get_request_id() if is_current else None
         return super().filter(record)

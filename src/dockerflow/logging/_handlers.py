@@ -37,14 +37,11 @@ _FLUSH_SECONDS: Final = 5.0
 """How long a flush waits for the lines of a :class:`QueuedHandler`."""
 
 
-_exit_began: Final[list[float]] = []
-"""When the process began to exit, by the monotonic clock; empty before."""
+_exit_waits: Final[list[float]] = []
+"""For how many seconds each flush has waited since the process began to exit; empty before."""
 
-
-@atexit.register
-def _begin_exit() -> None:
-    # From now on, the interpreter may end daemon threads at any moment.
-    _exit_began.append(time.monotonic())
+# From then on, the interpreter may end daemon threads at any moment.
+atexit.register(_exit_waits.append, 0.0)
 
 
 class _Output:
@@ -184,7 +181,7 @@ class MozlogHandler(logging.StreamHandler[TextIO]):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write the record."""
-        if _exit_began and threading.current_thread().daemon:
+        if _exit_waits and threading.current_thread().daemon:
             return  # the thread could be ended in the middle of a line
         try:
             record.logger_name = self.logger_name
@@ -317,7 +314,7 @@ class QueuedHandler(MozlogHandler):
             listener.flush()
 
     def _flush_finally(self) -> None:
-        _begin_exit()
+        _exit_waits.append(0.0)
         self.flush()
 
     def close(self) -> None:
@@ -357,11 +354,12 @@ class _Listener(QueueListener):
     def flush(self) -> None:
         """Wait until the lines are written, unless that has been in vain already."""
         if self._late is None or self._late.is_set():
-            since = min(_exit_began, default=time.monotonic())
-            left = since + _FLUSH_SECONDS - time.monotonic()
             written = threading.Event()
             self.lines.put(written)
-            self._late = None if written.wait(left) else written
+            started = time.monotonic()
+            self._late = None if written.wait(_FLUSH_SECONDS - sum(_exit_waits)) else written
+            if _exit_waits:
+                _exit_waits.append(time.monotonic() - started)
 
 
 def add_context(record: logging.LogRecord) -> None:

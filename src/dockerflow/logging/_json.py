@@ -57,6 +57,8 @@ def encode_line(values: dict[str, Any]) -> str:
     """Return the JSON of plain values, in one line by any reader's rules, a terminal's too."""
     line = encode(values)
     text = line.decode()
+    if text.isascii() and "\x7f" not in text:
+        return text
     for begin, characters in _UNSAFE.items():
         if begin in line:
             for char in characters:
