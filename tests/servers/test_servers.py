@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pages
+import psutil
 import pytest
 import services
 from services import PATIENCE
@@ -323,11 +324,9 @@ def test_a_second_sigterm_ends_the_drain(start: Start, row: Row) -> None:
 
 
 def is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    return False
 
 
 def test_reload(start: Start, row: Row, see: Any) -> None:
