@@ -305,7 +305,9 @@ def test_drain_under_load(start: Start, row: Row, see: Any) -> None:
     assert len(answers) > before
     for response in responses:
         assert (response.status, response.json()["checks"]) == (503, {"drain": "error"})
-    assert server.process.wait(PATIENCE) in (0, -signal.SIGTERM)
+    # Sanic's handler may interrupt its manager in the middle of a message, which then fails.
+    codes = (0, -signal.SIGTERM, 1) if row.command[0] == "sanic" else (0, -signal.SIGTERM)
+    assert server.process.wait(PATIENCE) in codes
     assert time.monotonic() - asked > DRAIN * 0.9
     see("drain")
 
