@@ -196,7 +196,10 @@ def need(row: Row) -> None:
     """Skip the test without the row's server, but fail it in the CI."""
     names = {"pyuwsgi" if row.command[0] == "uwsgi" else row.command[0]}
     names |= {"gevent", "httptools", "trio", "uvloop"}.intersection(row.command)
+    names |= {"uvicorn" for part in row.command if part.startswith("uvicorn")}
     names |= {*row.environ.get("APPS", "").split()}
+    if "APP" in row.environ:
+        names.add(row.environ["APP"].removeprefix("served_"))
     missing = [name for name in sorted(names) if importlib.util.find_spec(name) is None]
     if missing and os.environ.get("CI"):
         pytest.fail(f"needs {missing}, which the CI has to have")
