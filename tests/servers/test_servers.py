@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pages
+import psutil
 import pytest
 import services
 from services import PATIENCE
@@ -304,7 +305,9 @@ def test_drain_under_load(start: Start, row: Row, see: Any) -> None:
     assert len(answers) > before
     for response in responses:
         assert (response.status, response.json()["checks"]) == (503, {"drain": "error"})
-    assert server.process.wait(PATIENCE) in (0, -signal.SIGTERM)
+    # Sanic's handler may interrupt its manager in the middle of a message, which then fails.
+    codes = (0, -signal.SIGTERM, 1) if row.command[0] == "sanic" else (0, -signal.SIGTERM)
+    assert server.process.wait(PATIENCE) in codes
     assert time.monotonic() - asked > DRAIN * 0.9
     see("drain")
 
@@ -323,11 +326,9 @@ def test_a_second_sigterm_ends_the_drain(start: Start, row: Row) -> None:
 
 
 def is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    return False
 
 
 def test_reload(start: Start, row: Row, see: Any) -> None:

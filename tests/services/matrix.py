@@ -167,13 +167,20 @@ ROWS = {
         but={"drain": ("yes", "install")},
     ),
     "Django's runserver": Row(
+        RUNSERVER, {**DJANGO, "DJANGO_SETTINGS_MODULE": "here"}, reload=[],
+        but={
+            "endpoints": ("yes", "runserver-head"), "drain": ("no", "runserver"),
+            "client leaves its upload": ("200", "short-body"),
+        },
+    ),
+    "Django's runserver `--noreload`": Row(
         [*RUNSERVER, "--noreload"], {**DJANGO, **INSTALL},
         but={
             "endpoints": ("yes", "runserver-head"), "drain": ("yes", "install"),
             "client leaves its upload": ("200", "short-body"),
         },
     ),
-    "Django's runserver, daphne": Row(
+    "Django's runserver `--noreload`, daphne": Row(
         [*RUNSERVER, "--noreload"], {**DJANGO, "APPS": "daphne"},
         but={"client leaves its upload": ("–", "buffered")},
     ),
@@ -185,11 +192,27 @@ HERE = "from apps.{APP} import *  # a module that the server can watch\n"
 RUN_UWSGI = "import sys, pyuwsgi; pyuwsgi.run(sys.argv[1:])\n"
 
 
+def need(row: Row) -> None:
+    """Skip the test without the row's server, but fail it in the CI."""
+    names = {"pyuwsgi" if row.command[0] == "uwsgi" else row.command[0]}
+    names |= {"gevent", "httptools", "trio", "uvloop"}.intersection(row.command)
+    names |= {"uvicorn" for part in row.command if part.startswith("uvicorn")}
+    names |= {*row.environ.get("APPS", "").split()}
+    if "APP" in row.environ:
+        names.add(row.environ["APP"].removeprefix("served_"))
+    missing = [name for name in sorted(names) if importlib.util.find_spec(name) is None]
+    if missing and os.environ.get("CI"):
+        pytest.fail(f"needs {missing}, which the CI has to have")
+    if missing:
+        pytest.skip(f"needs {missing}")
+
+
 class Server(WebServer):
     """A server with an app of tests/apps/served*.py."""
 
     def __init__(self, row: Row, folder: Path, *options: str, **environ: str) -> None:
         self.row = row
+        need(row)
         command = [*row.command, *options]
         (folder / "here.py").write_text(HERE.format(APP=row.environ.get("APP", "served")))
         (folder / "version.json").write_bytes(b'{"version": "1"}')
@@ -197,11 +220,6 @@ class Server(WebServer):
             (folder / "uwsgi.py").write_text(RUN_UWSGI)
             if sys.prefix != sys.base_prefix:
                 command += ["--home", sys.prefix, "--binary-path", sys.executable]
-        elif importlib.util.find_spec(command[0]) is None:
-            reason = f"needs {command[0]}"
-            if os.environ.get("CI"):
-                pytest.fail(f"{reason}, which the CI has to have")
-            pytest.skip(reason)
         version = {"DOCKERFLOW_VERSION_PATH": str(folder)}
         super().__init__(command, folder, **version, **row.environ, **environ)
         self.wait_until_it_serves()
