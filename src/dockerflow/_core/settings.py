@@ -61,22 +61,6 @@ def _copy(settings: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _copy(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a copy that doesn't follow its lists, which apps change in place."""
-    return {
-        name: value.copy() if isinstance(value, list | set | dict) else value
-        for name, value in settings.items()
-    }
-
-
-def _copy(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a copy that doesn't follow its lists, which apps change in place."""
-    return {
-        name: value.copy() if isinstance(value, list | set | dict) else value
-        for name, value in settings.items()
-    }
-
-
 _T = TypeVar("_T")
 
 
