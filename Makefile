@@ -13,7 +13,7 @@ unexport PYTHONDONTWRITEBYTECODE PYTHONUNBUFFERED
 PARALLEL := -n 4 --dist worksteal
 
 TARGETS := run test lint format types verifytypes docs tables rule-pages fault-matrix screenshot \
-	build lock coverage mutation bench bench-guard clean
+	compat build lock coverage mutation bench bench-guard clean
 .PHONY: help install $(TARGETS)
 
 help:
@@ -67,6 +67,10 @@ rule-pages: $(STAMP)
 
 fault-matrix: $(STAMP)
 	DOCKERFLOW_WRITE_FAULT_MATRIX=1 $(BIN)/python -m pytest -q -n 0 tests/contrib/test_faults.py::test_fault
+
+# The same applications with python-dockerflow and with this package, each in its environment.
+compat: $(STAMP)
+	$(BIN)/python -m pytest -q -n 0 tests/compat/test_side_by_side.py $(ARGS)
 
 # The picture of a run of dockerflow verify, by a real one.
 screenshot: $(STAMP)

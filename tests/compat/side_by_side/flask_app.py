@@ -272,7 +272,7 @@ class Broken(User):
 def users():
     seen = {}
     users = {
-        "7": User(7), "text": User("abc"), "int": Named(7), "zero": Named(0), "none": Named(None),
+        "7": User(7), "text": User("abc"), "int": Named(7), "zero": Named(0), "none": Named(None), "unsaved": User(None),
         "empty": Named(""), "uuid": Named(uuid.UUID(int=5)), "callable": Called(3),
         "broken": Broken(1), "without attributes": object(),
     }  # fmt: skip
@@ -477,6 +477,11 @@ def hooks_of_the_app():
         seen[path]["called"] = list(called)
     checks.register(error)
     seen["failing"] = ask(app, "/__heartbeat__")["response"]
+    from dockerflow.flask.app import HeartbeatFailure
+
+    handling = make()
+    handling.register_error_handler(HeartbeatFailure, lambda error: ("handled", 555))
+    seen["handler of HeartbeatFailure"] = ask(handling, "/__heartbeat__")["response"]["status"]
     return seen
 
 

@@ -43,9 +43,19 @@ DIFFERENCES = {
         "checks/unusual_results/observed/two without id/*",
     ],
     "check-texts": [
-        "*_checks/observed/*/msg",
+        "flask_app/*_checks/observed/*/msg",
+        "sanic_app/*_checks/observed/*/msg",
+        "flask_app/*/details/check_*/messages/*",
+    ],
+    "check-errors": ["flask_app/database_checks/observed/migrations, ValueError/*"],
+    "django-texts": [
+        "django_app/*_checks/observed/*/msg",
         "django_app/*_checks/observed/*/hint",
-        "*/details/check_*/messages/*",
+        "django_app/*/details/check_*/messages/*",
+    ],
+    "django-clients": [
+        "django_app/redis_checks/observed/*Error*",
+        "django_app/database_checks/observed/*patched, ProgrammingError/*",
     ],
     "debug-records": ["checks/debug_records/observed/*/dockerflow.checks.registry"],
     "check-logs": [("*/records/dockerflow.checks.registry*", ANY, ANY)],
@@ -63,11 +73,6 @@ DIFFERENCES = {
         "checks/messages/observed/level as text*",
         "checks/messages/observed/level 0*",
         "checks/messages/observed/without level/raised",
-    ],
-    "check-errors": [
-        "django_app/redis_checks/observed/*Error*",
-        "django_app/database_checks/observed/*patched, ProgrammingError/*",
-        "flask_app/database_checks/observed/migrations, ValueError/*",
     ],
     "flask-messages": ["checks/flask_messages_module/observed/warned"],
     "no-store": [("*/headers/cache-control", ABSENT, "no-store")],
@@ -114,7 +119,7 @@ DIFFERENCES = {
         "*/observed/get_version, after/version",
         "fastapi_app/versions/observed/patched in version/*",
     ],
-    "version-decorator": [("*/observed/decorated", None, "<function>")],
+    "version-callback": [("*/observed/decorated", None, "<function>")],
     "error-endpoint": [
         "*/error_endpoint/observed/off/*",
         "fastapi_app/without_middlewares/observed/|__error__/*",
@@ -215,22 +220,24 @@ DIFFERENCES = {
         ("*/t", ABSENT, "<int>"),
     ],
     "summary-code": [("*/subclassed/*/fields/code", 1, ANY)],
-    "summary-level": [
-        (f"fastapi_app{SUMMARY}/level", "INFO", "ERROR"),
-        (f"fastapi_app{SUMMARY}/message", "", ANY),
+    "sanic-404": [
         (f"sanic_app{SUMMARY}/level", "ERROR", "INFO"),
         (f"sanic_app{SUMMARY}/message", ANY, ""),
         (f"sanic_app{SUMMARY}/fields/errno", 500, 0),
         (f"sanic_app{SUMMARY}/exception", ANY, None),
         ("sanic_app/mozlog/*/Fields/error", ANY, ABSENT),
         ("sanic_app/mozlog/*/Fields/traceback", ANY, ABSENT),
+    ],
+    "fastapi-errors": [
+        (f"fastapi_app{SUMMARY}/level", "INFO", "ERROR"),
+        (f"fastapi_app{SUMMARY}/message", "", ANY),
         ("fastapi_app/mozlog/*/Severity", 6, 3),
         ("fastapi_app/mozlog/*/Fields/msg", ABSENT, "no"),
-        "flask_app/connexion/observed/*/records/request.summary/0/*",
     ],
-    "summary-errno": [
-        (f"{SUMMARY}/fields/errno", 0, ANY),
-    ],
+    "trapped-errors": ["flask_app/connexion/observed/*/records/request.summary/0/*"],
+    "user-unsaved": [("flask_app/users/*/unsaved/*/uid", "None", "")],
+    "django-errno": [(f"django_app{SUMMARY}/fields/errno", 0, ANY)],
+    "summary-errno": [(f"{SUMMARY}/fields/errno", 0, ANY)],
     "summary-path": [("*/mounted/records/request.summary/0/fields/path", "/", "/mounted/")],
     "summary-stream": ["*, not closed/request.summary"],
     "summary-time": [("flask_app/clock_set_back/observed/negative", [True], [False])],
@@ -245,12 +252,6 @@ DIFFERENCES = {
     ],
     "settings": ["flask_app/wrong_settings/*", "django_app/system_checks/observed/unknown/raised"],
     "environment": ["flask_app/environment/observed/request.summary/0/fields/querystring"],
-    "openapi": ["fastapi_app/routes/*"],
-    "fastapi-views": [
-        f"{NAMES}/fastapi*/own/*/kind",
-        f"{NAMES}/fastapi*/own/heartbeat/parameters/1",
-        "fastapi_app/views_on_own_routes/*",
-    ],
     "mozlog-values": ["logs/values/observed/*"],
     "mozlog-messages": [
         ("logs/messages/observed/empty/Fields", {}, ABSENT),
@@ -268,26 +269,44 @@ DIFFERENCES = {
     "mozlog-null": [("logs/messages/observed/field rid/Fields/rid", None, ABSENT)],
     "encoder": ["logs/helpers/observed/encoder"],
     "logger-name": [("logs/subclasses/observed/class attribute", "Dockerflow", ANY)],
-    "logger-levels": [
+    "flask-signal": ["flask_app/by_hand/observed/exception sent/request.summary"],
+    "extension-logger": [
         "*/loggers/observed/logger",
         ("*/loggers/observed/handlers", ["NullHandler"], []),
     ],
-    "extensions": [
+    "extension-arguments": [
+        (f"{NAMES}/*/own/Dockerflow*/parameters/[*]*", ANY, ABSENT),
+    ],
+    "several-apps": [
         ("flask_app/factories/observed/twice on one app/raised", "AssertionError", "ValueError"),
         "flask_app/factories/observed/one extension for two apps/*",
     ],
+    "heartbeat-failure": [
+        ("flask_app/hooks_of_the_app/observed/handler of HeartbeatFailure", 555, 500),
+    ],
     "flask-signal": ["flask_app/by_hand/observed/exception sent/request.summary"],
-    "names-gone": [
-        ("checks/runs/observed/type", "ChecksResults", "CheckResults"),
-        "*_app/patched/observed/get_checks/*",
+    "sanic-hooks": ["sanic_app/patched/observed/middleware by hand/request.summary"],
+    "fastapi-views": [
+        f"{NAMES}/fastapi*/own/*/kind",
+        f"{NAMES}/fastapi*/own/heartbeat/parameters/1",
+        "fastapi_app/views_on_own_routes/*",
+    ],
+    "fastapi-format": [
         "fastapi_app/middlewares/observed/_format overridden/records/request.summary/0/fields/added",
-        f"{NAMES}/logging/own/*/attributes/EXCLUDED_LOGRECORD_ATTRS/set",
-        (f"{NAMES}/*/attributes/summary_extra/parameters/0", "request", "request=None"),
+    ],
+    "fastapi-schema": ["fastapi_app/routes/observed/openapi/*", "fastapi_app/routes/observed/tags"],
+    "fastapi-routes": ["fastapi_app/routes/observed/routes/*"],
+    "names-gone": [
+        (f"{NAMES}/*/imported/*", ANY, ABSENT),
         (f"{NAMES}/flask.app/own/has_flask_login", True, ABSENT),
         (f"{NAMES}/*/own/get_or_generate_request_id", ANY, ABSENT),
-        (f"{NAMES}/*/own/Dockerflow*/parameters/[*]*", ANY, ABSENT),
-        (f"{NAMES}/logging/own/MozlogFormatter/parameters/3", ANY, "logger_name=None"),
     ],
-    "names-imported": [(f"{NAMES}/*/imported/*", ANY, ABSENT)],
+    "names-changed": [
+        (f"{NAMES}/logging/own/MozlogFormatter/parameters/3", ANY, "logger_name=None"),
+        ("checks/runs/observed/type", "ChecksResults", "CheckResults"),
+        "*_app/patched/observed/get_checks/*",
+        f"{NAMES}/logging/own/*/attributes/EXCLUDED_LOGRECORD_ATTRS/set",
+        (f"{NAMES}/*/attributes/summary_extra/parameters/0", "request", "request=None"),
+    ],
     "names-new": [(f"{NAMES}/*", ABSENT, ANY)],
 }

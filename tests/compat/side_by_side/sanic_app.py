@@ -323,6 +323,8 @@ def patched():
     seen = {"extract_request_id by hand": attempt(extract)}
     with mock.patch("dockerflow.checks.get_checks", return_value={"patched": error}):
         seen["get_checks"] = ask(app, "/__heartbeat__")["response"]["body"]
+    app.ctx.dockerflow._response_middleware(request(), sanic.text("x"))
+    seen["middleware by hand"] = RECORDS.take()
     seen["summary_extra by hand"] = attempt(lambda: app.ctx.dockerflow.summary_extra(request()))
     return seen
 
