@@ -52,7 +52,7 @@ def make(folder, package):
     pip = ("--python", str(python))
     run("pip", "install", *pip, "--constraint", "requirements/dev.txt", "--requirement",
         str(HERE / "side_by_side" / "requirements.txt"), *package)  # fmt: skip
-    freeze = run("pip", "freeze", *pip).splitlines()
+    freeze = run("pip", "list", *pip, "--format", "freeze").splitlines()
     return python, [line for line in freeze if "dockerflow" not in line.lower()]
 
 

@@ -1,6 +1,7 @@
 """Checks without a framework: messages, the registry, runs."""
 
 import asyncio
+import dataclasses
 import functools
 import logging
 import warnings
@@ -231,6 +232,7 @@ def runs():
     )
     seen["type"] = type(checks.run_checks([])).__name__
     seen["same type"] = isinstance(checks.run_checks([]), registry.ChecksResults)
+    seen["as a dictionary"] = attempt(lambda: dataclasses.asdict(checks.run_checks([])))
     seen["equal"] = checks.run_checks([]) == checks.run_checks([])
     return seen
 

@@ -44,8 +44,8 @@ def settled(value, name):
     if name in VOLATILE and value != ABSENT:
         return f"<{type(value).__name__}>"
     if isinstance(value, str):
-        for pattern, name in REPLACED.items():
-            value = pattern.sub(name, value)
+        for pattern, shown in REPLACED.items():
+            value = pattern.sub(shown, value)
     return value
 
 

@@ -263,9 +263,9 @@ def summaries():
 @scenario
 def mozlog():
     seen = {}
-    for path in ("/", "/raises/"):
-        ask(path, keep=True)
-        seen[path] = RECORDS.lines()
+    for address in ("/", "/raises/"):
+        ask(address, keep=True)
+        seen[address] = RECORDS.lines()
     return seen
 
 
@@ -442,6 +442,20 @@ def by_hand_with(request, given, exception=None, kind=None):
     return seen
 
 
+def probe_by_hand(request):
+    from dockerflow.django.middleware import DockerflowMiddleware
+
+    RECORDS.take()
+    middleware = DockerflowMiddleware(get_response=lambda request: HttpResponse("x"))
+    got = middleware.process_request(request)
+    return {
+        "type": encode(got),
+        "status": attempt(lambda: got.status_code),
+        "body": attempt(lambda: got.content.decode()),
+        "records": RECORDS.take(),
+    }
+
+
 @scenario
 def hooks_by_hand():
     from dockerflow.django.middleware import DockerflowMiddleware
@@ -465,17 +479,9 @@ def hooks_by_hand():
         "with a user": by_hand_with(request(user=Person(7)), None),
         "with a nameless user": by_hand_with(request(user=Nameless(8)), HttpResponse("x")),
     }
-    for path in ("/__version__", "/__lbheartbeat__", "/__version__/"):
-        RECORDS.take()
-        middleware = DockerflowMiddleware(get_response=lambda request: HttpResponse("x"))
-        got = attempt(lambda path=path: middleware.process_request(request(path)))
-        answered = middleware.process_request(request(path))
-        seen[path] = {
-            "type": got,
-            "status": attempt(lambda: answered.status_code),
-            "body": attempt(lambda: answered.content.decode()),
-            "records": RECORDS.take(),
-        }
+    for address in ("/__version__", "/__lbheartbeat__", "/__version__/"):
+        seen[address] = probe_by_hand(request(address))
+    middleware = DockerflowMiddleware(get_response=lambda request: HttpResponse("x"))
     seen["response only"] = {
         "returned": attempt(lambda: middleware.process_response(request(), None)),
         "records": RECORDS.take(),

@@ -391,6 +391,31 @@ def views_on_own_routes():
     return seen
 
 
+@scenario
+def own_heartbeat():
+    """As applications that serve /__heartbeat__ themselves, with the checks."""
+    app = fastapi.FastAPI()
+
+    def payload(results):
+        return {
+            "status": checks.level_to_text(results.level),
+            "checks": results.statuses,
+            "details": results.details,
+        }
+
+    @app.get("/sync")
+    def sync():
+        return payload(checks.run_checks(checks.get_checks().items()))
+
+    @app.get("/async")
+    async def asynchronous():
+        return payload(await checks.run_checks_async(checks.get_checks().items()))
+
+    checks.register(warning)
+    checks.register(error)
+    return {path: ask(app, path)["response"] for path in ("/sync", "/async")}
+
+
 async def called(app, scope, messages=()):
     """Call an ASGI application by hand."""
     sent = []

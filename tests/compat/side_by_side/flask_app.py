@@ -245,8 +245,8 @@ def ids():
 
 
 class User(flask_login.UserMixin):
-    def __init__(self, id):
-        self.id = id
+    def __init__(self, key):
+        self.id = key
 
 
 class Named(User):
@@ -313,7 +313,7 @@ def subclassed():
         def user_id(self):
             return 0
 
-    class None_(Dockerflow):
+    class Nobody(Dockerflow):
         def user_id(self):
             return None
 
@@ -334,7 +334,7 @@ def subclassed():
     return {
         "summary_extra": ask(make(extension=Own), "/?a=1"),
         "raises": ask(make(extension=Own), "/raises"),
-        "user_id": ask(make(extension=None_)),
+        "user_id": ask(make(extension=Nobody)),
         "nothing": ask(make(extension=Nothing)),
         "init_app": [configured.extra, configured.initialised],
     }

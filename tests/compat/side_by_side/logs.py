@@ -1,6 +1,6 @@
 """Logging: records of many kinds through the formatter, its subclasses, handlers and filters."""
 
-import datetime
+import datetime as dt
 import decimal
 import io
 import json
@@ -98,9 +98,9 @@ VALUES = {
     "set": {1},
     "bytes": b"bytes",
     "uuid": uuid.UUID(int=5),
-    "date": datetime.date(2020, 1, 2),
-    "datetime": datetime.datetime(2020, 1, 2, 3, 4, 5),
-    "timedelta": datetime.timedelta(1),
+    "date": dt.date(2020, 1, 2),
+    "datetime": dt.datetime(2020, 1, 2, 3, 4, 5),
+    "timedelta": dt.timedelta(1),
     "decimal": decimal.Decimal("1.10"),
     "thing": Thing(),
     "class": Thing,
@@ -197,7 +197,7 @@ def subclasses():
             ),
         }
 
-    seen = {
+    return {
         "convert_record": line(Renamed),
         "convert_record alone": line(Whole),
         "class attribute": attempt(lambda: line(ClassName)["Logger"]),
@@ -211,7 +211,6 @@ def subclasses():
             lambda: [MozlogFormatter().is_value_jsonlike(text) for text in ("{}", "{", "a", "[]")]
         ),
     }
-    return seen
 
 
 @scenario
@@ -377,7 +376,7 @@ def helpers():
         "traceback": [line for line in lines if not line.startswith(" ")],
         "encoder": attempt(
             lambda: json.dumps(
-                {"a": Thing(), "b": {1}, "c": uuid.UUID(int=5), "d": datetime.date(2020, 1, 2)},
+                {"a": Thing(), "b": {1}, "c": uuid.UUID(int=5), "d": dt.date(2020, 1, 2)},
                 cls=SafeJSONEncoder,
             )
         ),

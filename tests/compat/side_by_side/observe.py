@@ -70,7 +70,7 @@ class Records(logging.Handler):
 RECORDS = Records()
 
 
-def encode(value):
+def encode(value):  # noqa: PLR0911 - one for each kind
     """Return the value as JSON has it; where it has no such type, as a text with the type's name."""
     if value is None or type(value) in {bool, int, float, str}:
         return value

@@ -284,7 +284,6 @@ DIFFERENCES = {
     "heartbeat-failure": [
         ("flask_app/hooks_of_the_app/observed/handler of HeartbeatFailure", 555, 500),
     ],
-    "flask-signal": ["flask_app/by_hand/observed/exception sent/request.summary"],
     "sanic-hooks": ["sanic_app/patched/observed/middleware by hand/request.summary"],
     "fastapi-views": [
         f"{NAMES}/fastapi*/own/*/kind",
