@@ -131,6 +131,7 @@ def registering():
     return {
         "names": list(checks.get_checks()),
         "is a dict": isinstance(checks.get_checks(), dict),
+        "the same each time": checks.get_checks() is checks.get_checks(),
         "types": sorted({callable(check) for check in checks.get_checks().values()}),
         "decorated": {"name": bare.__name__, "doc": bare.__doc__, "called": encode(bare())},
         "returned": returned is warning,

@@ -3,6 +3,7 @@
 import fnmatch
 import json
 import re
+import tempfile
 
 ABSENT = "(absent)"
 ANY = "(any)"
@@ -11,7 +12,7 @@ ANY = "(any)"
 REPLACED = {
     re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}"): "<uuid>",
     re.compile(r"\b[0-9a-f]{32}\b"): "<hex>",
-    re.compile(r"/tmp/\w+"): "<folder>",
+    re.compile(re.escape(tempfile.gettempdir()) + r"/\w+"): "<folder>",
     re.compile(r" at 0x[0-9a-f]+"): "",
     re.compile(r" \d+ ms\b"): " <n> ms",
 }

@@ -852,8 +852,14 @@ def connexion():
                  "/__heartbeat__"):  # fmt: skip
         RECORDS.take()
         got = client.get(path, headers=HEADERS)
+        codes = {
+            getattr(record, "code", got.status_code)
+            for record in RECORDS.kept
+            if record.name == "request.summary"
+        }
         seen[path] = {
             "response": response(got.status_code, got.headers.items(), got.content),
+            "the client's code": codes == {got.status_code},
             "records": RECORDS.take(),
         }
     checks.register(error)
