@@ -344,7 +344,6 @@ def routes():
                 method: {
                     "tags": operation.get("tags"),
                     "summary": operation.get("summary"),
-                    "operationId": operation.get("operationId"),
                     "responses": operation.get("responses"),
                 }
                 for method, operation in schema[path].items()

@@ -526,11 +526,11 @@ def by_hand():
     with app.test_request_context("/", headers=HEADERS):
         app.preprocess_request()
         flask.got_request_exception.send(app, exception=ValueError("sent"))
-        seen["exception sent"] = RECORDS.take()
+    seen["exception sent"] = RECORDS.take()
     with app.test_request_context("/", headers=HEADERS):
         app.preprocess_request()
         seen["handled"] = attempt(lambda: app.handle_exception(ValueError("handled")).status_code)
-        seen["exception handled"] = RECORDS.take()
+    seen["exception handled"] = RECORDS.take()
     with app.test_request_context("/__heartbeat__"):
         seen["dispatched"] = attempt(lambda: app.full_dispatch_request().status_code)
         seen["view"] = attempt(lambda: "dockerflow.heartbeat" in app.view_functions)

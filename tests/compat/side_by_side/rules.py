@@ -10,6 +10,11 @@ REFUSED = "this endpoint takes GET and HEAD"
 MISSING = "there is no version.json"
 SUMMARY = "*summary/[0-9]"
 NAMES = "names/modules/observed"
+CHANGED_VALUES = (
+    "none", "empty list", "mixed list", "list with none", "list of dicts", "empty dict",
+    "nested dict", "dict with a tuple as key", "set", "bytes", "uuid", "date", "datetime",
+    "timedelta", "decimal", "NaN", "infinity", "large number",
+)  # fmt: skip
 
 DIFFERENCES = {
     "checks-together": [
@@ -49,18 +54,26 @@ DIFFERENCES = {
         "flask_app/*_checks/observed/*/msg",
         "flask_app/*/details/check_*/messages/*",
     ],
-    "check-errors": ["flask_app/database_checks/observed/migrations, ValueError/*"],
+    "check-errors": [
+        ("flask_app/database_checks/observed/migrations, ValueError/raised", "ValueError", ABSENT),
+        ("flask_app/database_checks/observed/migrations, ValueError/0", ABSENT, ANY),
+    ],
     "django-texts": [
         "django_app/*_checks/observed/*/msg",
         "django_app/*_checks/observed/*/hint",
         "django_app/*/details/check_*/messages/*",
     ],
     "django-clients": [
-        "django_app/redis_checks/observed/*Error*",
-        "django_app/database_checks/observed/*patched, ProgrammingError/*",
+        ("django_app/redis_checks/observed/*Error*/raised", ANY, ABSENT),
+        ("django_app/redis_checks/observed/*Error*/0", ABSENT, ANY),
+        ("django_app/database_checks/observed/*patched, ProgrammingError/raised", ANY, ABSENT),
+        ("django_app/database_checks/observed/*patched, ProgrammingError/0", ABSENT, ANY),
     ],
     "debug-records": ["checks/debug_records/observed/*/dockerflow.checks.registry"],
-    "check-log": [("*/records/dockerflow.checks.registry*", ANY, ANY)],
+    "check-log": [
+        ("*/records/dockerflow.checks.registry*", ANY, ABSENT),
+        ("*/records/dockerflow.checks.registry*", ABSENT, ANY),
+    ],
     "name-twice": [("checks/registering_again/records", ABSENT, ANY)],
     "get-checks": [("checks/registering/observed/the same each time", True, False)],
     "register-returns": [
@@ -169,7 +182,7 @@ DIFFERENCES = {
         ("django_app/views_by_hand/observed/checks", True, False),
     ],
     "django-probes": [
-        ("django_app/*/|__lbheartbeat__/*/fields/*", ANY, ANY),
+        "django_app/subclassed/observed/Whole/|__lbheartbeat__/*/fields/*",
         ("django_app/*/fields/t", ABSENT, "<int>"),
         "django_app/error_endpoint/observed/on/records/request.summary",
     ],
@@ -256,13 +269,17 @@ DIFFERENCES = {
     ],
     "settings": ["flask_app/wrong_settings/*", "django_app/system_checks/observed/unknown/raised"],
     "environment": ["flask_app/environment/observed/request.summary/0/fields/querystring"],
-    "mozlog-values": ["logs/values/observed/*"],
+    "mozlog-values": [f"logs/values/observed/{value}/*" for value in CHANGED_VALUES],
     "mozlog-messages": [
         ("logs/messages/observed/empty/Fields", {}, ABSENT),
-        ("logs/messages/observed/*/Fields/msg", ABSENT, ANY),
+        ("logs/messages/observed/JSON/Fields/msg", ABSENT, '{"a": 1}'),
+        ("logs/messages/observed/a dict/Fields/msg", ABSENT, "{'a': 1}"),
         "logs/subclasses/observed/jsonlike left out*",
     ],
-    "mozlog-severity": ["logs/messages/observed/level */Severity"],
+    "mozlog-severity": [
+        ("logs/messages/observed/level 25/Severity", 7, 5),
+        ("logs/messages/observed/level 60/Severity", 7, 2),
+    ],
     "mozlog-traceback": [
         "logs/messages/observed/*/Fields/traceback",
         "logs/helpers/observed/traceback",
@@ -273,9 +290,9 @@ DIFFERENCES = {
     "mozlog-null": [("logs/messages/observed/field rid/Fields/rid", None, ABSENT)],
     "encoder": ["logs/helpers/observed/encoder"],
     "logger-name": [("logs/subclasses/observed/class attribute", "Dockerflow", ANY)],
-    "flask-signal": ["flask_app/by_hand/observed/exception sent/request.summary"],
     "extension-logger": [
-        "*/loggers/observed/logger",
+        ("flask_app/loggers/observed/logger", ["dockerflow.flask", 20], ["dockerflow.flask", 0]),
+        ("sanic_app/loggers/observed/logger", ["dockerflow.sanic", 20], ["dockerflow.sanic", 0]),
         ("*/loggers/observed/handlers", ["NullHandler"], []),
     ],
     "extension-arguments": [
@@ -290,14 +307,20 @@ DIFFERENCES = {
     ],
     "sanic-hooks": ["sanic_app/patched/observed/middleware by hand/request.summary"],
     "fastapi-views": [
-        f"{NAMES}/fastapi*/own/*/kind",
-        f"{NAMES}/fastapi*/own/heartbeat/parameters/1",
-        "fastapi_app/views_on_own_routes/*",
+        (f"{NAMES}/fastapi*/own/*/kind", "function", "coroutine function"),
+        (f"{NAMES}/fastapi*/own/heartbeat/parameters/1", "response", ABSENT),
+        "fastapi_app/views_on_own_routes/observed/* called*",
+        ("fastapi_app/views_on_own_routes/observed/status set", 500, 200),
+        ("fastapi_app/views_on_own_routes/records*", ANY, ABSENT),
     ],
     "fastapi-format": [
         "fastapi_app/middlewares/observed/_format overridden/records/request.summary/0/fields/added",
     ],
-    "fastapi-schema": ["fastapi_app/routes/observed/openapi/*", "fastapi_app/routes/observed/tags"],
+    "fastapi-schema": [
+        ("fastapi_app/routes/observed/openapi/*/head", ANY, ABSENT),
+        ("fastapi_app/routes/observed/openapi/|__error__", ANY, ABSENT),
+        ("fastapi_app/routes/observed/tags", ["Dockerflow"], []),
+    ],
     "fastapi-routes": ["fastapi_app/routes/observed/routes/*"],
     "django-names": [(f"{NAMES}/django*/imported/*", ANY, ABSENT)],
     "names-gone": [
