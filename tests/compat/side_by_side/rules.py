@@ -69,10 +69,10 @@ DIFFERENCES = {
         ("django_app/database_checks/observed/*patched, ProgrammingError/raised", ANY, ABSENT),
         ("django_app/database_checks/observed/*patched, ProgrammingError/0", ABSENT, ANY),
     ],
-    "debug-records": ["checks/debug_records/observed/*/dockerflow.checks.registry"],
     "check-log": [
         ("*/records/dockerflow.checks.registry*", ANY, ABSENT),
         ("*/records/dockerflow.checks.registry*", ABSENT, ANY),
+        "checks/debug_records/observed/*/dockerflow.checks.registry",
     ],
     "name-twice": [("checks/registering_again/records", ABSENT, ANY)],
     "get-checks": [("checks/registering/observed/the same each time", True, False)],
@@ -289,7 +289,14 @@ DIFFERENCES = {
     ],
     "mozlog-null": [("logs/messages/observed/field rid/Fields/rid", None, ABSENT)],
     "encoder": ["logs/helpers/observed/encoder"],
-    "logger-name": [("logs/subclasses/observed/class attribute", "Dockerflow", ANY)],
+    "logger-name": [
+        ("logs/subclasses/observed/class attribute", "Dockerflow", "of the class"),
+        (
+            f"{NAMES}/logging/own/MozlogFormatter/parameters/3",
+            "logger_name='Dockerflow'",
+            "logger_name=None",
+        ),
+    ],
     "extension-logger": [
         ("flask_app/loggers/observed/logger", ["dockerflow.flask", 20], ["dockerflow.flask", 0]),
         ("sanic_app/loggers/observed/logger", ["dockerflow.sanic", 20], ["dockerflow.sanic", 0]),
@@ -328,13 +335,14 @@ DIFFERENCES = {
         (f"{NAMES}/flask.app/own/has_flask_login", True, ABSENT),
         (f"{NAMES}/*/own/get_or_generate_request_id", ANY, ABSENT),
     ],
-    "names-changed": [
-        (f"{NAMES}/logging/own/MozlogFormatter/parameters/3", ANY, "logger_name=None"),
+    "results-class": [
         ("checks/runs/observed/type", "ChecksResults", "CheckResults"),
         "checks/runs/observed/as a dictionary/*",
-        "*_app/patched/observed/get_checks/*",
-        f"{NAMES}/logging/own/*/attributes/EXCLUDED_LOGRECORD_ATTRS/set",
-        (f"{NAMES}/*/attributes/summary_extra/parameters/0", "request", "request=None"),
     ],
-    "names-new": [(f"{NAMES}/*", ABSENT, ANY)],
+    "get-checks-replaced": ["*_app/patched/observed/get_checks/*"],
+    "excluded-attributes": [f"{NAMES}/logging/own/*/attributes/EXCLUDED_LOGRECORD_ATTRS/set"],
+    "names-new": [
+        (f"{NAMES}/*/attributes/summary_extra/parameters/0", "request", "request=None"),
+        (f"{NAMES}/*", ABSENT, ANY),
+    ],
 }
