@@ -148,6 +148,12 @@ def keys_of_a_line():
 
 
 @scenario
+def text_of_a_line():
+    line = MozlogFormatter().format(record("\xfc", a=1))
+    return {"ASCII": line.isascii(), "spaces": ": " in line, "lines": line.count("\n")}
+
+
+@scenario
 def subclasses():
     class Renamed(MozlogFormatter):
         def convert_record(self, record):

@@ -10,11 +10,7 @@ REFUSED = "this endpoint takes GET and HEAD"
 MISSING = "there is no version.json"
 SUMMARY = "*summary/[0-9]"
 NAMES = "names/modules/observed"
-CHANGED_VALUES = (
-    "none", "empty list", "mixed list", "list with none", "list of dicts", "empty dict",
-    "nested dict", "dict with a tuple as key", "set", "bytes", "uuid", "date", "datetime",
-    "timedelta", "decimal", "NaN", "infinity", "large number",
-)  # fmt: skip
+VALUES = "logs/values/observed"
 
 DIFFERENCES = {
     "checks-together": [
@@ -52,11 +48,16 @@ DIFFERENCES = {
     ],
     "check-texts": [
         "flask_app/*_checks/observed/*/msg",
+        "sanic_app/*_checks/observed/*/msg",
         "flask_app/*/details/check_*/messages/*",
     ],
     "check-errors": [
         ("flask_app/database_checks/observed/migrations, ValueError/raised", "ValueError", ABSENT),
         ("flask_app/database_checks/observed/migrations, ValueError/0", ABSENT, ANY),
+    ],
+    "sanic-ping": [
+        ("sanic_app/redis_checks/observed/other/0", ANY, ABSENT),
+        ("sanic_app/redis_checks/observed/true/0", ANY, ABSENT),
     ],
     "django-texts": [
         "django_app/*_checks/observed/*/msg",
@@ -137,6 +138,7 @@ DIFFERENCES = {
     "version-callback": [("*/observed/decorated", None, "<function>")],
     "error-endpoint": [
         "*/error_endpoint/observed/off/*",
+        "sanic_app/error_endpoint/observed/on, set later/*",
         "fastapi_app/without_middlewares/observed/|__error__/*",
         "fastapi_app/views_on_own_routes/observed/error/*",
         f"{NAMES}/django.middleware/own/DockerflowMiddleware/attributes/viewpatterns/*",
@@ -203,7 +205,7 @@ DIFFERENCES = {
     "id-on-records": [
         ("*/records/django.request/*/fields/rid", ABSENT, "given"),
         ("logs/helpers/observed/filter replaces", "abc", "own"),
-        ("logs/dict_config/observed/handler/0/Fields/rid", ABSENT, "abc"),
+        ("logs/helpers/observed/filter by name", True, False),
     ],
     "id-alone": [
         ("fastapi_app/middlewares/*/rid", None, "given"),
@@ -255,6 +257,9 @@ DIFFERENCES = {
     "user-unsaved": [("flask_app/users/*/unsaved/*/uid", "None", "")],
     "django-errno": [(f"django_app{SUMMARY}/fields/errno", 0, ANY)],
     "summary-errno": [(f"{SUMMARY}/fields/errno", 0, ANY)],
+    "summary-own-errno": [
+        ("flask_app/subclassed/observed/raises/records/request.summary/0/fields/errno", 500, 7),
+    ],
     "summary-path": [("*/mounted/records/request.summary/0/fields/path", "/", "/mounted/")],
     "summary-stream": ["*, not closed/request.summary"],
     "summary-time": [("flask_app/clock_set_back/observed/negative", [True], [False])],
@@ -269,25 +274,46 @@ DIFFERENCES = {
     ],
     "settings": ["flask_app/wrong_settings/*", "django_app/system_checks/observed/unknown/raised"],
     "environment": ["flask_app/environment/observed/request.summary/0/fields/querystring"],
-    "mozlog-values": [f"logs/values/observed/{value}/*" for value in CHANGED_VALUES],
-    "mozlog-messages": [
-        ("logs/messages/observed/empty/Fields", {}, ABSENT),
-        ("logs/messages/observed/JSON/Fields/msg", ABSENT, '{"a": 1}'),
-        ("logs/messages/observed/a dict/Fields/msg", ABSENT, "{'a': 1}"),
-        "logs/subclasses/observed/jsonlike left out*",
+    "log-nested": [f"{VALUES}/nested dict/*"],
+    "log-null": [
+        f"{VALUES}/none/*",
+        ("logs/messages/observed/field rid/Fields/rid", None, ABSENT),
     ],
-    "mozlog-severity": [
+    "log-arrays": [
+        f"{VALUES}/{value}/*"
+        for value in ("empty list", "empty dict", "mixed list", "list with none", "list of dicts")
+    ],
+    "log-values": [
+        f"{VALUES}/{value}/*"
+        for value in ("set", "bytes", "uuid", "date", "datetime", "timedelta", "decimal")
+    ],
+    "log-nan": [f"{VALUES}/{value}/*" for value in ("NaN", "infinity", "large number")],
+    "log-keys": [f"{VALUES}/dict with a tuple as key/*"],
+    "log-levels": [
         ("logs/messages/observed/level 25/Severity", 7, 5),
         ("logs/messages/observed/level 60/Severity", 7, 2),
+        ("logs/subclasses/observed/settings, other level/severity", 1, 5),
     ],
-    "mozlog-traceback": [
+    "log-jsonlike": [
+        ("logs/messages/observed/JSON/Fields/msg", ABSENT, '{"a": 1}'),
+        ("logs/messages/observed/a dict/Fields/msg", ABSENT, "{'a': 1}"),
+    ],
+    "log-required": [
+        ("logs/messages/observed/empty/Fields", {}, ABSENT),
+        ("logs/subclasses/observed/convert_record alone/Timestamp", ABSENT, "<int>"),
+    ],
+    "log-traceback": [
         "logs/messages/observed/*/Fields/traceback",
         "logs/helpers/observed/traceback",
         ("logs/messages/observed/*/Fields/error", "None", ABSENT),
-        ("logs/messages/observed/*/Fields/error_", ABSENT, ANY),
-        ("logs/messages/observed/stack/Fields/stack", ABSENT, ANY),
     ],
-    "mozlog-null": [("logs/messages/observed/field rid/Fields/rid", None, ABSENT)],
+    "log-stack": [("logs/messages/observed/stack/Fields/stack", ABSENT, ANY)],
+    "log-clash": [("logs/messages/observed/field error/Fields/error_", ABSENT, "mine")],
+    "log-text": [
+        ("logs/text_of_a_line/observed/ASCII", True, False),
+        ("logs/text_of_a_line/observed/spaces", True, False),
+    ],
+    "log-context": [("logs/dict_config/observed/handler/0/Fields/rid", ABSENT, "abc")],
     "encoder": ["logs/helpers/observed/encoder"],
     "logger-name": [
         ("logs/subclasses/observed/class attribute", "Dockerflow", "of the class"),

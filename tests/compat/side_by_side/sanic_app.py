@@ -308,10 +308,11 @@ def deprecated_names():
 @scenario
 def patched():
     app = make()
+    fresh = make()
 
     def request():
         headers = Header({"x-request-id": "abc", "user-agent": "a"})
-        return Request(b"/x?a=1", headers, "1.1", "GET", None, app)
+        return Request(b"/x?a=1", headers, "1.1", "GET", None, fresh)
 
     def extract():
         from dockerflow.sanic.app import extract_request_id
@@ -323,9 +324,9 @@ def patched():
     seen = {"extract_request_id by hand": attempt(extract)}
     with mock.patch("dockerflow.checks.get_checks", return_value={"patched": error}):
         seen["get_checks"] = ask(app, "/__heartbeat__")["response"]["body"]
-    app.ctx.dockerflow._response_middleware(request(), sanic.text("x"))
+    fresh.ctx.dockerflow._response_middleware(request(), sanic.text("x"))
     seen["middleware by hand"] = RECORDS.take()
-    seen["summary_extra by hand"] = attempt(lambda: app.ctx.dockerflow.summary_extra(request()))
+    seen["summary_extra by hand"] = attempt(lambda: fresh.ctx.dockerflow.summary_extra(request()))
     return seen
 
 
@@ -345,8 +346,14 @@ def silenced():
 
 
 class Connection:
+    """As a client of redis.asyncio, and as aioredis had it: awaited, then a context manager."""
+
     def __init__(self, result):
         self.result = result
+
+    def __await__(self):
+        return self
+        yield
 
     def __enter__(self):
         return self
@@ -361,23 +368,16 @@ class Connection:
 
 
 class Redis:
-    """As sanic_redis has it: its attribute conn is awaited."""
+    """As sanic_redis's extension."""
 
     def __init__(self, result):
-        self.result = result
-
-    @property
-    def conn(self):
-        async def connect():
-            return Connection(self.result)
-
-        return connect()
+        self.conn = Connection(result)
 
 
 @scenario
 def redis_checks():
     results = {
-        "ok": b"PONG", "other": b"other",
+        "ok": b"PONG", "true": True, "false": False, "other": b"other",
         "ConnectionError": redis.ConnectionError("refused"),
         "RedisError": redis.RedisError("broken"),
     }  # fmt: skip
