@@ -136,7 +136,7 @@ def values():
     formatter = MozlogFormatter(logger_name="app")
     return {
         name: attempt(
-            lambda value=value: mozlog_lines(record("", value=value), formatter)["Fields"]
+            lambda value=value: mozlog_lines(record("", value=value), formatter).get("Fields", {})
         )
         for name, value in VALUES.items()
     }
@@ -211,8 +211,10 @@ def subclasses():
         "settings, other level": attempt(lambda: settings(30)),
         "excluding": line(Excluding),
         "format": line(Formatted),
-        "jsonlike left out": attempt(lambda: mozlog_lines(record("<x>"), JsonLike())["Fields"]),
-        "jsonlike kept": attempt(lambda: mozlog_lines(record("{}"), JsonLike())["Fields"]),
+        "jsonlike left out": attempt(
+            lambda: mozlog_lines(record("<x>"), JsonLike()).get("Fields", {})
+        ),
+        "jsonlike kept": attempt(lambda: mozlog_lines(record("{}"), JsonLike()).get("Fields", {})),
         "is_value_jsonlike": attempt(
             lambda: [MozlogFormatter().is_value_jsonlike(text) for text in ("{}", "{", "a", "[]")]
         ),
