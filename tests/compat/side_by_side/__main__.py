@@ -19,14 +19,14 @@ def main():
     fork = multiprocessing.get_context("fork")
     result = {}
     for name, scenario in observe.SCENARIOS.items():
-        ours, theirs = fork.Pipe(duplex=False)
-        process = fork.Process(target=run, args=(scenario, theirs))
+        receiver, sender = fork.Pipe(duplex=False)
+        process = fork.Process(target=run, args=(scenario, sender))
         process.start()
-        theirs.close()
+        sender.close()
         try:
-            result[name] = ours.recv()
+            result[name] = receiver.recv()
         except EOFError:
-            result[name] = {"raised": "the process ended"}
+            result[name] = {"observed": {"raised": "the process ended"}}
         process.join()
     json.dump(result, sys.stdout)
 

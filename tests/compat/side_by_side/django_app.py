@@ -2,12 +2,9 @@
 
 import asyncio
 import io
-import json
 import logging
 import pathlib
-import sys
 import tempfile
-import types
 import uuid
 from unittest import mock
 
@@ -358,10 +355,6 @@ def users():
     return seen
 
 
-class Own:
-    pass
-
-
 def middlewares():
     from dockerflow.django.middleware import DockerflowMiddleware
 
@@ -416,7 +409,6 @@ def middlewares():
 def subclassed():
     seen = {}
     for name, kind in middlewares().items():
-        setattr(Own, name, kind)
         globals()[name] = kind
         with override_settings(MIDDLEWARE=[f"{__name__}.{name}"]):
             seen[name] = {
@@ -886,10 +878,12 @@ def app_config():
     from dockerflow.django import apps as module
 
     config = apps.get_app_config("dockerflow")
-    named = types.SimpleNamespace(name=config.name, label=config.label, verbose=config.verbose_name)
-    return {**vars(named), "class": attempt(lambda: isinstance(config, module.DockerFlowAppConfig))}
+    return {
+        "name": config.name,
+        "label": config.label,
+        "verbose_name": str(config.verbose_name),
+        "class": attempt(lambda: isinstance(config, module.DockerFlowAppConfig)),
+    }
 
 
-sys.modules.setdefault("side_by_side_urls", sys.modules[__name__])
 django.setup()
-del json

@@ -2,7 +2,6 @@
 
 import importlib
 import inspect
-import os
 import pkgutil
 import types
 
@@ -14,7 +13,7 @@ from dockerflow import checks
 
 from .observe import encode, scenario
 
-# Modules of this package alone, which python-dockerflow's users can't have imported.
+# The modules of python-dockerflow.
 INCUMBENT = (
     "checks", "checks.messages", "checks.registry", "django", "django.apps", "django.checks",
     "django.middleware", "django.signals", "django.views", "fastapi", "fastapi.middleware",
@@ -107,7 +106,6 @@ def module_names(name):
 
 @scenario
 def modules():
-    os.environ["DJANGO_SETTINGS_MODULE"] = ""
     settings.configure(INSTALLED_APPS=["dockerflow.django"], DATABASES={}, BASE_DIR="/")
     django.setup()
     found = {

@@ -86,12 +86,6 @@ def encode(value):  # noqa: PLR0911 - one for each kind
         return {type(value).__name__: sorted(map(repr, value))}
     if type(value).__name__ in {"UUID", "bytes", "datetime", "Decimal"}:
         return f"<{type(value).__name__} {value}>"
-    if type(value).__module__.startswith("dockerflow"):
-        return (
-            f"<{value}>"
-            if type(value).__str__ is not object.__str__
-            else f"<{type(value).__name__}>"
-        )
     return f"<{type(value).__name__}>"
 
 

@@ -6,8 +6,7 @@ no pattern matches fails the test, as does a pattern that matches none.
 
 from .compare import ABSENT, ANY
 
-REFUSED = "this endpoint takes GET and HEAD"
-MISSING = "there is no version.json"
+# Summaries are observed by their numbers, other records by their messages.
 SUMMARY = "*summary/[0-9]"
 NAMES = "names/modules/observed"
 VALUES = "logs/values/observed"
@@ -30,7 +29,7 @@ DIFFERENCES = {
         "checks/unusual_results/observed/a message that isn't a text/*",
     ],
     "check-results": [
-        ("checks/unusual_results/observed/None/result/*", ANY, ANY),
+        "checks/unusual_results/observed/None/result/*",
         "checks/unusual_results/observed/one message/*",
         "checks/unusual_results/observed/generator/*",
     ],
@@ -113,7 +112,7 @@ DIFFERENCES = {
     "content-length": [("*/headers/content-length", ABSENT, "<present>")],
     "first": ["*/hooks_of_the_app/observed/|__*__/called", "*/hooks_of_the_app/*/headers/x-app"],
     "version-bytes": [
-        ("django_app/hooks_by_hand/observed/|__version__*/body", ANY, ANY),
+        "django_app/hooks_by_hand/observed/|__version__*/body",
     ],
     "django-views": [
         ("django_app/*/type", "<JsonResponse>", "<HttpResponse>"),
