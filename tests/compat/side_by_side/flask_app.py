@@ -730,12 +730,12 @@ def checks_in_time():
     @checks.register
     def one():
         first.set()
-        return [] if second.wait(0.1) else [checks.Info("alone", id="app.I001")]
+        return [] if second.wait(0.5) else [checks.Info("alone", id="app.I001")]
 
     @checks.register
     def two():
         second.set()
-        return [] if first.wait(0.1) else [checks.Info("alone", id="app.I001")]
+        return [] if first.wait(0.5) else [checks.Info("alone", id="app.I001")]
 
     seen = {"together": ask(app, "/__heartbeat__")["response"]["body"]}
     checks.clear_checks()
@@ -743,7 +743,7 @@ def checks_in_time():
     seen["slow"] = ask(app, "/__heartbeat__")["response"]
     checks.clear_checks()
     runs = []
-    checks.register(lambda: runs.append(1) or time.sleep(0.1) or [], name="counted")
+    checks.register(lambda: runs.append(1) or time.sleep(0.5) or [], name="counted")
     probes = [threading.Thread(target=ask, args=(app, "/__heartbeat__")) for _ in range(3)]
     for probe in probes:
         probe.start()
