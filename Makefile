@@ -13,7 +13,7 @@ unexport PYTHONDONTWRITEBYTECODE PYTHONUNBUFFERED
 PARALLEL := -n 4 --dist worksteal
 
 TARGETS := run test servers lint format types verifytypes docs tables rule-pages fault-matrix \
-	server-matrix screenshot build lock coverage promises mutation bench bench-guard clean
+	server-matrix compat screenshot build lock coverage promises mutation bench bench-guard clean
 .PHONY: help install $(TARGETS)
 
 help:
@@ -76,6 +76,10 @@ fault-matrix: $(STAMP)
 
 server-matrix: $(STAMP)
 	DOCKERFLOW_WRITE_SERVER_MATRIX=1 $(BIN)/python $(SERVERS)
+
+# The same applications with python-dockerflow and with this package, each in its environment.
+compat: $(STAMP)
+	$(BIN)/python -m pytest -q -n 0 tests/compat/test_side_by_side.py $(ARGS)
 
 # The picture of a run of dockerflow verify, by a real one.
 screenshot: $(STAMP)

@@ -19,6 +19,9 @@ OLDEST = PYTHONS[0]
 # As make test has it.
 PARALLEL = ["-n", "4", "--dist", "worksteal"]
 
+# It makes environments with the locked versions itself; make compat runs it.
+SIDE_BY_SIDE = "tests/compat/test_side_by_side.py"
+
 # What has to be absent where the core is shown to need nothing.
 NOT_IN_CORE = ["django", "falcon", "fastapi", "flask", "orjson", "sanic", "starlette"]
 
@@ -39,7 +42,7 @@ def newest(session: nox.Session) -> None:
     # their own, and the linters of the templates are locked.
     elsewhere = (
         "tests/project/test_packaging.py", "tests/docs/test_readme.py", "tests/container",
-        "tests/examples/test_templates.py",
+        "tests/examples/test_templates.py", SIDE_BY_SIDE,
     )  # fmt: skip
     ignored = (f"--ignore={path}" for path in elsewhere)
     session.run("pytest", "-q", *PARALLEL, *ignored, *session.posargs)
@@ -57,6 +60,7 @@ def oldest(session: nox.Session) -> None:
     session.run(
         "pytest", "-q", *PARALLEL, "-W", "default",
         "tests/compat", "tests/contract", "tests/contrib", "tests/core", "tests/integrations",
+        "--ignore", SIDE_BY_SIDE,
         # Real servers are started with options of today's, here and in tests/servers/.
         "--ignore", "tests/integrations/test_log_servers.py",
         *session.posargs,

@@ -234,7 +234,7 @@ def test_signatures():
     known = {name: p.default for name, p in parameters.items() if name != "registry"}
     assert known == {"app": None, "redis": None, "silenced_checks": None, "version_path": "."}
     assert list(known) == ["app", "redis", "silenced_checks", "version_path"]
-    assert list(inspect.signature(check_redis_connected).parameters) == ["client"]
+    assert list(inspect.signature(check_redis_connected).parameters) == ["redis_client"]
 
 
 def test_positional_arguments(app, get, tmp_path):

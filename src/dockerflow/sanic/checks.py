@@ -16,14 +16,13 @@ __all__ = [
 __all__ += _messages.__all__
 
 
-async def check_redis_connected(client: Any) -> list[CheckMessage]:
+async def check_redis_connected(redis_client: Any) -> list[CheckMessage]:
     """Check that Redis responds.
 
-    :param client: a client of ``redis.asyncio``, or an extension that has one as ``conn``.
+    :param redis_client: a client of ``redis.asyncio``, or an extension that has one as ``conn``.
     :returns: an empty list, or the message of :func:`dockerflow.checks.contrib.redis`.
     """
-    if not hasattr(client, "ping"):
-        client = getattr(client, "conn", None)
+    client = redis_client if hasattr(redis_client, "ping") else getattr(redis_client, "conn", None)
     message = cast("Any", redis(client))()
     if isawaitable(message):
         message = await message
