@@ -78,7 +78,7 @@ HELD_BY = {
     "summary-fields": "contract/test_requests.py::test_one_summary_with_the_same_fields_everywhere",
     "summary-code": "core/test_asgi.py::test_the_app_adds_fields_and_cannot_fake_the_code",
     "summary-stream": "contract/test_requests.py::test_streams_and_bodies_arrive_whole",
-    "summary-time": "core/test_asgi.py::test_the_clock_is_monotonic",
+    "summary-time": "contract/test_requests.py::test_durations_are_of_the_monotonic_clock",
     "querystring": "core/test_summary.py::test_redact",
     "log-context": "core/test_logging_formats.py::test_request_and_user_on_every_line",
     "log-nested": "core/test_logging_mozlog.py::test_field",
