@@ -25,7 +25,7 @@ from checking import (
 )
 
 from dockerflow import asgi, checks, wsgi
-from dockerflow.checks import CheckResults, Registry
+from dockerflow.checks import CheckResults, Registry, _log
 from dockerflow.checks.contrib import _common
 from dockerflow.config import Config
 from dockerflow.testing import Client
@@ -225,6 +225,7 @@ def stuck(log: Lines) -> Iterator[threading.Event]:
     released = threading.Event()
     yield released
     released.set()
+    _log.log_thread.get()._worker.join(PATIENCE)  # what is still to be written
 
 
 def hold(handler: logging.Handler, released: threading.Event) -> Any:
