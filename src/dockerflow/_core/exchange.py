@@ -94,7 +94,7 @@ class Exchange(Outcome):
         self.extra: dict[str, Any] = {}
         """The fields that the app adds to the summary."""
         self.is_ended: bool = False
-        self.source = source
+        self.source: Any = source
         self.peer = peer
         self.logger: logging.Logger | None = logger
         self.route: str | None = None
