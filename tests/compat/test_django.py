@@ -204,10 +204,10 @@ def test_querystring_by_setting(summaries):
         middleware = DockerflowMiddleware(lambda request: HttpResponse())
         asked = request("/?x=%E5%8D%9A")
         middleware.process_request(asked)
-        assert middleware._build_extra_meta(asked)["querystring"] == "x=%E5%8D%9A"
+        assert middleware._build_extra_meta(asked)["querystring"] == "x=博"
         middleware.process_response(asked, HttpResponse())
     [record] = summaries
-    assert record.querystring == "x=%E5%8D%9A"
+    assert record.querystring == "x=博"
 
 
 def test_build_extra_meta(middleware):
