@@ -6,6 +6,7 @@ import asyncio
 import io
 import json
 import logging
+import logging.handlers
 import sys
 from collections.abc import Iterator
 from importlib import resources
@@ -16,6 +17,7 @@ import pytest
 
 structlog = pytest.importorskip("structlog")
 
+from dockerflow.asgi import DockerflowMiddleware  # noqa: E402
 from dockerflow.logging import MozlogHandler, TextFormatter, request_id_context  # noqa: E402
 from dockerflow.structlog import (  # noqa: E402  # both need structlog
     MozlogRenderer,
@@ -238,3 +240,25 @@ def test_odd_events(way: Any, stream: io.StringIO) -> None:
 
 def test_not_needed_by_others() -> None:
     assert "structlog" not in (sys.modules["dockerflow.logging"].__dict__)
+
+
+def test_a_line_that_was_kept_gets_no_other_requests_id() -> None:
+    """As for the standard library's records, see tests/core/test_logging_handlers.py."""
+    stream = io.StringIO()
+    target = logging.StreamHandler(stream)
+    target.setFormatter(FORMATTER(processors=[MozlogRenderer()]))
+    kept = logging.handlers.MemoryHandler(10, logging.ERROR, target)
+    log = logging.Logger("kept")
+    log.addHandler(kept)
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        log.log(scope["level"], "m")
+
+    async def nothing(message: Any = None) -> Any: ...
+
+    for level, rid in ((20, b"first"), (40, b"second")):
+        headers = [(b"x-request-id", rid)]
+        scope = {"type": "http", "method": "GET", "path": "/", "headers": headers, "level": level}
+        asyncio.run(DockerflowMiddleware(app)(scope, nothing, nothing))
+    first, second = (json.loads(line)["Fields"] for line in stream.getvalue().splitlines())
+    assert (first.get("rid"), second.get("rid")) == (None, "second")
