@@ -42,7 +42,7 @@ def newest(session: nox.Session) -> None:
         "tests/examples/test_templates.py",
     )  # fmt: skip
     ignored = (f"--ignore={path}" for path in elsewhere)
-    session.run("pytest", "-q", *PARALLEL, *ignored, *session.posargs)
+    session.run("pytest", "-q", "-rs", *PARALLEL, *ignored, *session.posargs)
 
 
 @nox.session(python=OLDEST)
