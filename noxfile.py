@@ -45,7 +45,7 @@ def newest(session: nox.Session) -> None:
         "tests/examples/test_templates.py", SIDE_BY_SIDE,
     )  # fmt: skip
     ignored = (f"--ignore={path}" for path in elsewhere)
-    session.run("pytest", "-q", *PARALLEL, *ignored, *session.posargs)
+    session.run("pytest", "-q", "-rs", *PARALLEL, *ignored, *session.posargs)
 
 
 @nox.session(python=OLDEST)

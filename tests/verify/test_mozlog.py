@@ -38,7 +38,7 @@ VALUES = st.recursive(
 CHANGES = st.dictionaries(st.sampled_from([*LINE, "other"]), VALUES, max_size=2)
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(CHANGES, min_size=2, max_size=4), CHANGES)
 def test_lines_of_one_shape_are_judged_alike(changes, fields):
     """What was learnt of one line must hold for the others that look the same."""
