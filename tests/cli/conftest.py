@@ -13,7 +13,6 @@ from unittest import mock
 
 import pytest
 
-from dockerflow.checks import default_registry
 from dockerflow.cli import main
 
 # The CI that runs these tests sets many of the variables that the command reads.
@@ -109,11 +108,12 @@ def dockerflow(tmp_path: Path) -> Command:
 
 
 @pytest.fixture
-def forgotten_apps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def forgotten_apps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_checks: None
+) -> Iterator[None]:
     """Forget the modules and checks of the test's apps at its end."""
     monkeypatch.setattr(sys, "path", [*sys.path])
     yield
     for name, module in [*sys.modules.items()]:
         if str(getattr(module, "__file__", None)).startswith(str(tmp_path)):
             del sys.modules[name]
-    default_registry.clear_checks()
