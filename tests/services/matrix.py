@@ -168,17 +168,11 @@ ROWS = {
     ),
     "Django's runserver": Row(
         RUNSERVER, {**DJANGO, "DJANGO_SETTINGS_MODULE": "here"}, reload=[],
-        but={
-            "endpoints": ("yes", "runserver-head"), "drain": ("no", "runserver"),
-            "client leaves its upload": ("200", "short-body"),
-        },
+        but={"endpoints": ("yes", "runserver-head"), "drain": ("no", "runserver")},
     ),
     "Django's runserver `--noreload`": Row(
         [*RUNSERVER, "--noreload"], {**DJANGO, **INSTALL},
-        but={
-            "endpoints": ("yes", "runserver-head"), "drain": ("yes", "install"),
-            "client leaves its upload": ("200", "short-body"),
-        },
+        but={"endpoints": ("yes", "runserver-head"), "drain": ("yes", "install")},
     ),
     "Django's runserver `--noreload`, daphne": Row(
         [*RUNSERVER, "--noreload"], {**DJANGO, "APPS": "daphne"},
