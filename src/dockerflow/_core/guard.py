@@ -22,7 +22,7 @@ class Guarded:
     def __enter__(self) -> None: ...
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
-        if not isinstance(error, Exception):
+        if not isinstance(error, Exception | SystemExit):
             return False
         with suppress(Exception):  # handlers may be broken, too
             self._logger.error(self._message, *self._args, exc_info=error)

@@ -198,6 +198,10 @@ class Check:
         self.requires: tuple[str, ...] = self.options.get("requires", ())
         self.tags: tuple[str, ...] = self.options.get("tags", ())
         self.is_async: bool = _is_async(self.function)
+        if self.is_async:
+            # Not in the first heartbeat, during which the process may fork: the child would wait
+            # for the import of a thread that it doesn't have.
+            import asyncio  # noqa: F401
         self._log = CheckLog(self.name, critical=self.options.get("critical", True))
 
     def log(self, result: Result, findings: Sequence[Finding] = ()) -> None:

@@ -7,7 +7,7 @@ import time
 import weakref
 from collections.abc import Callable, Collection, Iterable, MutableMapping
 from types import FunctionType, MethodType
-from typing import TYPE_CHECKING, Any, Final, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, Unpack, overload
 
 from dockerflow.checks import _loop, _plan, messages, runner
 from dockerflow.checks._background import Background
@@ -287,10 +287,21 @@ class _Functions(dict[str, CheckFunction]):
         super().__delitem__(name)
         self._registry.unregister(name)
 
+    def clear(self) -> None:
+        self._registry.clear_checks()  # those that came after this copy, too
+        super().clear()
+
+    def popitem(self) -> tuple[str, CheckFunction]:
+        name, func = super().popitem()
+        self._registry.unregister(name)
+        return name, func
+
+    def __ior__(self, other: Any) -> Self:  # type: ignore[override, misc]
+        self.update(other)
+        return self
+
     # They call those above; dict's own don't.
-    clear = MutableMapping[str, CheckFunction].clear
     pop: Any = MutableMapping[str, CheckFunction].pop
-    popitem = MutableMapping[str, CheckFunction].popitem
     setdefault: Any = MutableMapping[str, CheckFunction].setdefault
     update = MutableMapping[str, CheckFunction].update
 

@@ -233,7 +233,9 @@ def _as_table(results: CheckResults, exceptions: dict[str, str]) -> str:
     width = max(map(len, (*results.statuses, "status")))
     lines: list[str] = []
     for name, status in results.statuses.items():
-        lines.append(f"{name:<{width}}  {status:<8}  {results.durations[name]:.3f} s")
+        lines.append(
+            f"{escape_controls(name):<{width}}  {status:<8}  {results.durations[name]:.3f} s"
+        )
         for message in _messages(results, name):
             lines.append(f"    {escape_controls(message)}")
             if message in exceptions:

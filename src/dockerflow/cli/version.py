@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import click
 from dockerflow.cli import _make_version_json as maker
 from dockerflow.cli._group import Finding
 from dockerflow.config import Config, ConfigError
+from dockerflow.logging._json import escape_controls
 from dockerflow.version import KEYS, VersionError, get_version, release, resolve
 
 _PATH = click.Path(path_type=Path)
@@ -126,6 +128,11 @@ def check(path: Path | None) -> None:
     click.echo("version.json is valid")
 
 
+def _visible(content: str) -> str:
+    """Return the same JSON without what a terminal would obey."""
+    return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in content)
+
+
 @version.command()
 @click.argument("path", type=_PATH, required=False)
 @click.option("--release", "only_release", is_flag=True, help="Print only the name of the release.")
@@ -138,9 +145,9 @@ def show(path: Path | None, *, only_release: bool) -> None:
     """
     content = _read(path)
     if not only_release:
-        click.echo(maker.dump(content).encode(), nl=False)
+        click.echo(_visible(maker.dump(content)).encode(), nl=False)
     elif name := release(path):
-        click.echo(name)
+        click.echo(escape_controls(name))
     else:
         message = "version.json has neither a version nor a commit"
         raise Finding(message)

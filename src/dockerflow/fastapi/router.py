@@ -14,7 +14,9 @@ from dockerflow.config import Config
 from dockerflow.fastapi import views
 from dockerflow.fastapi._settings import CoreByApp
 
-# For Starlette an empty list means all methods; the core decides which are allowed.
+_View = Callable[[Request], Awaitable[Response]]
+
+# For Starlette an empty list means all methods; the core refuses the others.
 _ALL: list[str] = []
 
 
@@ -42,15 +44,21 @@ def make_router(
         path = path_of(endpoint)
         # With HEAD in the schema, too, FastAPI would give both the same operationId.
         made.add_api_route(path, view, methods=["GET"], response_class=JSONResponse, name=endpoint)
-        made.add_route(path, view, methods=_ALL, include_in_schema=False)
-        made.add_route(path + "/", view, methods=_ALL, include_in_schema=False)
-    view = _view(cores, "error")
+        _add(made, path, view, ["HEAD"])
+        _add(made, path + "/", view, ["GET", "HEAD"])
     for path in (path_of("error"), path_of("error") + "/"):
-        made.add_route(path, view, methods=_ALL, include_in_schema=False)
+        _add(made, path, _view(cores, "error"), ["GET", "HEAD"])
     return made
 
 
-def _view(cores: CoreByApp, endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
+def _add(made: APIRouter, path: str, view: _View, methods: list[str]) -> None:
+    """Add a route that the schema doesn't have."""
+    # Only routes of FastAPI's own kind have the dependencies of the app, such as a login.
+    made.add_api_route(path, view, methods=methods, include_in_schema=False)
+    made.add_route(path, view, methods=_ALL, include_in_schema=False)
+
+
+def _view(cores: CoreByApp, endpoint: Endpoint) -> _View:
     async def view(request: Request) -> Response:
         return await views.respond(cores, endpoint, request)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -20,6 +21,7 @@ from dockerflow._core.exchange import EXCHANGE, Exchange
 from dockerflow._core.extension import make_config, read_settings, version_of
 from dockerflow._core.guard import Guarded
 from dockerflow._core.messages import Response as CoreResponse
+from dockerflow._core.request_id import get_request_id
 from dockerflow._core.settings import Reloading
 from dockerflow.checks.runner import CheckResults, is_failure
 from dockerflow.flask.signals import heartbeat_failed, heartbeat_passed
@@ -53,7 +55,8 @@ class Site(DockerflowMiddleware):
         self.flask = app
         self._collect = collect
         # /__error__ raises in its route, within the app's error handling.
-        self._in_routes: frozenset[Endpoint | None] = frozenset({*views, "error"})
+        self._in_routes: frozenset[Endpoint] = frozenset({*views, "error"})
+        self._routes: dict[Endpoint, Callable[[], Any]] = {}
         self._tears_down = False
         self._reloading = Reloading(self._read_settings, self._make_core)
         self._set_up(app.wsgi_app, self._reloading.get())
@@ -71,7 +74,14 @@ class Site(DockerflowMiddleware):
 
     def _make_core(self, settings: Mapping[str, Any]) -> Core:
         config = make_config(settings, default_version_path(self.flask))
-        return Core(config, self.extension.registry, check_context=self.flask.app_context)
+        return Core(config, self.extension.registry, check_context=self._check_context)
+
+    @contextmanager
+    def _check_context(self) -> Generator[None]:
+        """Run a check in a context of the app, with the request's id where apps look for it."""
+        with self.flask.app_context():
+            g.request_id = g._request_id = get_request_id()  # noqa: SLF001
+            yield
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request."""
@@ -81,9 +91,14 @@ class Site(DockerflowMiddleware):
     def _serve(
         self, endpoint: Endpoint | None, environ: WSGIEnvironment, start_response: StartResponse
     ) -> Iterable[bytes]:
-        if endpoint in self._in_routes:
+        if endpoint is not None and not self._is_own(endpoint):
             endpoint = None
         return super()._serve(endpoint, environ, start_response)
+
+    def _is_own(self, endpoint: Endpoint) -> bool:
+        """Whether an endpoint is served here: the app may have replaced its view in Flask."""
+        view = self.flask.view_functions.get(f"dockerflow.{endpoint}")
+        return endpoint not in self._in_routes and view is self._routes.get(endpoint)
 
     def _answer(self, endpoint: Endpoint, environ: WSGIEnvironment) -> CoreResponse:
         exchange: Exchange = environ[EXCHANGE]
@@ -125,10 +140,11 @@ class Site(DockerflowMiddleware):
         blueprint = Blueprint("dockerflow", __name__, url_prefix=self._core.config.path_prefix)
         endpoints: tuple[Endpoint, ...] = (*ENDPOINTS, "error")
         for endpoint in endpoints:
+            self._routes[endpoint] = partial(self._route, endpoint, view)
             blueprint.add_url_rule(
                 path_of(endpoint),
                 endpoint,
-                partial(self._route, endpoint, view),
+                self._routes[endpoint],
                 strict_slashes=False,
                 merge_slashes=False,
             )

@@ -41,7 +41,7 @@ def redis(client: Any) -> Check | AsyncCheck:
         message = f"client takes a client of redis or redis.asyncio, not {type(client).__name__}"
         raise TypeError(message)
     if _is_async(client):
-        return functools.partial(_redis_async, client)
+        return functools.partial(check_async, client)
     return functools.partial(_redis, client)
 
 
@@ -77,20 +77,29 @@ def _redis(client: Any) -> CheckMessage | None:
 
 
 @named("redis")
-async def _redis_async(client: Any) -> CheckMessage | None:
+async def check_async(client: Any) -> CheckMessage | None:
+    """Check an asyncio client, or one whose methods may return awaitables."""
     exc = load("redis.exceptions", "redis")
     try:
         with SuppressStale(exc.ConnectionError):
-            return _judge(client, await _ask(client))
-        return _judge(client, await _ask(client))
+            return _judge(client, await _awaited(_ask(client)))
+        return _judge(client, await _awaited(_ask(client)))
     except (exc.RedisError, exc.RedisClusterException) as error:
         return failure(error, client)
+
+
+async def _awaited(reply: Any) -> Any:
+    return await reply if inspect.isawaitable(reply) else reply
 
 
 _DOWN = ("The Redis cluster is down.", health.ERROR_REDIS_CLUSTER_DOWN)
 
 
 def _judge(client: Any, reply: Any) -> CheckMessage | None:
+    if inspect.isawaitable(reply):  # of a wrapper that doesn't look like an asyncio client
+        getattr(reply, "close", bool)()
+        message = "the client is asynchronous, but its ping() isn't a coroutine function"
+        raise TypeError(message)
     if _is_cluster(client):
         state = reply.get("cluster_state")
         if state == "ok":

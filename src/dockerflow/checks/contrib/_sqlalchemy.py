@@ -255,14 +255,13 @@ class _Scripts:
         current = context.configure(connection, opts=options).get_current_heads()
         if not (missing := self.heads() - frozenset(current)):
             return None
-        text = "The database isn't at the newest migration."
-        message = messages.Warning(text, id=health.WARNING_UNAPPLIED_MIGRATION)
-        return report(message, detail=f"not applied: {', '.join(sorted(missing))}")
+        text = f"Migrations that aren't applied: {', '.join(sorted(missing))}"
+        return messages.Warning(text, id=health.WARNING_UNAPPLIED_MIGRATION)
 
 
 def _directory(config: Any) -> Any:
     directory: Any = load("alembic.script", "alembic").ScriptDirectory
-    if isinstance(config, directory):
+    if hasattr(config, "get_heads"):
         return config
     if isinstance(config, str | PathLike):
         path = Path(fspath(cast("str | PathLike[str]", config)))
