@@ -157,11 +157,11 @@ class _Exchange(Exchange):
         if exception is not None:
             sentry.hide_summary(self)
         super().end(exception)
-        self.source = {}  # it has what refers to this exchange
+        self.source = {}  # the environ refers to this exchange, in turn
 
 
 def watch_body(body: Any, exchange: Exchange, environ: Mapping[str, Any]) -> Any:
-    """Return a request's body, so that the exchange learns if the client leaves meanwhile."""
+    """Return a request's body, watched so that the exchange learns if the client leaves."""
     length = environ.get("CONTENT_LENGTH") or "0"
     if length == "0" and "HTTP_TRANSFER_ENCODING" not in environ:
         return body
@@ -187,9 +187,9 @@ class _WatchedBody:
         return getattr(self._body, name)
 
     def read(self, size: int | None = -1, /) -> bytes:
-        data = self._read(self._body.read, -1 if size is None else size)
-        is_short = size is None or size < 0 or len(data) < size
-        self._exchange.client_gone = is_short and self._left > 0
+        size = -1 if size is None else size
+        data = self._read(self._body.read, size)
+        self._exchange.client_gone = self._left > 0 and (size < 0 or len(data) < size)
         return data
 
     def readinto(self, buffer: memoryview, /) -> int:  # Werkzeug prefers it where it is there

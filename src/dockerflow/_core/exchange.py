@@ -8,7 +8,6 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from contextvars import Context, ContextVar, Token, copy_context
 from typing import Any, Final, Self
 
@@ -39,7 +38,7 @@ current_exchange: ContextVar[Exchange | None] = ContextVar("dockerflow_exchange"
 def was_made_here(record: logging.LogRecord, exchange: Exchange | None) -> bool:
     """Whether a record was made by the thread, the task and the request that it is handled in.
 
-    It wasn't if a handler such as ``MemoryHandler`` or ``QueueHandler`` has kept it meanwhile.
+    A handler such as ``MemoryHandler`` or ``QueueHandler`` passes records on later or elsewhere.
 
     :param exchange: the current request.
     """
@@ -50,14 +49,13 @@ def was_made_here(record: logging.LogRecord, exchange: Exchange | None) -> bool:
     if exchange is not None and type(created) is float and created < exchange.created:
         return False
     task_name: str | None = getattr(record, "taskName", None)  # Python 3.12
-    return task_name is None or task_name == _task_name()
-
-
-def _task_name() -> str | None:
-    with suppress(RuntimeError):  # no event loop runs
+    if task_name is None:
+        return True
+    try:
         task = sys.modules["asyncio"].current_task()
-        return None if task is None else task.get_name()
-    return None
+    except RuntimeError:  # no event loop runs
+        return False
+    return task is not None and task.get_name() == task_name
 
 
 class Exchange(Outcome):

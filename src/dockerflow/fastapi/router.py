@@ -8,7 +8,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from dockerflow._core.endpoints import ENDPOINTS, Endpoint, path_of
+from dockerflow._core.endpoints import ALL_ENDPOINTS, Endpoint, path_of
 from dockerflow.checks.registry import Registry
 from dockerflow.config import Config
 from dockerflow.fastapi import views
@@ -37,16 +37,16 @@ def make_router(
     cores = (
         views.default_cores if config is None and registry is None else CoreByApp(config, registry)
     )
-    for endpoint in ENDPOINTS:
+    for endpoint in ALL_ENDPOINTS:
         view = _view(cores, endpoint)
         path = path_of(endpoint)
-        # With HEAD in the schema, too, FastAPI would give both the same operationId.
-        made.add_api_route(path, view, methods=["GET"], response_class=JSONResponse, name=endpoint)
+        if endpoint != "error":
+            # With HEAD in the schema, too, FastAPI would give both the same operationId.
+            made.add_api_route(
+                path, view, methods=["GET"], response_class=JSONResponse, name=endpoint
+            )
         made.add_route(path, view, methods=_ALL, include_in_schema=False)
         made.add_route(path + "/", view, methods=_ALL, include_in_schema=False)
-    view = _view(cores, "error")
-    for path in (path_of("error"), path_of("error") + "/"):
-        made.add_route(path, view, methods=_ALL, include_in_schema=False)
     return made
 
 

@@ -15,7 +15,7 @@ from werkzeug.wsgi import ClosingIterator
 
 from dockerflow import sentry
 from dockerflow._core.app import Core
-from dockerflow._core.endpoints import ENDPOINTS, Endpoint, path_of
+from dockerflow._core.endpoints import ALL_ENDPOINTS, Endpoint, path_of
 from dockerflow._core.exchange import EXCHANGE, Exchange
 from dockerflow._core.extension import make_config, read_settings, version_of
 from dockerflow._core.guard import Guarded
@@ -123,8 +123,7 @@ class Site(DockerflowMiddleware):
         :param view: returns the response of an endpoint.
         """
         blueprint = Blueprint("dockerflow", __name__, url_prefix=self._core.config.path_prefix)
-        endpoints: tuple[Endpoint, ...] = (*ENDPOINTS, "error")
-        for endpoint in endpoints:
+        for endpoint in ALL_ENDPOINTS:
             blueprint.add_url_rule(
                 path_of(endpoint),
                 endpoint,
@@ -179,7 +178,7 @@ class Site(DockerflowMiddleware):
             if given is None or given == space.get("_request_id"):
                 space.request_id = exchange.rid
             space._request_id = exchange.rid  # noqa: SLF001 - the names that apps know
-            space._start_timestamp = time.time()  # noqa: SLF001
+            space._start_timestamp = exchange.created  # noqa: SLF001
 
     def end(self, response: Response) -> Response:
         """Complete the summary with the response that the app has made."""
