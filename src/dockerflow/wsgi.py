@@ -90,7 +90,7 @@ class DockerflowMiddleware:
 
 
 def make_request(environ: WSGIEnvironment, settings: RequestSettings) -> Request:
-    """Return what the core needs of the environ."""
+    """Return the parts of the environ that the core needs."""
     path = decode_path(environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", ""))
     query = environ.get("QUERY_STRING", "")
     return Request(environ["REQUEST_METHOD"], path, query, settings.headers_of(environ))
@@ -173,7 +173,7 @@ def watch_body(body: Any, exchange: Exchange, environ: Mapping[str, Any]) -> Any
 
 
 class _WatchedBody:
-    """The body of a request.
+    """The body of a request, which notes when the client leaves before its end.
 
     :param left: how many bytes are still to come; 0 if that isn't known.
     """

@@ -59,7 +59,7 @@ def was_made_here(record: logging.LogRecord, exchange: Exchange | None) -> bool:
 
 
 class Exchange(Outcome):
-    """One request, and what is known of its response so far.
+    """One request, and its response so far.
 
     Drivers and adapters fill in what they learn, and call :meth:`end`, which logs the summary.
     In a ``with`` statement this is the request that is served, and an exception ends it.

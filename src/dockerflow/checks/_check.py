@@ -205,7 +205,7 @@ class Check:
         self._log.write(findings or [Finding(message) for message in result.messages])
 
     def report(self, result: Result, findings: Sequence[Finding] = ()) -> None:
-        """Log a result and notify the observers, unless another check has the name by now."""
+        """Log a result and notify the observers, unless the check was removed or replaced."""
         if self.is_registered:
             self.log(result, findings)
             messages = result.messages
@@ -234,7 +234,7 @@ class Check:
         return result._replace(finished=shown.finished)
 
     def join(self, settings: Settings, limit: float, fresh_from: float) -> tuple[Execution, bool]:
-        """Return an execution that is under way or fresh enough, else a new one.
+        """Return an execution that is under way or fresh enough, or a new one.
 
         :param limit: how many seconds a new one may take.
         :param fresh_from: the time, by the monotonic clock, since which a result is fresh enough.

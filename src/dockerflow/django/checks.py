@@ -93,8 +93,8 @@ def register() -> None:
     """Register the checks that the settings name, instead of the former ones.
 
     They are checks of the heartbeat, and Django's system checks, so that ``manage.py check`` runs
-    them, too. If ``DOCKERFLOW_SYSTEM_CHECKS`` is on, the heartbeat runs each other system check,
-    those for deployment only without ``DEBUG``.
+    them, too. If ``DOCKERFLOW_SYSTEM_CHECKS`` is on, the heartbeat also runs all other system
+    checks, those for deployment only without ``DEBUG``.
 
     :raises ConfigError: when ``DOCKERFLOW_CHECKS`` names a function that doesn't exist, or that
         Django doesn't accept.
@@ -176,7 +176,7 @@ def _paths() -> tuple[str, ...]:
 
 
 def _system_checks() -> set[Any]:
-    """Return Django's system checks that the heartbeat runs, but for ours."""
+    """Return Django's system checks that the heartbeat runs, except ours."""
     if not _settings.runs_system_checks():
         return set()
     known = django_check_registry.get_checks(include_deployment_checks=not settings.DEBUG)

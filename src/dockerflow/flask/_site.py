@@ -223,7 +223,7 @@ class Site(DockerflowMiddleware):
         return self.flask.testing or self.flask.debug if propagates is None else propagates
 
     def _status_outside(self, exception: BaseException) -> int | None:
-        """Return the status of an HTTP exception of which the response is made outside of Flask."""
+        """Return the status of an HTTP exception whose response is made outside of Flask."""
         config: dict[str, Any] = self.flask.config
         if not (config["PROPAGATE_EXCEPTIONS"] and config["TRAP_HTTP_EXCEPTIONS"]):
             return None  # these are connexion's settings; in debug mode the response is a 500
@@ -231,7 +231,7 @@ class Site(DockerflowMiddleware):
             return exception.code
         starlette: Any = sys.modules.get("starlette.exceptions")
         if starlette is not None and isinstance(exception, starlette.HTTPException):
-            status: int = cast("Any", exception).status_code  # connexion's exceptions are such ones
+            status: int = cast("Any", exception).status_code  # connexion's are subclasses
             return status
         return None
 
@@ -252,7 +252,7 @@ def real(proxy: Any) -> Any:
 
 
 def _is_whole(response: Response) -> bool:
-    """Whether the whole body is known, as that of an error page is, though it looks streamed."""
+    """Whether the whole body is known; an error page's is, although it looks streamed."""
     return not response.is_streamed or (
         isinstance(response.response, ClosingIterator)
         and not response.direct_passthrough
