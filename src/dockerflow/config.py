@@ -23,11 +23,10 @@ REDACTED_KEYS: Final = (
 )  # fmt: skip
 """Parts of the names of keys whose values are secrets; see :func:`dockerflow._core.summary.redact`.
 
-They come from the lists of Sentry's SDK, Django's error reports and OWASP's logging cheat sheet, and
-from the parameters of OAuth, OpenID Connect and SAML. OAuth's ``state`` isn't among them: it is a
-common name for filters, and useless without the browser's session.
+They come from the lists of Sentry's SDK, Django's error reports and OWASP's logging cheat sheet,
+and from the parameters of OAuth, OpenID Connect and SAML. OAuth's ``state`` isn't among them: it is
+a common name for filters, and useless without the browser's session.
 """
-
 
 UNSILENCEABLE: Final = "dockerflow.checks.E"
 """The ids of errors about checks that raised, hung or could not run begin with this. Silencing one
