@@ -184,6 +184,8 @@ class _WatchedBody:
         self._left = left
 
     def __getattr__(self, name: str) -> Any:
+        if name in {"read1", "readinto1"}:  # they read without being counted
+            self._left = 0
         return getattr(self._body, name)
 
     def read(self, size: int | None = -1, /) -> bytes:

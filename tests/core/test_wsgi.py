@@ -281,6 +281,19 @@ def test_a_body_is_read_as_without_the_driver(summaries, read, length):
     assert record.code == 200
 
 
+def test_a_body_read_by_read1_is_complete(summaries):
+    def app(environ, start_response):
+        body = environ["wsgi.input"]
+        assert (body.read1(3), body.read()) == (b"abc", b"def")
+        assert body.read() == b""
+        start_response("200 OK", [])
+        return []
+
+    call(wrap(app), method="POST", CONTENT_LENGTH="6", **{"wsgi.input": io.BytesIO(b"abcdef")})
+    [record] = summaries
+    assert record.code == 200
+
+
 def test_requests_leave_nothing_to_the_garbage_collector():
     def app(environ, start_response):
         environ["app.body"] = environ["wsgi.input"]  # as in the request objects of frameworks

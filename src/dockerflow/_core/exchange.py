@@ -146,10 +146,6 @@ class Exchange(Outcome):
             # Tracers end their span before the last byte goes out. The summary is part of it.
             self._context = copy_context()
 
-    def mark(self, record: logging.LogRecord) -> None:
-        """Put the request's id into a log record that has none."""
-        record.__dict__.setdefault("rid", self.rid)
-
     def end(self, exception: BaseException | None = None) -> None:
         """Log the summary, once, however often this is called. Never raises.
 

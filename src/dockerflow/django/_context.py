@@ -117,5 +117,5 @@ class AddRequestId(logging.Filter):
         """Set ``rid``, and let the record pass."""
         context = context_of(getattr(record, "request", None))
         if context is not None and get_request_id() is None:
-            context.exchange.mark(record)
+            vars(record).setdefault("rid", context.exchange.rid)
         return True
