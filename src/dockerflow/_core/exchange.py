@@ -53,7 +53,7 @@ def was_made_here(record: logging.LogRecord, exchange: Exchange | None) -> bool:
         return True
     try:
         task = sys.modules["asyncio"].current_task()
-    except RuntimeError:  # no event loop runs
+    except (KeyError, RuntimeError):  # no event loop runs here: the record is another process's
         return False
     return task is not None and task.get_name() == task_name
 
