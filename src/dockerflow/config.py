@@ -313,8 +313,7 @@ class Config:
     )
     silenced_checks: Collection[str] = _setting(
         (),
-        "check ids, separated by commas in the environment, but none that begins with "
-        f"{UNSILENCEABLE}",
+        f"check ids without {UNSILENCEABLE}*, separated by commas in the environment",
         parse_silenced,
         "Ids of check messages to leave out.",
     )

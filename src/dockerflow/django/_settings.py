@@ -56,8 +56,9 @@ def make(values: Mapping[str, Any]) -> Core:
     if values.get("BASE_DIR"):
         defaults["version_path"] = values["BASE_DIR"]
     config = Config.from_settings(values, defaults=defaults)
-    silenced = (*config.silenced_checks, *values.get("SILENCED_SYSTEM_CHECKS", ()))
-    config = dataclasses.replace(config, silenced_checks=silenced)
+    name = "SILENCED_SYSTEM_CHECKS"
+    own: Any = vars(Config)["silenced_checks"].parse(values.get(name, ()), name)
+    config = dataclasses.replace(config, silenced_checks=(*config.silenced_checks, *own))
     return Core(config, check_context=check_context)
 
 
