@@ -208,7 +208,12 @@ class _WatchedBody:
         return list(self)
 
     def __iter__(self) -> Iterator[bytes]:
-        return iter(self.readline, b"")
+        return self
+
+    def __next__(self) -> bytes:
+        if line := self.readline():
+            return line
+        raise StopIteration
 
     def _read(self, read: Callable[..., bytes], size: int) -> bytes:
         try:

@@ -232,6 +232,7 @@ READS = {
     "line": lambda body: list(iter(body.readline, b"")),
     "lines": lambda body: body.readlines(),
     "iterated": lambda body: list(body),
+    "next": lambda body: [next(body), *body],
 }
 
 
