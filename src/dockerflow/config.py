@@ -23,15 +23,14 @@ REDACTED_KEYS: Final = (
 )  # fmt: skip
 """Parts of the names of keys whose values are secrets; see :func:`dockerflow._core.summary.redact`.
 
-They are of the lists of Sentry's SDK, of Django's error reports and of OWASP's logging cheat sheet,
-and of the parameters of OAuth, OpenID Connect and SAML. OAuth's ``state`` isn't among them: it is a
-common name of filters, and useless without the browser's session.
+They come from the lists of Sentry's SDK, Django's error reports and OWASP's logging cheat sheet,
+and from the parameters of OAuth, OpenID Connect and SAML. OAuth's ``state`` isn't among them: it is
+a common name for filters, and useless without the browser's session.
 """
 
-
 UNSILENCEABLE: Final = "dockerflow.checks.E"
-"""How the ids of checks that raised, hung or could not run begin. Without such an error, the check
-would be healthy."""
+"""The ids of errors about checks that raised, hung or could not run begin with this. Silencing one
+would make such a check healthy."""
 
 
 class ConfigError(ValueError):
@@ -314,8 +313,7 @@ class Config:
     )
     silenced_checks: Collection[str] = _setting(
         (),
-        "check ids, separated by commas in the environment, but none that begins with "
-        f"{UNSILENCEABLE}",
+        f"check ids without {UNSILENCEABLE}*, separated by commas in the environment",
         parse_silenced,
         "Ids of check messages to leave out.",
     )

@@ -121,7 +121,8 @@ def install_at_loop(seconds: float, stop: Callable[[], object]) -> None:
     """Install draining where the server handles SIGTERM by the running event loop.
 
     :param seconds: the setting ``drain_seconds``; 0 means off.
-    :param stop: what the server does at the signal; a loop such as uvloop's can't tell it.
+    :param stop: what the server does at the signal; not every loop, such as uvloop's, has a way
+        to look it up.
     """
     if not seconds or is_draining():
         return

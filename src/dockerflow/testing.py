@@ -53,8 +53,8 @@ class Client:
 
     In ``with Client(app) as client:`` all requests to an ASGI application share an event loop,
     and its lifespan, if it has one, starts and ends with the block. Otherwise each request has its
-    own loop. Where an event loop runs already, as in an async test, that is in another thread, for
-    which the caller waits.
+    own loop. Where an event loop runs already, as in an async test, the application runs in another
+    thread, for which the caller waits.
 
     :param app: the application.
     :param host: the ``Host`` header of the requests.

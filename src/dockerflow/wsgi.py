@@ -90,7 +90,7 @@ class DockerflowMiddleware:
 
 
 def make_request(environ: WSGIEnvironment, settings: RequestSettings) -> Request:
-    """Return what the core needs of the environ."""
+    """Return the parts of the environ that the core needs."""
     path = decode_path(environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", ""))
     query = environ.get("QUERY_STRING", "")
     return Request(environ["REQUEST_METHOD"], path, query, settings.headers_of(environ))
@@ -157,11 +157,11 @@ class _Exchange(Exchange):
         if exception is not None:
             sentry.hide_summary(self)
         super().end(exception)
-        self.source = {}  # it has what refers to this exchange
+        self.source = {}  # the environ refers to this exchange, in turn
 
 
 def watch_body(body: Any, exchange: Exchange, environ: Mapping[str, Any]) -> Any:
-    """Return a request's body, so that the exchange learns if the client leaves meanwhile."""
+    """Return a request's body, watched so that the exchange learns if the client leaves."""
     length = environ.get("CONTENT_LENGTH") or "0"
     if length == "0" and "HTTP_TRANSFER_ENCODING" not in environ:
         return body
@@ -173,7 +173,7 @@ def watch_body(body: Any, exchange: Exchange, environ: Mapping[str, Any]) -> Any
 
 
 class _WatchedBody:
-    """The body of a request.
+    """The body of a request, which notes when the client leaves before its end.
 
     :param left: how many bytes are still to come; 0 if that isn't known.
     """
@@ -184,12 +184,14 @@ class _WatchedBody:
         self._left = left
 
     def __getattr__(self, name: str) -> Any:
+        if name in {"read1", "readinto1"}:  # they read without being counted
+            self._left = 0
         return getattr(self._body, name)
 
     def read(self, size: int | None = -1, /) -> bytes:
-        data = self._read(self._body.read, -1 if size is None else size)
-        is_short = size is None or size < 0 or len(data) < size
-        self._exchange.client_gone = is_short and self._left > 0
+        size = -1 if size is None else size
+        data = self._read(self._body.read, size)
+        self._exchange.client_gone = self._left > 0 and (size < 0 or len(data) < size)
         return data
 
     def readinto(self, buffer: memoryview, /) -> int:  # Werkzeug prefers it where it is there
@@ -206,7 +208,12 @@ class _WatchedBody:
         return list(self)
 
     def __iter__(self) -> Iterator[bytes]:
-        return iter(self.readline, b"")
+        return self
+
+    def __next__(self) -> bytes:
+        if line := self.readline():
+            return line
+        raise StopIteration
 
     def _read(self, read: Callable[..., bytes], size: int) -> bytes:
         try:

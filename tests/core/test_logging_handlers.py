@@ -252,6 +252,16 @@ def test_a_line_that_was_kept_gets_no_other_requests_id_or_user(buffered, how, f
             assert found == (None, None, None)
 
 
+def test_a_record_of_another_process_needs_no_asyncio_here(monkeypatch):
+    """Such a record may have a task's name, and a WSGI process may never import asyncio."""
+    monkeypatch.delitem(sys.modules, "asyncio")
+    token = request_id_context.set("rid-1")
+    made = record(taskName="Task-1")
+    assert RequestIdLogFilter().filter(made)
+    request_id_context.reset(token)
+    assert made.rid is None
+
+
 def test_a_filter_puts_the_id_on_a_record_when_it_is_made(buffered):
     handler, stream = buffered
     handler.addFilter(RequestIdLogFilter())

@@ -232,6 +232,7 @@ READS = {
     "line": lambda body: list(iter(body.readline, b"")),
     "lines": lambda body: body.readlines(),
     "iterated": lambda body: list(body),
+    "next": lambda body: [next(body), *body],
 }
 
 
@@ -277,6 +278,19 @@ def test_a_body_is_read_as_without_the_driver(summaries, read, length):
         call(served, environ)
         assert environ["wsgi.input"] is body
     assert got[0] == got[1]
+    [record] = summaries
+    assert record.code == 200
+
+
+def test_a_body_read_by_read1_is_complete(summaries):
+    def app(environ, start_response):
+        body = environ["wsgi.input"]
+        assert (body.read1(3), body.read()) == (b"abc", b"def")
+        assert body.read() == b""
+        start_response("200 OK", [])
+        return []
+
+    call(wrap(app), method="POST", CONTENT_LENGTH="6", **{"wsgi.input": io.BytesIO(b"abcdef")})
     [record] = summaries
     assert record.code == 200
 

@@ -274,6 +274,12 @@ def test_a_wrong_setting_fails_at_construction(name):
         DockerflowMiddleware(lambda request: HttpResponse())
 
 
+def test_an_id_that_cannot_be_silenced_is_reported_where_it_is_set():
+    ids, message = ["dockerflow.checks.E001"], "^SILENCED_SYSTEM_CHECKS is"
+    with override_settings(SILENCED_SYSTEM_CHECKS=ids), pytest.raises(ConfigError, match=message):
+        DockerflowMiddleware(lambda request: HttpResponse())
+
+
 @pytest.mark.parametrize("value", ["a.b", ["no.such.module"], [3]])
 def test_a_wrong_list_of_checks_fails_at_start(value):
     with override_settings(DOCKERFLOW_CHECKS=value), pytest.raises(ConfigError, match="CHECKS"):

@@ -25,7 +25,7 @@ from dockerflow.version import VersionError, VersionFile
 logger = logging.getLogger("dockerflow")
 
 GET_VERSION: Final = versions.get_version
-"""As the library has it; tests of apps replace it there."""
+"""The library's own function, to detect that a test of an app has replaced it."""
 
 
 def _ignore(_: CheckResults) -> None: ...
@@ -97,10 +97,9 @@ class Core:
             response = self._heartbeat(results, request, debug=debug)
         elif endpoint == "version" and (version := version or self._replaced()) is not None:
             try:
-                content = version()
+                response = _version(version())
             except (Exception, SystemExit) as error:  # noqa: BLE001 - the response reports it
-                content = error
-            response = self._version(content)
+                response = _unreadable_version(error)
         else:
             response = self._other(endpoint, request, error_logger, debug=debug)
         return response._replace(body=b"") if request.method == "HEAD" else response
@@ -129,10 +128,9 @@ class Core:
             response = self._heartbeat(results, request, debug=debug)
         elif endpoint == "version" and (version := version or self._replaced()) is not None:
             try:
-                content = await _awaited(version())
+                response = _version(await _awaited(version()))
             except (Exception, SystemExit) as error:  # noqa: BLE001 - the response reports it
-                content = error
-            response = self._version(content)
+                response = _unreadable_version(error)
         else:
             response = self._other(endpoint, request, error_logger, debug=debug)
         return response._replace(body=b"") if request.method == "HEAD" else response
@@ -161,24 +159,10 @@ class Core:
         )
 
     def _replaced(self) -> Callable[[], object] | None:
-        """Return what stands in the place of ``get_version``, which else isn't called."""
+        """Return the function that has replaced ``get_version``, if any, with its argument."""
         if versions.get_version is GET_VERSION:
             return None
         return partial(versions.get_version, str(self.config.version_path or "/app"))
-
-    def _version(self, content: object) -> Response:
-        if content is None:
-            return endpoints.version(None, None)
-        if not isinstance(content, BaseException):
-            try:
-                return endpoints.version(endpoints.dump(content), None)
-            except (TypeError, ValueError, RecursionError) as error:
-                content = error
-        logger.error("The version could not be read", exc_info=content)
-        if isinstance(content, VersionError):
-            return endpoints.version(None, str(content))
-        name = type(content).__name__
-        return endpoints.version(None, f"the version could not be read: {name}")
 
     def _other(
         self, endpoint: Endpoint, request: Request, error_logger: logging.Logger, *, debug: bool
@@ -192,6 +176,17 @@ class Core:
             return drained._replace(status=endpoints.DRAINING)
         error_logger.error(endpoints.ERROR_MESSAGE)
         raise RuntimeError(endpoints.ERROR_MESSAGE)
+
+
+def _version(content: object) -> Response:
+    return endpoints.version(None if content is None else endpoints.dump(content), None)
+
+
+def _unreadable_version(error: BaseException) -> Response:
+    logger.error("The version could not be read", exc_info=error)
+    if isinstance(error, VersionError):
+        return endpoints.version(None, str(error))
+    return endpoints.version(None, f"the version could not be read: {type(error).__name__}")
 
 
 async def _awaited(value: Any) -> Any:

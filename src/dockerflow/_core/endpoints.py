@@ -15,6 +15,7 @@ from dockerflow.checks.runner import CheckResults, is_failure
 Endpoint: TypeAlias = Literal["version", "heartbeat", "lbheartbeat", "error"]
 
 ENDPOINTS: Final[tuple[Endpoint, ...]] = ("version", "heartbeat", "lbheartbeat")
+ALL_ENDPOINTS: Final[tuple[Endpoint, ...]] = (*ENDPOINTS, "error")
 ERROR_MESSAGE: Final = "The __error__ endpoint was called"
 METHODS: Final = ("GET", "HEAD")
 
@@ -36,7 +37,7 @@ def path_of(endpoint: Endpoint, prefix: str = "") -> str:
 
 def paths(prefix: str = "", *, error_endpoint: bool = False) -> dict[str, Endpoint]:
     """Return the endpoint of each path, with and without a slash at its end."""
-    names: tuple[Endpoint, ...] = (*ENDPOINTS, "error") if error_endpoint else ENDPOINTS
+    names = ALL_ENDPOINTS if error_endpoint else ENDPOINTS
     return {path_of(name, prefix) + slash: name for name in names for slash in ("", "/")}
 
 

@@ -8,7 +8,6 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from contextvars import Context, ContextVar, Token, copy_context
 from typing import Any, Final, Self
 
@@ -40,7 +39,7 @@ current_exchange: ContextVar[Exchange | None] = ContextVar("dockerflow_exchange"
 def was_made_here(record: logging.LogRecord, exchange: Exchange | None) -> bool:
     """Whether a record was made by the thread, the task and the request that it is handled in.
 
-    It wasn't if a handler such as ``MemoryHandler`` or ``QueueHandler`` has kept it meanwhile.
+    A handler such as ``MemoryHandler`` or ``QueueHandler`` passes records on later or elsewhere.
 
     :param exchange: the current request.
     """
@@ -48,23 +47,25 @@ def was_made_here(record: logging.LogRecord, exchange: Exchange | None) -> bool:
     if thread != threading.get_ident() and thread is not None:  # gevent may replace the function
         return False
     created = record.created
-    if exchange is not None and type(created) is float:
-        # Unless the clock was set back meanwhile.
-        if created < exchange.created <= time.time():
-            return False
+    # The clock may have been set back meanwhile.
+    if (
+        exchange is not None
+        and type(created) is float
+        and created < exchange.created <= time.time()
+    ):
+        return False
     task_name: str | None = getattr(record, "taskName", None)  # Python 3.12
-    return task_name is None or task_name == _task_name()
-
-
-def _task_name() -> str | None:
-    with suppress(RuntimeError):  # no event loop runs
+    if task_name is None:
+        return True
+    try:
         task = sys.modules["asyncio"].current_task()
-        return None if task is None else task.get_name()
-    return None
+    except (KeyError, RuntimeError):  # no event loop runs here: the record is another process's
+        return False
+    return task is not None and task.get_name() == task_name
 
 
 class Exchange(Outcome):
-    """One request, and what is known of its response so far.
+    """One request, and its response so far.
 
     Drivers and adapters fill in what they learn, and call :meth:`end`, which logs the summary.
     In a ``with`` statement this is the request that is served, and an exception ends it.
@@ -150,10 +151,6 @@ class Exchange(Outcome):
         if not self.is_ended and self._context is None:
             # Tracers end their span before the last byte goes out. The summary is part of it.
             self._context = copy_context()
-
-    def mark(self, record: logging.LogRecord) -> None:
-        """Put the request's id into a log record that has none."""
-        record.__dict__.setdefault("rid", self.rid)
 
     def end(self, exception: BaseException | None = None) -> None:
         """Log the summary, once, however often this is called. Never raises.

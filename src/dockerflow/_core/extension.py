@@ -1,4 +1,4 @@
-"""What the extensions for Flask and Sanic share."""
+"""The common part of the extensions for Flask and Sanic."""
 
 from __future__ import annotations
 

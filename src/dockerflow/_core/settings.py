@@ -54,7 +54,7 @@ def present(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _copy(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a copy that doesn't follow its lists, which apps change in place."""
+    """Return a copy that isn't affected when an app changes one of its lists in place."""
     return {
         name: value.copy() if isinstance(value, list | set | dict) else value
         for name, value in settings.items()

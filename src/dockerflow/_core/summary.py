@@ -26,13 +26,13 @@ HEADERS: Final = ("user-agent", "accept-language", FORWARDED)
 CLIENT_CLOSED_REQUEST: Final = 499
 """The status of a request whose client went away before a status was sent (nginx's number)."""
 
-# A record's own attributes, which extra fields must not replace: without those that a tracer's
-# record factory adds.
+# A record's own attributes, which extra fields must not replace. A tracer's record factory may add
+# others, which aren't among these.
 RESERVED: Final = frozenset(logging.LogRecord("", 0, "", 0, "", (), None).__dict__) | {
     "message", "asctime", "taskName",
 }  # fmt: skip
 
-# A query string may have anything, and nobody can tell what of it is personal.
+# A query string may contain anything, including personal data.
 _PERSONAL: Final = ("uid", "email", "remoteAddressChain", "querystring")
 
 _camel_hump: Final = re.compile("(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
@@ -143,7 +143,7 @@ def _add(fields: dict[str, Any], extra: Mapping[str, Any]) -> None:
 def redact(query: str, keys: Iterable[str] = REDACTED_KEYS) -> str:
     """Return a query string, percent-decoded, without the values of keys that sound like secrets.
 
-    Nor has it users and passwords of URLs. A value may be a URL with a query string, in turn.
+    Users and passwords in URLs are removed, too. A value may itself be a URL with a query string.
 
     :param keys: parts of such keys, in lower case. They are looked for in the key itself, and in
         its words between underscores: ``_pin_`` is in ``loginPin``, but not in ``shipping``.
@@ -159,7 +159,7 @@ def redact(query: str, keys: Iterable[str] = REDACTED_KEYS) -> str:
         return f"{key}=[redacted]" if is_secret(f"{name} _{words}_".lower()) else match[0]
 
     def decode(match: re.Match[str]) -> str:
-        # What is encoded in a value doesn't separate, so a secret is replaced before the decoding.
+        # An encoded & doesn't end a value, so secrets are replaced before decoding.
         pair = unquote(redact_pair(match), errors="replace")
         return re.sub("[^&;?#]+", redact_pair, _redact_user(pair))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import os
 import threading
@@ -201,7 +202,7 @@ class Check:
         if self.is_async:
             # Not in the first heartbeat, during which the process may fork: the child would wait
             # for the import of a thread that it doesn't have.
-            import asyncio  # noqa: F401
+            importlib.import_module("asyncio")
         self._log = CheckLog(self.name, critical=self.options.get("critical", True))
 
     def log(self, result: Result, findings: Sequence[Finding] = ()) -> None:
@@ -209,7 +210,7 @@ class Check:
         self._log.write(findings or [Finding(message) for message in result.messages])
 
     def report(self, result: Result, findings: Sequence[Finding] = ()) -> None:
-        """Log a result and notify the observers, unless another check has the name by now."""
+        """Log a result and notify the observers, unless the check was removed or replaced."""
         if self.is_registered:
             self.log(result, findings)
             messages = result.messages
@@ -238,7 +239,7 @@ class Check:
         return result._replace(finished=shown.finished)
 
     def join(self, settings: Settings, limit: float, fresh_from: float) -> tuple[Execution, bool]:
-        """Return an execution that is under way or fresh enough, else a new one.
+        """Return an execution that is under way or fresh enough, or a new one.
 
         :param limit: how many seconds a new one may take.
         :param fresh_from: the time, by the monotonic clock, since which a result is fresh enough.

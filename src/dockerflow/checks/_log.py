@@ -88,7 +88,7 @@ class CheckLog:
         self._repeat_at = 0.0
 
     def write(self, findings: Sequence[Finding]) -> None:
-        """Log what the check found, unless the same was logged recently."""
+        """Log the findings, unless they were logged recently."""
         # Without the texts, which may have numbers in them that change each time.
         kinds = frozenset((message.level, message.id) for message, _, _ in findings)
         now = time.monotonic()

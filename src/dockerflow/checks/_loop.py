@@ -1,4 +1,4 @@
-"""The event loop that runs the caller: asyncio's, or trio's with the same methods."""
+"""The event loop that runs the caller: asyncio's, or trio's behind the same methods."""
 
 from __future__ import annotations
 

@@ -53,19 +53,15 @@ def _is_message(value: Any) -> bool:
 
 
 def _finding(message: Any) -> Finding:
-    detail, error = getattr(message, "log_detail", ""), getattr(message, "log_error", None)
-    return Finding(_normalise(message), detail, error)
-
-
-def _normalise(message: Any) -> CheckMessage:
-    """Return ``message`` with texts and a level that any JSON parser and any log accepts."""
+    """Return a message with texts and a level that any JSON parser and any log accepts."""
     level = int(message.level)
-    return CheckMessage(
+    normal = CheckMessage(
         _text(message.msg),
         level=DEBUG if level < 0 else min(level, sys.maxsize),
         hint=getattr(message, "hint", None),
         id=None if message.id is None else _text(message.id),
     )
+    return Finding(normal, getattr(message, "log_detail", ""), getattr(message, "log_error", None))
 
 
 def _text(value: object) -> str:

@@ -174,7 +174,7 @@ class Run:
         return result
 
     def _blocked_by(self, entry: Entry) -> CheckMessage | None:
-        """Return a message that says why a check can't be run, if something prevents it."""
+        """Return a message with the reason if a check can't be run."""
         name = entry.check.name
         if entry.problem is not None:
             text = f"Check {name} can't run: {entry.problem}"

@@ -113,7 +113,7 @@ def convert(
 
 
 def _printable(raw: bytes) -> bytes:
-    """Return other text without what a terminal would interpret."""
+    """Return a line that isn't mozlog, with what a terminal would interpret escaped."""
     text = raw.decode("utf-8", "backslashreplace")
     end = "\r\n" if text.endswith("\r\n") else ""
     return (escape_controls(text.removesuffix(end), keep="\n\t") + end).encode()

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Final
@@ -79,7 +78,7 @@ def begin(request: Any, *, is_first: bool = False) -> RequestContext:
         carrier[KEY] = exchange.extra
     known[_ATTRIBUTE] = context = RequestContext(core, exchange, is_outer, not is_outer)
     known["_id"] = exchange.rid
-    known["_start_timestamp"] = time.time()
+    known["_start_timestamp"] = exchange.created
     return context
 
 
@@ -118,5 +117,5 @@ class AddRequestId(logging.Filter):
         """Set ``rid``, and let the record pass."""
         context = context_of(getattr(record, "request", None))
         if context is not None and get_request_id() is None:
-            context.exchange.mark(record)
+            vars(record).setdefault("rid", context.exchange.rid)
         return True

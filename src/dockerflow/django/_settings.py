@@ -24,12 +24,12 @@ _MISSING: Final = object()
 
 @functools.cache
 def _present(_state: object) -> tuple[str, ...]:
-    """Return the names that are set: it takes long to look up a missing one in the lazy object."""
+    """Return the names that are set: looking up a missing one in the lazy object is slow."""
     return tuple(name for name in _NAMES if hasattr(settings, name))
 
 
 def _state() -> object:
-    """Return what changes when code sets one more name itself, of which Django sends no signal."""
+    """Return a value that changes when code sets another name directly, without a signal."""
     names = getattr(getattr(settings, "_wrapped", None), "__dict__", {})
     return len(names), next(reversed(names), None)
 
@@ -56,8 +56,9 @@ def make(values: Mapping[str, Any]) -> Core:
     if values.get("BASE_DIR"):
         defaults["version_path"] = values["BASE_DIR"]
     config = Config.from_settings(values, defaults=defaults)
-    silenced = (*config.silenced_checks, *values.get("SILENCED_SYSTEM_CHECKS", ()))
-    config = dataclasses.replace(config, silenced_checks=silenced)
+    name = "SILENCED_SYSTEM_CHECKS"
+    own: Any = vars(Config)["silenced_checks"].parse(values.get(name, ()), name)
+    config = dataclasses.replace(config, silenced_checks=(*config.silenced_checks, *own))
     return Core(config, check_context=check_context)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import partial, wraps
 from typing import Any
 
@@ -71,32 +72,36 @@ def _as_django(message: CheckMessage) -> checks.CheckMessage:
     """Return the message in Django's own class; a terminal shows the cause, too."""
     made = getattr(checks, type(message).__name__)(message.msg)
     vars(made).update(vars(message))
-    made.hint = made.hint or getattr(message, "log_detail", None) or None
+    made.hint = made.hint or message.log_detail or None
     return made
 
 
+@dataclass
 class _Registered:
     """What :func:`register` has registered, and the settings that it was made from."""
 
     settings: object = None
-    checks: dict[str, Callable[[], Any]] = {}  # noqa: RUF012 - replaced, never changed
-    system_checks: list[Any] = []  # noqa: RUF012 - there is one of this class
+    checks: dict[str, Callable[[], Any]] = field(default_factory=dict)
+    system_checks: list[Any] = field(default_factory=list)
     """Those of Django's system checks that are ours."""
+
+
+_registered = _Registered()
 
 
 def register() -> None:
     """Register the checks that the settings name, instead of the former ones.
 
     They are checks of the heartbeat, and Django's system checks, so that ``manage.py check`` runs
-    them, too. If ``DOCKERFLOW_SYSTEM_CHECKS`` is on, the heartbeat runs each other system check,
-    those for deployment only without ``DEBUG``.
+    them, too. If ``DOCKERFLOW_SYSTEM_CHECKS`` is on, the heartbeat also runs all other system
+    checks, those for deployment only without ``DEBUG``.
 
     :raises ConfigError: when ``DOCKERFLOW_CHECKS`` names a function that doesn't exist, or that
         Django doesn't accept.
     """
     functions = {path: _load(path) for path in _paths()}
-    django_check_registry.registered_checks.difference_update(_Registered.system_checks)
-    _Registered.system_checks.clear()
+    django_check_registry.registered_checks.difference_update(_registered.system_checks)
+    _registered.system_checks.clear()
     for path, function in functions.items():
         _register_with_django(path, function)
     for function in sorted(_system_checks().difference(functions.values()), key=_path_of):
@@ -107,13 +112,13 @@ def register() -> None:
         # Functions of the same name in different modules are distinguished by their paths.
         wanted[path if name in wanted else name] = partial(function, app_configs=None)
     known = default_registry.get_checks()
-    for name, check in _Registered.checks.items():
+    for name, check in _registered.checks.items():
         if known.get(name) is check:
             default_registry.unregister(name)
     for name, check in wanted.items():
         default_registry.register(check, name=name)
-    _Registered.checks = wanted
-    _Registered.settings = _current_settings()
+    _registered.checks = wanted
+    _registered.settings = _current_settings()
 
 
 def _register_with_django(path: str, function: Callable[..., Any]) -> None:
@@ -125,7 +130,7 @@ def _register_with_django(path: str, function: Callable[..., Any]) -> None:
         checks.register(check)
     except (AttributeError, TypeError) as error:
         raise ConfigError(f"DOCKERFLOW_CHECKS names {path!r}, but {error}") from error
-    _Registered.system_checks.append(check)
+    _registered.system_checks.append(check)
 
 
 def _as_sync(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -148,8 +153,8 @@ def update() -> None:
     :raises ConfigError: as :func:`register` does.
     """
     known = default_registry.get_checks()
-    if _Registered.settings != _current_settings() or any(
-        name not in known for name in _Registered.checks
+    if _registered.settings != _current_settings() or any(
+        name not in known for name in _registered.checks
     ):
         register()
 
@@ -171,11 +176,11 @@ def _paths() -> tuple[str, ...]:
 
 
 def _system_checks() -> set[Any]:
-    """Return Django's system checks that the heartbeat runs, but for ours."""
+    """Return Django's system checks that the heartbeat runs, except ours."""
     if not _settings.runs_system_checks():
         return set()
     known = django_check_registry.get_checks(include_deployment_checks=not settings.DEBUG)
-    return set(known).difference(_Registered.system_checks)
+    return set(known).difference(_registered.system_checks)
 
 
 def _load(path: str) -> Callable[..., Any]:

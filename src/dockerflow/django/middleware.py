@@ -182,7 +182,7 @@ class DockerflowMiddleware(MiddlewareMixin):
         else:
             exchange.finished = time.monotonic()
             exchange.end()
-            exchange.source = None  # else each other would keep them until the collector runs
+            exchange.source = None  # else both would stay until the collector runs
         context.leave()
         return response
 

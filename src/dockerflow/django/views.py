@@ -17,7 +17,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.module_loading import import_string
 
 from dockerflow import version as versions
-from dockerflow._core.app import Core
+from dockerflow._core.app import GET_VERSION, Core
 from dockerflow._core.endpoints import Endpoint
 from dockerflow._core.guard import Guarded
 from dockerflow._core.messages import Response
@@ -33,7 +33,6 @@ _STATUS: Final = 500
 _CALLBACK: Final = "dockerflow.version.get_version"
 HEARTBEAT_FAILED_STATUS_CODE: int = _STATUS
 version_callback: str = _CALLBACK
-_get_version: Final = versions.get_version
 
 _RESPONSE: Final = "_dockerflow_response"
 
@@ -104,7 +103,7 @@ def _version() -> Callable[[], object] | None:
     path = version_callback
     if path == _CALLBACK:
         path = getattr(settings, "DOCKERFLOW_VERSION_CALLBACK", None) or _CALLBACK
-    if path == _CALLBACK and versions.get_version is _get_version:
+    if path == _CALLBACK and versions.get_version is GET_VERSION:
         return None
     return partial(_call_back, path)
 

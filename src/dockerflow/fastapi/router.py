@@ -8,7 +8,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from dockerflow._core.endpoints import ENDPOINTS, Endpoint, path_of
+from dockerflow._core.endpoints import ALL_ENDPOINTS, Endpoint, path_of
 from dockerflow.checks.registry import Registry
 from dockerflow.config import Config
 from dockerflow.fastapi import views
@@ -39,23 +39,19 @@ def make_router(
     cores = (
         views.default_cores if config is None and registry is None else CoreByApp(config, registry)
     )
-    for endpoint in ENDPOINTS:
+    for endpoint in ALL_ENDPOINTS:
         view = _view(cores, endpoint)
         path = path_of(endpoint)
-        # With HEAD in the schema, too, FastAPI would give both the same operationId.
-        made.add_api_route(path, view, methods=["GET"], response_class=JSONResponse, name=endpoint)
-        _add(made, path, view, ["HEAD"])
-        _add(made, path + "/", view, ["GET", "HEAD"])
-    for path in (path_of("error"), path_of("error") + "/"):
-        _add(made, path, _view(cores, "error"), ["GET", "HEAD"])
+        if endpoint != "error":
+            # With HEAD in the schema, too, FastAPI would give both the same operationId.
+            made.add_api_route(
+                path, view, methods=["GET"], response_class=JSONResponse, name=endpoint
+            )
+        for each in (path, path + "/"):
+            # Only routes of FastAPI's own kind have the dependencies of the app, such as a login.
+            made.add_api_route(each, view, methods=["GET", "HEAD"], include_in_schema=False)
+            made.add_route(each, view, methods=_ALL, include_in_schema=False)
     return made
-
-
-def _add(made: APIRouter, path: str, view: _View, methods: list[str]) -> None:
-    """Add a route that the schema doesn't have."""
-    # Only routes of FastAPI's own kind have the dependencies of the app, such as a login.
-    made.add_api_route(path, view, methods=methods, include_in_schema=False)
-    made.add_route(path, view, methods=_ALL, include_in_schema=False)
 
 
 def _view(cores: CoreByApp, endpoint: Endpoint) -> _View:

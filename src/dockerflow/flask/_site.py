@@ -16,7 +16,7 @@ from werkzeug.wsgi import ClosingIterator
 
 from dockerflow import sentry
 from dockerflow._core.app import Core
-from dockerflow._core.endpoints import ENDPOINTS, Endpoint, path_of
+from dockerflow._core.endpoints import ALL_ENDPOINTS, Endpoint, path_of
 from dockerflow._core.exchange import EXCHANGE, Exchange
 from dockerflow._core.extension import make_config, read_settings, version_of
 from dockerflow._core.guard import Guarded
@@ -138,8 +138,7 @@ class Site(DockerflowMiddleware):
         :param view: returns the response of an endpoint.
         """
         blueprint = Blueprint("dockerflow", __name__, url_prefix=self._core.config.path_prefix)
-        endpoints: tuple[Endpoint, ...] = (*ENDPOINTS, "error")
-        for endpoint in endpoints:
+        for endpoint in ALL_ENDPOINTS:
             self._routes[endpoint] = partial(self._route, endpoint, view)
             blueprint.add_url_rule(
                 path_of(endpoint),
@@ -195,7 +194,7 @@ class Site(DockerflowMiddleware):
             if given is None or given == space.get("_request_id"):
                 space.request_id = exchange.rid
             space._request_id = exchange.rid  # noqa: SLF001 - the names that apps know
-            space._start_timestamp = time.time()  # noqa: SLF001
+            space._start_timestamp = exchange.created  # noqa: SLF001
 
     def end(self, response: Response) -> Response:
         """Complete the summary with the response that the app has made."""
@@ -240,7 +239,7 @@ class Site(DockerflowMiddleware):
         return self.flask.testing or self.flask.debug if propagates is None else propagates
 
     def _status_outside(self, exception: BaseException) -> int | None:
-        """Return the status of an HTTP exception of which the response is made outside of Flask."""
+        """Return the status of an HTTP exception whose response is made outside of Flask."""
         config: dict[str, Any] = self.flask.config
         if not (config["PROPAGATE_EXCEPTIONS"] and config["TRAP_HTTP_EXCEPTIONS"]):
             return None  # these are connexion's settings; in debug mode the response is a 500
@@ -248,7 +247,7 @@ class Site(DockerflowMiddleware):
             return exception.code
         starlette: Any = sys.modules.get("starlette.exceptions")
         if starlette is not None and isinstance(exception, starlette.HTTPException):
-            status: int = cast("Any", exception).status_code  # connexion's exceptions are such ones
+            status: int = cast("Any", exception).status_code  # connexion's are subclasses
             return status
         return None
 
@@ -269,7 +268,7 @@ def real(proxy: Any) -> Any:
 
 
 def _is_whole(response: Response) -> bool:
-    """Whether the whole body is known, as that of an error page is, though it looks streamed."""
+    """Whether the whole body is known; an error page's is, although it looks streamed."""
     return not response.is_streamed or (
         isinstance(response.response, ClosingIterator)
         and not response.direct_passthrough

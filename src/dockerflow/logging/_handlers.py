@@ -1,4 +1,4 @@
-"""Handlers that write each line whole to standard output, whatever else happens to it."""
+"""Handlers that write each line to standard output as a whole."""
 # ruff: noqa: SIM105  # contextlib.suppress takes as long as one of the system calls
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ encode: Final = _find_encoder()
 
 
 def encode_line(values: dict[str, Any]) -> str:
-    """Return the JSON of plain values, in one line by any reader's rules, a terminal's too."""
+    """Return the JSON of plain values, on one line for every reader, including a terminal."""
     line = encode(values)
     text = line.decode()
     if text.isascii() and "\x7f" not in text:
@@ -68,9 +68,9 @@ def encode_line(values: dict[str, Any]) -> str:
 
 
 def escape_controls(text: str, keep: str = "") -> str:
-    """Return a text without what a terminal would interpret, but for the characters to keep.
+    """Escape the characters that a terminal would interpret, except those in ``keep``.
 
-    This is fast for text that isn't ASCII too, unlike :meth:`str.translate`.
+    Unlike :meth:`str.translate`, this is also fast for text that isn't ASCII.
     """
     if text.isprintable():
         return text

@@ -1,4 +1,4 @@
-"""Records as mozlog: one valid JSON object a line, whatever is logged."""
+"""Records as mozlog: each becomes one line with a valid JSON object."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ class TextFormatter(MozlogFormatter):
         text = render(line, color=self._has_colors(), width=_NAME_WIDTH)
         if self.max_bytes is None or len(text.encode()) < self.max_bytes:
             return text
-        # Without colours: half of a terminal's command, or none at the end, would be left.
+        # Without colours: a cut could leave half of an escape sequence, or none to reset them.
         data = render(line, width=_NAME_WIDTH).encode()
         if len(data) < self.max_bytes:
             return data.decode()

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import os
 import signal
-import time
 from collections.abc import Iterable, Mapping, MutableMapping
 from contextlib import suppress
 from ctypes import c_bool
@@ -25,7 +24,7 @@ from sanic.worker.process import WorkerProcess
 
 from dockerflow import drain, sentry
 from dockerflow._core.app import Core
-from dockerflow._core.endpoints import ENDPOINTS, Endpoint, path_below, path_of
+from dockerflow._core.endpoints import ALL_ENDPOINTS, ENDPOINTS, Endpoint, path_below, path_of
 from dockerflow._core.exchange import Exchange
 from dockerflow._core.extension import (
     Extension,
@@ -91,10 +90,7 @@ class Dockerflow(Extension):
         app.ctx.dockerflow = self
         app.ctx.dockerflow_cores = cores
         config = cores.get().config
-        endpoints: tuple[Endpoint, ...] = ENDPOINTS
-        if config.error_endpoint:
-            endpoints = (*endpoints, "error")
-        for endpoint in endpoints:
+        for endpoint in ALL_ENDPOINTS if config.error_endpoint else ENDPOINTS:
             app.add_route(
                 partial(self._view, endpoint),
                 path_of(endpoint, config.path_prefix),
@@ -225,7 +221,7 @@ class Dockerflow(Extension):
             logger=self.summary_logger,
         )
         setattr(request.ctx, _EXCHANGE, exchange)
-        request.ctx.start_timestamp = time.time()
+        request.ctx.start_timestamp = exchange.created
         exchange.enter()
         task: asyncio.Task[Any] | None = None
         with suppress(RuntimeError):  # without an event loop, as tests call the middlewares
