@@ -583,6 +583,13 @@ def test_show(dockerflow):
     assert json.loads(result.out) == GOOD | {"é": "?"}
     result = dockerflow("version", "show", "--release", str(folder))
     assert (result.code, result.out) == (0, "1\n")
+    hostile = "1\u202e\u009b31m\x7f\U000e0001"
+    (folder / "version.json").write_text(json.dumps(GOOD | {"version": hostile}))
+    result = dockerflow("version", "show", str(folder))
+    assert json.loads(result.out)["version"] == hostile
+    assert result.out.replace("\n", "").isprintable()
+    result = dockerflow("version", "show", "--release", str(folder))
+    assert not set(result.out) & set(hostile[1:-1].replace("31m", ""))
     (folder / "version.json").write_text("{}")
     result = dockerflow("version", "show", "--release", str(folder))
     assert result.code == 1

@@ -349,7 +349,7 @@ def test_extract_request_id(middleware, summaries):
     assert request_id_context.get() is None
 
 
-def test_what_tests_replace_without_effect(middleware, summaries):
+def test_what_tests_replace(middleware, summaries):
     asked = request(HTTP_X_REQUEST_ID="abc")
     with mock.patch("dockerflow.django.middleware.extract_request_id") as extract:
         middleware(asked)
@@ -358,8 +358,12 @@ def test_what_tests_replace_without_effect(middleware, summaries):
     assert record.rid == "abc"
     with mock.patch.object(middleware.summary_logger, "info") as info:
         middleware(request())
-    info.assert_not_called()
-    assert len(summaries) == 2
+    info.assert_called_once()
+    assert len(summaries) == 1
+    autospec = mock.create_autospec(logging.Logger, instance=True)
+    with mock.patch.object(middleware, "summary_logger", autospec):
+        middleware(request())
+    autospec.info.assert_called_once()
     assert views.checks is checks
 
 

@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("fastapi")
 
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, HTTPException, Request
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -50,7 +50,7 @@ def client(app):
 
 
 def test_names():
-    assert len(router.routes) == 11
+    assert len(router.routes) == 19
     for name in ("get_version", "heartbeat", "version", "lbheartbeat", "error"):
         assert callable(getattr(views, name))
         assert name == "get_version" or callable(getattr(dockerflow.fastapi, name))
@@ -303,3 +303,16 @@ def test_the_middlewares_without_an_application_around(summaries):
     assert TestClient(wrapped).get("/", headers={"x-request-id": "abc"}).status_code == 204
     [record] = summaries
     assert (record.rid, record.code) == ("abc", 204)
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize(
+    "path", ["/__heartbeat__", "/__heartbeat__/", "/__version__/", "/__error__/"]
+)
+def test_dependencies_count_for_each_form_of_a_path(method, path):
+    def deny():
+        raise HTTPException(401)
+
+    for app in (FastAPI(), FastAPI(dependencies=[Depends(deny)])):
+        app.include_router(router, dependencies=[Depends(deny)])
+        assert TestClient(app).request(method, path).status_code == 401

@@ -627,3 +627,20 @@ def test_names_that_are_gone():
     """What the incumbent's module only imports or needs itself."""
     for name in ("current_user", "has_flask_login", "UserLoadingError", "version", "checks"):
         assert not hasattr(flask_app, name)
+
+
+def test_checks_have_the_requests_id_in_g(app, dockerflow):
+    seen = []
+
+    @checks.register
+    def check():
+        seen.append((flask.g.request_id, flask.g._request_id))
+
+    response = app.test_client().get("/__heartbeat__", headers={"X-Request-ID": "abc"})
+    assert (response.status_code, seen) == (200, [("abc", "abc")])
+
+
+@pytest.mark.parametrize("name", ["version", "heartbeat", "lbheartbeat"])
+def test_a_replaced_view_function(app, dockerflow, name):
+    app.view_functions[f"dockerflow.{name}"] = lambda: ("a login is needed", 401)
+    assert app.test_client().get(f"/__{name}__").status_code == 401

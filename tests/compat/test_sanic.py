@@ -1,6 +1,7 @@
 """What apps made for the incumbent's Sanic extension rely on, by name."""
 
 import asyncio
+import contextlib
 import inspect
 import itertools
 import logging
@@ -204,6 +205,35 @@ def test_own_paths_come_before_the_middlewares(app, get):
 
     assert get("/").status == 403
     assert get("/__lbheartbeat__").status == 200
+
+
+@pytest.mark.parametrize("replies", [True, False])
+def test_redis_check_of_other_clients(replies):
+    """Wrappers whose methods return awaitables, and pools that are awaited and entered."""
+
+    async def reply():
+        return replies
+
+    class Connection(contextlib.AbstractContextManager):
+        ping = staticmethod(lambda: reply())
+        __exit__ = lambda *_: None  # noqa: E731
+
+    class Pool(Connection):
+        ping = property()
+        __enter__ = lambda _: Connection()  # noqa: E731
+
+    async def make(pool):
+        return pool
+
+    for pool in (Pool(), Connection()):
+        found = asyncio.run(awaited(check_redis_connected, lambda pool=pool: make(pool)))
+        assert [message.id for message in found] == (
+            [] if replies else [health.ERROR_REDIS_PING_FAILED]
+        )
+
+
+async def awaited(check, make_connection):
+    return await check(SimpleNamespace(conn=make_connection()))
 
 
 def test_redis_check(app, get):

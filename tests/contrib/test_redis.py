@@ -128,3 +128,15 @@ def test_async_client_of_another_loop(redis_server, caplog):
     assert "attached to a different loop" in caplog.text
     loop.run_until_complete(client.aclose())
     loop.close()
+
+
+def test_a_wrapper_of_an_async_client_is_not_healthy():
+    class Wrapper:
+        def ping(self):
+            return self.reply()
+
+        async def reply(self):
+            return True
+
+    with pytest.raises(TypeError, match="client is asynchronous"):
+        contrib.redis(Wrapper())()

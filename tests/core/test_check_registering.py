@@ -141,9 +141,18 @@ def test_changing_what_get_checks_returns_changes_the_registry(registry: Registr
     assert registry.get_checks() == {}
     functions.update(copy)
     assert registry.get_checks() == copy == {"n": plain}
+    functions["last"] = aplain
+    assert functions.popitem() == ("last", aplain)
     assert functions.popitem() == ("n", plain)
+    with pytest.raises(KeyError):
+        functions.popitem()
     assert functions.setdefault("n", aplain) is aplain
     assert registry.get_checks() == {"n": aplain}
+    functions |= {"m": plain}
+    assert registry.get_checks() == {"n": aplain, "m": plain}
+    with mock.patch.dict(functions, clear=True):
+        registry.register(plain, name="for the test")
+    assert registry.get_checks() == {"n": aplain, "m": plain}
 
 
 def _made_by_a_factory(text: str) -> Any:

@@ -75,3 +75,32 @@ def test_children_serve_check_and_log_as_themselves(queue_size):
     for line in summaries:
         by_process[line["Pid"]] = by_process.get(line["Pid"], 0) + 1
     assert sorted(by_process.values()) == [2, 2, 4]
+
+
+FIRST_HEARTBEAT = """
+    import os, sys, threading, time
+    from dockerflow.checks import Registry
+    from dockerflow.config import Config
+
+    registry = Registry()
+
+    @registry.register
+    async def check(): pass
+
+    threading.Thread(target=registry.run, daemon=True).start()
+    while "asyncio" not in sys.modules:
+        time.sleep(0.0005)
+    time.sleep(0.003)
+    if child := os.fork():
+        sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    os._exit(registry.run(Config(check_timeout=5)).statuses != {"check": "ok"})
+"""
+
+
+def test_a_fork_during_the_first_heartbeat():
+    """It must not be in the middle of an import, which would never end in the child."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", textwrap.dedent(FIRST_HEARTBEAT)],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr

@@ -19,6 +19,7 @@ import sys
 import sysconfig
 import threading
 import time
+from unittest import mock
 
 import pytest
 from log_lines import check, parse, record
@@ -216,8 +217,28 @@ HEADERS = {
 }  # fmt: skip
 
 
+WAYS = ["one after the other", "in threads"]
+if sys.version_info >= (3, 12):  # before, records have no task's name
+    WAYS.append("in tasks")
+
+
+def test_a_clock_that_is_set_back_takes_no_id():
+    handler = MozlogHandler(io.StringIO())
+
+    async def app(scope, receive, send):
+        now = time.time()
+        with mock.patch.object(time, "time", return_value=now - 60):
+            handler.handle(record("a line"))
+
+    async def nothing(message=None): ...
+
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": HEADERS["alice"]}
+    asyncio.run(DockerflowMiddleware(app)(scope, nothing, nothing))
+    assert json.loads(handler.stream.getvalue())["Fields"]["rid"] == "alice"
+
+
 @pytest.mark.parametrize("formatter", [MozlogFormatter, GoogleCloudFormatter])
-@pytest.mark.parametrize("how", ["one after the other", "in threads", "in tasks"])
+@pytest.mark.parametrize("how", WAYS)
 def test_a_line_that_was_kept_gets_no_other_requests_id_or_user(buffered, how, formatter):
     handler, stream = buffered
     handler.target.addFilter(RequestIdLogFilter())  # where it is too late
@@ -233,8 +254,6 @@ def test_a_line_that_was_kept_gets_no_other_requests_id_or_user(buffered, how, f
             thread.start()
             thread.join()
     elif how == "in tasks":
-        if sys.version_info < (3, 12):
-            pytest.skip("records have no task's name")
         asyncio.run(in_tasks())
     else:
         for user in users:

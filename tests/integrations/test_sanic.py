@@ -1,7 +1,9 @@
 """What only Sanic has."""
 
 import asyncio
+import contextvars
 import itertools
+import logging
 import time
 
 import pytest
@@ -207,6 +209,51 @@ def test_ids_where_a_middleware_of_the_app_makes_another_answer(app, summaries, 
     [record] = summaries
     assert (record.rid, record.code) == ("abc", response.status)
     assert record.levelname == ("ERROR" if response.status >= 500 else "INFO")
+
+
+def test_the_summary_has_the_span_of_a_tracer_that_ends_it_first(app, summaries, monkeypatch):
+    # As sanic-testing has it, Sanic warns of the listener's second argument.
+    monkeypatch.setattr(
+        SanicTestClient, "_run_request", lambda self, app: self._do_request(app, None)
+    )
+    span = contextvars.ContextVar("span", default=None)
+    seen = []
+
+    @app.on_request
+    async def begin(request):
+        span.set(request.path)
+
+    @app.signal("http.lifecycle.response")
+    async def end(request, response):
+        span.set(None)
+
+    @app.get("/text")
+    async def text(request):
+        return sanic.text("text")
+
+    @app.get("/stream")
+    async def stream(request):
+        response = await request.respond()
+        await response.send("a")
+        await response.eof()
+
+    @app.get("/fail")
+    async def fail(request):
+        raise ValueError
+
+    def note(record):
+        seen.append((record.path, span.get()))
+        return True
+
+    Dockerflow(app, registry=checks.Registry())
+    logger = logging.getLogger("request.summary")
+    logger.addFilter(note)
+    try:
+        for path in ("/text", "/stream", "/fail"):
+            app.test_client.get(path)
+    finally:
+        logger.removeFilter(note)
+    assert seen == [(path, path) for path in ("/text", "/stream", "/fail")]
 
 
 def test_checks_in_the_background_end_with_the_server(app):
