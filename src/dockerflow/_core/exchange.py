@@ -193,7 +193,7 @@ class Exchange(Outcome):
     def _log_summary(self, log: Any) -> None:
         level = logging.INFO if self.error is None else logging.ERROR
         # Not isinstance(), which a mock can deceive. Tests also replace a logger's own info().
-        is_logger = issubclass(type(log), logging.Logger) and _REPLACED.isdisjoint(vars(log))
+        is_logger = issubclass(type(log), logging.Logger) and not _REPLACED & log.__dict__.keys()
         if (is_logger and not log.isEnabledFor(level)) or self._is_left_out():
             return
         level, message, fields = self._summarise(self, self._extra())
