@@ -66,7 +66,7 @@ HELD_BY = {
     "django-clients": "compat/test_django.py::test_redis_without_its_client",
     "django-views": "compat/test_django.py::test_the_views_alone",
     "django-names": "compat/test_django.py::test_names_that_are_gone",
-    "django-patched": "compat/test_django.py::test_what_tests_replace_without_effect",
+    "django-patched": "compat/test_django.py::test_what_tests_replace",
     "registries": "integrations/test_flask.py::test_two_apps_with_registries_of_their_own",
     "id-reset": "core/test_wsgi.py::test_10_000_requests_on_reused_threads_never_swap_ids",
     "id-header-case": "core/test_asgi.py::test_header_names_are_read_in_any_case",
