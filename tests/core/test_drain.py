@@ -9,6 +9,7 @@ import sys
 import textwrap
 import threading
 import time
+from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
@@ -22,10 +23,14 @@ from dockerflow.config import Config, ConfigError
 
 
 @pytest.fixture
-def state(monkeypatch: pytest.MonkeyPatch) -> Any:
+def state(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     fresh = drain._State()
     monkeypatch.setattr(drain, "_state", fresh)
-    return fresh
+    # Servers that other tests run in this process may have left a handler.
+    handler = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    yield fresh
+    if handler is not None:  # it was installed by Python code
+        signal.signal(signal.SIGTERM, handler)
 
 
 @pytest.mark.usefixtures("state")
