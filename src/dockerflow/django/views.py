@@ -18,7 +18,7 @@ from django.utils.module_loading import import_string
 
 from dockerflow import version as versions
 from dockerflow._core.app import GET_VERSION, Core
-from dockerflow._core.endpoints import Endpoint
+from dockerflow._core.endpoints import SERVER_ERROR, Endpoint
 from dockerflow._core.guard import Guarded
 from dockerflow._core.messages import Response
 from dockerflow.checks.runner import CheckResults, is_failure
@@ -29,7 +29,7 @@ from dockerflow.django.signals import heartbeat_failed, heartbeat_passed
 logger: logging.Logger = logging.getLogger("dockerflow.django")
 
 # The settings count, unless a test of an app has replaced one of these.
-_STATUS: Final = 500
+_STATUS: Final = SERVER_ERROR
 _CALLBACK: Final = "dockerflow.version.get_version"
 HEARTBEAT_FAILED_STATUS_CODE: int = _STATUS
 version_callback: str = _CALLBACK
