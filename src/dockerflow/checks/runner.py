@@ -155,7 +155,7 @@ class Run:
             result = execution.timeout_result(execution.limit)
         elif time.monotonic() >= self._end:
             # It may yet end in time for other heartbeats, so the check's state doesn't change.
-            return execution.timeout_result(self._end - execution.started)
+            return execution.timeout_result(min(execution.limit, self._end - self.began))
         else:
             return None
         return entry.check.current_result(entry.settings) or result
