@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from dockerflow.verify.evidence import Evidence
-from dockerflow.verify.rules import RULES, Finding, Rule
+from dockerflow.verify.rules import RULES, Finding, Rule, Unknown
 
-Status = Literal["passed", "failed", "ignored", "not checked"]
+Status = Literal["passed", "failed", "unknown", "ignored", "not checked"]
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,7 @@ class Verdict:
     rule: Rule
     status: Status
     findings: list[Finding]
+    unknowns: list[Unknown] = field(default_factory=list[Unknown])
 
 
 @dataclass
@@ -64,10 +65,11 @@ def judge(evidence: Evidence, selected: Collection[str] | None = None) -> list[V
 def _verdict(rule: Rule, evidence: Evidence) -> Verdict:
     results = list(rule.judge(evidence))
     ignoring = {found.where for found in evidence.dockerfiles if rule.id in found.ignored}
-    findings = [finding for finding in results if finding is not None]
+    unknowns = [one for one in results if isinstance(one, Unknown) and one.where not in ignoring]
+    findings = [one for one in results if isinstance(one, Finding)]
     kept = [finding for finding in findings if finding.where not in ignoring]
-    if kept:
-        return Verdict(rule, "failed", kept)
+    if kept or unknowns:
+        return Verdict(rule, "failed" if kept else "unknown", kept, unknowns)
     if findings:
         return Verdict(rule, "ignored", findings)
     return Verdict(rule, "passed" if results else "not checked", [])

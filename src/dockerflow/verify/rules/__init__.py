@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from dockerflow.verify.rules import app, dockerfile, recommendations
-from dockerflow.verify.rules._registry import RULES, Finding, Rule
+from dockerflow.verify.rules._registry import RULES, Finding, Rule, Unknown
 
-__all__ = ["RULES", "Finding", "Rule", "app", "dockerfile", "matching", "recommendations"]
+__all__ = [
+    "RULES",
+    "Finding",
+    "Rule",
+    "Unknown",
+    "app",
+    "dockerfile",
+    "matching",
+    "recommendations",
+]
 
 
 def matching(prefix: str) -> set[str]:

@@ -23,7 +23,18 @@ class Finding(NamedTuple):
     line: int | None = None
 
 
-Findings = Iterator[Finding | None]
+class Unknown(NamedTuple):
+    """Something that the evidence doesn't tell, such as what an unknown base image contains."""
+
+    message: str
+    where: str
+    would_tell: str
+    """What would tell, as an instruction: "check the image with --image NAME"."""
+    file: str = ""
+    line: int | None = None
+
+
+Findings = Iterator[Finding | Unknown | None]
 Judge = Callable[[Evidence], Findings]
 
 
@@ -59,8 +70,9 @@ def rule(
 ) -> Callable[[Judge], Judge]:
     """Register a function as a rule.
 
-    It yields a :class:`Finding` for each thing that is wrong and None for each that is right;
-    nothing if there was nothing to look at. It does no I/O.
+    It yields a :class:`Finding` for each thing that is wrong, None for each that is right and
+    an :class:`Unknown` for each that the evidence doesn't tell; nothing if there was nothing to
+    look at. It does no I/O.
 
     :param sentence: what the rule checks, as ``source`` has it.
     :param looks_at: the targets that the rule can judge, for people.
