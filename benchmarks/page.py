@@ -1,9 +1,8 @@
-"""Write what results.json says into docs/performance.md, and its plot: nothing is measured here."""
+"""Write what results.json has into docs/performance.md, and its plot: nothing is measured here."""
 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,200 +20,124 @@ def parts(results: Results) -> dict[str, str]:
     """Return the page's generated parts, by the names in their markers."""
     made = {
         "machine": _machine(results),
-        "ratios": _ratios(results),
-        "servers": _servers(results),
+        "added": _added(results),
+        "lines": _lines(results),
         "growth": _growth(results),
-        "memory": _memory(results),
-        "pieces": _pieces(results),
     }
     return {name: "\n".join(lines) + "\n" for name, lines in made.items()}
 
 
 def _machine(results: Results) -> Iterator[str]:
-    machine = results["machine"]
+    machine, load = results["machine"], results["load"]
     yield (
         f"Measured on {results['date']} with {machine['python']} on {machine['cores']} cores of "
-        f"{machine['processor']} ({machine['system']}). Releases: "
-        + ", ".join(f"{name} {version}" for name, version in results["versions"].items())
+        f"{machine['processor']} ({machine['system']}): {load['rounds']} rounds of "
+        f"{load['seconds']} s on {load['connections']} connections. Releases: "
+        + ", ".join(f"{name} {version}" for name, version in results["releases"].items())
         + "."
     )
 
 
-def _ratios(results: Results) -> Iterator[str]:
-    yield "| | goal | ratio, quartiles | | bare µs | incumbent µs | ours µs | others µs |"
-    yield "|---|---|---|---|---|---|---|---|"
-    rows = results["ratios"].values()
-    for row in rows:
-        times = dict(row["microseconds"])
-        bare, theirs, ours = (_number(times.pop(key)) for key in ("bare", "incumbent", "ours"))
-        others = ", ".join(f"{name} {_number(value)}" for name, value in times.items())
-        low, high = row["quartiles"]
-        yield (
-            f"| {row['title']}, {row['of']} | {_at_least(row['goal'])} "
-            f"| **{row['median']:.2f}**, {low:.2f} to {high:.2f} | {_reached(row)} "
-            f"| {bare} | {theirs} | {ours} | {others} |"
-        )
-    row = results["single_flight"]
-    runs = row["runs"]
-    yield (
-        f"| {row['title']} | {row['goal']} | **{runs['ours']}** "
-        f"| {_REACHED[runs['ours'] == row['goal']]} | | {runs['incumbent']} | {runs['ours']} | |"
-    )
-    row = results["import"]
-    low, high = row["quartiles"]
-    yield (
-        f"| {row['title']} | at most {row['goal']:.0%} "
-        f"| **{row['median']:.0%}**, {low:.0%} to {high:.0%} "
-        f"| {_REACHED[row['median'] <= row['goal']]} | | | | |"
-    )
-    counts = [row["rounds"] for row in rows]
-    yield ""
-    yield f"{min(counts)} to {max(counts)} rounds for each line."
-
-
-def _servers(results: Results) -> Iterator[str]:
-    measured = results.get("servers")
-    if measured is None:
-        yield "Not measured: there was no load generator."
-        return
-    yield (
-        f"{measured['rounds']} rounds of {measured['seconds']} s for each line, with "
-        f"{measured['connections']} connections."
-    )
-    yield ""
-    yield "| server | | path | requests/s | p50 ms | p99 ms | CPU µs | of bare | by CPU | goal | |"
-    yield "|---|---|---|---|---|---|---|---|---|---|---|"
-    for server in measured["settings"].values():
-        for row in server["rows"]:
-            low, high = row["share"]["quartiles"]
-            share, goal = row["share"]["median"], row["goal"]
-            cpu_share = row["cpu_share"]["median"]
+def _added(results: Results) -> Iterator[str]:
+    yield "| | CPU µs | added µs | lowest, highest | requests/s | p99 ms | worker's MiB |"
+    yield "|---|---|---|---|---|---|---|"
+    for group in results["groups"].values():
+        yield f"| **{group['title']}** | | | | | | |"
+        for row in group["rows"]:
+            low, high = row["spread"]
+            added = "" if row["variant"] == "bare" else f"**{row['added']:.1f}**"
+            if row["goal"] is not None:
+                added += f" (goal {row['goal']:g})"
+            spread = "" if row["variant"] == "bare" else f"{low:.1f}, {high:.1f}"
+            path = "" if row["path"] == "/" else f" `{row['path']}`"
             yield (
-                f"| {server['title']} | {_VARIANTS[row['variant']]} | `{row['path']}` "
-                f"| {row['requests_per_second']:.0f} | {row['p50_ms']:.2f} | {row['p99_ms']:.2f} "
-                f"| {row['cpu_microseconds']:.0f} | {share:.1%}, {low:.1%} to {high:.1%} "
-                f"| {cpu_share:.1%} | {'' if goal is None else f'{goal:.0%}'} "
-                f"| {'' if goal is None else _REACHED[min(share, cpu_share) >= goal]} |"
+                f"| {row['variant']}{path} "
+                f"| {row['cpu']:.1f} | {added} | {spread} | {row['per_second']:,.0f} "
+                f"| {row['p99']:.2f} | {row['memory']:.1f} |"
             )
 
 
-_VARIANTS = {
-    "bare": "bare",
-    "incumbent": "incumbent",
-    "ours": "ours",
-    "quiet": "ours, logging not set up",
-}
+def _lines(results: Results) -> Iterator[str]:
+    rows = results["lines"]
+    counts = list(next(iter(rows.values())))
+    yield "| lines a second, by processes | " + " | ".join(counts) + " |"
+    yield "|---|" + "---|" * len(counts)
+    for variant, rates in rows.items():
+        yield f"| {variant} | " + " | ".join(f"{rates[count]:,.0f}" for count in counts) + " |"
 
 
 def _growth(results: Results) -> Iterator[str]:
-    growth = dict(results["growth"])
-    life = growth.pop("long_life")
-    counts = sorted({int(n) for row in growth.values() for n in row["microseconds"]})
+    growth = results["growth"]
+    counts = sorted({int(n) for costs in growth["rows"].values() for n in costs})
     yield "| µs | " + " | ".join(f"{count:,}" for count in counts) + " |"
     yield "|---|" + "---|" * len(counts)
-    for row in growth.values():
-        costs = row["microseconds"]
-        cells = [_number(costs[str(n)]) if str(n) in costs else "" for n in counts]
-        yield f"| {row['title']} | " + " | ".join(cells) + " |"
+    for title, costs in growth["rows"].items():
+        cells = [f"{costs[str(n)]:.1f}" if str(n) in costs else "" for n in counts]
+        yield f"| {title} | " + " | ".join(cells) + " |"
     yield ""
-    memory = {int(count): value / 1024 for count, value in life["kibibytes"].items()}
-    first, last = min(memory), max(memory)
+    sizes = {int(count): size for count, size in growth["memory"].items()}
+    first, last = min(sizes), max(sizes)
+    garbage = growth["garbage"]
     yield (
-        f"A process has {memory[first]:.1f} MiB after {first:,} requests of which no two are the "
-        f"same, and {memory[last]:.1f} MiB after {last:,}."
+        f"A process has {sizes[first]:.1f} MiB after {first:,} requests of which no two are the "
+        f"same, and {sizes[last]:.1f} MiB after {last:,}. While it serves {garbage['requests']:,} "
+        f"requests, the garbage collector frees {garbage['ours']:,} objects, and "
+        f"{garbage['bare']:,} without the library."
     )
 
 
-def _memory(results: Results) -> Iterator[str]:
-    rows = results.get("memory")
-    if not rows:
-        yield "Not measured yet."
-        return
-    yield "| | MiB |"
-    yield "|---|---|"
-    for title, value in rows.items():
-        yield f"| {title} | {value / 1024:.2f} |"
+# The plot: microseconds that are added, one bar for each subject, the frameworks one below the
+# other.
 
-
-def _pieces(results: Results) -> Iterator[str]:
-    yield "| | µs | quartiles |"
-    yield "|---|---|---|"
-    for title, row in results["pieces"].items():
-        low, high = row["quartiles"]
-        yield f"| {title} | {row['median']:.2f} | {low:.2f} to {high:.2f} |"
-
-
-def _number(value: float) -> str:
-    return f"{value:.1f}" if value < 1000 else f"{value:,.0f}"
-
-
-def _at_least(goal: float | None) -> str:
-    return "" if goal is None else f"{goal:g}"
-
-
-def _reached(row: Mapping[str, Any]) -> str:
-    return "" if row["goal"] is None else _REACHED[row["median"] >= row["goal"]]
-
-
-_REACHED = {True: "reached", False: "**not reached**"}
-
-
-# The plot: a bar for each ratio, its quartiles, and its goal.
-
-_STYLE = """
-.card { fill: #ffffff } text { fill: #1f2328; font: 13px sans-serif } .bar { fill: #3b82c4 }
-.short { fill: #c2703d } .line { stroke: #1f2328; stroke-width: 1.5 } .grid { stroke: #d0d7de }
-@media (prefers-color-scheme: dark) {
-.card { fill: #131416 } text { fill: #d7dce2 } .line { stroke: #d7dce2 } .grid { stroke: #3a3f46 }
-}
-"""
-_LEFT, _WIDTH, _STEP, _TOP = 430, 420, 30, 52
-_LOW, _HIGH = 0.5, 100.0
+_PLOTTED = ("fastapi", "flask", "django")
+_LEFT, _WIDTH, _STEP, _TOP = 270, 480, 22, 44
+# Both of the documentation's themes, by the reader's preference.
+_STYLE = (
+    ".card{fill:#fff}text{font:12px sans-serif;fill:#24292f}.head{font-weight:bold}"
+    ".bar{fill:#8c959f}.ours{fill:#1a7f37}.theirs{fill:#bc4c00}"
+    ".line{stroke:#24292f}"
+    "@media(prefers-color-scheme:dark){.card{fill:#161b22}text{fill:#e6edf3}"
+    ".bar{fill:#6e7681}.ours{fill:#3fb950}.theirs{fill:#db6d28}.line{stroke:#e6edf3}}"
+)
 
 
 def plot(results: Results) -> str:
-    """Return the plot as SVG; it has a ground of its own, so it can be read on any page."""
-
-    def x(value: float) -> float:
-        value = min(max(value, _LOW), _HIGH)
-        return round(_LEFT + _WIDTH * math.log(value / _LOW) / math.log(_HIGH / _LOW), 1)
-
-    def text(left: float, top: float, content: str, anchor: str = "start") -> str:
-        return f'<text x="{left}" y="{top}" text-anchor="{anchor}">{escape(content)}</text>'
-
-    def line(kind: str, left: float, right: float, top: float, bottom: float) -> str:
-        return f'<line class="{kind}" x1="{left}" x2="{right}" y1="{top}" y2="{bottom}"/>'
-
-    rows = list(results["ratios"].values())
-    height, width = _TOP + _STEP * len(rows) + 16, _LEFT + _WIDTH + 70
-    title = "How many times less time than python-dockerflow"
+    """Return the plot as SVG: the CPU time that each subject adds to a request."""
+    groups = [results["groups"][name] for name in _PLOTTED]
+    rows = [row for group in groups for row in group["rows"][1:]]
+    scale = _WIDTH / max(row["spread"][1] for row in rows)
+    height = _TOP + _STEP * (len(rows) + len(groups)) + 12
+    width = _LEFT + _WIDTH + 60
+    title = "CPU time added to a request, in microseconds"
     size = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
     made = [
         f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img">',
         f"<title>{title}</title>",
         f"<style>{_STYLE}</style>",
         f'<rect class="card" width="{width}" height="{height}" rx="8"/>',
-        text(12, 20, f"{title}, with quartiles; | is the goal, and orange is short of it"),
+        f'<text x="12" y="22">{title}: median, and all rounds as a line</text>',
     ]
-    for tick in (0.5, 1, 2, 5, 10, 20, 50, 100):
-        made.append(line("grid", x(tick), x(tick), _TOP - 6, height - 12))
-        made.append(text(x(tick), _TOP - 10, f"{tick:g}", "middle"))
-    for index, row in enumerate(rows):
-        top = _TOP + _STEP * index
-        goal, value = row["goal"], row["median"]
-        low, high = row["quartiles"]
-        kind = "short" if goal is not None and value < goal else "bar"
-        start, end = sorted((x(1), x(value)))
-        bar = f'x="{start}" y="{top + 2}" width="{round(end - start, 1)}" height="18"'
-        made += [
-            text(_LEFT - 8, top + 15, row["title"].replace("`", ""), "end"),
-            f'<rect class="{kind}" {bar}/>',
-            line("line", x(low), x(high), top + 11, top + 11),
-            text(max(x(high), end, x(goal or _LOW)) + 6, top + 15, f"{value:.1f}"),
-        ]
-        if goal is not None:
-            made.append(line("line", x(goal), x(goal), top - 1, top + 23))
+    top = _TOP
+    for group in groups:
+        made.append(f'<text class="head" x="12" y="{top + 12}">{escape(group["title"])}</text>')
+        top += _STEP
+        for row in group["rows"][1:]:
+            made += _bar(row, top, scale)
+            top += _STEP
     return "\n".join([*made, "</svg>", ""])
+
+
+def _bar(row: Mapping[str, Any], top: int, scale: float) -> Iterator[str]:
+    variant: str = row["variant"]
+    kind = {"dockerflow-middleware": "ours", "python-dockerflow": "theirs"}.get(
+        variant.partition(", ")[0], "bar"
+    )
+    low, high = (round(_LEFT + end * scale, 1) for end in row["spread"])
+    size = round(row["added"] * scale, 1)
+    yield f'<text x="{_LEFT - 8}" y="{top + 12}" text-anchor="end">{escape(variant)}</text>'
+    yield f'<rect class="{kind}" x="{_LEFT}" y="{top}" width="{size}" height="16"/>'
+    yield f'<line class="line" x1="{low}" x2="{high}" y1="{top + 8}" y2="{top + 8}"/>'
+    yield f'<text x="{max(high, _LEFT + size) + 6}" y="{top + 12}">{row["added"]:.0f}</text>'
 
 
 def fill(text: str, results: Results) -> str:

@@ -1,199 +1,173 @@
-"""Measure the library side by side with python-dockerflow, the bare app and others: make bench.
+"""Measure the library in real servers, beside python-dockerflow and others: make bench.
 
-Each variant of a case runs in a process of its own, warm and waiting. In every round each
-process does its share in turn, so that whatever else the machine does meets all alike; what
-is compared are the figures of the same round. CPU-bound cases are timed by the CPU time
-of the process, those that wait by the clock on the wall.
+Every subject of a group is a server of its own, warm and waiting. In every round each is loaded in
+turn, the order alternates, and figures of the same round are compared, so that whatever else the
+machine does affects all of them.
 """
 
 from __future__ import annotations
 
 import argparse
 import datetime as dt
-import importlib.util
 import json
 import os
 import platform
+import shutil
 import statistics
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import growth
+import lines
 import page
 import servers
-from measure import HERE, Comparison, Worker, python_of, rounded, set_up, spread
+from servers import Load, Server
 
-COMPARISONS = [
-    Comparison(
-        "asgi", "ASGI, ids and summary around a bare application", 2.5, 2000, subtract_bare=True,
-        others=("floor",),
-    ),
-    Comparison("fastapi", "FastAPI application", 3, 1000, subtract_bare=True, others=("floor",)),
-    Comparison("flask", "Flask application", 4, 1000, subtract_bare=True, others=("floor",)),
-    Comparison(
-        "django", "Django application (WSGI)", 2.5, 1000, subtract_bare=True, others=("floor",)
-    ),
-    Comparison(
-        "ids", "ASGI, ids alone", None, 2000, subtract_bare=True, summaries=False,
-        others=("asgi-correlation-id",),
-    ),
-    Comparison(
-        "formatter", "`MozlogFormatter.format` of a summary, with orjson", 3, 5000,
-        summaries=False, others=("python-json-logger", "structlog"),
-    ),
-    Comparison(
-        "formatter_stdlib", "`MozlogFormatter.format` of a summary, without orjson", 1.3, 5000,
-        summaries=False, others=("python-json-logger", "structlog"),
-    ),
-    Comparison("fastapi_lbheartbeat", "`/__lbheartbeat__` in FastAPI", 20, 1000),
-    Comparison(
-        "fastapi_lbheartbeat_quiet", "`/__lbheartbeat__` in FastAPI, summaries off by their level",
-        20, 1000, summaries=False,
-    ),
-    Comparison("fastapi_version", "`/__version__` with a file of 1 kB in FastAPI", 10, 1000),
-    Comparison(
-        "django_heartbeat", "`/__heartbeat__` in Django with one check that does nothing",
-        None, 300, others=("django-health-check",),
-    ),
-    Comparison(
-        "flask_ten_checks", "`/__heartbeat__` in Flask with ten checks of 100 ms", 8, 1, "wall"
-    ),
-    Comparison(
-        "django_ten_checks", "`/__heartbeat__` in Django with ten checks of 100 ms", 8, 1, "wall",
-        others=("django-health-check",),
-    ),
-]  # fmt: skip
+OURS = "dockerflow-middleware"
+THEIRS = "python-dockerflow"
+LBHEARTBEAT = "/__lbheartbeat__"
 
 
-def compare(wanted: set[str], rounds: int) -> dict[str, Any]:
-    results = {}
-    for comparison in COMPARISONS:
-        if wanted and comparison.case not in wanted and "ratios" not in wanted:
-            continue
-        results[comparison.case] = result = comparison.run(rounds)
-        micro = ", ".join(f"{k} {v:.1f}" for k, v in result["microseconds"].items())
-        goal = "" if comparison.goal is None else f" (goal {comparison.goal:g})"
-        low, high = result["quartiles"]
+class Group(NamedTuple):
+    """Subjects that are compared: variants of an application in a server, and a path."""
+
+    name: str
+    title: str
+    server: str
+    framework: str
+    subjects: tuple[tuple[str, str], ...]
+    """Variant and path; the first one is the bare application."""
+    goal: float | None = None
+    """How many times as much the incumbent's summaries are to add."""
+
+
+GROUPS = (
+    Group(
+        "fastapi", "FastAPI, uvicorn[standard]", "uvicorn", "fastapi",
+        (
+            ("bare", "/"), ("a line by hand", "/"), (THEIRS, "/"), (OURS, "/"),
+            (f"{OURS}, orjson", "/"), (f"{OURS}, text", "/"), (f"{OURS}, gcp", "/"),
+            ("bare, Sentry", "/"), (f"{THEIRS}, Sentry", "/"), (f"{OURS}, Sentry", "/"),
+            ("asgi-correlation-id, structlog", "/"), ("OpenTelemetry", "/"),
+        ),
+        1.8,
+    ),
+    Group(
+        "flask", "Flask, gunicorn", "gunicorn", "flask",
+        (
+            ("bare", "/"), ("a line by hand", "/"), (THEIRS, "/"), (OURS, "/"),
+            ("bare, Sentry", "/"), (f"{THEIRS}, Sentry", "/"), (f"{OURS}, Sentry", "/"),
+        ),
+        1.7,
+    ),
+    Group(
+        "django", "Django (WSGI), gunicorn", "gunicorn", "django",
+        (
+            ("bare", "/"), ("a line by hand", "/"), (THEIRS, "/"), (OURS, "/"),
+            ("bare, Sentry", "/"), (f"{THEIRS}, Sentry", "/"), (f"{OURS}, Sentry", "/"),
+            ("django-structlog", "/"),
+        ),
+        1.6,
+    ),
+    Group(
+        "asgi", "an ASGI application without a framework, uvicorn[standard]", "uvicorn", "asgi",
+        (
+            ("bare", "/"), (OURS, "/"), (OURS, LBHEARTBEAT), (f"{OURS}, no logging", LBHEARTBEAT),
+            (f"{OURS}, ids alone", "/"), ("asgi-correlation-id", "/"),
+        ),
+    ),
+    Group(
+        "lbheartbeat", "`/__lbheartbeat__` of FastAPI, uvicorn[standard]", "uvicorn", "fastapi",
+        (("bare", "/"), (THEIRS, LBHEARTBEAT), (OURS, LBHEARTBEAT)),
+    ),
+)  # fmt: skip
+
+GOALS = {
+    ("asgi", OURS, LBHEARTBEAT): 12.0,
+    ("asgi", f"{OURS}, no logging", LBHEARTBEAT): 3.0,
+}
+"""The most that a subject is to add, in microseconds."""
+
+
+def measure(group: Group, rounds: int, seconds: int) -> dict[str, Any]:
+    """Return the figures of a group's subjects."""
+    loads: dict[tuple[str, str], list[Load]] = {subject: [] for subject in group.subjects}
+    with ExitStack() as stack:
+        running = {
+            (variant, path): stack.enter_context(
+                Server(group.server, group.framework, variant, path)
+            )
+            for variant, path in group.subjects
+        }
+        for server in running.values():
+            server.wait()
+            server.load(1)
+        for index in range(rounds):
+            for subject in group.subjects if index % 2 == 0 else reversed(group.subjects):
+                loads[subject].append(running[subject].load(seconds))
+        memory = {subject: server.memory() for subject, server in running.items()}
+    bare = loads[group.subjects[0]]
+    rows = []
+    for (variant, path), measured in loads.items():
+        added = [one.cpu - base.cpu for one, base in zip(measured, bare, strict=True)]
+        row = {
+            "variant": variant,
+            "path": path,
+            "cpu": statistics.median(one.cpu for one in measured),
+            "added": statistics.median(added),
+            "spread": [min(added), max(added)],
+            "per_second": statistics.median(one.per_second for one in measured),
+            "p99": statistics.median(one.p99 for one in measured),
+            "memory": memory[variant, path],
+            "goal": GOALS.get((group.name, variant, path)),
+        }
+        rows.append(row)
         print(
-            f"{result['median']:.2f} [{low:.2f}, {high:.2f}]{goal} {comparison.title}: {micro} us",
+            f"{group.title}, {variant} {path}: {row['cpu']:.1f} us, adds {row['added']:.1f}, "
+            f"p99 {row['p99']:.2f} ms, {row['memory']:.1f} MiB",
             flush=True,
         )
-    return results
-
-
-def single_flight() -> dict[str, Any]:
-    runs = {}
-    for variant in ("incumbent", "ours"):
-        worker = Worker("single_flight", variant, "wall")
-        worker.time(1)
-        runs[variant] = int(worker.output[-1].split()[-1])
-        worker.close()
-    result = {
-        "title": "100 heartbeats at once on a check of 50 ms: runs of the check",
-        "goal": 1,
-        "runs": runs,
-    }
-    print(result["title"], runs, flush=True)
+    result: dict[str, Any] = {"title": group.title, "rows": rows}
+    if group.goal is not None:
+        ratios = [
+            (theirs.cpu - base.cpu) / (ours.cpu - base.cpu)
+            for theirs, ours, base in zip(loads[THEIRS, "/"], loads[OURS, "/"], bare, strict=True)
+        ]
+        result |= {
+            "goal": group.goal,
+            "ratio": statistics.median(ratios),
+            "ratios": [min(ratios), max(ratios)],
+        }
+        print(f"{group.title}: the incumbent adds {result['ratio']:.2f} times as much (goal "
+              f"{group.goal})", flush=True)  # fmt: skip
     return result
 
 
-def imports(rounds: int) -> dict[str, Any]:
-    """Import time over that of bare Python, in milliseconds of CPU time."""
-    code = "import time; s = time.process_time(); import {}; print(time.process_time() - s)"
-    ours, others = "dockerflow.asgi", "asyncio, logging, json"
-    times: dict[str, list[float]] = {ours: [], others: []}
-    # As it is once installed: with its bytecode, which the first round leaves.
-    environment = {**os.environ}
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)
-    for index in range(-1, rounds):
-        for name, measured in times.items():
-            output = subprocess.run(  # noqa: S603
-                [python_of("ours"), "-c", code.format(name)],
-                capture_output=True,
-                text=True,
-                check=True,
-                env=environment,
-            ).stdout
-            if index >= 0:
-                measured.append(float(output))
-    result = {
-        "title": "import of `dockerflow.asgi`, of the time for asyncio, logging and json",
-        "goal": 0.4,
-        "rounds": rounds,
-        **spread(a / b for a, b in zip(times[ours], times[others], strict=True)),
-        "milliseconds": {name: rounded(statistics.median(t) * 1e3) for name, t in times.items()},
-    }
-    print(f"{result['median']:.0%} (at most 40%) {result['title']} {result['milliseconds']}")
-    return result
-
-
-def pieces(rounds: int) -> dict[str, Any]:
-    """Return what each piece of a request costs, in microseconds."""
+def growth(requests: int) -> dict[str, Any]:
+    """Return what growth.py measures."""
     output = subprocess.run(  # noqa: S603
-        [python_of("ours"), HERE / "pieces.py", str(rounds), "2000"],
+        [servers.python_of(OURS), "growth.py", str(requests)],
+        cwd=servers.HERE,
         capture_output=True,
         text=True,
         check=True,
     ).stdout
-    times: dict[str, list[float]] = json.loads(output)
-
-    def over(name: str, before: str) -> dict[str, Any]:
-        return spread(a - b for a, b in zip(times[name], times[before], strict=True))
-
-    variables = over("variables", "nothing")
-    around = over("around", "with_id")
-    results = {
-        "context variables: two set, and reset": variables,
-        "headers read, the request and its answer followed": {
-            "median": rounded(around["median"] - variables["median"]),
-            "quartiles": [rounded(end - variables["median"]) for end in around["quartiles"]],
-        },
-        "the id's header added to the answer": spread(
-            (given - bare) - (around_ - with_id)
-            for given, bare, around_, with_id in zip(
-                *(times[name] for name in ("given", "bare", "around", "with_id")), strict=True
-            )
-        ),
-        "an id made, where none came": spread(
-            (made - bare_made) - (given - bare)
-            for made, bare_made, given, bare in zip(
-                *(times[name] for name in ("made", "bare_made", "given", "bare")), strict=True
-            )
-        ),
-        "the summary's record made": over("record", "made"),
-        "the record handed to the stream's handler": over("handed", "record"),
-        "the record formatted as mozlog": over("format", "handed"),
-        "the line written": over("write", "format"),
-        "all of it": over("write", "bare_made"),
-        "floor: `logging` with the same fields, as mozlog": over("floor", "nothing"),
-        "floor: `logging` with the same fields, without a format": over("floor_plain", "nothing"),
-    }
-    for title, result in results.items():
-        print(f"{result['median']:6.2f} us  {title}", flush=True)
+    results: dict[str, Any] = json.loads(output)
+    print(output, flush=True)
     return results
 
 
-def memory() -> Any:
-    """Return what memory.py measures, where there is one."""
-    if importlib.util.find_spec("memory") is None:
-        return None
-    import memory
-
-    return memory.measure()
-
-
 def machine() -> dict[str, Any]:
+    """Return what was measured on."""
     model = platform.processor()
     info = Path("/proc/cpuinfo")
     if info.exists():
-        names = [
-            line.partition(":")[2].strip()
-            for line in info.read_text(encoding="utf-8").splitlines()
-            if line.startswith("model name")
-        ]
-        model = names[0] if names else model
+        for line in info.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                model = line.partition(":")[2].strip()
+                break
     return {
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "system": f"{platform.system()} {platform.machine()}",
@@ -202,71 +176,56 @@ def machine() -> dict[str, Any]:
     }
 
 
-def versions() -> dict[str, str]:
-    """Return the releases that were measured."""
-    code = (
-        "import importlib.metadata as m, json;"
-        "print(json.dumps({d.name.lower(): d.version for d in m.distributions()}))"
-    )
-    found: dict[str, str] = {}
-    for variant in ("incumbent", "ours"):
-        output = subprocess.run(  # noqa: S603
-            [python_of(variant), "-c", code], capture_output=True, text=True, check=True
-        ).stdout
-        found |= json.loads(output)
-    shown = (
-        "dockerflow", "dockerflow-middleware", "django", "fastapi", "flask", "orjson",
-        "starlette", "uvicorn", "gunicorn", "asgi-correlation-id", "django-health-check",
-        "python-json-logger", "structlog",
-    )  # fmt: skip
-    return {name: found[name] for name in shown}
+def rounded(value: Any) -> Any:
+    """Return the figures with four digits: more are noise."""
+    if isinstance(value, float):
+        return float(f"{value:.4g}")
+    if isinstance(value, dict):
+        return {key: rounded(one) for key, one in value.items()}
+    return [rounded(one) for one in value] if isinstance(value, list) else value
 
 
 def main() -> None:
+    """Measure; write the results and the page if nothing was left out."""
+    parts = [*(group.name for group in GROUPS), "lines", "growth"]
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "parts",
-        nargs="*",
-        help="which parts: names of cases, ratios, pieces, single_flight, import, growth, "
-        "memory, servers; all if none is named, and then the results are written",
-    )
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--server-rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=int, default=3, help="of load, in each round of a server")
+    parser.add_argument("parts", nargs="*", help=f"of {', '.join(parts)}; by default all")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--seconds", type=int, default=2, help="of load in each round")
     parser.add_argument("--requests", type=int, default=1_000_000, help="in a process's life")
     parser.add_argument("--fresh", action="store_true", help="make the environments anew")
-    parser.add_argument(
-        "--write", action="store_true", help="put the named parts into the written results, too"
-    )
+    parser.add_argument("--write", action="store_true", help="write results of some parts, too")
     options = parser.parse_args()
-    set_up(fresh=options.fresh)
-    wanted = set(options.parts)
-    parts: dict[str, Any] = {
-        "pieces": lambda: pieces(options.rounds),
-        "single_flight": single_flight,
-        "import": lambda: imports(options.rounds),
-        "growth": lambda: growth.run(5, options.requests),
-        "memory": memory,
-        "servers": lambda: servers.run(options.server_rounds, options.seconds),
-    }
-    unknown = wanted - {"ratios", *parts, *(one.case for one in COMPARISONS)}
-    if unknown:
+    if unknown := set(options.parts) - set(parts):
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
-    writes = options.write or not wanted
-    results: dict[str, Any] = {}
-    if writes and wanted and page.RESULTS.exists():
-        results = json.loads(page.RESULTS.read_text(encoding="utf-8"))
-    results["date"] = dt.datetime.now(tz=dt.UTC).date().isoformat()
-    results["machine"] = machine()
-    results["versions"] = versions()
-    results.setdefault("ratios", {}).update(compare(wanted, options.rounds))
-    for name, part in parts.items():
-        if not wanted or name in wanted:
-            results[name] = part()
-    if writes:
-        page.RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    if shutil.which("wrk") is None:
+        parser.error("wrk is needed, the load generator (Debian's package wrk)")
+    wanted = options.parts or parts
+    servers.set_up(fresh=options.fresh)
+    results: dict[str, Any] = {
+        "date": dt.datetime.now(tz=dt.UTC).date().isoformat(),
+        "machine": machine(),
+        "releases": servers.releases(),
+        "load": {
+            "rounds": options.rounds,
+            "seconds": options.seconds,
+            "connections": servers.CONNECTIONS,
+        },
+        "groups": {},
+    }
+    if options.parts and page.RESULTS.exists():
+        results = json.loads(page.RESULTS.read_text(encoding="utf-8")) | {"date": results["date"]}
+    for group in GROUPS:
+        if group.name in wanted:
+            results["groups"][group.name] = measure(group, options.rounds, options.seconds)
+    if "lines" in wanted:
+        results["lines"] = lines.run(rounds=3, count=50_000)
+    if "growth" in wanted:
+        results["growth"] = growth(options.requests)
+    if options.write or not options.parts:
+        page.RESULTS.write_text(json.dumps(rounded(results), indent=1) + "\n", encoding="utf-8")
         page.write()
 
 
