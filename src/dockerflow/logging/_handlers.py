@@ -26,12 +26,16 @@ from dockerflow.logging._mozlog import DEFAULT_NAME, MozlogFormatter, exception_
 
 if sys.platform != "win32":
     import fcntl
+    import termios
 
 _PIPE_BUF: Final = getattr(select, "PIPE_BUF", 512)
 """How many bytes the system writes to a pipe in one piece."""
 
 _BUSY_SECONDS: Final = 0.005
 """How long to wait before writing again to a non-blocking file that is full."""
+
+_ROOM_SECONDS: Final = 1.0
+"""How long a long line waits for an empty pipe that other processes keep filling."""
 
 _FLUSH_SECONDS: Final = 5.0
 """How long a flush waits for the lines of a :class:`QueuedHandler`."""
@@ -45,20 +49,17 @@ atexit.register(_exit_waits.append, 0.0)
 
 
 class _Output:
-    """An open file to which lines are written whole, by several threads and processes.
+    """Writes lines to open files, each as a whole, for the handlers and threads of one process.
 
-    A pipe takes up to PIPE_BUF bytes in one piece. It mixes a longer line with what others write,
-    also with short lines. So each process holds a lock on the pipe while it writes any line, which
-    takes about a microsecond.
+    A pipe takes a line of up to PIPE_BUF bytes in one piece. A longer one could be mixed with what
+    other processes write, if the pipe becomes full within it. So it waits until the pipe is empty.
     """
 
-    def __init__(self, mode: int) -> None:
+    def __init__(self) -> None:
         self._thread_lock = threading.RLock()
-        self._lines: deque[bytes] = deque()
-        self._is_pipe = stat.S_ISFIFO(mode)
-        self._is_shared = self._is_pipe or stat.S_ISSOCK(mode)
-        self._is_writing = False
-        self._is_torn = False
+        self._lines: deque[tuple[int, bytes]] = deque()
+        self._torn: set[int] = set()
+        """The files whose last line is incomplete."""
 
     def write(self, fd: int, line: bytes) -> None:
         """Write a line.
@@ -66,65 +67,85 @@ class _Output:
         :raises OSError: if that isn't possible.
         """
         with self._thread_lock:
-            self._lines.append(line)
-            if self._is_writing:  # a signal handler logs while its thread writes a line
+            if self._lines:  # a signal handler logs while its thread writes a line
+                self._lines.append((fd, line))
                 return
-            try:
-                self._is_writing = True
-                self._write_lines(fd)
-            finally:
-                self._is_writing = False
-                self._lines.clear()
-                if self._is_shared:
-                    _lock(fd, hold=False)
-
-    def _write_lines(self, fd: int) -> None:
-        interruption: BaseException | None = None
-        rest: io.BufferedWriter[io.FileIO] | None = None
-        while self._lines:
-            try:
-                if rest is None:
-                    rest = self._begin_line(fd)
-                if rest is not None:
-                    rest.flush()
-                    rest = None
-                self._lines.popleft()
-            except BlockingIOError:
-                time.sleep(_BUSY_SECONDS)
-            except OSError:  # the disk may have become full in the middle of the line
-                self._abandon(rest)
-                raise
-            except BaseException as error:
-                # A signal handler raised: finish the line first, but don't wait a second time.
-                if interruption is not None:
-                    self._abandon(rest)
+            interruption: BaseException | None = None
+            if len(line) <= _PIPE_BUF and not self._torn:
+                try:
+                    line = line[os.write(fd, line) :]
+                except BlockingIOError:
+                    pass
+                except OSError:
                     raise
-                interruption = error
+                except BaseException as error:  # noqa: BLE001 - of a signal: finish the line first
+                    interruption = error
+                if not line:
+                    return
+            self._lines.append((fd, line))
+            try:
+                self._write_lines(interruption)
+            finally:
+                self._lines.clear()
+
+    def _write_lines(self, interruption: BaseException | None) -> None:
+        while self._lines:
+            interruption = self._write_rest(*self._lines[0], interruption)
+            self._lines.popleft()
         if interruption is not None:
             raise interruption
 
-    def _abandon(self, rest: io.BufferedWriter[io.FileIO] | None) -> None:
-        if rest is not None:
-            self._is_torn = True
-            rest.raw.close()  # else it would write the rest later
+    def _write_rest(
+        self, fd: int, line: bytes, interruption: BaseException | None
+    ) -> BaseException | None:
+        """Write a line to its end; return what a signal handler raised meanwhile or before.
 
-    def _begin_line(self, fd: int) -> io.BufferedWriter[io.FileIO] | None:
-        """Write a short line; for a longer one, return a writer that has it.
-
-        If the writer is interrupted, it knows how much it has written.
+        :raises OSError: if that isn't possible.
         """
-        if self._is_shared:
-            _lock(fd, hold=True)
-        line = b"\n" + self._lines[0] if self._is_torn else self._lines[0]
-        if self._is_pipe and len(line) <= _PIPE_BUF:
-            os.write(fd, line)
-            writer = None
-        else:
-            # One byte more: what fills the buffer may be written immediately (Python 3.13).
-            writer = io.BufferedWriter(io.FileIO(fd, "wb", closefd=False), len(line) + 1)
-            writer.write(line)
-        self._is_torn = False
-        return writer
+        if fd in self._torn:
+            line = b"\n" + line
+        raw = io.FileIO(fd, "wb", closefd=False)
+        # If it is interrupted, it knows how much it has written. It is one byte larger than the
+        # line: what fills the buffer may be written immediately (Python 3.13).
+        rest = io.BufferedWriter(raw, len(line) + 1)
+        rest.write(line)
+        is_long = len(line) > _PIPE_BUF
+        has_room = not is_long
+        try:
+            while True:
+                try:
+                    if not has_room:
+                        _wait_for_room(fd)
+                        has_room = True
+                    rest.flush()
+                    break
+                except BlockingIOError:
+                    time.sleep(_BUSY_SECONDS)
+                except BaseException as error:
+                    # The disk may have become full in the middle of the line. If a signal handler
+                    # raised, finish the line, but don't wait a second time.
+                    if isinstance(error, OSError) or interruption is not None:
+                        self._torn.add(fd)
+                        raise
+                    interruption = error
+        finally:
+            raw.close()  # else the buffer would write the rest later
+            if is_long:
+                _lock(fd, hold=False)
+        self._torn.discard(fd)
+        return interruption
+
+
+def _wait_for_room(fd: int) -> None:
+    """Wait until a pipe or socket has room for a long line, and keep those of others waiting.
+
+    The lock is the processes'. What they write without it, short lines, could fill the pipe for
+    ever, so the wait has an end.
+    """
+    _lock(fd, hold=True)
+    end = time.monotonic() + _ROOM_SECONDS
+    while _unread(fd) and time.monotonic() < end:
+        time.sleep(_BUSY_SECONDS)
 
 
 def _lock(fd: int, *, hold: bool) -> None:
@@ -135,15 +156,27 @@ def _lock(fd: int, *, hold: bool) -> None:
             pass
 
 
-# By process, device and inode: several handlers may write to one file, and a child that was forked
-# while another thread of its parent wrote must not use its lock.
-_outputs: dict[tuple[int, int, int], _Output] = {}
+def _unread(fd: int) -> int:
+    """Return how many bytes a pipe or a socket holds that its reader hasn't read."""
+    if sys.platform == "win32":
+        return 0
+    mode = os.fstat(fd).st_mode
+    if not (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)):
+        return 0
+    request = termios.FIONREAD if stat.S_ISFIFO(mode) else termios.TIOCOUTQ
+    try:
+        return int.from_bytes(fcntl.ioctl(fd, request, bytes(4)), sys.byteorder)
+    except OSError:  # not every system tells
+        return 0
+
+
+# By process: a child that was forked while a thread of its parent wrote must not use its lock.
+_outputs: dict[int, _Output] = {}
 
 
 def _write_line(fd: int, line: bytes) -> None:
-    status = os.fstat(fd)
-    key = (os.getpid(), status.st_dev, status.st_ino)
-    output = _outputs.get(key) or _outputs.setdefault(key, _Output(status.st_mode))
+    pid = os.getpid()
+    output = _outputs.get(pid) or _outputs.setdefault(pid, _Output())
     output.write(fd, line)
 
 
