@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, TypeAlias
@@ -53,14 +52,12 @@ class DockerflowMiddleware:
             await self._pass_on(scope, receive, send)
             return
         core = self._core_of(scope)
-        if core.drain_pid != os.getpid():
-            # Servers set their handlers before their first call, but after they import the app.
+        if core.drains:
             core.install_drain()
         path = path_below(scope["path"], scope.get("root_path", ""))
         endpoint = core.paths.get(path) if self._serves_endpoints else None
-        outer: Exchange | None = scope.get(EXCHANGE)
-        if outer is not None:  # another of our middlewares further out does the rest
-            self._join(outer)
+        if EXCHANGE in scope:  # another of our middlewares further out does the rest
+            self._join(scope[EXCHANGE])
             await self._serve(core, endpoint, scope, receive, send)
             return
 
@@ -68,31 +65,36 @@ class DockerflowMiddleware:
         self._join(exchange)
         scope[EXCHANGE] = exchange
         scope[KEY] = exchange.extra
+        exchange.enter()
         try:
-            with exchange:
-                await self._serve(core, endpoint, scope, exchange.receive, exchange.send)
-                exchange.end()
+            await self._serve(core, endpoint, scope, exchange.receive, exchange.send)
+            exchange.end()
+        except BaseException as error:
+            exchange.end(error)
+            raise
         finally:
+            exchange.leave()
             # The caller may use the scope again.
             scope.pop(EXCHANGE, None)
             scope.pop(KEY, None)
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
         core = self._core_of(scope)
-        if core.drain_pid != os.getpid():
-            core.install_drain()
+        core.install_drain()
         try:
             await self.app(scope, receive, send)
         finally:
             if scope["type"] == "lifespan":  # the app has ended
                 core.registry.close()
 
-    async def _serve(
+    def _serve(
         self, core: Core, endpoint: Endpoint | None, scope: Scope, receive: Receive, send: Send
-    ) -> None:
+    ) -> Awaitable[None]:
         if endpoint is None:
-            await self.app(scope, receive, send)
-            return
+            return self.app(scope, receive, send)
+        return self._respond(core, endpoint, scope, send)
+
+    async def _respond(self, core: Core, endpoint: Endpoint, scope: Scope, send: Send) -> None:
         response = await self._answer(core, endpoint, scope)
         headers = response.raw_headers()
         await send({"type": "http.response.start", "status": response.status, "headers": headers})
@@ -117,16 +119,15 @@ class DockerflowMiddleware:
 class _Exchange(Exchange):
     """A request whose response goes out through :meth:`send`."""
 
+    send_failed = False
+
     def __init__(
         self, core: Core, endpoint: Endpoint | None, scope: Scope, receive: Receive, send: Send
     ) -> None:
         request = make_request(scope, core.settings)
         super().__init__(core.settings, request, endpoint, source=scope, logger=None)
-        self.send_failed = False
         self._receive = receive
         self._send = send
-        name, value = self.id_header
-        self._id_header = name.lower().encode("latin-1"), value.encode("latin-1")
 
     async def receive(self) -> Message:
         message = await self._receive()
@@ -157,8 +158,9 @@ class _Exchange(Exchange):
 
     def _with_id(self, message: Message) -> Message:
         headers: list[tuple[bytes, bytes]] = list(message.get("headers", ()))
-        if self._id_header[0] not in [key.lower() for key, _ in headers]:
-            headers.append(self._id_header)
+        name = self._settings.raw_response_header
+        if name not in [key.lower() for key, _ in headers]:
+            headers.append((name, self.rid.encode("latin-1")))
         # The app's own message stays as it is: it may send it again.
         return {**message, "headers": headers}
 
@@ -197,4 +199,6 @@ def make_request(scope: Scope, settings: RequestSettings) -> Request:
 def _full_path(scope: Scope) -> str:
     path: str = scope["path"]
     root: str = scope.get("root_path", "").rstrip("/")
-    return path if path == root or path.startswith(root + "/") else root + path
+    if not root or path == root or path.startswith(root + "/"):
+        return path
+    return root + path

@@ -430,7 +430,7 @@ class Config:
         return [vars(Config)[field.name] for field in fields(cls)]
 
 
-SETTINGS: Final = tuple(setting.variable for setting in Config.table())
+SETTINGS: Final = frozenset(setting.variable for setting in Config.table())
 """The names of all settings in the environment and in a framework's settings."""
 
 

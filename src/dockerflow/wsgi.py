@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from http import HTTPStatus
@@ -55,7 +54,7 @@ class DockerflowMiddleware:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request."""
-        if self._core.drain_pid != os.getpid():
+        if self._core.drains:
             self._core.install_drain()
         endpoint = self._core.paths.get(decode_path(environ.get("PATH_INFO", "")))
         if EXCHANGE in environ:  # another of our middlewares further out does the rest

@@ -58,17 +58,23 @@ class Core:
         )
         self._lbheartbeat = lbheartbeat
         self._check_context = check_context
-        self.drain_pid: int | None = None
-        """The process in which :meth:`install_drain` was called: a fork has to call it again."""
+        self.drains: bool = self.config.drain_seconds > 0
+        """Whether :meth:`install_drain` has anything to do."""
+        self._drain_pid: int | None = None
         self._version_file = VersionFile(self.config.version_path)
 
     def install_drain(self, *, only_over_a_server: bool = False) -> None:
         """Have SIGTERM drain if the settings ask for that; see :mod:`dockerflow.drain`.
 
+        Drivers call it for each request: servers set their handlers before their first call, but
+        after they import the app, and a fork has to call it again.
+
         :param only_over_a_server: leave it for later where no server has set a handler yet.
         """
-        self.drain_pid = None if only_over_a_server else os.getpid()
-        drain.install_once(self.config.drain_seconds, only_over_a_server=only_over_a_server)
+        pid = os.getpid()
+        if self.drains and self._drain_pid != pid:
+            self._drain_pid = None if only_over_a_server else pid
+            drain.install_once(self.config.drain_seconds, only_over_a_server=only_over_a_server)
 
     def answer(
         self,

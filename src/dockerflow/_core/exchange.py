@@ -76,7 +76,15 @@ class Exchange(Outcome):
     :param logger: where the summary goes; ``None`` logs none.
     """
 
-    def __init__(
+    finished: float = 0.0
+    """When the last byte went out, by the monotonic clock; 0 before."""
+    is_ended: bool = False
+    route: str | None = None
+    """The template of the URL, such as ``/users/{id}``, if the framework provides it."""
+    _tokens: tuple[Token[str | None], Token[Exchange | None]] | None = None
+    _context: Context | None = None
+
+    def __init__(  # pyright: ignore[reportMissingSuperCall]
         self,
         settings: RequestSettings,
         request: Request,
@@ -86,26 +94,19 @@ class Exchange(Outcome):
         peer: str = "",
         logger: logging.Logger | None = summary_logger,
     ) -> None:
-        super().__init__()
+        # Those of an outcome have their defaults in the class.
         self.started: float = time.monotonic()
         self.created: float = time.time()
         """When the request began, by the clock that log records have."""
-        self.finished: float = 0.0
-        """When the last byte went out, by the monotonic clock; 0 before."""
         self.request = request
         self.endpoint: Endpoint | None = endpoint
         self.rid: str = choose_request_id(request.headers, settings.id_headers)
         self.extra: dict[str, Any] = {}
         """The fields that the app adds to the summary."""
-        self.is_ended: bool = False
         self.source: Any = source
         self.peer = peer
         self.logger: logging.Logger | None = logger
-        self.route: str | None = None
-        """The template of the URL, such as ``/users/{id}``, if the framework provides it."""
         self._settings = settings
-        self._tokens: tuple[Token[str | None], Token[Exchange | None]] | None = None
-        self._context: Context | None = None
 
     @property
     def id_header(self) -> tuple[str, str]:
@@ -193,7 +194,9 @@ class Exchange(Outcome):
     def _log_summary(self, log: Any) -> None:
         level = logging.INFO if self.error is None else logging.ERROR
         # Not isinstance(), which a mock can deceive. Tests also replace a logger's own info().
-        is_logger = issubclass(type(log), logging.Logger) and not _REPLACED & log.__dict__.keys()
+        is_logger = issubclass(type(log), logging.Logger) and log.__dict__.keys().isdisjoint(
+            _REPLACED
+        )
         if (is_logger and not log.isEnabledFor(level)) or self._is_left_out():
             return
         level, message, fields = self._summarise(self, self._extra())
@@ -239,6 +242,8 @@ class Exchange(Outcome):
         """Return the fields that the app adds: those it has set, and what its functions return."""
         fields = self.extra
         function = self._settings.config.summary_fields
+        if not fields and function is None:
+            return fields
         if callable(function):
             with Guarded(logger, "summary_fields failed"):
                 fields = {**function(self.source), **fields}

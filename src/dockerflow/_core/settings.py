@@ -32,6 +32,8 @@ class RequestSettings:
             DEFAULT_HEADER,
         )
         """The header that sends the request id back."""
+        self.raw_response_header: bytes = self.response_header.lower().encode("latin-1")
+        """The same as ASGI has it."""
         self.headers: tuple[str, ...] = tuple(
             sorted({"accept", *HEADERS, *_TRACE_HEADERS, *self.id_headers})
         )
@@ -50,7 +52,8 @@ class RequestSettings:
 
 def present(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return our settings among a framework's."""
-    return {name: settings[name] for name in settings.keys() & SETTINGS}
+    names = settings.keys()
+    return {} if names.isdisjoint(SETTINGS) else {name: settings[name] for name in names & SETTINGS}
 
 
 def _copy(settings: Mapping[str, Any]) -> dict[str, Any]:

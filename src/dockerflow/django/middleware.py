@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 import sys
 import time
@@ -96,7 +95,7 @@ class DockerflowMiddleware(MiddlewareMixin):
 
     def __call__(self, request: HttpRequest) -> Any:
         """Serve a request; under ASGI, return a coroutine that does."""
-        if self._first_core.drain_pid != os.getpid():
+        if self._first_core.drains:
             self._first_core.install_drain()
         if self.async_mode:
             return self.__acall__(request)

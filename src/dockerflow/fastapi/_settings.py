@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, cast
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 from dockerflow._core.app import Core
 from dockerflow._core.endpoints import LBHEARTBEAT_JSON
@@ -34,17 +34,21 @@ class CoreByApp:
         self._registry = registry
         self._lbheartbeat = lbheartbeat
         self._by_app: WeakKeyDictionary[Any, Reloading[Core]] = WeakKeyDictionary()
+        self._last: tuple[Callable[[], Any], Reloading[Core] | None] = (lambda: None), None
 
     def get(self, app: Any) -> Core:
         """Return the core for the settings that ``app`` has now.
 
         :raises ConfigError: when one of its first settings is invalid.
         """
-        reloading = self._by_app.get(app)
-        if reloading is None:
-            # Not the app itself: it is the key, and would keep itself alive.
-            read = _reader(getattr(app, "state", None))
-            reloading = self._by_app[app] = Reloading(read, self._make)
+        last, reloading = self._last
+        if reloading is None or last() is not app:
+            reloading = self._by_app.get(app)
+            if reloading is None:
+                # Not the app itself: it is the key, and would keep itself alive.
+                read = _reader(getattr(app, "state", None))
+                reloading = self._by_app[app] = Reloading(read, self._make)
+            self._last = ref(app), reloading
         return reloading.get()
 
     def _make(self, settings: Mapping[str, Any]) -> Core:

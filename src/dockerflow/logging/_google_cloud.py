@@ -96,8 +96,11 @@ class GoogleCloudFormatter(MozlogFormatter):
                 out[free_key(key, out)] = value
         return out
 
-    def _plain(self, out: dict[Any, Any], _record: logging.LogRecord, /) -> dict[str, Any]:
-        return JsonValues().mapping(out)
+    def _checked(self, out: dict[Any, Any], record: logging.LogRecord) -> dict[str, Any]:  # noqa: ARG002
+        return out
+
+    def _plain(self, line: dict[str, Any]) -> dict[str, Any]:
+        return JsonValues().mapping(line)
 
     def _trace(self, record: logging.LogRecord) -> dict[str, Any]:
         exchange = current_exchange.get()

@@ -400,6 +400,9 @@ def add_context(record: logging.LogRecord) -> None:
 
     Outside of a request, they are those of the request that the record's exception escaped from.
     """
+    fields = record.__dict__
+    if fields.get("rid") is not None and fields.get("uid") is not None:  # a summary's, for example
+        return
     exchange, rid, uid = current_exchange.get(), request_id_context.get(), None
     if rid is not None and not was_made_here(record, exchange):
         exchange = rid = None
@@ -407,7 +410,6 @@ def add_context(record: logging.LogRecord) -> None:
         uid = exchange.uid
     if rid is None and record.exc_info:
         rid, uid = noted_request(exception_of(record)[1])
-    fields = record.__dict__
     if rid is not None and fields.get("rid") is None:
         fields["rid"] = rid
     if uid not in (None, "") and fields.get("uid") is None:

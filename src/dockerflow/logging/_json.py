@@ -37,15 +37,14 @@ _UNSAFE: Final = {
 _CONTROLS: Final = "".join((*map(chr, range(0x20)), *_UNSAFE.values()))
 
 
-def _find_encoder() -> Callable[[Any], bytes]:
+def _find_encoder() -> Callable[[Any], str]:
     try:
         from orjson import dumps
     except ImportError:
-        encoder = json.JSONEncoder(
+        return json.JSONEncoder(
             separators=(",", ":"), ensure_ascii=False, allow_nan=False, check_circular=False
-        )
-        return lambda value: encoder.encode(value).encode()
-    return dumps
+        ).encode
+    return lambda value: dumps(value).decode()
 
 
 # Looked up now, as a process may be forked while another thread imports something.
@@ -55,10 +54,10 @@ encode: Final = _find_encoder()
 
 def encode_line(values: dict[str, Any]) -> str:
     """Return the JSON of plain values, on one line for every reader, including a terminal."""
-    line = encode(values)
-    text = line.decode()
+    text = encode(values)
     if text.isascii() and "\x7f" not in text:
         return text
+    line = text.encode()
     for begin, characters in _UNSAFE.items():
         if begin in line:
             for char in characters:
@@ -264,7 +263,7 @@ def _array(items: list[Any]) -> list[Any] | str:
     kinds = set(map(type, items))
     if kinds in ({str}, {bool}) or kinds <= {int, float}:
         return items
-    return [item if isinstance(item, str) else encode(item).decode() for item in items]
+    return [item if isinstance(item, str) else encode(item) for item in items]
 
 
 def truncate_to(limit: int, line: dict[str, Any]) -> str:
@@ -309,7 +308,7 @@ def _size(text: str) -> int:
 
 
 def _cut(value: Any, cap: int) -> Any:
-    text = encode(value).decode() if isinstance(value, list | dict) else value
+    text = encode(value) if isinstance(value, list | dict) else value
     if isinstance(text, str) and len(text) > cap:
         return cut_middle(text, cap)
     return cast("Any", value)

@@ -161,12 +161,17 @@ class MozlogFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return the record as one line of JSON; never raises."""
         try:
-            return self._write(self._plain(self._converted(record), record))
+            converter = getattr(self.convert_record, "__func__", None)
+            if converter is MozlogFormatter.convert_record:
+                line = self._convert(record)
+            else:
+                line = self._checked(self._converted(record), record)
+            return self._write(self._plain(line))
         except Exception as error:  # noqa: BLE001  # losing the line would be worse
             return _last_resort(record, error)
 
     def _converted(self, record: logging.LogRecord) -> dict[Any, Any]:
-        """Return what ``convert_record`` returns, or what it would without its override."""
+        """Return what an override of ``convert_record`` returns, or what it replaces."""
         try:
             out: dict[Any, Any] = self.convert_record(record)
             if isinstance(cast("object", out), dict):
@@ -195,10 +200,7 @@ class MozlogFormatter(logging.Formatter):
             "Fields": self._fields(record),
         }
 
-    def _plain(self, out: dict[Any, Any], record: logging.LogRecord, /) -> dict[str, Any]:
-        converter = getattr(self.convert_record, "__func__", None)
-        is_overridden = converter is not MozlogFormatter.convert_record
-        line: dict[str, Any] = self._checked(out, record) if is_overridden else out
+    def _plain(self, line: dict[str, Any]) -> dict[str, Any]:
         fields = JsonValues().fields(line.pop("Fields", {}))
         if fields:
             line["Fields"] = fields
