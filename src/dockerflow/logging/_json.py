@@ -138,6 +138,23 @@ def free_key(key: str, taken: Mapping[str, Any]) -> str:
     return f"{key}{number}"
 
 
+def are_plain(fields: Mapping[Any, Any]) -> bool:
+    """Whether fields are written as they are, as those of most records."""
+    for key, value in fields.items():
+        kind = type(value)
+        if kind is str:
+            if not value.isascii():
+                return False
+        elif kind is int:
+            if not MIN_INT64 <= value <= MAX_INT64:
+                return False
+        elif kind is not bool:
+            return False
+        if not (type(key) is str and key.isascii()):
+            return False
+    return True
+
+
 class JsonValues:
     """Converts objects to plain JSON values, for one line: bounded in size, and without cycles."""
 
@@ -208,21 +225,9 @@ class JsonValues:
     def fields(self, fields: Mapping[Any, Any]) -> dict[str, Any]:
         """Return the fields that are logged, in the shape that mozlog allows."""
         out: dict[str, Any] = {}
-        key: object
-        value: object
         for key, value in fields.items():
-            # Most keys and values are plain, and need no closer look.
-            name = key if type(key) is str and key.isascii() else any_text(key)
-            if name in out:
-                name = free_key(name, out)
-            if (
-                (type(value) is str and value.isascii())
-                or (type(value) is int and MIN_INT64 <= value <= MAX_INT64)
-                or type(value) is bool
-            ):
-                out[name] = value
-            elif is_logged(value):
-                out[name] = self.field(value)
+            if is_logged(value):
+                out[free_key(any_text(key), out)] = self.field(value)
         return out
 
 

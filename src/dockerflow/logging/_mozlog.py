@@ -20,6 +20,7 @@ from dockerflow.logging._json import (
     MIN_INT64,
     JsonValues,
     any_text,
+    are_plain,
     encode_line,
     foreign_text,
     free_key,
@@ -201,7 +202,9 @@ class MozlogFormatter(logging.Formatter):
         }
 
     def _plain(self, line: dict[str, Any]) -> dict[str, Any]:
-        fields = JsonValues().fields(line.pop("Fields", {}))
+        fields = line.pop("Fields", {})
+        if not are_plain(fields):
+            fields = JsonValues().fields(fields)
         if fields:
             line["Fields"] = fields
         return line
