@@ -371,7 +371,7 @@ import logging, os, sys, threading
 from dockerflow.logging import configure_logging
 
 lines = int(sys.argv[1]) // 8
-configure_logging("app", queue_size=int(sys.argv[2]))
+configure_logging("app", queue_size=int(sys.argv[2]), max_bytes=int(sys.argv[3]) or None)
 log = logging.getLogger("app")
 parent = os.getpid()
 for _ in range(3):
@@ -380,7 +380,7 @@ for _ in range(3):
 
 def write(number):
     for n in range(lines):
-        # Every thirtieth is longer than what a pipe takes at once.
+        # Every thirtieth is longer than what a pipe takes in one piece.
         log.info("%s", "x" * (9000 if n % 30 == 0 else 50), extra={"n": n, "thread_": number})
 
 threads = [threading.Thread(target=write, args=(number,)) for number in range(8)]
@@ -390,12 +390,18 @@ for thread in threads: thread.join()
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("queue_size", [0, 1000])
-def test_four_processes_with_eight_threads_and_one_pipe(queue_size):
-    with run(MANY, str(LINES), str(queue_size)) as process:
+@pytest.mark.parametrize(
+    ("queue_size", "max_bytes", "pause"), [(0, 0, 0), (0, 0, 0.3), (0, 4096, 0.3), (1000, 0, 0)]
+)
+def test_four_processes_with_eight_threads_and_one_pipe(queue_size, max_bytes, pause):
+    """Long and short lines are whole, also if the reader pauses again and again."""
+    with run(MANY, str(LINES), str(queue_size), str(max_bytes)) as process:
         seen = set()
         dropped = 0
-        for line in process.stdout:
+        for number, line in enumerate(process.stdout):
+            if pause and number % 8000 == 0:
+                time.sleep(pause)
+            assert len(line) <= max_bytes or not max_bytes
             out = json.loads(line)
             fields = out["Fields"]
             if "dropped" in fields:
