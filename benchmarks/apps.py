@@ -139,8 +139,11 @@ def asgi(variant: str) -> Any:
             return RequestIdMiddleware(app)
     from dockerflow.asgi import DockerflowMiddleware
 
-    if variant != "dockerflow-middleware, no logging":
-        configure(variant)
+    configure(variant)
+    if variant.endswith("no summaries of probes"):
+        from dockerflow.config import Config
+
+        return DockerflowMiddleware(app, config=Config(summary_log_probes=False))
     return DockerflowMiddleware(app)
 
 

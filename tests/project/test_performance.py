@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results.json"
 PAGE = ROOT / "docs" / "performance.md"
 PLOT = ROOT / "docs" / "performance.svg"
+DETAILS = ROOT / "benchmarks" / "results.md"
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +36,14 @@ def test_page_says_what_was_measured(page, results):
 
 def test_plot_shows_what_was_measured(page, results):
     assert page.plot(results) == PLOT.read_text(encoding="utf-8"), "run: python benchmarks/page.py"
+
+
+def test_results_have_the_goals_and_what_was_measured(page, results):
+    text = DETAILS.read_text(encoding="utf-8")
+    assert page.details(results) == text, "run: python benchmarks/page.py"
+    for name, measured, bound, goal in page.goals(results):
+        word = "reached" if page.is_reached(measured, bound, goal) else "not reached"
+        assert f"| {name} | {measured:.2f} | {bound} {goal:g} | {word} |" in text
 
 
 def test_plot_is_svg_with_a_bar_for_each_subject(page, results):
