@@ -67,7 +67,7 @@ GROUPS = (
     Group(
         "asgi", "an ASGI application without a framework, uvicorn[standard]", "uvicorn", "asgi",
         (
-            ("bare", "/"), (OURS, "/"), (OURS, LBHEARTBEAT), 
+            ("bare", "/"), (OURS, "/"), (OURS, LBHEARTBEAT),
             (f"{OURS}, no summaries of probes", LBHEARTBEAT),
             (f"{OURS}, ids alone", "/"), ("asgi-correlation-id", "/"),
         ),
@@ -209,18 +209,18 @@ def main() -> None:
     if options.write or not options.parts:
         page.RESULTS.write_text(json.dumps(rounded(results), indent=1) + "\n", encoding="utf-8")
         if not options.parts:
-            run = {"date": results["date"]} | {
-                name: rounded(group["ratio"])
-                for name, group in results["groups"].items()
-                if "ratio" in group
-            }
-            with page.HISTORY.open("a", encoding="utf-8") as history:
-                history.write(json.dumps(run) + "\n")
+            remember(results)
         page.write()
-    if not options.parts:
-        for name, measured, bound, goal in page.goals(results):
-            is_reached = page.is_reached(measured, bound, goal)
-            print(f"{name}: {measured:.2f}, {bound} {goal:g}: {'yes' if is_reached else 'NO'}")
+
+
+def remember(results: dict[str, Any]) -> None:
+    """Add a whole run to the history, and print which goals it has reached."""
+    ratios = {name: one["ratio"] for name, one in results["groups"].items() if "ratio" in one}
+    with page.HISTORY.open("a", encoding="utf-8") as history:
+        history.write(json.dumps({"date": results["date"], **rounded(ratios)}) + "\n")
+    for name, measured, bound, goal in page.goals(results):
+        word = "reached" if page.is_reached(measured, bound, goal) else "not reached"
+        print(f"{name}: {measured:.2f}, {bound} {goal:g}, {word}")
 
 
 if __name__ == "__main__":
