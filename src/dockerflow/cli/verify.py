@@ -147,6 +147,13 @@ _time = partial(click.option, type=_seconds, metavar="SECONDS", show_default=Tru
 @_files("--dockerfile", "dockerfiles", help="A Dockerfile to check.")
 @_several("--image", "images", metavar="NAME", help="An image to check, from docker or podman.")
 @_files("--archive", "archives", help="A saved image to check.")
+@_several("--manifest", "manifests", metavar="FILE", help="A Kubernetes manifest; - is stdin.")
+@_several(
+    "--compose",
+    "composes",
+    metavar="FILE",
+    help="A Compose file; - is stdin. Several are one project, as for docker compose.",
+)
 @_several("--logs", metavar="FILE", help="A log file to check; - is stdin.")
 @_files(
     "--version-json",
@@ -240,11 +247,12 @@ def verify(
 def _check_combination(targets: Targets) -> None:
     """Refuse to do nothing, and options that would have no effect."""
     has_app = targets.url is not None or bool(targets.command)
-    files = (targets.dockerfiles, targets.images, targets.archives, targets.logs)
-    if not (has_app or any(files) or targets.version_jsons):
+    streams = (*targets.logs, *targets.manifests, *targets.composes)
+    files = (targets.dockerfiles, targets.images, targets.archives, targets.version_jsons)
+    if not (has_app or any(files) or streams):
         message = (
-            "There is nothing to check: give a URL, --dockerfile, --image, --archive, --logs, "
-            "--version-json, or a command after --."
+            "There is nothing to check: give a URL, --dockerfile, --image, --archive, --manifest, "
+            "--compose, --logs, --version-json, or a command after --."
         )
         raise click.UsageError(message)
     for name, value, needed, is_given in (
@@ -257,8 +265,8 @@ def _check_combination(targets: Targets) -> None:
     ):
         if value and not is_given:
             raise click.UsageError(f"{name} needs {needed}.")
-    if targets.logs.count("-") > 1:
-        message = "--logs - can be given once."
+    if streams.count("-") > 1:
+        message = "- can be given once: there is only one stdin."
         raise click.UsageError(message)
 
 

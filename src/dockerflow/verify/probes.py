@@ -15,7 +15,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from dockerflow.verify import dockerfile, image
+from dockerflow.verify import compose, dockerfile, documents, image, kubernetes
 from dockerflow.verify.evidence import (
     LBHEARTBEAT,
     MAX_BODY,
@@ -56,6 +56,9 @@ class Targets:
     archives: tuple[Path, ...] = ()
     logs: tuple[str, ...] = ()
     version_jsons: tuple[Path, ...] = ()
+    manifests: tuple[str, ...] = ()
+    composes: tuple[str, ...] = ()
+    """The files of one project: a later one is laid over those before it."""
     environ: Pairs = ()
     breaks: Pairs = ()
     static: tuple[str, ...] = ()
@@ -81,6 +84,8 @@ class Collector:
         self._targets = targets
         self._evidence = evidence
         self._on_progress = on_progress
+        self._objects: list[documents.Node] = []
+        self._compose: list[documents.Node] = []
 
     def probes(self) -> Iterator[tuple[str, Callable[[], None]]]:
         """Yield each target's name, and the function that examines it.
@@ -92,12 +97,22 @@ class Collector:
             yield str(path), partial(self._version_json, path)
         for path in targets.dockerfiles:
             yield str(path), partial(self._dockerfile, path)
+        for name in targets.manifests:
+            yield _shown(name), partial(self._manifest, name)
+        for name in targets.composes:
+            yield _shown(name), partial(self._compose_file, name)
+        if self._objects or self._compose:
+            self._evidence.containers = [
+                *kubernetes.containers(self._objects),
+                *(compose.containers(compose.merged(self._compose)) if self._compose else ()),
+            ]
+            self._evidence.balancers = kubernetes.balancers(self._objects)
         for path in targets.archives:
             yield str(path), partial(self._archive, path)
         for name in targets.images:
             yield name, partial(self._image, name)
         for name in targets.logs:
-            yield "stdin" if name == "-" else name, partial(self._log, name)
+            yield _shown(name), partial(self._log, name)
         if targets.url is not None:
             yield targets.url, partial(self._url, targets.url)
         if targets.command:
@@ -112,6 +127,12 @@ class Collector:
             raise CouldNotRunError(f"{path} ignores {unknown}: there is no such rule")
         self._evidence.dockerfiles.append(found)
 
+    def _manifest(self, name: str) -> None:
+        self._objects += kubernetes.objects(_read_named(name, documents.MAX_BYTES), _shown(name))
+
+    def _compose_file(self, name: str) -> None:
+        self._compose.append(compose.project(_read_named(name, documents.MAX_BYTES), _shown(name)))
+
     def _archive(self, path: Path) -> None:
         self._evidence.images.append(image.read_archive(path, self._targets.limit))
 
@@ -119,7 +140,7 @@ class Collector:
         self._evidence.images.append(image.read_engine(name, self._targets.limit))
 
     def _log(self, name: str) -> None:
-        content = _read(None if name == "-" else Path(name), MAX_LOG_FILE)
+        content = _read_named(name, MAX_LOG_FILE)
         lines = content.split(b"\n")
         if len(content) > MAX_LOG_FILE:
             lines.pop()
@@ -241,6 +262,14 @@ def _read(path: Path | None, at_most: int) -> bytes:
             return file.read(at_most + 1)
     except OSError as error:
         raise CouldNotRunError(f"{path or 'stdin'} can't be read: {error.strerror}") from None
+
+
+def _read_named(name: str, at_most: int) -> bytes:
+    return _read(None if name == "-" else Path(name), at_most)
+
+
+def _shown(name: str) -> str:
+    return "stdin" if name == "-" else name
 
 
 def _exited(process: Process, when: str) -> CouldNotRunError:
