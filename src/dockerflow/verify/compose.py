@@ -5,25 +5,29 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
+from functools import reduce
 from pathlib import Path
 from typing import Final
 
-from dockerflow.verify.documents import Node, parse
+from dockerflow.verify.documents import Node, first_true, parse
 from dockerflow.verify.evidence import Caller, Container, CouldNotRunError, Value
-from dockerflow.verify.kubernetes import health_paths, is_dockerflow, is_known, requested
+from dockerflow.verify.kubernetes import health_paths, is_dockerflow, is_other, requested
 
 MAX_ENV_FILE: Final = 1 << 20
 MAX_DEFAULTS: Final = 5
 """How deep defaults may contain variables with defaults."""
-# Lists that several files add up to; all other lists of a later file replace those of earlier ones.
-_REPLACED: Final = frozenset({"command", "entrypoint", "test"})
-_ENDS: Final = "service_completed_successfully"
-_MAPPINGS: Final = frozenset({"environment", "labels"})
 
-_variable = re.compile(r"\$(?:(?P<plain>\w+)|\{(?P<name>\w+)(?:(?P<operator>:?[-+?])(?P<word>[^{}]*))?\})")
-_assignment = re.compile(r"\s*(?:export\s+)?(\w+)=(.*)").fullmatch
-_durations = re.compile(r"(\d+(?:\.\d+)?)(h|ms|us|m|s)").findall
+_ENDS: Final = "service_completed_successfully"
+# In these a later file replaces what an earlier one has; it adds to all other lists.
+_REPLACED: Final = frozenset({"command", "entrypoint", "test"})
+_MAPPINGS: Final = frozenset({"environment", "labels"})
 _SECONDS: Final = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001, "us": 0.000001}
+
+_variable = re.compile(
+    r"\$(?:(?P<plain>\w+)|\{(?P<name>\w+)(?:(?P<operator>:?[-+?])(?P<word>[^{}]*))?\})"
+)
+_assignment = re.compile(r"\s*(?:export\s+)?(\w+)=(.*)").fullmatch
+_durations = re.compile(r"(\d{1,9}(?:\.\d+)?)(h|ms|us|m|s)").findall
 _is_port_label = re.compile(r"loadbalancer\.(?:server|healthcheck)\.port$", re.IGNORECASE).search
 
 
@@ -34,10 +38,9 @@ def project(content: bytes, where: str) -> Node:
     """
     found = parse(content, where, interpolate)
     if not found or not all(node.get("services").fields for node in found):
-        is_manifest = bool(found and found[0].get("kind"))
-        hint = ": give it to --manifest" if is_manifest else ""
+        hint = ": give it to --manifest" if found and found[0].get("kind") else ""
         raise CouldNotRunError(f"{where} is not a Compose file{hint}; it has no services")
-    return merged(found)
+    return reduce(overlay, found)
 
 
 def interpolate(text: str) -> str:
@@ -53,15 +56,8 @@ def interpolate(text: str) -> str:
     return text.replace("\1", "$").replace("\2", "$")
 
 
-def merged(nodes: list[Node]) -> Node:
-    """Return one node of several; what is said later wins, or is added."""
-    node = nodes[0]
-    for top in nodes[1:]:
-        node = _overlay(node, top)
-    return node
-
-
-def _overlay(base: Node, top: Node, key: str = "") -> Node:
+def overlay(base: Node, top: Node, key: str = "") -> Node:
+    """Return a node with what another one, of a later file, adds and replaces."""
     if top.tag == "!reset":
         return Node(None, top.place)
     if top.tag == "!override" or key in _REPLACED:
@@ -72,27 +68,25 @@ def _overlay(base: Node, top: Node, key: str = "") -> Node:
         return Node([*base.value, *top.value], top.place)
     if not (isinstance(base.value, dict) and isinstance(top.value, dict)):
         return top
-    fields = {name: _overlay(base.get(name), node, name) for name, node in top.fields.items()}
+    fields = {name: overlay(base.get(name), node, name) for name, node in top.fields.items()}
     return Node({**base.fields, **fields}, base.place)
 
 
 def _as_mapping(node: Node) -> Node:
-    """Return a list of NAME=VALUE as a mapping; NAME alone is a value of the shell."""
+    """Return a list of NAME=VALUE as a mapping; NAME alone has its value from the shell."""
     if not isinstance(node.value, list):
         return node
-    pairs = [(item, item.text.partition("=")) for item in node.items]
-    return Node(
-        {name: Node(text if equals else None, item.place) for item, (name, equals, text) in pairs},
-        node.place,
-    )
+    pairs = [(item.text.partition("="), item.place) for item in node.items]
+    fields = {name: Node(text if equals else None, at) for (name, equals, text), at in pairs}
+    return Node(fields, node.place)
 
 
 def containers(compose: Node) -> list[Container]:
     """Return the services' containers."""
     services = compose.get("services").fields
-    includes = "what it includes" if compose.get("include") else ""
+    unread = "what it includes" if compose.get("include") else ""
     found = {
-        name: _container(name, _extended(services, node, ()), includes)
+        name: _container(name, _extended(services, node, ()), unread)
         for name, node in services.items()
     }
     for node in services.values():
@@ -108,16 +102,13 @@ def _extended(services: dict[str, Node], node: Node, seen: tuple[str, ...]) -> N
     name = extends.text or extends.get("service").text
     if extends.get("file") or name not in services or name in seen:
         return node
-    base = _extended(services, services[name], (*seen, name))
-    return merged([base, node])
+    return overlay(_extended(services, services[name], (*seen, name)), node)
 
 
 def _container(name: str, node: Node, unread: str) -> Container:
-    command = [*words(node.get("entrypoint")), *words(node.get("command"))]
     environ, missing = _environ(node)
     file = node.get("extends", "file").text
-    sources = [unread, missing, f"the service that it extends in {file}" if file else ""]
-    terminal = ("tty", "stdin_open")
+    sources = (unread, missing, f"the service that it extends in {file}" if file else "")
     container = Container(
         f"service {name}",
         node.place,
@@ -125,42 +116,40 @@ def _container(name: str, node: Node, unread: str) -> Container:
         ports=_ports(node),
         environ=environ,
         unread=", ".join(filter(None, sources)),
-        command=command,
+        command=[*_words(node.get("entrypoint")), *_words(node.get("command"))],
         user=node.get("user").setting,
         grace=_grace(node.get("stop_grace_period")),
-        terminal=next((node.get(k).named(k) for k in terminal if node.get(k).is_true), None),
+        terminal=first_true(node, "tty", "stdin_open"),
         log_driver=node.get("logging", "driver").setting,
     )
-    check = node.get("healthcheck")
-    test = check.get("test")
-    if test.texts[:1] == ["NONE"] or check.get("disable").is_true:
-        container.callers.append(Caller("disabled healthcheck", check.place, "healthcheck"))
-    elif test:
-        given = test.texts[1:] if test.items else [test.text]
-        container.callers.append(requested("healthcheck", "healthcheck", given, test))
-    for labels in (node.get("labels"), node.get("deploy", "labels")):
-        container.callers += _balancers(_as_mapping(labels))
-    if is_known(node.get("image").text) and not node.get("build"):
-        container.role = "other"
-    elif is_dockerflow(container) or (node.get("build") and container.ports):
-        container.role = "app"
+    container.callers = list(_callers(container.name, node))
+    image = "" if node.get("build") else node.get("image").text
+    if not is_other(container, image, name):
+        is_app = is_dockerflow(container) or (node.get("build") and container.ports)
+        container.role = "app" if is_app else "unknown"
     return container
 
 
-def _balancers(labels: Node) -> Iterator[Caller]:
-    for key, value in health_paths(labels):
-        yield Caller(f"label {key}", value.place, "balancer", value.text)
-    for key, value in labels.fields.items():
-        if _is_port_label(key):
-            yield Caller(f"label {key}", value.place, "service", port=value.text)
+def _callers(name: str, node: Node) -> Iterator[Caller]:
+    check = node.get("healthcheck")
+    test = check.get("test")
+    if test.texts[:1] == ["NONE"] or first_true(check, "disable"):
+        yield Caller(f"{name}: its disabled healthcheck", check.place, "healthcheck")
+    elif test:
+        command = " ".join(test.texts) or test.text
+        yield requested(f"{name}: healthcheck", "healthcheck", command, test.place)
+    for labels in map(_as_mapping, (node.get("labels"), node.get("deploy", "labels"))):
+        for key, value in health_paths(labels, "label"):
+            yield Caller(f"{name}: {key}", value.place, "balancer", value.text)
+        for key, value in labels.fields.items():
+            if _is_port_label(key):
+                yield Caller(f"label {key}", value.place, "service", port=value.text)
 
 
-def words(node: Node) -> list[str]:
+def _words(node: Node) -> list[str]:
     """Return the words of a command; no shell is involved."""
-    if node.items:
-        return node.texts
     try:
-        return shlex.split(node.text)
+        return node.texts or shlex.split(node.text)
     except ValueError:
         return node.text.split()
 
@@ -171,41 +160,36 @@ def _ports(node: Node) -> list[Value]:
     for item in [*node.get("ports").items, *node.get("expose").items]:
         text = item.get("target").text or item.text
         port = text.partition("/")[0].rpartition(":")[2]
-        if port:
-            found.append(Value(f"${port}" if "-" in port else port, item.place))
+        found += [Value(f"${port}" if "-" in port else port, item.place)] if port else []
     return found
 
 
 def _environ(node: Node) -> tuple[dict[str, Value], str]:
-    """Return the variables; and the files of variables that aren't there."""
+    """Return the variables; and the files of variables that can't be read."""
     environ: dict[str, Value] = {}
     missing: list[str] = []
-    files = node.get("env_file")
-    for item in files.items or [files]:
+    for item in node.get("env_file").items or [node.get("env_file")]:
         name = item.get("path").text or item.text
         path = Path(item.place.where).parent / name
-        lines = _lines(path) if name else []
-        if lines is None:
+        try:
+            text = _read(path) if name else ""
+        except (OSError, ValueError):
             missing.append(name)
             continue
-        for number, line in enumerate(lines, 1):
+        for number, line in enumerate(text.splitlines(), 1):
             if match := _assignment(line):
-                place = item.place._replace(where=str(path), line=number)
-                environ[match[1]] = Value(interpolate(match[2].strip().strip("\"'")), place)
-    for name, value in _as_mapping(node.get("environment")).fields.items():
-        environ[name] = Value(value.text if value else f"${name}", value.place)
+                value = interpolate(match[2].strip().strip("\"'"))
+                environ[match[1]] = Value(value, item.place._replace(where=str(path), line=number))
+    for key, value in _as_mapping(node.get("environment")).fields.items():
+        environ[key] = Value(value.text if value else f"${key}", value.place)
     return environ, ", ".join(missing)
 
 
-def _lines(path: Path) -> list[str] | None:
-    """Return the lines of a file of variables; None if it can't be read."""
-    try:
-        if not path.is_file():
-            return None
-        with path.open("rb") as file:
-            return file.read(MAX_ENV_FILE).decode().splitlines()
-    except (OSError, ValueError):
-        return None
+def _read(path: Path) -> str:
+    if not path.is_file():  # a device may never end
+        raise FileNotFoundError(path)
+    with path.open("rb") as file:
+        return file.read(MAX_ENV_FILE).decode()
 
 
 def _grace(node: Node) -> Value | None:
@@ -214,4 +198,4 @@ def _grace(node: Node) -> Value | None:
     if not parts or "$" in node.text:
         return Value(f"${node.text}", node.place) if node else None
     total = sum(float(number) * _SECONDS[unit] for number, unit in parts)
-    return Value(f"{total:g}", node.place)
+    return Value(f"{total:.3f}", node.place)

@@ -63,21 +63,20 @@ class Node:
         return [item.text for item in self.items]
 
     @property
-    def is_true(self) -> bool:
-        """Whether this is a true boolean."""
-        return self.text.lower() in ("true", "yes", "on", "y")
-
-    @property
     def setting(self) -> Value | None:
         """The text and its place; None if there is none."""
         return Value(self.text, self.place) if self.text else None
 
-    def named(self, name: str) -> Value:
-        """Return a name for what stands here."""
-        return Value(name, self.place)
-
     def __bool__(self) -> bool:
         return self.value is not None
+
+
+def first_true(node: Node, *names: str) -> Value | None:
+    """Return the first of these names that is set to true, with its place."""
+    for name in names:
+        if node.get(name).text.lower() in ("true", "yes", "on", "y"):
+            return Value(name, node.get(name).place)
+    return None
 
 
 def parse(content: bytes, where: str, change: Callable[[str], str] = str) -> list[Node]:
@@ -98,7 +97,10 @@ def parse(content: bytes, where: str, change: Callable[[str], str] = str) -> lis
         raise CouldNotRunError(template)
     try:
         return [node for node in _Reader(text, where, change).documents() if node]
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: also of escapes such as "\UFFFFFFFF"
+    except (
+        yaml.YAMLError,
+        ValueError,
+    ) as error:  # ValueError: of escapes such as \UFFFFFFFF
         if "{{" in text or "{%" in text:
             raise CouldNotRunError(template) from None
         mark = getattr(error, "problem_mark", None)

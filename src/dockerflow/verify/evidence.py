@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -194,10 +195,9 @@ class Image:
 
 
 class Place(NamedTuple):
-    """A line of a file."""
+    """A line of a file; ``where`` is its path, or "stdin"."""
 
     where: str
-    """The path of the file, or "stdin"."""
     line: int
 
 
@@ -212,6 +212,12 @@ class Value(NamedTuple):
         """Whether it is the value itself, rather than a reference to one."""
         return "$" not in self.text
 
+    @property
+    def number(self) -> float | None:
+        """The value as a number that isn't negative; None if it is none."""
+        is_number = re.fullmatch(r"\d{1,9}(?:\.\d{1,9})?", self.text)
+        return float(self.text) if is_number else None
+
 
 @dataclass
 class Caller:
@@ -219,7 +225,8 @@ class Caller:
 
     name: str
     place: Place
-    kind: Literal["liveness", "readiness", "startup", "healthcheck", "balancer", "service"]
+    kind: str
+    """One of liveness, readiness, startup, healthcheck, balancer, service."""
     path: str = ""
     """Empty if it requests none, such as a probe that only opens a connection."""
     port: str = ""
@@ -227,9 +234,9 @@ class Caller:
     timeout: float | None = None
     """After how many seconds it gives up, if known."""
 
-    def requests(self, path: str) -> bool:
-        """Whether it requests this path, or one that ends with it."""
-        return self.path.partition("?")[0].rstrip("/").endswith(path)
+    def requests(self, *paths: str) -> bool:
+        """Whether it requests one of these paths, also below a prefix."""
+        return self.path.partition("?")[0].rstrip("/").endswith(paths)
 
 
 @dataclass
@@ -238,9 +245,9 @@ class Container:
 
     name: str
     place: Place
-    role: Literal["app", "other", "unknown"] = "unknown"
+    in_kubernetes: bool
+    role: Literal["app", "other", "unknown"] = "other"
     """Whether it serves the app, or something else, such as a database."""
-    in_kubernetes: bool = True
     callers: list[Caller] = field(default_factory=list[Caller])
     ports: list[Value] = field(default_factory=list[Value])
     environ: dict[str, Value] = field(default_factory=dict[str, Value])
@@ -249,7 +256,7 @@ class Container:
     command: list[str] = field(default_factory=list[str])
     """What starts it; empty if the image decides."""
     user: Value | None = None
-    non_root: Value | None = None
+    non_root: bool = False
     grace: Value | None = None
     """The seconds from the request to stop to SIGKILL; None for the default."""
     pre_stop: Value | None = None

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent import futures
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, reduce
 from http import HTTPStatus
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -101,12 +101,6 @@ class Collector:
             yield _shown(name), partial(self._manifest, name)
         for name in targets.composes:
             yield _shown(name), partial(self._compose_file, name)
-        if self._objects or self._compose:
-            self._evidence.containers = [
-                *kubernetes.containers(self._objects),
-                *(compose.containers(compose.merged(self._compose)) if self._compose else ()),
-            ]
-            self._evidence.balancers = kubernetes.balancers(self._objects)
         for path in targets.archives:
             yield str(path), partial(self._archive, path)
         for name in targets.images:
@@ -128,10 +122,22 @@ class Collector:
         self._evidence.dockerfiles.append(found)
 
     def _manifest(self, name: str) -> None:
-        self._objects += kubernetes.objects(_read_named(name, documents.MAX_BYTES), _shown(name))
+        content = _read_named(name, documents.MAX_BYTES)
+        self._objects += kubernetes.objects(content, _shown(name))
+        self._deployment()
 
     def _compose_file(self, name: str) -> None:
-        self._compose.append(compose.project(_read_named(name, documents.MAX_BYTES), _shown(name)))
+        content = _read_named(name, documents.MAX_BYTES)
+        self._compose.append(compose.project(content, _shown(name)))
+        self._deployment()
+
+    def _deployment(self) -> None:
+        """Judge the files read so far together: one may refer to another."""
+        evidence = self._evidence
+        evidence.containers = kubernetes.containers(self._objects)
+        evidence.balancers = list(kubernetes.balancers(self._objects))
+        if self._compose:
+            evidence.containers += compose.containers(reduce(compose.overlay, self._compose))
 
     def _archive(self, path: Path) -> None:
         self._evidence.images.append(image.read_archive(path, self._targets.limit))

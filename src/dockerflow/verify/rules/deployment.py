@@ -6,6 +6,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from functools import partial
+from itertools import dropwhile
 from pathlib import PurePosixPath
 from typing import Final
 
@@ -22,37 +23,24 @@ from dockerflow.verify.evidence import (
 from dockerflow.verify.rules._registry import Finding, Findings, Unknown, rule
 from dockerflow.verify.users import ID
 
-_APP: Final = "https://github.com/mozilla-services/Dockerflow#containerized-app-requirements"
-_DOCKERFILE: Final = "https://github.com/mozilla-services/Dockerflow#dockerfile-requirements"
-_RECOMMENDED: Final = "https://github.com/mozilla-services/Dockerflow#optional-recommendations"
+_SPECIFICATION: Final = "https://github.com/mozilla-services/Dockerflow"
+_APP: Final = f"{_SPECIFICATION}#containerized-app-requirements"
 _PROBES: Final = "https://kubernetes.io/docs/concepts/workloads/pods/probes/"
 _STOP: Final = "https://docs.docker.com/reference/cli/docker/container/stop/"
 _STOP_SENTENCE: Final = (
     "The main process inside the container will receive SIGTERM, and after a grace period, SIGKILL."
 )
 _FILES: Final = "a Kubernetes manifest; a Compose file"
-_RESOLVED: Final = (
-    "set it in the file itself; for Compose, check the output of `docker compose config`"
-)
+_RESOLVE: Final = "set it in the file; for Compose, check the output of `docker compose config`"
 
 HEARTBEAT_TIMEOUT: Final = 10.0
 """The default of heartbeat_timeout, in seconds."""
-GRACE: Final = {True: 30.0, False: 10.0}
-"""How long Kubernetes and Compose wait before SIGKILL by default, in seconds."""
+KUBERNETES_GRACE: Final = 30.0
+COMPOSE_GRACE: Final = 10.0
+"""How long they wait before SIGKILL by default, in seconds."""
 
 _requirement = partial(rule, "error", looks_at=_FILES)
 _recommendation = partial(rule, "warning", looks_at=_FILES)
-
-
-def _at(place: Place, message: str) -> Finding:
-    message, where, file, line = printable(message), *_location(place)
-    reproduce = f"sed -n {line}p {shlex.quote(file)}" if file else ""
-    return Finding(message, where, reproduce, file, line)
-
-
-def _unknown(place: Place, message: str, would_tell: str) -> Unknown:
-    where, file, line = _location(place)
-    return Unknown(printable(message), where, would_tell, file, line)
 
 
 def _location(place: Place) -> tuple[str, str, int]:
@@ -61,15 +49,26 @@ def _location(place: Place) -> tuple[str, str, int]:
     return place.where, place.where, place.line
 
 
+def _at(place: Place, message: str) -> Finding:
+    where, file, line = _location(place)
+    reproduce = f"sed -n {line}p {shlex.quote(file)}" if file else ""
+    return Finding(printable(message), where, reproduce, file, line)
+
+
+def _unknown(place: Place, message: str, would_tell: str = _RESOLVE) -> Unknown:
+    where, file, line = _location(place)
+    return Unknown(printable(message), where, would_tell, file, line)
+
+
 def _apps(evidence: Evidence) -> Iterator[Container]:
     return (container for container in evidence.containers if container.role == "app")
 
 
 def _health_checks(evidence: Evidence) -> Iterator[tuple[Container | None, Caller]]:
-    """Yield who checks the health of an app, and of what requests the heartbeat of anything."""
+    """Yield who checks an app's health, and who requests Dockerflow's endpoints elsewhere."""
     for container in evidence.containers:
         for caller in container.callers:
-            is_ours = container.role == "app" or any(map(caller.requests, ENDPOINTS))
+            is_ours = container.role == "app" or caller.requests(*ENDPOINTS)
             if is_ours and caller.kind != "service":
                 yield container, caller
     yield from ((None, caller) for caller in evidence.balancers)
@@ -81,27 +80,27 @@ def _health_checks(evidence: Evidence) -> Iterator[tuple[Container | None, Calle
     sentence="This is for load balancer checks and should **not** check backing services.",
     source=_APP,
     fix=f"Let liveness probes, health checks and load balancers request {LBHEARTBEAT}. Otherwise a "
-    "backing service that is down has every container restarted, or taken out, at the same time.",
+    "backing service that is down has all containers restarted, or taken out, at the same time.",
 )
 def _liveness(evidence: Evidence) -> Findings:
     for container in evidence.containers:
         if container.role == "unknown":
-            yield _unknown(
-                container.place,
-                f"{container.name}: whether it serves the app",
-                "name its port, and let its probes or its health check request Dockerflow's paths",
-            )
-    for container, caller in _health_checks(evidence):
-        if caller.kind not in ("liveness", "healthcheck", "balancer") or not caller.path:
-            continue
-        owner = f"{container.name}: " if container else ""
-        if not caller.requests(HEARTBEAT):
-            yield None
-        elif caller.kind == "balancer" and container and _drain(container) != 0:
-            yield None  # outside of Kubernetes, a balancer learns of the drain by the heartbeat
-        else:
-            message = f"{owner}{caller.name} requests {HEARTBEAT}, which checks backing services"
-            yield _at(caller.place, message)
+            message = f"{container.name}: whether it serves the app"
+            would_tell = "let its probes or its health check request Dockerflow's endpoints"
+            yield _unknown(container.place, message, would_tell)
+    for owner, caller in _health_checks(evidence):
+        if caller.kind in _MAY_CHECK or not caller.requests(HEARTBEAT, LBHEARTBEAT):
+            continue  # DF402 is about other paths
+        # In Kubernetes a pod that ends is taken out without a probe. Elsewhere, a load balancer
+        # learns by the heartbeat that an app drains.
+        learns = caller.kind == "balancer" and owner is not None and _drain(owner) != 0
+        message = f"{caller.name} requests {HEARTBEAT}, which checks backing services"
+        is_fine = learns or caller.requests(LBHEARTBEAT)
+        yield None if is_fine else _at(caller.place, message)
+
+
+_MAY_CHECK: Final = frozenset({"readiness", "startup"})
+"""The probes that may request the heartbeat."""
 
 
 @_recommendation(
@@ -114,57 +113,53 @@ def _liveness(evidence: Evidence) -> Findings:
     f"{HEARTBEAT} needs a timeout above DOCKERFLOW_HEARTBEAT_TIMEOUT.",
 )
 def _probes(evidence: Evidence) -> Findings:
-    apps = list(_apps(evidence))
-    for container in apps:
+    for container in _apps(evidence):
         kinds = {caller.kind for caller in container.callers}
         if container.in_kubernetes and "readiness" not in kinds:
             message = f"{container.name} has no readinessProbe: it gets requests before it listens"
             yield _at(container.place, message)
         if not container.in_kubernetes and "healthcheck" not in kinds:
-            message = f"{container.name} has no healthcheck: the image decides"
-            yield _unknown(container.place, message, f"a healthcheck that requests {LBHEARTBEAT}")
-    for container, caller in _health_checks(evidence):
-        if container is None and not apps:
-            continue
-        owner = f"{container.name}: " if container else ""
-        if any(map(caller.requests, (HEARTBEAT, LBHEARTBEAT))):
-            yield _too_short(container, caller)
+            message = f"{container.name} has no healthcheck: that of the image counts"
+            yield _unknown(container.place, message, f"add one that requests {LBHEARTBEAT}")
+    for owner, caller in _health_checks(evidence):
+        what = f"requests {caller.path}" if caller.path else "requests nothing by HTTP"
+        wanted = f"{LBHEARTBEAT} or {HEARTBEAT}" if caller.kind in _MAY_CHECK else LBHEARTBEAT
+        message = f"{caller.name} {what}, not {wanted}"
+        if caller.requests(HEARTBEAT, LBHEARTBEAT):
+            yield _too_short(owner, caller)
         elif "$" in caller.path:
-            message = f"{owner}{caller.name} requests {caller.path}"
-            yield _unknown(caller.place, message, _RESOLVED)
+            yield _unknown(caller.place, message)
+        elif owner is None:
+            yield _unknown(caller.place, message, "it is wrong only if it is about the app")
         else:
-            what = f"requests {caller.path}" if caller.path else "requests nothing by HTTP"
-            wanted = f"{LBHEARTBEAT} or {HEARTBEAT}" if caller.kind in _MAY_CHECK else LBHEARTBEAT
-            yield _at(caller.place, f"{owner}{caller.name} {what}, not {wanted}")
-
-
-_MAY_CHECK: Final = frozenset({"readiness", "startup"})
+            yield _at(caller.place, message)
 
 
 def _too_short(container: Container | None, caller: Caller) -> Finding | Unknown | None:
-    """Judge the timeout of a probe that requests the heartbeat."""
-    if container is None or caller.timeout is None or not caller.requests(f"/{HEARTBEAT[1:]}"):
+    """Judge how long a probe waits for the heartbeat."""
+    if container is None or caller.timeout is None or not caller.requests(HEARTBEAT):
         return None
-    timeout = _seconds(container, "DOCKERFLOW_HEARTBEAT_TIMEOUT", HEARTBEAT_TIMEOUT)
-    shown = f"{container.name}: {caller.name} gives up after {caller.timeout:g} s"
-    if timeout is not None and caller.timeout > timeout:
+    limit = _seconds(container, "DOCKERFLOW_HEARTBEAT_TIMEOUT", HEARTBEAT_TIMEOUT)
+    if limit is not None and caller.timeout > limit:
         return None
-    if timeout is None or not any(name.startswith("DOCKERFLOW_") for name in container.environ):
-        message = f"{shown}; how long {HEARTBEAT} may take isn't in the file"
-        would_tell = "set DOCKERFLOW_HEARTBEAT_TIMEOUT, which is 10 by default, below timeoutSeconds"
-        return _unknown(caller.place, message, would_tell)
-    return _at(caller.place, f"{shown}, but {HEARTBEAT} may take {timeout:g} s")
+    waits = f"{caller.name} waits {caller.timeout:g} s for {HEARTBEAT}, which may take"
+    if limit is None or not _is_ours(container):
+        would_tell = "set DOCKERFLOW_HEARTBEAT_TIMEOUT, 10 by default, below timeoutSeconds"
+        return _unknown(caller.place, f"{waits} longer", would_tell)
+    return _at(caller.place, f"{waits} {limit:g} s")
+
+
+def _is_ours(container: Container) -> bool:
+    """Whether settings show that the app uses this library."""
+    return any(name.startswith("DOCKERFLOW_") for name in container.environ)
 
 
 def _seconds(container: Container, name: str, default: float) -> float | None:
-    """Return a setting of ours, in seconds; None if it can't be told."""
+    """Return a setting of this library, in seconds; None if the files don't tell it."""
     value = container.environ.get(name)
     if value is None:
-        return None if container.unread else default
-    try:
-        return float(value.text)
-    except ValueError:
-        return None
+        return None if container.unread and _is_ours(container) else default
+    return value.number
 
 
 def _drain(container: Container) -> float | None:
@@ -188,35 +183,39 @@ def _port(evidence: Evidence) -> Findings:
     for container in _apps(evidence):
         findings = list(_disagreeing(container))
         port = container.environ.get("PORT")
-        if not findings and (port is None or not port.is_known):
-            why = f"it may be in {container.unread}" if container.unread else "the image decides"
-            message = f"{container.name}: the value of PORT isn't in the file; {why}"
-            findings = [_unknown(container.place, message, _RESOLVED)]
-        yield from findings or [None]
+        if findings or (port is not None and port.is_known):
+            yield from findings or (None,)
+        else:
+            where = f"perhaps in {container.unread}" if container.unread else "the image's counts"
+            message = f"{container.name}: PORT has no value here; {where}"
+            yield _unknown(port.place if port else container.place, message)
 
 
 def _disagreeing(container: Container) -> Iterator[Finding]:
-    declared = [port.text for port in container.ports if port.is_known]
-    has_unknown = len(declared) < len(container.ports)
     port = container.environ.get("PORT")
-    listens = port.text if port and port.text.isdecimal() else ""
-    if port and listens and declared and not has_unknown and listens not in declared:
-        message = f"{container.name}: PORT is {listens}, but its ports are {', '.join(declared)}"
+    listens = port.text if port is not None and port.text.isdecimal() else ""
+    ports = [value.text for value in container.ports]
+    if not all(value.is_known for value in container.ports):
+        ports = []
+    if port is not None and listens and ports and listens not in ports:
+        message = f"{container.name}: PORT is {listens}, but its ports are {', '.join(ports)}"
         yield _at(port.place, message)
-    right = [listens] if listens else declared if container.in_kubernetes and not has_unknown else []
+    right = [listens] if listens else ports if container.in_kubernetes else []
     for caller in container.callers:
-        is_ours = caller.kind == "service" or any(map(caller.requests, ENDPOINTS))
-        if not caller.port or "$" in caller.port:
+        if "$" in caller.port or not caller.port:
             continue
+        is_service = caller.kind == "service"
         if not caller.port.isdecimal():
-            message = f"{container.name} has no port {caller.port!r}, which {caller.name} names"
+            message = f"{caller.name} is for port {caller.port}, a name that {container.name} lacks"
             yield _at(caller.place, message)
-        elif is_ours and right and caller.port not in {*right, *(declared if caller.kind == "service" else ())}:
-            message = f"{container.name}: {caller.name} is for port {caller.port}, not {right[0]}"
+        elif not (is_service or caller.requests(*ENDPOINTS)):
+            continue
+        elif right and caller.port not in (right + ports if is_service else right):
+            message = f"{caller.name} is for port {caller.port}, not {right[0]}"
             yield _at(caller.place, message)
-    found = _literal_port(" ".join(container.command))
-    if found and right and found[1] not in right:
-        message = f"{container.name}: it listens on {found[1]}, not on {right[0]}"
+    literal = _literal_port(" ".join(container.command))
+    if literal and right and literal[1] not in right:
+        message = f"{container.name}: its command listens on {literal[1]}, not on {right[0]}"
         yield _at(container.place, message)
 
 
@@ -224,29 +223,28 @@ def _disagreeing(container: Container) -> Iterator[Finding]:
     "DF404",
     f"Runs as user {ID}",
     sentence="Create an `app` user with a UID of `10001` and is a member of the `app` group.",
-    source=_DOCKERFILE,
+    source=f"{_SPECIFICATION}#dockerfile-requirements",
     fix=f"Set runAsUser: {ID} and runAsNonRoot: true in the securityContext of the pod or the "
     f'container; in Compose `user: "{ID}"`, or leave it to the image.',
 )
 def _user(evidence: Evidence) -> Findings:
     for container in _apps(evidence):
-        user, non_root = container.user, container.non_root
+        user = container.user
         if user is not None and user.is_known:
             names = {ID} if container.in_kubernetes else {ID, "app"}
-            is_app = {*user.text.split(":")} <= names
             message = f"{container.name} runs as user {user.text}, not as {ID}"
+            is_app = names.issuperset(user.text.split(":"))
             yield None if is_app else _at(user.place, message)
-        elif user is None and non_root is not None and non_root.text == "true":
+        elif container.non_root and user is None:
             message = (
-                f"{container.name}: runAsNonRoot without runAsUser: the kubelet can't tell "
-                "from the name in `USER app` that it isn't root, and refuses to start it"
+                f"{container.name} has runAsNonRoot without runAsUser: with USER app in the image "
+                "it doesn't start, as the kubelet can't tell from a name that it isn't root"
             )
-            yield _unknown(non_root.place, message, f"set runAsUser: {ID}")
+            yield _unknown(container.place, message, f"set runAsUser: {ID}")
         else:
-            place = user.place if user else container.place
-            message = f"{container.name}: as which user it runs"
-            would_tell = f"set it to {ID}; or check the image with --image NAME"
-            yield _unknown(place, message, would_tell)
+            message = f"{container.name}: as which user it runs, unless the image says so"
+            would_tell = f"set it to {ID}, or check the image with --image NAME"
+            yield _unknown(user.place if user else container.place, message, would_tell)
 
 
 _gunicorn_timeout = re.compile(r"--graceful-timeout[=\s]+(\d+(?:\.\d+)?)").search
@@ -263,35 +261,27 @@ _uvicorn_timeout = re.compile(r"--timeout-graceful-shutdown[=\s]+(\d+(?:\.\d+)?)
 )
 def _grace(evidence: Evidence) -> Findings:
     for container in _apps(evidence):
-        drain, hook, grace = _drain(container), container.pre_stop, container.grace
-        words = " ".join([*container.command, *_gunicorn_options(container)])
-        gunicorn, uvicorn = _gunicorn_timeout(words), _uvicorn_timeout(words)
-        if not (drain != 0 or hook or gunicorn or uvicorn or grace):
+        options = container.environ.get("GUNICORN_CMD_ARGS")
+        command = " ".join([*container.command, options.text if options else ""])
+        gunicorn, uvicorn = _gunicorn_timeout(command), _uvicorn_timeout(command)
+        drain, grace, place = _drain(container), container.grace, container.place
+        hook = container.pre_stop.number or 0.0 if container.pre_stop else 0.0
+        default = KUBERNETES_GRACE if container.in_kubernetes else COMPOSE_GRACE
+        given = grace.number if grace else default
+        if drain is None or given is None:
+            yield _unknown(place, f"{container.name}: how long it drains, or has to end")
             continue
-        if drain is None or (grace and not grace.is_known):
-            message = f"{container.name}: how long it drains, or may take to end"
-            yield _unknown(grace.place if grace else container.place, message, _RESOLVED)
-            continue
-        # gunicorn's timeout counts from SIGTERM on, so the drain is part of it.
-        server = float(uvicorn[1]) if uvicorn else 0.0
-        after = max(drain + server, float(gunicorn[1]) if gunicorn else 0.0)
-        needed = (float(hook.text) if hook else 0.0) + after
-        given = float(grace.text) if grace else GRACE[container.in_kubernetes]
-        place = grace.place if grace else container.place
-        if gunicorn and 0 < float(gunicorn[1]) <= drain:
-            message = f"{container.name}: --graceful-timeout {gunicorn[1]} ends the drain of {drain:g} s"
-            yield _at(container.place, message)
+        # gunicorn counts from SIGTERM on, so that the drain is part of its timeout.
+        workers = float(gunicorn[1]) if gunicorn else 0.0
+        needed = hook + max(workers, drain + (float(uvicorn[1]) if uvicorn else 0.0))
+        if gunicorn and drain and workers <= drain:
+            message = f"--graceful-timeout {gunicorn[1]} ends the drain of {drain:g} s"
+            yield _at(place, f"{container.name}: {message}")
         elif given <= needed:
-            shown = f"it is killed after {given:g} s" + ("" if grace else ", the default")
-            message = f"{container.name}: {shown}, but may need {needed:g} s to drain and to end"
-            yield _at(place, message)
-        else:
+            message = f"it is killed after {given:g} s, but drains and ends in up to {needed:g} s"
+            yield _at(grace.place if grace else place, f"{container.name}: {message}")
+        elif needed:
             yield None
-
-
-def _gunicorn_options(container: Container) -> list[str]:
-    value = container.environ.get("GUNICORN_CMD_ARGS")
-    return [value.text] if value else []
 
 
 @_requirement(
@@ -305,10 +295,10 @@ def _logs(evidence: Evidence) -> Findings:
     for container in _apps(evidence):
         driver = container.log_driver
         if driver is not None and not driver.is_known:
-            yield _unknown(driver.place, f"{container.name}: its logging driver", _RESOLVED)
+            yield _unknown(driver.place, f"{container.name}: its logging driver")
         elif driver is not None and driver.text == "none":
             yield _at(driver.place, f"{container.name}: logging driver none drops all it writes")
-        elif driver is not None:
+        else:
             yield None
 
 
@@ -316,22 +306,21 @@ def _logs(evidence: Evidence) -> Findings:
     "DF407",
     "Has no terminal",
     sentence="Log to `stdout` in the mozlog json schema.",
-    source=_RECOMMENDED,
+    source=f"{_SPECIFICATION}#optional-recommendations",
     fix="Remove tty, and stdin or stdin_open: a terminal merges stdout and stderr, ends lines in "
     "CRLF, and has programs write for people instead of JSON.",
 )
 def _terminal(evidence: Evidence) -> Findings:
     for container in _apps(evidence):
         terminal = container.terminal
-        if terminal is None:
-            yield None
-        else:
-            yield _at(terminal.place, f"{container.name} is started with {terminal.text}")
+        message = f"{container.name} is started with {terminal.text if terminal else ''}"
+        yield _at(terminal.place, message) if terminal else None
 
 
 _SHELLS: Final = frozenset({"sh", "ash", "dash", "ksh", "bash", "zsh"})
-_FORWARDERS: Final = frozenset({"tini", "dumb-init", "catatonit", "--", "-g", "env"})
-_execs = re.compile(r"(?:^|[;&|\n({]|\b(?:then|do|else)\b)\s*exec\s").search
+_INITS: Final = frozenset({"tini", "dumb-init", "catatonit", "--", "-g", "env"})
+_executes = re.compile(r"(?:^|[;&|\n({]|\b(?:then|do|else)\b)\s*exec\s").search
+_is_list = re.compile(r"(?:[^|&]|&&|\|\|)*").fullmatch
 
 
 @_recommendation(
@@ -343,19 +332,26 @@ _execs = re.compile(r"(?:^|[;&|\n({]|\b(?:then|do|else)\b)\s*exec\s").search
 )
 def _shell(evidence: Evidence) -> Findings:
     for container in _apps(evidence):
-        words = [PurePosixPath(word).name for word in container.command[:4]]
-        while words and words[0] in _FORWARDERS:
-            del words[0]
+        words = list(dropwhile(lambda word: _last(word) in _INITS, container.command))
         if not words:
             continue
-        options = words[1:2] if words[0] in _SHELLS else []
-        if words[0] not in _SHELLS:
+        shell, script = _last(words[0]), words[-1] if _takes_script(words) else ""
+        if shell not in _SHELLS or _executes(script):
             yield None
-        elif not options or not re.fullmatch(r"-\w*c", options[0]):
-            message = f"{container.name}: {words[0]} runs a script that isn't in the file"
-            yield _unknown(container.place, message, "verify -- COMMAND sends it SIGTERM: DF116")
-        elif _execs(" ".join(container.command)):
-            yield None
+        elif not script:
+            message = f"{container.name}: whether the script passes SIGTERM on"
+            yield _unknown(container.place, message, "start it after --, for DF116")
+        elif shell == "bash" and _is_list(script):
+            message = f"{container.name}: whether the script's last command replaces bash"
+            yield _unknown(container.place, message, "write exec before the last command")
         else:
-            message = f"{container.name}: {words[0]} is the main process, and doesn't pass SIGTERM on"
-            yield _at(container.place, message)
+            message = f"{shell} is the main process, and doesn't pass SIGTERM on"
+            yield _at(container.place, f"{container.name}: {message}")
+
+
+def _last(path: str) -> str:
+    return PurePosixPath(path).name
+
+
+def _takes_script(words: list[str]) -> bool:
+    return len(words) > 2 and re.fullmatch(r"-\w*c", words[1]) is not None  # noqa: PLR2004
