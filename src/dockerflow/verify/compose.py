@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from dockerflow.verify.documents import Node, first_true, parse
-from dockerflow.verify.evidence import Caller, Container, CouldNotRunError, Value
+from dockerflow.verify.evidence import Caller, Container, CouldNotRunError, Place, Value
 from dockerflow.verify.kubernetes import health_paths, is_dockerflow, is_other, requested
 
 MAX_ENV_FILE: Final = 1 << 20
@@ -172,14 +172,14 @@ def _environ(node: Node) -> tuple[dict[str, Value], str]:
         name = item.get("path").text or item.text
         path = Path(item.place.where).parent / name
         try:
-            text = _read(path) if name else ""
+            lines = _read(path).splitlines() if name else []
         except (OSError, ValueError):
             missing.append(name)
             continue
-        for number, line in enumerate(text.splitlines(), 1):
+        for number, line in enumerate(lines, 1):
             if match := _assignment(line):
-                value = interpolate(match[2].strip().strip("\"'"))
-                environ[match[1]] = Value(value, item.place._replace(where=str(path), line=number))
+                text = interpolate(match[2].strip().strip("\"'"))
+                environ[match[1]] = Value(text, Place(str(path), number))
     for key, value in _as_mapping(node.get("environment")).fields.items():
         environ[key] = Value(value.text if value else f"${key}", value.place)
     return environ, ", ".join(missing)

@@ -40,8 +40,8 @@ _is_health_path = re.compile(r"(?:health|probe|check).*(?:path|uri)$", re.IGNORE
 _is_web_name = re.compile(r"(?:http|web)(?!s$)", re.IGNORECASE).match
 _sleeps = re.compile(r"\bsleep['\",\s]+(\d+(?:\.\d+)?)").search
 _urls = re.compile(
-    r"(?:(?P<scheme>https?://)[^\s/:'\"]+|localhost|127\.0\.0\.1|0\.0\.0\.0|\[::1?\])"
-    r"(?::(?P<port>\d+|\$\{?\w+\}?))?(?P<path>/[^\s'\"`)|;,>]*)?"
+    r"(?P<scheme>https?://)?(?P<host>[\w.-]+|\[::1?\])"
+    r"(?::(?P<port>\d+|\$\w+|\$\{[^}\s]*\}))?(?P<path>/[^\s'\"`)|;,>]*)?"
 ).finditer
 
 
@@ -256,6 +256,7 @@ def requested(name: str, kind: str, command: str, place: Place) -> Caller:
         path = re.search(r"\s(/\S+)", command.partition("healthcheck")[2])
         return Caller(name, place, kind, path[1] if path else "/__lbheartbeat__")
     for found in _urls(command):
-        if found["scheme"] or found["path"]:
+        is_local = found["host"] in ("localhost", "127.0.0.1", "0.0.0.0", "[::1]")  # noqa: S104
+        if found["scheme"] or (found["path"] and (found["port"] or is_local)):
             return Caller(name, place, kind, found["path"] or "/", found["port"] or "")
     return Caller(name, place, kind)

@@ -6,7 +6,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from functools import partial
-from itertools import dropwhile
+from itertools import dropwhile, pairwise
 from pathlib import PurePosixPath
 from typing import Final
 
@@ -122,10 +122,13 @@ def _probes(evidence: Evidence) -> Findings:
             message = f"{container.name} has no healthcheck: that of the image counts"
             yield _unknown(container.place, message, f"add one that requests {LBHEARTBEAT}")
     for owner, caller in _health_checks(evidence):
+        may_check = caller.kind in _MAY_CHECK
         what = f"requests {caller.path}" if caller.path else "requests nothing by HTTP"
-        wanted = f"{LBHEARTBEAT} or {HEARTBEAT}" if caller.kind in _MAY_CHECK else LBHEARTBEAT
+        wanted = f"{LBHEARTBEAT} or {HEARTBEAT}" if may_check else LBHEARTBEAT
         message = f"{caller.name} {what}, not {wanted}"
-        if caller.requests(HEARTBEAT, LBHEARTBEAT):
+        if caller.requests(LBHEARTBEAT) or (caller.requests(HEARTBEAT) and not may_check):
+            yield None  # DF401 is about these
+        elif caller.requests(HEARTBEAT):
             yield _too_short(owner, caller)
         elif "$" in caller.path:
             yield _unknown(caller.place, message)
@@ -137,7 +140,7 @@ def _probes(evidence: Evidence) -> Findings:
 
 def _too_short(container: Container | None, caller: Caller) -> Finding | Unknown | None:
     """Judge how long a probe waits for the heartbeat."""
-    if container is None or caller.timeout is None or not caller.requests(HEARTBEAT):
+    if container is None or caller.timeout is None:
         return None
     limit = _seconds(container, "DOCKERFLOW_HEARTBEAT_TIMEOUT", HEARTBEAT_TIMEOUT)
     if limit is not None and caller.timeout > limit:
@@ -335,7 +338,7 @@ def _shell(evidence: Evidence) -> Findings:
         words = list(dropwhile(lambda word: _last(word) in _INITS, container.command))
         if not words:
             continue
-        shell, script = _last(words[0]), words[-1] if _takes_script(words) else ""
+        shell, script = _last(words[0]), _script(words)
         if shell not in _SHELLS or _executes(script):
             yield None
         elif not script:
@@ -353,5 +356,7 @@ def _last(path: str) -> str:
     return PurePosixPath(path).name
 
 
-def _takes_script(words: list[str]) -> bool:
-    return len(words) > 2 and re.fullmatch(r"-\w*c", words[1]) is not None  # noqa: PLR2004
+def _script(words: list[str]) -> str:
+    """Return what follows -c, which may be among other options: bash -euo pipefail -c ..."""
+    found = (after for word, after in pairwise(words[1:6]) if re.fullmatch(r"-\w*c", word))
+    return next(found, "")
