@@ -79,8 +79,8 @@ def _health_checks(evidence: Evidence) -> Iterator[tuple[Container | None, Calle
     f"Nothing restarts or balances by {HEARTBEAT}",
     sentence="This is for load balancer checks and should **not** check backing services.",
     source=_APP,
-    fix=f"Let liveness probes, health checks and load balancers request {LBHEARTBEAT}. Otherwise a "
-    "backing service that is down has all containers restarted, or taken out, at the same time.",
+    fix=f"Let liveness probes, health checks and load balancers request `{LBHEARTBEAT}`. Otherwise "
+    "a backing service that is down has all containers restarted, or taken out, at the same time.",
 )
 def _liveness(evidence: Evidence) -> Findings:
     for container in evidence.containers:
@@ -108,9 +108,9 @@ _MAY_CHECK: Final = frozenset({"readiness", "startup"})
     "Probes request Dockerflow's endpoints",
     sentence="Readiness probes determine when a container is ready to accept traffic.",
     source=_PROBES,
-    fix=f"Let the readiness probe request {LBHEARTBEAT}, or {HEARTBEAT} if another pod can do "
-    f"better; liveness probes, health checks and load balancers {LBHEARTBEAT}. A probe of "
-    f"{HEARTBEAT} needs a timeout above DOCKERFLOW_HEARTBEAT_TIMEOUT.",
+    fix=f"Let the readiness probe request `{LBHEARTBEAT}`, or `{HEARTBEAT}` if another pod can do "
+    f"better; liveness probes, health checks and load balancers `{LBHEARTBEAT}`. A probe of "
+    f"`{HEARTBEAT}` needs a timeout above DOCKERFLOW_HEARTBEAT_TIMEOUT.",
 )
 def _probes(evidence: Evidence) -> Findings:
     for container in _apps(evidence):
