@@ -167,6 +167,8 @@ class TestKubernetes:
             (pod(f"{{{APP}, securityContext: {{runAsNonRoot: true}}}}"), "DF404",
              "the kubelet can't tell from a name"),
             (pod(f"{{{APP}, command: [sh, start.sh]}}"), "DF408", "whether the script passes"),
+            (pod(f"{{{APP}, command: [sh, -c, 'trap x TERM; a & wait']}}"), "DF408",
+             "whether the script passes"),
             (pod(f"{{{APP}, command: [bash, -euo, pipefail, -c, 'a && b']}}"), "DF408",
              "whether the script's last command replaces bash"),
             (pod(f"{{{APP}, env: [{{name: DOCKERFLOW_DRAIN_SECONDS, valueFrom: {{}}, value: $(X)}}]}}"),
@@ -233,6 +235,35 @@ class TestKubernetes:
         assert status(in_kubernetes(text), "DF401") == "failed"
         assert status(in_kubernetes(text.replace("/__heart", "/__lbheart")), "DF401") == "passed"
 
+    @pytest.mark.parametrize(
+        "text",
+        [
+            # The probes of pods in other objects; the same words elsewhere.
+            "kind: A\nspec: {containers: [{readinessProbe: {httpGet: {path: /__heartbeat__}}}]}",
+            "kind: ConfigMap\ndata: {health-path: /__heartbeat__}",
+            "kind: A\nspec: {checkpoint: {path: /__heartbeat__}}",
+        ],
+    )
+    def test_no_load_balancers(self, text):
+        assert status(in_kubernetes(text), "DF401") == "not checked"
+
+    @pytest.mark.parametrize(
+        ("command", "expected"),
+        [
+            ("[gunicorn, app]", "passed"),
+            ("[sh, -c, 'migrate && exec gunicorn app']", "passed"),
+            ("[/bin/bash, -ec, 'if a; then exec b; fi']", "passed"),
+            ("[dumb-init, --, sh, -c, 'a; b']", "passed"),
+            ("[/usr/bin/tini, --, env, A=1, sh, -c, 'a; b']", "failed"),
+            ("[sh, -c, gunicorn app]", "failed"),
+            ("[sh, -c, 'execute this']", "failed"),
+            ("[bash, -c, 'for a in b; do c | d; done']", "failed"),
+        ],
+    )
+    def test_shells(self, command, expected):
+        evidence = in_kubernetes(pod(f"{{{APP}, command: {command}}}"))
+        assert status(evidence, "DF408") == expected
+
     def test_another_probe_than_ours_of_nginx(self):
         text = pod(
             "{name: nginx, image: nginx, livenessProbe: {httpGet: {path: /__heartbeat__}}}",
@@ -271,7 +302,9 @@ class TestCompose:
             (f"{WEB}, env_file: [missing.env]}}", "DF403", "perhaps in missing.env"),
             (f"{WEB}, environment: [PORT]}}", "DF403", "PORT has no value here"),
             (f"{WEB}, environment: {{PORT: '${{P}}'}}}}", "DF403", "docker compose config"),
-            (f"{WEB}, extends: {{file: a.yaml, service: b}}}}", "DF403", "it extends in a.yaml"),
+            (f"{WEB}, extends: {{file: a.yaml, service: b}}}}", "DF401", "there is more in a.yaml"),
+            (f"{WEB}, environment: [DOCKERFLOW_DRAIN_SECONDS], labels: "
+             "[a.healthcheck.path=/__heartbeat__]}", "DF401", "right only if the app drains"),
             (f"{WEB}, user: '${{U}}'}}", "DF404", "as which user"),
             (f"{WEB}, stop_grace_period: '${{G}}'}}", "DF405", "has to end"),
             (f"{WEB}, logging: {{driver: '${{D}}'}}}}", "DF406", "logging driver"),

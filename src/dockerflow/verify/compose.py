@@ -84,10 +84,8 @@ def _as_mapping(node: Node) -> Node:
 def containers(compose: Node) -> list[Container]:
     """Return the services' containers."""
     services = compose.get("services").fields
-    unread = "what it includes" if compose.get("include") else ""
     found = {
-        name: _container(name, _extended(services, node, ()), unread)
-        for name, node in services.items()
+        name: _container(name, _extended(services, node, ())) for name, node in services.items()
     }
     for node in services.values():
         for name, condition in node.get("depends_on").fields.items():
@@ -105,17 +103,16 @@ def _extended(services: dict[str, Node], node: Node, seen: tuple[str, ...]) -> N
     return overlay(_extended(services, services[name], (*seen, name)), node)
 
 
-def _container(name: str, node: Node, unread: str) -> Container:
+def _container(name: str, node: Node) -> Container:
     environ, missing = _environ(node)
     file = node.get("extends", "file").text
-    sources = (unread, missing, f"the service that it extends in {file}" if file else "")
     container = Container(
         f"service {name}",
         node.place,
         in_kubernetes=False,
         ports=_ports(node),
         environ=environ,
-        unread=", ".join(filter(None, sources)),
+        unread=", ".join([*missing, *([file] if file else ())]),
         command=[*_words(node.get("entrypoint")), *_words(node.get("command"))],
         user=node.get("user").setting,
         grace=_grace(node.get("stop_grace_period")),
@@ -126,7 +123,7 @@ def _container(name: str, node: Node, unread: str) -> Container:
     image = "" if node.get("build") else node.get("image").text
     if not is_other(container, image, name):
         is_app = is_dockerflow(container) or (node.get("build") and container.ports)
-        container.role = "app" if is_app else "unknown"
+        container.role = "app" if is_app and not file else "unknown"
     return container
 
 
@@ -164,7 +161,7 @@ def _ports(node: Node) -> list[Value]:
     return found
 
 
-def _environ(node: Node) -> tuple[dict[str, Value], str]:
+def _environ(node: Node) -> tuple[dict[str, Value], list[str]]:
     """Return the variables; and the files of variables that can't be read."""
     environ: dict[str, Value] = {}
     missing: list[str] = []
@@ -182,7 +179,7 @@ def _environ(node: Node) -> tuple[dict[str, Value], str]:
                 environ[match[1]] = Value(text, Place(str(path), number))
     for key, value in _as_mapping(node.get("environment")).fields.items():
         environ[key] = Value(value.text if value else f"${key}", value.place)
-    return environ, ", ".join(missing)
+    return environ, missing
 
 
 def _read(path: Path) -> str:

@@ -20,7 +20,7 @@ _WORKLOADS: Final = frozenset(
 )  # fmt: skip
 # Objects in which a path below "health" isn't a load balancer's.
 _NO_BALANCERS: Final = frozenset(
-    {"ConfigMap", "CronJob", "CustomResourceDefinition", "Job", "Pod", "Secret", *_WORKLOADS}
+    {"ConfigMap", "CronJob", "CustomResourceDefinition", "Job", "Secret"}
 )
 _WEB_PORTS: Final = frozenset({"80", "3000", "5000", "8000", "8001", "8080", "8081", "8888"})
 # PostgreSQL, MySQL, Redis, RabbitMQ, memcached, MongoDB, Elasticsearch, Kafka, SMTP, TLS, gRPC.
@@ -36,7 +36,7 @@ _is_known = re.compile(
     r"phpmyadmin|postgis|postgres(?:ql)?|prometheus|rabbitmq|redis|registry|selenium|statsd|telegraf|"
     r"traefik|valkey|vault|zookeeper)(?:[-_](?:alpine|cluster|express|kraft|server|unprivileged))?"
 ).fullmatch
-_is_health_path = re.compile(r"(?:health|probe|check).*(?:path|uri)$", re.IGNORECASE).search
+_is_health_path = re.compile(r"health.*(?:path|uri)$|check-path$", re.IGNORECASE).search
 _is_web_name = re.compile(r"(?:http|web)(?!s$)", re.IGNORECASE).match
 _sleeps = re.compile(r"\bsleep['\",\s]+(\d+(?:\.\d+)?)").search
 _urls = re.compile(
@@ -84,7 +84,7 @@ def balancers(found: list[Node]) -> Iterator[Caller]:
     """Yield the health checks of load balancers, in annotations or objects of their own."""
     for node in found:
         kind = node.get("kind").text
-        if kind not in _NO_BALANCERS:
+        if kind not in _NO_BALANCERS and not _template(node):
             for key, value in health_paths(node, kind):
                 name = f"{_name(node)}, {key.rpartition('annotations.')[2]}"
                 yield Caller(name, value.place, "balancer", value.text)

@@ -85,7 +85,8 @@ def _health_checks(evidence: Evidence) -> Iterator[tuple[Container | None, Calle
 def _liveness(evidence: Evidence) -> Findings:
     for container in evidence.containers:
         if container.role == "unknown":
-            message = f"{container.name}: whether it serves the app"
+            more = f"; there is more in {container.unread}" if container.unread else ""
+            message = f"{container.name}: whether it serves the app{more}"
             would_tell = "let its probes or its health check request Dockerflow's endpoints"
             yield _unknown(container.place, message, would_tell)
     for owner, caller in _health_checks(evidence):
@@ -93,10 +94,13 @@ def _liveness(evidence: Evidence) -> Findings:
             continue  # DF402 is about other paths
         # In Kubernetes a pod that ends is taken out without a probe. Elsewhere, a load balancer
         # learns by the heartbeat that an app drains.
-        learns = caller.kind == "balancer" and owner is not None and _drain(owner) != 0
+        drain = _drain(owner) if owner is not None and caller.kind == "balancer" else 0.0
         message = f"{caller.name} requests {HEARTBEAT}, which checks backing services"
-        is_fine = learns or caller.requests(LBHEARTBEAT)
-        yield None if is_fine else _at(caller.place, message)
+        if drain is None:
+            yield _unknown(caller.place, f"{message}; right only if the app drains")
+        else:
+            is_fine = drain > 0 or caller.requests(LBHEARTBEAT)
+            yield None if is_fine else _at(caller.place, message)
 
 
 _MAY_CHECK: Final = frozenset({"readiness", "startup"})
@@ -245,7 +249,7 @@ def _user(evidence: Evidence) -> Findings:
             )
             yield _unknown(container.place, message, f"set runAsUser: {ID}")
         else:
-            message = f"{container.name}: as which user it runs, unless the image says so"
+            message = f"{container.name}: as which user it runs, which the image decides"
             would_tell = f"set it to {ID}, or check the image with --image NAME"
             yield _unknown(user.place if user else container.place, message, would_tell)
 
@@ -321,7 +325,8 @@ def _terminal(evidence: Evidence) -> Findings:
 
 
 _SHELLS: Final = frozenset({"sh", "ash", "dash", "ksh", "bash", "zsh"})
-_INITS: Final = frozenset({"tini", "dumb-init", "catatonit", "--", "-g", "env"})
+_BEFORE: Final = frozenset({"tini", "catatonit", "env", "--"})
+"""Words that may stand before a command, as may assignments. dumb-init signals all processes."""
 _executes = re.compile(r"(?:^|[;&|\n({]|\b(?:then|do|else)\b)\s*exec\s").search
 _is_list = re.compile(r"(?:[^|&]|&&|\|\|)*").fullmatch
 
@@ -335,21 +340,25 @@ _is_list = re.compile(r"(?:[^|&]|&&|\|\|)*").fullmatch
 )
 def _shell(evidence: Evidence) -> Findings:
     for container in _apps(evidence):
-        words = list(dropwhile(lambda word: _last(word) in _INITS, container.command))
+        words = list(dropwhile(_is_before, container.command))
         if not words:
             continue
         shell, script = _last(words[0]), _script(words)
         if shell not in _SHELLS or _executes(script):
             yield None
-        elif not script:
+        elif not script or re.search(r"\btrap\b", script):
             message = f"{container.name}: whether the script passes SIGTERM on"
             yield _unknown(container.place, message, "start it after --, for DF116")
         elif shell == "bash" and _is_list(script):
             message = f"{container.name}: whether the script's last command replaces bash"
             yield _unknown(container.place, message, "write exec before the last command")
         else:
-            message = f"{shell} is the main process, and doesn't pass SIGTERM on"
+            message = f"{shell} may stay the main process, and doesn't pass SIGTERM on"
             yield _at(container.place, f"{container.name}: {message}")
+
+
+def _is_before(word: str) -> bool:
+    return _last(word) in _BEFORE or re.match(r"\w+=", word) is not None
 
 
 def _last(path: str) -> str:
