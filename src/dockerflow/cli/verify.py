@@ -139,7 +139,7 @@ _time = partial(click.option, type=_seconds, metavar="SECONDS", show_default=Tru
 
 @click.command(
     cls=_Command,
-    short_help="Check an app, a Dockerfile or an image against Dockerflow.",
+    short_help="Check an app, its image or its deployment against Dockerflow.",
     options_metavar="[OPTIONS]",
     epilog="Exit codes: 0 passed, 1 findings, 2 could not run.",
 )
@@ -214,7 +214,7 @@ def verify(
     explain: str | None,
     **given: Any,
 ) -> None:
-    """Check an app, a Dockerfile or an image against the Dockerflow specification.
+    """Check an app, its image or its deployment against the Dockerflow specification.
 
     The app runs at a URL, or is a command that is started with a free port as $PORT. It may be
     written in any language.
@@ -222,6 +222,7 @@ def verify(
     \b
       dockerflow verify http://localhost:8000
       dockerflow verify --dockerfile Dockerfile -- python app.py
+      helm template chart | dockerflow verify --manifest -
       docker logs app 2>&1 | dockerflow verify --logs -
     """  # noqa: D301 - click's mark for a paragraph that is not wrapped
     if explain is not None:
