@@ -139,7 +139,7 @@ _time = partial(click.option, type=_seconds, metavar="SECONDS", show_default=Tru
 
 @click.command(
     cls=_Command,
-    short_help="Check an app, its image or its deployment against Dockerflow.",
+    short_help="Check an app, its image or deployment against Dockerflow.",
     options_metavar="[OPTIONS]",
     epilog="Exit codes: 0 passed, 1 findings, 2 could not run.",
 )

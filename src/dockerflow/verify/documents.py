@@ -22,7 +22,7 @@ _NULLS: Final = frozenset({"", "~", "null", "Null", "NULL"})
 _is_helm = re.compile(r"\{\{[^{}\n]*\.(?:Values|Release|Chart)\b").search
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False, slots=True)
 class Node:
     """A mapping, a sequence, the text of a scalar, or None; with its place.
 

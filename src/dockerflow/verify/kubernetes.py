@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import PurePath
-from typing import Final
+from typing import Final, NamedTuple
 
 from dockerflow.verify.documents import Node, first_true, parse
 from dockerflow.verify.evidence import ENDPOINTS, Caller, Container, CouldNotRunError, Place, Value
@@ -74,7 +74,11 @@ def objects(content: bytes, where: str) -> list[Node]:
 
 def containers(found: list[Node]) -> list[Container]:
     """Return the containers of what runs until it is stopped."""
-    services = [node for node in found if node.get("kind").text == "Service"]
+    services = [
+        _Service(node, _id(node)[0], _texts(node.get("spec", "selector")))
+        for node in found
+        if node.get("kind").text == "Service" and node.get("spec", "selector").fields
+    ]
     config_maps = {_id(node): node for node in found if node.get("kind").text == "ConfigMap"}
     pods = [_Pod(node, services, config_maps) for node in found if _template(node)]
     return [container for pod in pods for container in pod.containers()]
@@ -116,11 +120,21 @@ def _id(node: Node) -> tuple[str, str]:
     return node.get("metadata", "namespace").text, node.get("metadata", "name").text
 
 
+def _texts(node: Node) -> dict[str, str]:
+    return {key: value.text for key, value in node.fields.items()}
+
+
+class _Service(NamedTuple):
+    node: Node
+    namespace: str
+    selector: dict[str, str]
+
+
 class _Pod:
     """A pod, with the objects that it refers to."""
 
     def __init__(
-        self, node: Node, services: list[Node], config_maps: Mapping[tuple[str, str], Node]
+        self, node: Node, services: list[_Service], config_maps: Mapping[tuple[str, str], Node]
     ) -> None:
         self._node = node
         self._services = services
@@ -189,11 +203,10 @@ class _Pod:
 
     def _senders(self, node: Node) -> Iterator[Caller]:
         """Yield the Services that send requests to the pod's only container."""
-        labels = _template(self._node).get("metadata", "labels")
-        for service in self._services:
-            selector = service.get("spec", "selector").fields
-            matches = all(labels.get(key).text == value.text for key, value in selector.items())
-            if selector and matches and _id(service)[0] == _id(self._node)[0]:
+        labels = _texts(_template(self._node).get("metadata", "labels")).items()
+        namespace = _id(self._node)[0]
+        for service, its_namespace, selector in self._services:
+            if its_namespace == namespace and selector.items() <= labels:
                 for port in service.get("spec", "ports").items:
                     target = port.get("targetPort") or port.get("port")
                     number = _number(node, target.text)
