@@ -96,6 +96,12 @@ class TestWhichContainer:
             (pod("{name: a, image: 'docker.io/bitnami/redis:8@sha256:0'}"), {"a": "other"}),
             (pod("{name: nginx, image: me/mine, ports: [{containerPort: 80}]}"),
              {"nginx": "other"}),
+            (pod("{name: image-proxy, image: x, ports: [{containerPort: 80}]}"),
+             {"image-proxy": "other"}),
+            (pod("{name: image-proxy, image: x, startupProbe: {httpGet: {path: /__heartbeat__}}}"),
+             {"image-proxy": "app"}),
+            (pod("{name: a, image: nginx, startupProbe: {httpGet: {path: /__heartbeat__}}}"),
+             {"a": "other"}),
             (pod("{name: a, image: kafka-consumer, ports: [{containerPort: 80}]}"), {"a": "app"}),
             # Of several, the one that is asked for Dockerflow's paths; else the only one on the web.
             (pod("{name: a, image: x, ports: [{containerPort: 80}]}",
@@ -302,7 +308,7 @@ class TestCompose:
             (f"{WEB}, env_file: [missing.env]}}", "DF403", "perhaps in missing.env"),
             (f"{WEB}, environment: [PORT]}}", "DF403", "PORT has no value here"),
             (f"{WEB}, environment: {{PORT: '${{P}}'}}}}", "DF403", "docker compose config"),
-            (f"{WEB}, extends: {{file: a.yaml, service: b}}}}", "DF401", "there is more in a.yaml"),
+            (f"{WEB}, extends: {{file: a.yaml, service: b}}}}", "DF401", "extends a service of another file"),
             (f"{WEB}, environment: [DOCKERFLOW_DRAIN_SECONDS], labels: "
              "[a.healthcheck.path=/__heartbeat__]}", "DF401", "right only if the app drains"),
             (f"{WEB}, user: '${{U}}'}}", "DF404", "as which user"),
@@ -460,6 +466,10 @@ class TestRefused:
     def test_no_compose_file(self, text, expected):
         with pytest.raises(CouldNotRunError, match=expected):
             compose.project(text.encode(), "a.yaml")
+
+    def test_kustomizations_of_flux_are_objects(self):
+        text = "apiVersion: kustomize.toolkit.fluxcd.io/v1\nkind: Kustomization"
+        assert len(kubernetes.objects(text.encode(), "a.yaml")) == 1
 
     def test_templates_of_other_tools_in_values_are_fine(self):
         text = "kind: ConfigMap\ndata: {alert: 'on {{ $labels.instance }}'}"

@@ -105,14 +105,13 @@ def _extended(services: dict[str, Node], node: Node, seen: tuple[str, ...]) -> N
 
 def _container(name: str, node: Node) -> Container:
     environ, missing = _environ(node)
-    file = node.get("extends", "file").text
     container = Container(
         f"service {name}",
         node.place,
         in_kubernetes=False,
         ports=_ports(node),
         environ=environ,
-        unread=", ".join([*missing, *([file] if file else ())]),
+        unread=", ".join(missing),
         command=[*_words(node.get("entrypoint")), *_words(node.get("command"))],
         user=node.get("user").setting,
         grace=_grace(node.get("stop_grace_period")),
@@ -123,7 +122,8 @@ def _container(name: str, node: Node) -> Container:
     image = "" if node.get("build") else node.get("image").text
     if not is_other(container, image, name):
         is_app = is_dockerflow(container) or (node.get("build") and container.ports)
-        container.role = "app" if is_app and not file else "unknown"
+        is_complete = not node.get("extends", "file")
+        container.role = "app" if is_app and is_complete else "unknown"
     return container
 
 

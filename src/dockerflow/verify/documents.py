@@ -97,10 +97,7 @@ def parse(content: bytes, where: str, change: Callable[[str], str] = str) -> lis
         raise CouldNotRunError(template)
     try:
         return [node for node in _Reader(text, where, change).documents() if node]
-    except (
-        yaml.YAMLError,
-        ValueError,
-    ) as error:  # ValueError: of escapes such as \UFFFFFFFF
+    except (yaml.YAMLError, ValueError) as error:  # PyYAML lets some ValueErrors through
         if "{{" in text or "{%" in text:
             raise CouldNotRunError(template) from None
         mark = getattr(error, "problem_mark", None)

@@ -27,16 +27,19 @@ _WEB_PORTS: Final = frozenset({"80", "3000", "5000", "8000", "8001", "8080", "80
 _OTHER_PORTS: Final = frozenset(
     {"5432", "3306", "6379", "5672", "11211", "27017", "9200", "9092", "25", "1025", "443", "50051"}
 )
-# What usually runs beside an app, by the container's name or the last part of the image's.
-_is_known = re.compile(
-    r"(?:.*[-_])?(?:exporter|proxy)|proxyv2|(?:adminer|caddy|cache|cassandra|clickhouse|consul|couchdb|"
-    r"database|db|elasticsearch|envoy|etcd|fluentd|fluent-bit|grafana|haproxy|httpd|influxdb|jaeger|"
-    r"kafka|kibana|localstack|loki|mail(?:hog|pit)|mariadb|memcached|minio|mongo(?:db)?|mosquitto|"
-    r"mysql|nats|neo4j|nginx|opensearch|(?:otel|opentelemetry)-collector|pgadmin4?|pgbouncer|"
-    r"phpmyadmin|postgis|postgres(?:ql)?|prometheus|rabbitmq|redis|registry|selenium|statsd|telegraf|"
-    r"traefik|valkey|vault|zookeeper)(?:[-_](?:alpine|cluster|express|kraft|server|unprivileged))?"
+# Images and names of what passes requests on to an app, also those for Dockerflow's endpoints.
+_is_front = re.compile(
+    r"proxyv2|(?:caddy|envoy|haproxy|httpd|nginx|traefik)(?:-unprivileged)?"
 ).fullmatch
-_is_health_path = re.compile(r"health.*(?:path|uri)$|check-path$", re.IGNORECASE).search
+# Of what usually runs beside an app.
+_is_known = re.compile(
+    r"(?:.*[-_])?(?:exporter|proxy)|(?:adminer|cache|cassandra|clickhouse|consul|couchdb|database|"
+    r"db|elasticsearch|etcd|fluentd|fluent-bit|grafana|influxdb|jaeger|kafka|kibana|localstack|"
+    r"loki|mail(?:hog|pit)|mariadb|memcached|minio|mongo(?:db)?|mosquitto|mysql|nats|neo4j|"
+    r"opensearch|(?:otel|opentelemetry)-collector|pgadmin4?|pgbouncer|phpmyadmin|postgis|"
+    r"postgres(?:ql)?|prometheus|rabbitmq|redis|registry|selenium|statsd|telegraf|valkey|vault|"
+    r"zookeeper)(?:[-_](?:alpine|cluster|express|kraft|server))?"
+).fullmatch
 _is_web_name = re.compile(r"(?:http|web)(?!s$)", re.IGNORECASE).match
 _sleeps = re.compile(r"\bsleep['\",\s]+(\d+(?:\.\d+)?)").search
 _urls = re.compile(
@@ -55,7 +58,8 @@ def objects(content: bytes, where: str) -> list[Node]:
     while queue:
         node = queue.pop()
         kind = node.get("kind").text
-        if kind == "Kustomization" or PurePath(where).name in _KUSTOMIZATIONS:
+        is_flux = "fluxcd.io" in node.get("apiVersion").text
+        if PurePath(where).name in _KUSTOMIZATIONS or (kind == "Kustomization" and not is_flux):
             message = f"{where} is the input of kustomize: check the output of `kubectl kustomize`"
             raise CouldNotRunError(message)
         if not kind:
@@ -92,6 +96,11 @@ def balancers(found: list[Node]) -> Iterator[Caller]:
             for key, value in health_paths(node, kind):
                 name = f"{_name(node)}, {key.rpartition('annotations.')[2]}"
                 yield Caller(name, value.place, "balancer", value.text)
+
+
+def _is_health_path(key: str) -> bool:
+    key = key.lower()
+    return key.endswith("check-path") or (key.endswith(("path", "uri")) and "health" in key)
 
 
 def health_paths(node: Node, key: str) -> Iterator[tuple[str, Node]]:
@@ -252,10 +261,11 @@ def _is_web(container: Container, node: Node) -> bool:
 
 def is_other(container: Container, image: str, name: str) -> bool:
     """Whether the image, the name or the ports are of software that runs beside apps."""
-    image = image.partition("@")[0].rpartition("/")[2].partition(":")[0]
+    last = image.partition("@")[0].rpartition("/")[2].partition(":")[0]
+    names = (last.lower(), name.lower())
     ports = {port.text for port in container.ports}
-    has_other_ports = bool(ports) and ports <= _OTHER_PORTS
-    return has_other_ports or any(map(_is_known, (image.lower(), name.lower())))
+    is_beside = (bool(ports) and ports <= _OTHER_PORTS) or any(map(_is_known, names))
+    return any(map(_is_front, names)) or (is_beside and not is_dockerflow(container))
 
 
 def is_dockerflow(container: Container) -> bool:

@@ -85,9 +85,11 @@ def _health_checks(evidence: Evidence) -> Iterator[tuple[Container | None, Calle
 def _liveness(evidence: Evidence) -> Findings:
     for container in evidence.containers:
         if container.role == "unknown":
-            more = f"; there is more in {container.unread}" if container.unread else ""
-            message = f"{container.name}: whether it serves the app{more}"
-            would_tell = "let its probes or its health check request Dockerflow's endpoints"
+            message = f"{container.name}: whether it serves the app"
+            would_tell = (
+                "let its probes or health check request Dockerflow's endpoints; if it extends a "
+                "service of another file, check the output of `docker compose config`"
+            )
             yield _unknown(container.place, message, would_tell)
     for owner, caller in _health_checks(evidence):
         if caller.kind in _MAY_CHECK or not caller.requests(HEARTBEAT, LBHEARTBEAT):
@@ -249,8 +251,8 @@ def _user(evidence: Evidence) -> Findings:
             )
             yield _unknown(container.place, message, f"set runAsUser: {ID}")
         else:
-            message = f"{container.name}: as which user it runs, which the image decides"
-            would_tell = f"set it to {ID}, or check the image with --image NAME"
+            message = f"{container.name}: as which user it runs"
+            would_tell = f"set it to {ID}, or check the image, which decides, with --image NAME"
             yield _unknown(user.place if user else container.place, message, would_tell)
 
 
