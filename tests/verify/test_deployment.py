@@ -92,6 +92,7 @@ class TestWhichContainer:
              {"a": "app"}),
             # A worker may share its environment with the app.
             (pod("{name: a, image: x, env: [{name: PORT, value: '8000'}]}"), {"a": "unknown"}),
+            (pod("{name: a, image: x, livenessProbe: {exec: {command: [ps]}}}"), {"a": "unknown"}),
             (pod("{name: a, image: x, ports: [{containerPort: 50051}]}"), {"a": "other"}),
             (pod("{name: a, image: 'docker.io/bitnami/redis:8@sha256:0'}"), {"a": "other"}),
             (pod("{name: nginx, image: me/mine, ports: [{containerPort: 80}]}"),
@@ -140,6 +141,7 @@ class TestWhichContainer:
             (["a: {image: x, deploy: {labels: {caddy.health_uri: /__lbheartbeat__}}}"], "app"),
             (["a: {image: 'postgres:18', ports: ['8000']}"], "other"),
             (["a: {build: database/, ports: ['5432:5432']}"], "other"),
+            (["nginx-front: {build: ., ports: ['80']}", "a: {build: .}"], "unknown"),
             (["a: {build: ., image: postgres, ports: ['8000']}"], "app"),
             (["a: {build: ., ports: ['80']}",
               "b: {depends_on: {a: {condition: service_completed_successfully}}}"], "other"),
@@ -314,7 +316,8 @@ class TestCompose:
             (f"{WEB}, user: '${{U}}'}}", "DF404", "as which user"),
             (f"{WEB}, stop_grace_period: '${{G}}'}}", "DF405", "has to end"),
             (f"{WEB}, logging: {{driver: '${{D}}'}}}}", "DF406", "logging driver"),
-            (f"{WEB}, healthcheck: {{test: 'curl http://x/${{P}}'}}}}", "DF402", "/$P"),
+            (f"{WEB}, healthcheck: {{test: 'curl http://x/${{P}}'}}}}", "DF402", "which path it requests"),
+            (f"{WEB}, healthcheck: {{test: [CMD, /check.sh]}}}}", "DF402", "which path it requests"),
         ],
     )  # fmt: skip
     def test_unknown(self, line, rule, expected):
@@ -388,8 +391,9 @@ class TestCompose:
             ("python -c \"urlopen('http://0.0.0.0:$$PORT/x')\"", "/x", "$PORT"),
             ("curl https://[::1]:$${PORT:-8000}", "/", "${PORT:-8000}"),
             ("curl web:8000/a?b=c", "/a?b=c", "8000"),
-            ("pg_isready -h localhost -p 5432", "", ""),
-            ("/usr/bin/true", "", ""),
+            ("pg_isready -h localhost -p 5432", "$command", ""),
+            ("curl $$URL/health", "$command", ""),
+            ("/app/healthcheck.sh", "$command", ""),
             ("dockerflow healthcheck", "/__lbheartbeat__", ""),
             ("dockerflow healthcheck --timeout 5 /__heartbeat__", "/__heartbeat__", ""),
         ],

@@ -228,7 +228,7 @@ class Caller:
     kind: str
     """One of liveness, readiness, startup, healthcheck, balancer, service."""
     path: str = ""
-    """Empty if it requests none, such as a probe that only opens a connection."""
+    """Empty if it requests none, as a probe that only opens a connection; with a $ if not known."""
     port: str = ""
     """A number, a name that no port has, or empty if it isn't known."""
     timeout: float | None = None

@@ -28,9 +28,7 @@ _OTHER_PORTS: Final = frozenset(
     {"5432", "3306", "6379", "5672", "11211", "27017", "9200", "9092", "25", "1025", "443", "50051"}
 )
 # Images and names of what passes requests on to an app, also those for Dockerflow's endpoints.
-_is_front = re.compile(
-    r"proxyv2|(?:caddy|envoy|haproxy|httpd|nginx|traefik)(?:-unprivileged)?"
-).fullmatch
+_is_front = re.compile(r"proxyv2|(?:caddy|envoy|haproxy|httpd|nginx|traefik)(?:[-_].*)?").fullmatch
 # Of what usually runs beside an app.
 _is_known = re.compile(
     r"(?:.*[-_])?(?:exporter|proxy)|(?:adminer|cache|cassandra|clickhouse|consul|couchdb|database|"
@@ -256,7 +254,7 @@ def _is_web(container: Container, node: Node) -> bool:
     has_port = any(
         port.text in _WEB_PORTS or "PORT" in container.environ for port in container.ports
     )
-    return has_name or has_port or any(caller.path for caller in container.callers)
+    return has_name or has_port or any(one.path.startswith("/") for one in container.callers)
 
 
 def is_other(container: Container, image: str, name: str) -> bool:
@@ -274,7 +272,7 @@ def is_dockerflow(container: Container) -> bool:
 
 
 def requested(name: str, kind: str, command: str, place: Place) -> Caller:
-    """Return what a command requests: a URL of this machine, or `dockerflow healthcheck`."""
+    """Return what a command requests, by a URL or `dockerflow healthcheck`; a script hides it."""
     if "dockerflow healthcheck" in command:
         path = re.search(r"\s(/\S+)", command.partition("healthcheck")[2])
         return Caller(name, place, kind, path[1] if path else "/__lbheartbeat__")
@@ -282,4 +280,4 @@ def requested(name: str, kind: str, command: str, place: Place) -> Caller:
         is_local = found["host"] in ("localhost", "127.0.0.1", "0.0.0.0", "[::1]")  # noqa: S104
         if found["scheme"] or (found["path"] and (found["port"] or is_local)):
             return Caller(name, place, kind, found["path"] or "/", found["port"] or "")
-    return Caller(name, place, kind)
+    return Caller(name, place, kind, "$command" if command else "")

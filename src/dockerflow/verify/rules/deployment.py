@@ -137,7 +137,7 @@ def _probes(evidence: Evidence) -> Findings:
         elif caller.requests(HEARTBEAT):
             yield _too_short(owner, caller)
         elif "$" in caller.path:
-            yield _unknown(caller.place, message)
+            yield _unknown(caller.place, f"{caller.name}: which path it requests, if any")
         elif owner is None:
             yield _unknown(caller.place, message, "it is wrong only if it is about the app")
         else:
