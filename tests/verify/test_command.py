@@ -83,6 +83,7 @@ def test_finds(run):
         (["--target", "x", "http://a"], "--target needs --dockerfile"),
         (["--build-arg", "A=1", "http://a"], "--build-arg needs --dockerfile"),
         (["--logs", "-", "--logs", "-"], "can be given once"),
+        (["--manifest", "-", "--compose", "-"], "can be given once"),
         (["--wait", "0", "http://a"], "not a number of seconds over 0"),
         (["--wait", "-1", "http://a"], "not a number of seconds over 0"),
         (["--timeout", "nan", "http://a"], "not a number of seconds over 0"),
@@ -100,7 +101,9 @@ def test_wrong_arguments(run, args, said):
     assert result.stdout == ""
 
 
-@pytest.mark.parametrize("option", ["--dockerfile", "--archive", "--logs", "--version-json"])
+@pytest.mark.parametrize(
+    "option", ["--dockerfile", "--archive", "--logs", "--version-json", "--manifest", "--compose"]
+)
 def test_missing_files_could_not_run(run, option):
     result = run(option, "nowhere")
     assert result.exit_code == 2
@@ -147,6 +150,24 @@ def test_logs_from_stdin(run):
     (rule,) = [rule for rule in json.loads(result.stdout)["rules"] if rule["id"] == "DF303"]
     assert rule["status"] == "failed"
     assert {finding["file"] for finding in rule["findings"]} == {None}
+
+
+@pytest.mark.parametrize(
+    ("option", "text", "place"),
+    [
+        (
+            "--manifest",
+            "kind: Pod\nspec: {containers: [{name: a, ports: [{containerPort: 80}], tty: true}]}",
+            "stdin, line 2",
+        ),
+        ("--compose", "services:\n  a: {build: ., ports: ['80'], tty: true}", "stdin, line 2"),
+    ],
+)
+def test_deployment_from_stdin(run, option, text, place):
+    result = run(option, "-", "--format", "json", "--select", "DF407", input=text)
+    ((rule,),) = [json.loads(result.stdout)["rules"]]
+    ((finding,),) = [rule["findings"]]
+    assert (finding["where"], finding["file"], finding["line"]) == (place, None, 2)
 
 
 def test_ignored_in_the_dockerfile(run):

@@ -8,7 +8,17 @@ from functools import cache
 from typing import Any
 
 import pytest
-from verify_helpers import APP, DOCKERFILE, LINE_TEXT, VERSION, failed, findings, with_status
+from verify_helpers import (
+    APP,
+    COMPOSE,
+    DOCKERFILE,
+    LINE_TEXT,
+    MANIFEST,
+    VERSION,
+    failed,
+    findings,
+    with_status,
+)
 
 from dockerflow.verify import dockerfile, probes
 from dockerflow.verify.probes import Targets
@@ -86,6 +96,74 @@ DOCKERFILES: list[tuple[str, str, str]] = [
     ("DF306", "ENV PORT=8000\nEXPOSE 8000", "EXPOSE 80"),
 ]
 
+LIVENESS = "livenessProbe:\n            httpGet: {path: /__lbheartbeat__, port: http}"
+READINESS = "readinessProbe:\n            httpGet: {path: /__lbheartbeat__, port: 8000}"
+COMMAND = "command: [uvicorn]"
+TEST = '[CMD, curl, --fail, "http://localhost:$${PORT}/__lbheartbeat__"]'
+
+# Rule, what is replaced in the sound manifest, by what.
+MANIFESTS: list[tuple[str, str, str]] = [
+    ("DF401", LIVENESS, LIVENESS.replace("lb", "")),
+    ("DF401", LIVENESS, LIVENESS.replace("/__lb", "/prefix/__").replace("t__,", "t__/?x=1,")),
+    (
+        "DF401",
+        LIVENESS,
+        "livenessProbe:\n            exec: {command: [dockerflow, healthcheck, /__heartbeat__]}",
+    ),
+    ("DF401", "healthcheck-path: /__lb", "healthcheck-path: /__"),
+    ("DF402", LIVENESS, LIVENESS.replace("/__lbheartbeat__", "/healthz")),
+    ("DF402", LIVENESS, LIVENESS.replace("path: /__lbheartbeat__, ", "")),
+    ("DF402", LIVENESS, "livenessProbe:\n            tcpSocket: {port: http}"),
+    ("DF402", READINESS, ""),
+    ("DF402", READINESS, READINESS.replace("/__lbheartbeat__", "/")),
+    ("DF402", "timeoutSeconds: 6", ""),
+    ("DF402", "timeoutSeconds: 6", "timeoutSeconds: 5"),
+    ("DF402", 'DOCKERFLOW_HEARTBEAT_TIMEOUT: "5"', "OTHER: x"),
+    ("DF403", '{name: PORT, value: "8000"}', '{name: PORT, value: "80"}'),
+    ("DF403", READINESS, READINESS.replace("8000", "80")),
+    ("DF403", LIVENESS, LIVENESS.replace("port: http", "port: web")),
+    ("DF403", "targetPort: http", "targetPort: 80"),
+    ("DF403", ", targetPort: http", ""),
+    ("DF403", "--port, $(PORT)", '"--port=9000"'),
+    ("DF403", "containerPort: 8000", "containerPort: 8080"),
+    ("DF404", "runAsUser: 10001", "runAsUser: 0"),
+    ("DF404", COMMAND, f"{COMMAND}\n          securityContext: {{runAsUser: 1000}}"),
+    ("DF405", "terminationGracePeriodSeconds: 40", "terminationGracePeriodSeconds: 35"),
+    ("DF405", "terminationGracePeriodSeconds: 40", ""),
+    ("DF405", 'DRAIN_SECONDS, value: "10"', 'DRAIN_SECONDS, value: "15"'),
+    ("DF405", "sleep: {seconds: 5}", "exec: {command: [sh, -c, sleep 10]}"),
+    ("DF405", '--timeout-graceful-shutdown, "20"', '--graceful-timeout, "10"'),
+    ("DF407", COMMAND, f"{COMMAND}\n          tty: true"),
+    ("DF407", COMMAND, f"{COMMAND}\n          stdin: true"),
+    ("DF408", COMMAND, 'command: [/bin/sh, -c, "migrate && uvicorn"]'),
+    ("DF408", COMMAND, 'command: [tini, --, bash, -c, "uvicorn | tee log"]'),
+]
+
+# The same for the Compose file.
+COMPOSES: list[tuple[str, str, str]] = [
+    ("DF401", TEST, TEST.replace("lb", "")),
+    ("DF401", TEST, '"dockerflow healthcheck /__heartbeat__"'),
+    ("DF401", '    DOCKERFLOW_DRAIN_SECONDS: "5"\n', ""),
+    ("DF402", TEST, TEST.replace("/__lbheartbeat__", "")),
+    ("DF402", TEST, "[NONE]"),
+    ("DF402", f"test: {TEST}", "disable: true"),
+    ("DF402", "path=/__heartbeat__", "path=/health"),
+    ("DF403", "WEB_PORT:-8000", "WEB_PORT:-80"),
+    ("DF403", "80:8000", "80:80"),
+    ("DF403", "$${PORT}", "8080"),
+    ("DF403", "server.port=8000", "server.port=80"),
+    ("DF403", "--graceful-timeout 20", "--graceful-timeout 20 -b :9000"),
+    ("DF404", "10001:10001", "root"),
+    ("DF404", "10001:10001", "10001:0"),
+    ("DF405", "stop_grace_period: 0m30s", "stop_grace_period: 20s"),
+    ("DF405", "stop_grace_period: 0m30s", ""),
+    ("DF405", "--graceful-timeout 20", "--graceful-timeout 5"),
+    ("DF406", "driver: journald", "driver: none"),
+    ("DF407", "stop_grace_period: 0m30s", "stop_grace_period: 0m30s\n    tty: true"),
+    ("DF407", "stop_grace_period: 0m30s", "stop_grace_period: 0m30s\n    stdin_open: true"),
+    ("DF408", "command: gunicorn", 'command: sh -c "migrate; gunicorn" #'),
+]
+
 # Rule, and what the image has instead.
 IMAGES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("DF103", {"app/version.json": None}, {}),
@@ -150,6 +228,8 @@ def of(prefix: str) -> set[str]:
 
 SOUND_APP = "tests/verify/subjects/app.py"
 SOUND_DOCKERFILE = "tests/verify/subjects/Dockerfile"
+SOUND_MANIFEST = "tests/verify/subjects/deployment.yaml"
+SOUND_COMPOSE = "tests/verify/subjects/compose.yaml"
 SOUND_IMAGE = "sound_files or CONFIG in tests/verify/conftest.py"
 SOUND_LOG = "LINE in tests/verify/verify_helpers.py"
 SOUND_VERSION = "tests/verify/subjects/version.json"
@@ -240,6 +320,53 @@ def test_a_sound_dockerfile_passes_all_that_a_dockerfile_can():
     assert with_status(report, "passed") >= of("DF2")
 
 
+@pytest.fixture(scope="module")
+def sound_manifest() -> str:
+    """The text that the mutants change."""
+    needs_sound(verify(Targets(manifests=(str(MANIFEST),))), SOUND_MANIFEST)
+    return MANIFEST.read_text()
+
+
+@pytest.fixture(scope="module")
+def sound_compose() -> str:
+    """The text that the mutants change."""
+    needs_sound(verify(Targets(composes=(str(COMPOSE),))), SOUND_COMPOSE)
+    return COMPOSE.read_text()
+
+
+@pytest.mark.parametrize(("rules", "old", "new"), MANIFESTS)
+def test_manifests(rules, old, new, sound_manifest, tmp_path):
+    assert old in sound_manifest
+    path = tmp_path / "deployment.yaml"
+    path.write_text(sound_manifest.replace(old, new))
+    report = verify(Targets(manifests=(str(path),)))
+    breaks(report, rules)
+    assert all(finding.file and finding.line for finding in findings(report, rules[:5]))
+
+
+@pytest.mark.parametrize(("rules", "old", "new"), COMPOSES)
+def test_compose_files(rules, old, new, sound_compose, tmp_path):
+    assert old in sound_compose
+    path = tmp_path / "compose.yaml"
+    path.write_text(sound_compose.replace(old, new))
+    report = verify(Targets(composes=(str(path),)))
+    breaks(report, rules)
+    assert all(finding.file and finding.line for finding in findings(report, rules[:5]))
+
+
+@pytest.mark.parametrize(
+    ("targets", "subject"),
+    [
+        (Targets(manifests=(str(MANIFEST),)), SOUND_MANIFEST),
+        (Targets(composes=(str(COMPOSE),)), SOUND_COMPOSE),
+    ],
+)
+def test_a_sound_deployment_passes_all_that_it_can(targets, subject):
+    report = verify(targets)
+    assert not flaws(report, subject)
+    assert with_status(report, "passed") == of("DF4")
+
+
 @pytest.mark.parametrize("kind", ["docker", "oci"])
 def test_a_sound_image_passes_all_that_an_image_can(kind, images):
     report = verify(Targets(archives=(getattr(images, kind)(),)))
@@ -311,10 +438,14 @@ def test_a_sound_version():
 
 
 def test_every_rule_has_a_mutant_and_a_sound_subject(images):
-    tables = (SERVICES, COMMANDS, DOCKERFILES, IMAGES, LOGS, VERSIONS)
+    tables = (
+        SERVICES, COMMANDS, DOCKERFILES, MANIFESTS, COMPOSES, IMAGES, LOGS, VERSIONS,
+    )  # fmt: skip
     broken = {row[0][:5] for table in tables for row in table}
     assert broken == set(RULES), "add a row to one of the tables above"
-    other = verify(Targets(dockerfiles=(DOCKERFILE,), archives=(images.docker(),)))
+    other = verify(
+        Targets(dockerfiles=(DOCKERFILE,), archives=(images.docker(),), manifests=(str(MANIFEST),))
+    )
     passed = with_status(sound_app(), "passed") | with_status(other, "passed")
     assert passed == set(RULES), "change a sound subject so that it passes the rule"
 

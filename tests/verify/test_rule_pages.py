@@ -24,9 +24,9 @@ def index() -> str:
     lines = [
         "# Rules of dockerflow verify",
         "",
-        "Each rule checks what it quotes: a sentence of the Dockerflow specification, or of the pages on mozlog, HTTP and Docker",
-        "that it builds on. DF1xx are about the app, DF2xx about the Dockerfile, DF3xx are recommendations. `dockerflow verify",
-        "--explain ID` prints a rule's page.",
+        "Each rule checks what it quotes: a sentence of the Dockerflow specification, or of the pages on mozlog, HTTP, Docker and Kubernetes",
+        "that it builds on. DF1xx are about the app, DF2xx about the Dockerfile, DF3xx are recommendations, DF4xx are about",
+        "deployment files. `dockerflow verify --explain ID` prints a rule's page.",
         "",
         "| id | rule | level | what it quotes |",
         "|---|---|---|---|",
@@ -57,7 +57,7 @@ def test_no_other_pages():
 
 def test_every_rule_is_complete():
     for rule in RULES.values():
-        assert re.fullmatch(r"DF[1-3]\d\d", rule.id)
+        assert re.fullmatch(r"DF[1-4]\d\d", rule.id)
         assert rule.source.startswith("https://")
         assert rule.title
         assert rule.fix.endswith(".")

@@ -15,6 +15,8 @@ SUBJECTS = Path(__file__).parent / "subjects"
 APP = (sys.executable, str(SUBJECTS / "app.py"))
 VERSION = SUBJECTS / "version.json"
 DOCKERFILE = SUBJECTS / "Dockerfile"
+MANIFEST = SUBJECTS / "deployment.yaml"
+COMPOSE = SUBJECTS / "compose.yaml"
 LINE = {
     "Timestamp": 1,
     "Type": "request.summary",

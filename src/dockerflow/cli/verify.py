@@ -139,7 +139,7 @@ _time = partial(click.option, type=_seconds, metavar="SECONDS", show_default=Tru
 
 @click.command(
     cls=_Command,
-    short_help="Check an app, a Dockerfile or an image against Dockerflow.",
+    short_help="Check an app, its image or deployment against Dockerflow.",
     options_metavar="[OPTIONS]",
     epilog="Exit codes: 0 passed, 1 findings, 2 could not run.",
 )
@@ -147,6 +147,13 @@ _time = partial(click.option, type=_seconds, metavar="SECONDS", show_default=Tru
 @_files("--dockerfile", "dockerfiles", help="A Dockerfile to check.")
 @_several("--image", "images", metavar="NAME", help="An image to check, from docker or podman.")
 @_files("--archive", "archives", help="A saved image to check.")
+@_several("--manifest", "manifests", metavar="FILE", help="A Kubernetes manifest; - is stdin.")
+@_several(
+    "--compose",
+    "composes",
+    metavar="FILE",
+    help="A Compose file; - is stdin. Several are one project, as for docker compose.",
+)
 @_several("--logs", metavar="FILE", help="A log file to check; - is stdin.")
 @_files(
     "--version-json",
@@ -207,7 +214,7 @@ def verify(
     explain: str | None,
     **given: Any,
 ) -> None:
-    """Check an app, a Dockerfile or an image against the Dockerflow specification.
+    """Check an app, its image or its deployment against the Dockerflow specification.
 
     The app runs at a URL, or is a command that is started with a free port as $PORT. It may be
     written in any language.
@@ -215,6 +222,7 @@ def verify(
     \b
       dockerflow verify http://localhost:8000
       dockerflow verify --dockerfile Dockerfile -- python app.py
+      helm template chart | dockerflow verify --manifest -
       docker logs app 2>&1 | dockerflow verify --logs -
     """  # noqa: D301 - click's mark for a paragraph that is not wrapped
     if explain is not None:
@@ -240,11 +248,12 @@ def verify(
 def _check_combination(targets: Targets) -> None:
     """Refuse to do nothing, and options that would have no effect."""
     has_app = targets.url is not None or bool(targets.command)
-    files = (targets.dockerfiles, targets.images, targets.archives, targets.logs)
-    if not (has_app or any(files) or targets.version_jsons):
+    streams = (*targets.logs, *targets.manifests, *targets.composes)
+    files = (targets.dockerfiles, targets.images, targets.archives, targets.version_jsons)
+    if not (has_app or any(files) or streams):
         message = (
-            "There is nothing to check: give a URL, --dockerfile, --image, --archive, --logs, "
-            "--version-json, or a command after --."
+            "There is nothing to check: give a URL, --dockerfile, --image, --archive, --manifest, "
+            "--compose, --logs, --version-json, or a command after --."
         )
         raise click.UsageError(message)
     for name, value, needed, is_given in (
@@ -257,8 +266,8 @@ def _check_combination(targets: Targets) -> None:
     ):
         if value and not is_given:
             raise click.UsageError(f"{name} needs {needed}.")
-    if targets.logs.count("-") > 1:
-        message = "--logs - can be given once."
+    if streams.count("-") > 1:
+        message = "- can be given once: there is only one stdin."
         raise click.UsageError(message)
 
 

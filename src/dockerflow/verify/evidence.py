@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, Final, NamedTuple, Self, cast
+from typing import Any, Final, Literal, NamedTuple, Self, cast
 
 from dockerflow.version import parse_json
 
@@ -193,6 +194,77 @@ class Image:
     reproduce: str = ""
 
 
+class Place(NamedTuple):
+    """A line of a file; ``where`` is its path, or "stdin"."""
+
+    where: str
+    line: int
+
+
+class Value(NamedTuple):
+    """A value in a deployment file, and its place."""
+
+    text: str
+    place: Place
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it is the value itself, rather than a reference to one."""
+        return "$" not in self.text
+
+    @property
+    def number(self) -> float | None:
+        """The value as a number that isn't negative; None if it is none."""
+        is_number = re.fullmatch(r"\d{1,9}(?:\.\d{1,9})?", self.text)
+        return float(self.text) if is_number else None
+
+
+@dataclass
+class Caller:
+    """Something that sends requests to a container: a probe, a Service, a load balancer."""
+
+    name: str
+    place: Place
+    kind: str
+    """One of liveness, readiness, startup, healthcheck, balancer, service."""
+    path: str = ""
+    """Empty if it requests none, as a probe that only opens a connection; with a $ if not known."""
+    port: str = ""
+    """A number, a name that no port has, or empty if it isn't known."""
+    timeout: float | None = None
+    """After how many seconds it gives up, if known."""
+
+    def requests(self, *paths: str) -> bool:
+        """Whether it requests one of these paths, also below a prefix."""
+        return self.path.partition("?")[0].rstrip("/").endswith(paths)
+
+
+@dataclass
+class Container:
+    """A container that a Kubernetes manifest or a Compose file starts."""
+
+    name: str
+    place: Place
+    in_kubernetes: bool
+    role: Literal["app", "other", "unknown"] = "other"
+    """Whether it serves the app, or something else, such as a database."""
+    callers: list[Caller] = field(default_factory=list[Caller])
+    ports: list[Value] = field(default_factory=list[Value])
+    environ: dict[str, Value] = field(default_factory=dict[str, Value])
+    unread: str = ""
+    """Where more settings may come from that aren't in the files, for people."""
+    command: list[str] = field(default_factory=list[str])
+    """What starts it; empty if the image decides."""
+    user: Value | None = None
+    non_root: bool = False
+    grace: Value | None = None
+    """The seconds from the request to stop to SIGKILL; None for the default."""
+    pre_stop: Value | None = None
+    """The seconds before SIGTERM."""
+    terminal: Value | None = None
+    log_driver: Value | None = None
+
+
 @dataclass
 class Evidence:
     """All that was seen, by kind of target."""
@@ -204,6 +276,9 @@ class Evidence:
     versions: list[VersionFile] = field(default_factory=list[VersionFile])
     dockerfiles: list[Dockerfile] = field(default_factory=list[Dockerfile])
     images: list[Image] = field(default_factory=list[Image])
+    containers: list[Container] = field(default_factory=list[Container])
+    balancers: list[Caller] = field(default_factory=list[Caller])
+    """The health checks of load balancers that are objects beside the containers."""
 
     def all_logs(self) -> list[Log]:
         """Return the log files, and what commands wrote to stdout and stderr."""

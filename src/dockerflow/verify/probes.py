@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator
 from concurrent import futures
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, reduce
 from http import HTTPStatus
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from dockerflow.verify import dockerfile, image
+from dockerflow.verify import compose, dockerfile, documents, image, kubernetes
 from dockerflow.verify.evidence import (
     LBHEARTBEAT,
     MAX_BODY,
@@ -56,6 +56,9 @@ class Targets:
     archives: tuple[Path, ...] = ()
     logs: tuple[str, ...] = ()
     version_jsons: tuple[Path, ...] = ()
+    manifests: tuple[str, ...] = ()
+    composes: tuple[str, ...] = ()
+    """The files of one project: a later one is laid over those before it."""
     environ: Pairs = ()
     breaks: Pairs = ()
     static: tuple[str, ...] = ()
@@ -81,6 +84,8 @@ class Collector:
         self._targets = targets
         self._evidence = evidence
         self._on_progress = on_progress
+        self._objects: list[documents.Node] = []
+        self._compose: list[documents.Node] = []
 
     def probes(self) -> Iterator[tuple[str, Callable[[], None]]]:
         """Yield each target's name, and the function that examines it.
@@ -92,12 +97,16 @@ class Collector:
             yield str(path), partial(self._version_json, path)
         for path in targets.dockerfiles:
             yield str(path), partial(self._dockerfile, path)
+        for name in targets.manifests:
+            yield _shown(name), partial(self._manifest, name)
+        for name in targets.composes:
+            yield _shown(name), partial(self._compose_file, name)
         for path in targets.archives:
             yield str(path), partial(self._archive, path)
         for name in targets.images:
             yield name, partial(self._image, name)
         for name in targets.logs:
-            yield "stdin" if name == "-" else name, partial(self._log, name)
+            yield _shown(name), partial(self._log, name)
         if targets.url is not None:
             yield targets.url, partial(self._url, targets.url)
         if targets.command:
@@ -112,6 +121,24 @@ class Collector:
             raise CouldNotRunError(f"{path} ignores {unknown}: there is no such rule")
         self._evidence.dockerfiles.append(found)
 
+    def _manifest(self, name: str) -> None:
+        content = _read_named(name, documents.MAX_BYTES)
+        self._objects += kubernetes.objects(content, _shown(name))
+        self._deployment()
+
+    def _compose_file(self, name: str) -> None:
+        content = _read_named(name, documents.MAX_BYTES)
+        self._compose.append(compose.project(content, _shown(name)))
+        self._deployment()
+
+    def _deployment(self) -> None:
+        """Judge the files read so far together: one may refer to another."""
+        evidence = self._evidence
+        evidence.containers = kubernetes.containers(self._objects)
+        evidence.balancers = list(kubernetes.balancers(self._objects))
+        if self._compose:
+            evidence.containers += compose.containers(reduce(compose.overlay, self._compose))
+
     def _archive(self, path: Path) -> None:
         self._evidence.images.append(image.read_archive(path, self._targets.limit))
 
@@ -119,7 +146,7 @@ class Collector:
         self._evidence.images.append(image.read_engine(name, self._targets.limit))
 
     def _log(self, name: str) -> None:
-        content = _read(None if name == "-" else Path(name), MAX_LOG_FILE)
+        content = _read_named(name, MAX_LOG_FILE)
         lines = content.split(b"\n")
         if len(content) > MAX_LOG_FILE:
             lines.pop()
@@ -241,6 +268,14 @@ def _read(path: Path | None, at_most: int) -> bytes:
             return file.read(at_most + 1)
     except OSError as error:
         raise CouldNotRunError(f"{path or 'stdin'} can't be read: {error.strerror}") from None
+
+
+def _read_named(name: str, at_most: int) -> bytes:
+    return _read(None if name == "-" else Path(name), at_most)
+
+
+def _shown(name: str) -> str:
+    return "stdin" if name == "-" else name
 
 
 def _exited(process: Process, when: str) -> CouldNotRunError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dockerflow.verify.rules import app, dockerfile, recommendations
+from dockerflow.verify.rules import app, deployment, dockerfile, recommendations
 from dockerflow.verify.rules._registry import RULES, Finding, Rule, Unknown
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "Rule",
     "Unknown",
     "app",
+    "deployment",
     "dockerfile",
     "matching",
     "recommendations",
