@@ -1,0 +1,442 @@
+"""The files that ``dockerflow init`` writes."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Final
+
+from dockerflow.cli._init.project import SKIPPED, Project, protocol
+
+GROUP_AND_USER: Final = (
+    "RUN groupadd --gid 10001 app \\\n"
+    "    && useradd --uid 10001 --gid app --no-create-home --home-dir /app"
+    " --shell /usr/sbin/nologin app"
+)
+
+_DOCKERFILE: Final = """\
+ARG {variable}={image}
+{build}
+FROM ${{{variable}}}
+{user}
+WORKDIR /app
+ENV {environ} \\
+    HOST=0.0.0.0 \\
+    PORT=8000
+{copies}# From `dockerflow version write`, which CI runs before the build. Without it the build fails.
+COPY version.json /app/
+ARG DOCKERFLOW_SOURCE="" \\
+    DOCKERFLOW_VERSION="" \\
+    DOCKERFLOW_COMMIT=""
+LABEL org.opencontainers.image.source="$DOCKERFLOW_SOURCE" \\
+      org.opencontainers.image.version="$DOCKERFLOW_VERSION" \\
+      org.opencontainers.image.revision="$DOCKERFLOW_COMMIT"
+EXPOSE 8000
+# By its name, as Dockerflow asks; by its number it would be hadolint's way.
+# hadolint ignore=DL3066
+USER app
+HEALTHCHECK --interval=30s --timeout=20s --start-period=10s CMD {healthcheck}
+{todo}ENTRYPOINT {entrypoint}
+CMD {cmd}
+"""
+
+_BUILD_PYTHON: Final = """
+# --- The requirements. What installs them, also pip, is left behind.
+FROM ${PYTHON_IMAGE} AS build
+WORKDIR /build
+RUN python -m venv --without-pip /opt/venv
+@install@
+# --- The app."""
+
+_PIP: Final = """\
+# This layer is made again only when the requirements change.
+@copy@# Wheels only: no compiler is needed. For a package that has none, leave --only-binary out.
+RUN pip --python /opt/venv/bin/python install --no-cache-dir --only-binary :all: @hashes@-r @file@
+"""
+
+_OTHER_TOOL: Final = """\
+# Of whatever version: the lock has those of the app.
+# hadolint ignore=DL3013
+RUN pip install --no-cache-dir @tool@
+ENV VIRTUAL_ENV=/opt/venv UV_PROJECT_ENVIRONMENT=/opt/venv UV_COMPILE_BYTECODE=1 UV_NO_CACHE=1
+# These layers are made again only when the requirements change.
+@copy@RUN @install@
+"""
+
+_BUILD_NODE: Final = """
+# --- The packages. This layer is made again only when they change.
+FROM ${NODE_IMAGE} AS build
+WORKDIR /app
+@copy@RUN @install@
+# --- The app."""
+
+# What installs exactly what is locked. For Node also: without the packages for development, and
+# what removes these after a build that needed them.
+_INSTALLS: Final = {
+    "uv": "uv sync --frozen --no-dev --no-install-project",
+    "pyproject": "uv pip install --python /opt/venv/bin/python -r pyproject.toml",
+    "poetry": "poetry install --only main --no-root --no-interaction --no-cache",
+    "pdm": "pdm sync --prod --no-self",
+    "pipenv": "pipenv sync",
+}
+_NODE_INSTALLS: Final = {
+    "npm": ("npm ci", " --omit=dev", "npm prune --omit=dev"),
+    "yarn": ("yarn install --frozen-lockfile", " --production", "yarn install --production"),
+    "pnpm": ("corepack enable && pnpm install --frozen-lockfile", " --prod", "pnpm prune --prod"),
+    "": ("npm install", " --omit=dev", "npm prune --omit=dev"),
+}
+
+# How each server is started, and how it is told of a factory: by an option, or by ().
+_SERVERS: Final = {
+    "uvicorn": ("uvicorn --host $HOST --port $PORT", ["--factory"], ""),
+    "sanic": ("sanic --host $HOST --port $PORT --single-process", ["--factory"], ""),
+    "hypercorn": ("hypercorn --workers 0 --bind $HOST:$PORT", [], "()"),
+    "granian": ("granian --interface {} --host $HOST --port $PORT", ["--factory"], ""),
+    "daphne": ("daphne -b $HOST -p $PORT", [], "()"),
+    "waitress": ("waitress-serve --host=$HOST --port=$PORT", ["--call"], ""),
+    "uwsgi": (
+        "uwsgi --http-socket $HOST:$PORT --master --die-on-term --enable-threads --need-app -w",
+        [],
+        "()",
+    ),
+}
+_FETCH: Final = (
+    "fetch(`http://127.0.0.1:${process.env.PORT}/__lbheartbeat__`)"
+    ".then(r => process.exit(r.ok ? 0 : 1), () => process.exit(1))"
+)
+
+
+def command(project: Project, *, has_environ: bool = True) -> tuple[list[str], list[str]]:
+    """Return ENTRYPOINT and CMD; where the app isn't known, CMD has a TODO.
+
+    :param has_environ: whether HOST and PORT are set in the Dockerfile.
+    """
+    if project.framework == "other":
+        return ["/app/TODO"], ["TODO"]
+    if project.framework == "node":
+        return ["node"], project.start or ["TODO.js"]
+    app, is_factory = "TODO:app", False
+    if project.app:
+        app, is_factory = f"{project.app.module}:{project.app.name}", project.app.is_factory
+    if project.server == "gunicorn":  # it listens on $PORT by itself
+        socket = ["--no-control-socket"] if _gunicorn_version(project) >= (25, 1) else []
+        bind = [] if has_environ else ["--bind=0.0.0.0:8000"]
+        return ["gunicorn", *socket, *bind], [app + "()" * is_factory]
+    start, options, call = _SERVERS[project.server]
+    script = f'exec {start.format(protocol(project))} "$@"'
+    if not has_environ:
+        script = script.replace("$HOST", "0.0.0.0").replace("$PORT", "${PORT:-8000}")  # noqa: S104
+    return ["sh", "-c", script, "--"], [*options, app + call] if is_factory else [app]
+
+
+def _gunicorn_version(project: Project) -> tuple[int, ...]:
+    """Return the locked version of gunicorn, else a high one."""
+    pattern = r'(?im)^(?:gunicorn==|name = "gunicorn"\nversion = ")(\d+)\.(\d+)'
+    found = re.search(pattern, project.texts)
+    return (int(found[1]), int(found[2])) if found else (99,)
+
+
+def dockerfile(project: Project) -> str:
+    """Return a Dockerfile."""
+    entrypoint, cmd = (json.dumps(words, ensure_ascii=False) for words in command(project))
+    variable, image, build = "IMAGE", "debian:stable-slim", ""
+    environ, copies, healthcheck = "", "COPY . /app/\n", "NONE"
+    if project.framework == "node":
+        variable, image = "NODE_IMAGE", f"node:{project.version}-slim"
+        build, environ = _build_node(project), "NODE_ENV=production"
+        copies = "COPY --from=build /app /app\n" + ("" if project.has_build else copies)
+        healthcheck = json.dumps(["node", "-e", _FETCH])
+    elif project.is_python:
+        variable, image = "PYTHON_IMAGE", f"python:{project.version}-slim"
+        build, environ = (
+            _build_python(project),
+            "PATH=/opt/venv/bin:$PATH \\\n    PYTHONUNBUFFERED=1",
+        )
+        if project.app and project.app.file.startswith("src/"):
+            environ += " \\\n    PYTHONPATH=/app/src"
+        copies = f"COPY --from=build /opt/venv /opt/venv\n{copies}"
+        copies += "# At run time nothing can be written here.\nRUN python -m compileall -q .\n"
+        healthcheck = '["dockerflow", "healthcheck"]'
+    text = _DOCKERFILE.format(
+        variable=variable,
+        image=image,
+        build=build,
+        user=GROUP_AND_USER,
+        environ=environ,
+        copies=copies,
+        healthcheck=healthcheck,
+        todo="# TODO: the command that starts the app.\n" if "TODO" in entrypoint + cmd else "",
+        entrypoint=entrypoint,
+        cmd=cmd,
+    )
+    if project.framework == "other":
+        text = text.replace("ENV  \\\n    HOST", "ENV HOST").replace("HEALTHCHECK", "# HEALTHCHECK")
+        text = "# TODO: the image that the app needs, and how it is built.\n" + text
+    return text
+
+
+def _fill(template: str, **values: str) -> str:
+    for name, value in values.items():
+        template = template.replace(f"@{name}@", value)
+    return template
+
+
+def _build_python(project: Project) -> str:
+    files = project.files or ["requirements.txt"]
+    if project.tool == "pip":
+        hashes = "--require-hashes " if "--hash=" in project.texts else ""
+        install = _fill(_PIP, copy=_copy(files), hashes=hashes, file=_quoted(files[0]))
+    else:
+        tool = "uv" if project.tool == "pyproject" else project.tool
+        run = _INSTALLS[project.tool]
+        install = _fill(_OTHER_TOOL, tool=tool, copy=_copy(files), install=run)
+        if tool != "uv":
+            install = re.sub(r" UV_\w+=\S+", "", install)
+    return _fill(_BUILD_PYTHON, install=install)
+
+
+def _build_node(project: Project) -> str:
+    install, production, prune = _NODE_INSTALLS[project.tool]
+    if project.has_build:
+        run = f"{install}\nCOPY . ./\nRUN {project.tool or 'npm'} run build && {prune}\n"
+    else:
+        run = f"{install}{production}\n"
+    return _fill(_BUILD_NODE, copy=_copy(project.files), install=run)
+
+
+def _quoted(word: str) -> str:
+    return word if re.fullmatch(r"[\w./-]+", word) else json.dumps(word, ensure_ascii=False)
+
+
+def _copy(files: list[str]) -> str:
+    """Return a COPY of files to the working directory, for each of their folders."""
+    folders = dict.fromkeys(file.rpartition("/")[0] for file in files)
+    lines: list[str] = []
+    for folder in folders:
+        words = [file for file in files if file.rpartition("/")[0] == folder]
+        words.append(f"./{folder}/" if folder else "./")
+        is_plain = all(_quoted(word) == word for word in words)
+        lines.append(" ".join(words) if is_plain else json.dumps(words, ensure_ascii=False))
+    return "".join(f"COPY {line}\n" for line in lines)
+
+
+_NEVER: Final = """\
+**/.git
+**/.env*
+**/*.key
+**/*.pem
+**/*.sqlite3*
+**/.venv
+**/__pycache__
+**/node_modules
+"""
+_is_left_out = re.compile(
+    r"(?i)\..*|(docker|container)file.*|(docker-)?compose.*|licen[cs]e.*|makefile|noxfile\.py"
+    r"|tox\.ini|conftest\.py|test_.*|.*\.(md|rst|log|ya?ml|pyc|db|tar|gz|zip|key|pem)|.*[\r\n].*"
+).fullmatch
+
+
+def dockerignore(project: Project, *, is_ours: bool) -> str:
+    """Return a .dockerignore.
+
+    :param is_ours: whether the Dockerfile is the one above, of which is known what it needs.
+    """
+    if not is_ours:
+        return f"# Secrets, and what no image needs.\n{_NEVER}"
+    names = [path.name for path in project.path.iterdir()]
+    needed = {name for name in names if name not in SKIPPED and not _is_left_out(name)}
+    needed |= {"version.json", *(file.partition("/")[0] for file in project.files)}
+    if project.is_python and not project.files:
+        needed.add("requirements.txt")
+    lines = "".join("!" + re.sub(r"([\\*?\[])", r"\\\1", name) + "\n" for name in sorted(needed))
+    return (
+        "# Nothing gets into the build but what is listed here: add what else the app needs.\n"
+        f"*\n{lines}\n# Not even from within these:\n{_NEVER}"
+    )
+
+
+GITHUB: Final = """\
+# Builds the image with its version.json, and verifies it.
+name: dockerflow
+
+on:
+  push:
+    branches: [main, master]
+  pull_request:
+
+permissions: {}
+
+concurrency:
+  group: ${{ github.workflow }}-${{ github.ref }}
+  cancel-in-progress: ${{ github.event_name == 'pull_request' }}
+
+jobs:
+  image:
+    name: Build and verify
+    runs-on: ubuntu-24.04
+    timeout-minutes: 20
+    permissions:
+      contents: read
+    steps:
+      - uses: actions/checkout@3d3c42e5aac5ba805825da76410c181273ba90b1 # v7.0.1
+        with:
+          persist-credentials: false
+      - uses: actions/setup-python@5fda3b95a4ea91299a34e894583c3862153e4b97 # v7.0.0
+        with:
+          python-version: "3.13"
+      - run: python -m pip install 'dockerflow-middleware[cli]'
+      - run: dockerflow version write && dockerflow version check
+      - run: docker build --file @dockerfile@ --build-arg DOCKERFLOW_COMMIT="$GITHUB_SHA" --tag @name@ .
+      - run: dockerflow verify --format github --dockerfile @dockerfile@ --image @name@
+"""
+
+GITLAB: Final = """\
+# Writes version.json, and hands it to the jobs of all later stages as an artifact.
+version.json:
+  stage: .pre
+  image: python:3.13-slim
+  script:
+    - pip install 'dockerflow-middleware[cli]'
+    - dockerflow version write
+    - dockerflow version check
+  artifacts:
+    paths: [version.json]
+"""
+
+STEPS: Final = {
+    "github": """\
+- run: pipx run --spec 'dockerflow-middleware[cli]' dockerflow version write
+""",
+    "circleci": """\
+- run:
+    name: Write version.json
+    command: |
+      python3 -m venv ~/tools
+      ~/tools/bin/pip install 'dockerflow-middleware[cli]'
+      ~/tools/bin/dockerflow version write
+""",
+    "gitlab": """\
+include:
+  - local: .gitlab/dockerflow.yml
+""",
+    "taskcluster": """\
+python3 -m venv /tmp/tools &&
+/tmp/tools/bin/pip install 'dockerflow-middleware[cli]' &&
+/tmp/tools/bin/dockerflow version write
+""",
+}
+"""What an existing file needs, and for GitLab beside the file above."""
+
+PROBES: Final = """\
+livenessProbe:
+  httpGet: {path: /__lbheartbeat__, port: 8000}
+  periodSeconds: 10
+  timeoutSeconds: 2
+readinessProbe:
+  httpGet: {path: /__lbheartbeat__, port: 8000}
+  periodSeconds: 5
+  timeoutSeconds: 2
+startupProbe:
+  httpGet: {path: /__heartbeat__, port: 8000}
+  periodSeconds: 2
+  timeoutSeconds: 11
+  failureThreshold: 30
+"""
+
+COMPOSE: Final = """\
+healthcheck:
+  test: [CMD, dockerflow, healthcheck]
+  timeout: 20s
+"""
+
+KUBERNETES: Final = """\
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: @name@
+  labels: &labels
+    app.kubernetes.io/name: @name@
+spec:
+  selector:
+    matchLabels: *labels
+  strategy:
+    rollingUpdate:
+      maxUnavailable: 0 # an old pod goes when a new one is ready
+  template:
+    metadata:
+      labels: *labels
+    spec:
+      automountServiceAccountToken: false
+      # Drain (10 s), open requests (20 s), and a margin.
+      terminationGracePeriodSeconds: 40
+      securityContext:
+        runAsNonRoot: true
+        # The image says USER app, of which the kubelet can't tell that it isn't root.
+        runAsUser: 10001
+        runAsGroup: 10001
+        seccompProfile:
+          type: RuntimeDefault
+      containers:
+        - name: @name@
+          image: @name@ # TODO: with its registry, and the tag that was published
+          ports:
+            - name: http
+              containerPort: 8000
+          env:
+            - name: PORT
+              value: "8000"
+@drain@          # A failure restarts the process, which helps only if it doesn't respond.
+          livenessProbe:
+            httpGet: {path: /__lbheartbeat__, port: http}
+            periodSeconds: 10
+            timeoutSeconds: 2
+          # A failure takes the pod off the Service.
+          readinessProbe:
+            httpGet: {path: /__lbheartbeat__, port: http}
+            periodSeconds: 5
+            timeoutSeconds: 2
+          # A pod that can't reach what it needs gets no traffic, and the roll-out stops.
+          startupProbe:
+            httpGet: {path: /__heartbeat__, port: http}
+            periodSeconds: 2
+            timeoutSeconds: 11
+            failureThreshold: 30
+          securityContext:
+            readOnlyRootFilesystem: true
+            allowPrivilegeEscalation: false
+            capabilities:
+              drop: [ALL]
+          volumeMounts:
+            - name: tmp
+              mountPath: /tmp
+      volumes:
+        - name: tmp
+          emptyDir: {}
+---
+apiVersion: v1
+kind: Service
+metadata:
+  name: @name@
+spec:
+  selector:
+    app.kubernetes.io/name: @name@
+  ports:
+    - name: http
+      port: 80
+      targetPort: http
+"""
+_DRAIN: Final = """\
+            # While the pod is taken off the Service, it still serves.
+            - name: DOCKERFLOW_DRAIN_SECONDS
+              value: "10"
+"""
+
+
+def github(project: Project, dockerfile_name: str) -> str:
+    """Return a workflow for GitHub Actions."""
+    return _fill(GITHUB, dockerfile=_quoted(dockerfile_name), name=project.name)
+
+
+def kubernetes(project: Project) -> str:
+    """Return a Deployment and its Service."""
+    return _fill(KUBERNETES, name=project.name, drain=_DRAIN if project.is_python else "")
