@@ -9,22 +9,14 @@ from collections.abc import Iterator
 from difflib import unified_diff
 from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 
 from dockerflow.cli._exit import FAILED, OK
 from dockerflow.cli._init import templates
 from dockerflow.cli._init.patch import Patched, patch
-from dockerflow.cli._init.project import (
-    FRAMEWORKS,
-    SERVERS,
-    App,
-    Folder,
-    Project,
-    detect,
-    dockerfile,
-)
+from dockerflow.cli._init.project import FRAMEWORKS, SERVERS, Folder, Project, detect
 from dockerflow.logging._json import escape_controls
 from dockerflow.verify.evidence import CouldNotRunError
 
@@ -38,20 +30,23 @@ _COMPOSE: Final = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker
 _MANIFESTS: Final = ("k8s", "kubernetes", "deploy", "deployment", "helm", "charts", "manifests")
 _is_workload = re.compile(r"(?m)^kind:\s*(?:Deployment|StatefulSet|DaemonSet)\s*$").search
 _builds_image = re.compile(r"docker(?:/|\s+|\s+buildx\s+)build").search
+_configures_logging = re.compile(rb"dictConfig|basicConfig|LOGGING\b|structlog|loguru").search
 
+_EXTENSION: Final = "from dockerflow.{0} import Dockerflow\nDockerflow({1})"
+_WRAPPER: Final = "from dockerflow.{0} import DockerflowMiddleware\n{1} = DockerflowMiddleware({1})"
 _MIDDLEWARE: Final = {
-    "fastapi": "from dockerflow.fastapi import install\ninstall({name})",
-    "flask": "from dockerflow.flask import Dockerflow\nDockerflow({name})",
-    "sanic": "from dockerflow.sanic import Dockerflow\nDockerflow({name})",
-    "asgi": "from dockerflow.asgi import DockerflowMiddleware\n{name} = DockerflowMiddleware({name})",
-    "wsgi": "from dockerflow.wsgi import DockerflowMiddleware\n{name} = DockerflowMiddleware({name})",
+    "fastapi": "from dockerflow.fastapi import install\ninstall({1})",
+    "flask": _EXTENSION,
+    "sanic": _EXTENSION,
+    "asgi": _WRAPPER,
+    "wsgi": _WRAPPER,
     "django": 'INSTALLED_APPS = ["dockerflow.django", *INSTALLED_APPS]\n'
     'MIDDLEWARE = ["dockerflow.django.middleware.DockerflowMiddleware", *MIDDLEWARE]',
 }
-_LOGGING: Final = {
-    True: 'from dockerflow.logging import logging_config\nLOGGING = logging_config("{name}")',
-    False: 'from dockerflow.logging import configure_logging\nconfigure_logging("{name}")',
-}
+_LOGGING: Final = "from dockerflow.logging import configure_logging\nconfigure_logging({!r})"
+_DJANGO_LOGGING: Final = (
+    "from dockerflow.logging import logging_config\nLOGGING = logging_config({!r})"
+)
 
 
 class Plan:
@@ -59,46 +54,40 @@ class Plan:
 
     def __init__(self, project: Project, *, force: bool) -> None:
         self.project, self.force = project, force
-        self.new: dict[str, tuple[str, str]] = {}
-        """The old and the new text of each file."""
+        self.changes: dict[str, tuple[str | None, str]] = {}
+        """The old text of each file, None if there is none, and the new one."""
         self.kept: list[str] = []
         self.todo: list[str] = []
 
     def add(self, name: str, text: str) -> None:
-        """Plan to write a file, unless there is one."""
-        project = self.project
-        if not project.has(name):
-            self.new[name] = ("", text)
+        """Plan to write a file; an existing one only if that is forced."""
+        if not self.project.has(name):
+            self.changes[name] = (None, text)
         elif not self.force:
             self.kept.append(name)
-        elif (old := _read_exactly(project, name)) != text:
-            self.new[name] = (old, text)
+        elif (old := read_exactly(self.project, name)) != text:
+            self.changes[name] = (old, text)
 
     def diff(self) -> str:
         """Return a unified diff, which ``git apply`` takes."""
-        return "".join(
-            _diff(name, old, new, is_new=not self.project.has(name))
-            for name, (old, new) in self.new.items()
-        )
+        return "".join(_diff(name, *texts) for name, texts in self.changes.items())
 
     def write(self) -> None:
         """Write the files."""
-        for name, (_, text) in self.new.items():
-            path = self.project.path / name
+        folder = self.project.path
+        for name, (old, text) in self.changes.items():
+            path = folder / name
+            if path.is_symlink() or not path.resolve().is_relative_to(folder.resolve()):
+                raise click.ClickException(f"{path} was not written, because of a symbolic link")
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                if not path.parent.resolve().is_relative_to(self.project.path.resolve()):
-                    message = f"{name} is not written: a link leads out of the folder"
-                    raise click.ClickException(message)
-                if path.is_symlink():
-                    raise click.ClickException(f"{name} is not written: it is a link")
-                with path.open("xb" if not os.path.lexists(path) else "wb") as file:
+                with path.open("xb" if old is None else "wb") as file:
                     file.write(text.encode())
             except OSError as error:
                 raise click.ClickException(f"{path} can't be written: {error.strerror}") from None
 
 
-def _read_exactly(project: Folder, name: str) -> str:
+def read_exactly(project: Project, name: str) -> str:
     """Return a file's text with its line ends and its byte order mark."""
     path = project.path / name
     if not path.is_file():
@@ -111,154 +100,149 @@ def _read_exactly(project: Folder, name: str) -> str:
         raise click.ClickException(f"{path} is not UTF-8") from None
 
 
-def _diff(name: str, old: str, new: str, *, is_new: bool) -> str:
-    before, after = (re.findall(r"[^\n]*\n|[^\n]+", text) for text in (old, new))
-    source = "/dev/null" if is_new else f"a/{name}"
-    lines = unified_diff(before, after, source, f"b/{name}")
+def _diff(name: str, old: str | None, new: str) -> str:
+    before, after = (re.findall(r"[^\n]*\n|[^\n]+", text) for text in (old or "", new))
+    lines = unified_diff(before, after, "/dev/null" if old is None else f"a/{name}", f"b/{name}")
     return "".join(
         line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines
     )
 
 
-def _app(value: str) -> str:
-    if value and not re.fullmatch(r"[\w./ -]+(?::[\w.]+(?:\(\))?)?", value):
-        raise click.BadParameter(f"{value!r} is not module:variable, or the script of a Node app.")
-    return value
+def _pattern(pattern: str, meaning: str) -> Any:
+    def check(value: str) -> str:
+        if value and not re.fullmatch(pattern, value):
+            raise click.BadParameter(f"{value!r} is not {meaning}.")
+        return value
+
+    return check
 
 
-def _python(value: str) -> str:
-    if value and not re.fullmatch(r"3\.\d{1,2}(\.\d{1,2})?", value):
-        raise click.BadParameter(f"{value!r} is not a version such as 3.13.")
-    return value
-
-
-@click.command(
-    epilog="Exit codes: 0 done, 1 something is left, or differs (--diff), 2 could not run."
-)
+@click.command(epilog="Exit codes: 0 done, 1 something is left or differs, 2 could not run.")
 @click.argument("folder", default=".", type=click.Path(path_type=Path))
 @click.option(
     "--app",
-    metavar="MODULE:VARIABLE",
+    metavar="MODULE:NAME",
     default="",
-    type=_app,
-    help="The app, or with () behind it a function that makes it; for Node the script.",
+    type=_pattern(r"[\w./-]+(:\w+(\(\))?)?", "MODULE:NAME"),
+    help="The app, or, with () at the end, the function that makes it. For Node: the script.",
 )
+@click.option("--framework", type=click.Choice(list(FRAMEWORKS)), help="Its framework.")
+@click.option("--server", type=click.Choice(list(SERVERS)), help="Its server.")
 @click.option(
-    "--framework", type=click.Choice(list(FRAMEWORKS)), help="Instead of the one that is found."
+    "--python",
+    metavar="VERSION",
+    default="",
+    type=_pattern(r"3\.\d{1,2}(\.\d{1,2})?", "a version such as 3.13"),
+    help="Version of Python in the image.",
 )
-@click.option(
-    "--server", type=click.Choice(list(SERVERS)), help="Instead of the one that is found."
-)
-@click.option(
-    "--python", metavar="VERSION", default="", type=_python, help="Version of Python in the image."
-)
-@click.option(
-    "--patch", "is_patched", is_flag=True, help="Change an existing Dockerfile as proposed."
-)
+@click.option("--patch", "patches", is_flag=True, help="Change an existing Dockerfile as proposed.")
 @click.option("--force", is_flag=True, help="Replace existing files.")
-@click.option("--diff", "only_diff", is_flag=True, help="Print a unified diff, and write nothing.")
-def init(
-    *,
-    folder: Path,
-    app: str,
-    framework: str | None,
-    server: str | None,
-    python: str,
-    is_patched: bool,
-    force: bool,
-    only_diff: bool,
-) -> int:
-    """Write what the project in FOLDER lacks: Dockerfile, .dockerignore, version.json in CI, probes.
+@click.option("--diff", "only_diff", is_flag=True, help="Print a diff, and write nothing.")
+def init(*, folder: Path, patches: bool, force: bool, only_diff: bool, **given: str | None) -> int:
+    """Write what the project in FOLDER lacks: Dockerfile, .dockerignore, CI step and probes.
 
-    It looks at the project's requirements, sources and CI, and changes no existing file. For an
-    existing Dockerfile it proposes a patch for what `dockerflow verify` finds in it.
+    What the options don't tell is found out from the requirements, lock files and sources. No
+    existing file is changed. For an existing Dockerfile a patch is proposed.
 
     \b
       dockerflow init --diff
       dockerflow init --app mysite.main:app --server uvicorn
     """  # noqa: D301 - click's mark for a paragraph that is not wrapped
-    project = detect(folder, framework or "", server or "", app, python)
+    project = detect(folder, **{name: value or "" for name, value in given.items()})
     plan = Plan(project, force=force)
     try:
-        name, patched = _plan_dockerfile(plan, is_patched=is_patched)
+        name, patched = _plan_dockerfile(plan, patches=patches)
     except CouldNotRunError as error:
         raise click.ClickException(str(error)) from None
     _plan_ci(plan, name)
     _plan_probes(plan, name)
-    if project.is_python:
-        _plan_python(plan)
-    elif project.framework == "node":
+    if plan.project.is_python:
+        _plan_requirements(plan)
+        _plan_code(plan)
+    elif plan.project.framework == "node":
         plan.todo.append(
-            "serve /__version__ (the content of version.json), /__heartbeat__ and "
-            "/__lbheartbeat__, and end on SIGTERM: process.on('SIGTERM', ...)"
+            "respond to /__version__ (with version.json), /__heartbeat__ and /__lbheartbeat__, and "
+            "end on SIGTERM, which Node ignores as a container's first process"
         )
     if only_diff:
         click.echo(plan.diff().encode(), nl=False)
     else:
         plan.write()
-    for line in _report(plan, name, patched, only_diff=only_diff):
+    for line in _report(plan, name, patched, verb="would write" if only_diff else "wrote"):
         click.echo(escape_controls(line, keep="\n"), err=only_diff)
-    is_left = patched is not None and (bool(patched.left) or (patched.mended and not is_patched))
-    return FAILED if is_left or (only_diff and plan.new) else OK
+    is_left = patched is not None and bool(patched.left or (patched.mended and not patches))
+    return FAILED if is_left or (only_diff and plan.changes) else OK
 
 
-def _plan_dockerfile(plan: Plan, *, is_patched: bool) -> tuple[str, Patched | None]:
+def _plan_dockerfile(plan: Plan, *, patches: bool) -> tuple[str, Patched | None]:
     """Plan Dockerfile and .dockerignore; return the Dockerfile's name, and what it could become."""
-    project, name = plan.project, dockerfile(plan.project)
-    ours = templates.dockerfile(project)
-    if not name or (plan.force and project.framework != "other"):
-        name, patched, is_ours = name or "Dockerfile", None, True
+    project = plan.project
+    ours = templates.dockerfile(project) if project.framework else ""
+    name, patched, is_ours = project.dockerfile or "Dockerfile", None, True
+    if ours and (plan.force or not project.dockerfile):
         plan.add(name, ours)
     else:
-        old = _read_exactly(project, name)
+        old = read_exactly(project, name)
         text = old.removeprefix("\ufeff")
-        is_known = "TODO" not in ours and project.framework != "other"
+        is_ours = text == ours
+        is_known = ours and "TODO" not in ours
         start = templates.command(project, has_environ=False) if is_known else None
-        patched, is_ours = patch(text, name, start), text == ours
-        if is_patched and patched.mended:
-            plan.new[name] = (old, old[: len(old) - len(text)] + patched.text)
+        patched = patch(text, name, start)
+        if patches and patched.mended:
+            plan.changes[name] = (old, old[: len(old) - len(text)] + patched.text)
         else:
             plan.kept.append(name)
-    plan.add(".dockerignore", templates.dockerignore(project, is_ours=is_ours))
-    if is_ours and ".dockerignore" in plan.kept and "*" in project.read(".dockerignore").split():
+        for id_, todo in _ENTAILED.items():
+            if id_ in patched.mended and not (id_ == "DF306" and "PORT" in text):
+                plan.todo.append(todo)
+    ignore = templates.dockerignore(project, is_ours=is_ours)
+    plan.add(".dockerignore", ignore)
+    if is_ours and ".dockerignore" in plan.kept and project.read(".dockerignore") != ignore:
         plan.todo.append("check that .dockerignore lets through what the Dockerfile copies")
     return name, patched
 
 
-def _plan_ci(plan: Plan, dockerfile_name: str) -> None:
+# What changes of a Dockerfile entail, which no rule can see.
+_ENTAILED: Final = {
+    "DF204": "what replaces the command, as Compose's `command` does, replaces only CMD now",
+    "DF205": "make sure that the user app can read and write what the app has to",
+    "DF306": "let the app listen on $PORT, which is 8000",
+}
+
+
+def _plan_ci(plan: Plan, dockerfile: str) -> None:
     """Plan what writes version.json in CI."""
-    project = plan.project
-    here = project.path.resolve()
+    here = plan.project.path.resolve()
     root = next((f for f in (here, *here.parents) if os.path.lexists(f / ".git")), here)
-    repository = Folder(root, project.notes)
+    repository = Folder(root, plan.project.notes)
     found = [ci for ci, file in _CI.items() if repository.has(file)]
     if not found:
-        match = re.search(r"url\s*=.*?(github|gitlab)\.", repository.read(".git/config"))
-        found = [match[1]] if match else []
-    inner = here.relative_to(root).as_posix()
-    if not found or inner != ".":
-        where = shlex.join(["dockerflow", "version", "write", *([] if inner == "." else [inner])])
-        plan.todo.append(f"in CI, run `{where}` before the image is built")
+        remote = re.search(r"url\s*=.*\b(github|gitlab)\.", repository.read(".git/config"))
+        found = [remote[1]] if remote else []
+    if not found or here != root:
+        where = "" if here == root else f" {shlex.quote(here.relative_to(root).as_posix())}"
+        plan.todo.append(f"in CI, run `dockerflow version write{where}` before the image is built")
         return
     for ci in found:
         names = [_CI[ci]]
         if ci == "github":
-            workflows = (root / ".github/workflows").glob("*.y*ml")
-            names = sorted(f".github/workflows/{path.name}" for path in workflows)
+            names = sorted(
+                f".github/workflows/{p.name}" for p in root.glob(".github/workflows/*.y*ml")
+            )
         texts = {name: repository.read(name) for name in names}
-        is_done = any("dockerflow version write" in text for text in texts.values())
         builder = next((name for name, text in texts.items() if _builds_image(text)), "")
         step = templates.STEPS[ci]
         if ci == "gitlab":
             plan.add(".gitlab/dockerflow.yml", templates.GITLAB)
-            if "dockerflow.yml" not in texts[names[0]]:
+            if ".gitlab/dockerflow.yml" not in texts[names[0]]:
                 plan.todo.append(f"in {names[0]}:\n{step}")
-        elif ci == "github" and not builder:
-            plan.add(".github/workflows/dockerflow.yml", templates.github(project, dockerfile_name))
-        elif not is_done:
+        elif ci == "github" and builder in ("", ".github/workflows/dockerflow.yml"):
+            plan.add(".github/workflows/dockerflow.yml", templates.github(plan.project, dockerfile))
+        elif not any("dockerflow version write" in text for text in texts.values()):
             name = builder or names[0]
-            new = _with_step(texts[name], step)
-            shown = _diff(name, texts[name], new, is_new=False) if new else step
+            shown = (
+                _diff(name, texts[name], new) if (new := _with_step(texts[name], step)) else step
+            )
             plan.todo.append(f"in {name}, write version.json before the image is built:\n{shown}")
 
 
@@ -267,122 +251,114 @@ def _with_step(text: str, step: str) -> str:
     lines = text.splitlines(keepends=True)
     at = next((number for number, line in enumerate(lines) if _builds_image(line)), 0)
     for index in range(at, 0, -1):
-        if match := re.match(r"( *)- (?!name: \w+=)", lines[index]):
-            lines[index:index] = [match[1] + line for line in step.splitlines(keepends=True)]
+        if match := re.match(r" *(?=- )", lines[index]):
+            lines[index:index] = [match[0] + line for line in step.splitlines(keepends=True)]
             return "".join(lines)
     return ""
 
 
-def _plan_probes(plan: Plan, dockerfile_name: str) -> None:
+def _plan_probes(plan: Plan, dockerfile: str) -> None:
     """Plan the probes of Kubernetes and Compose."""
     project, target = plan.project, "kubernetes.yaml"
-    manifests = {
-        name: text for name in _yaml_files(project) if _is_workload(text := project.read(name))
-    }
+    texts = {name: project.read(name) for name in _yaml_files(project)}
+    manifests = [name for name, text in texts.items() if _is_workload(text) and name != target]
     compose = next(filter(project.has, _COMPOSE), "")
-    if others := [name for name in manifests if name != target]:
-        lacking = [name for name in others if "__lbheartbeat__" not in manifests[name]]
-        if lacking:
-            where = ", ".join(lacking)
-            plan.todo.append(f"in {where}, for the container of the app:\n{templates.PROBES}")
-    elif not compose or project.has(target):
+    lacking = [name for name in manifests if "__lbheartbeat__" not in texts[name]]
+    if lacking:
+        where = ", ".join(lacking)
+        plan.todo.append(f"in {where}, for the container of the app:\n{templates.PROBES}")
+    elif not manifests and (not compose or project.has(target)):
         plan.add(target, templates.kubernetes(project))
-    text = plan.new.get(dockerfile_name, ("", ""))[1] or project.read(dockerfile_name)
+    text = plan.changes.get(dockerfile, ("", ""))[1] or project.read(dockerfile)
     if compose and "healthcheck" not in (text + project.read(compose)).lower():
         plan.todo.append(f"in {compose}, for the service of the app:\n{templates.COMPOSE}")
 
 
 def _yaml_files(project: Project) -> Iterator[str]:
-    folders = [project.path / name for name in _MANIFESTS if (project.path / name).is_dir()]
+    folders = (project.path / name for name in _MANIFESTS)
     files = (path for folder in folders for path in folder.rglob("*.y*ml"))
     for path in islice((*project.path.glob("*.y*ml"), *files), 500):
         yield path.relative_to(project.path).as_posix()
 
 
-def _plan_python(plan: Plan) -> None:
-    """Plan what has to be done by hand in the requirements and in the code of a Python app."""
+def _plan_requirements(plan: Plan) -> None:
     project = plan.project
     required = project.direct | project.locked
     extra = f"[{project.framework}]" if project.framework not in ("asgi", "wsgi") else ""
-    wanted = [] if "dockerflow-middleware" in required else [f"dockerflow-middleware{extra}"]
-    if not {project.server, f"py{project.server}"} & required and not (
-        project.server == "uvicorn" and any(name.startswith("fastapi[") for name in required)
-    ):
-        wanted.append(project.server)
+    wanted = {"dockerflow-middleware": extra, project.server: ""}
+    wanted = {name: extra for name, extra in wanted.items() if name not in required}
     if wanted:
-        file = next(iter(project.files), "requirements.txt, which isn't there yet")
-        plan.todo.append(f"add {' and '.join(wanted)} to {file}")
+        listed = " and ".join(name + extra for name, extra in wanted.items())
+        plan.todo.append(f"add {listed} to {next(iter(project.files), 'a new requirements.txt')}")
     if "dockerflow" in required:
         plan.todo.append("remove the requirement dockerflow: dockerflow-middleware replaces it")
-    if project.tool in ("poetry", "pdm", "pipenv", "pyproject") and len(project.files) == 1:
+    if project.tool != "pip" and len(project.files) == 1:
         plan.todo.append("lock the requirements, so that each build installs the same")
-    if re.search(r"(?m)^\s*(?:-e\b|--editable|\.|file:)", project.texts.split("\n[[package]]")[0]):
-        plan.todo.append(
-            f"{project.files[0]} installs the project itself, which the Dockerfile copies"
-        )
-    if project.version in ("3.9", "3.10") or re.match(r"3\.\d$", project.version):
+    if project.tool == "pip" and re.search(r"(?m)^\s*(?:-e\b|--editable|\.)", project.text):
+        plan.todo.append(f"remove the project itself from {project.files[0]}; the image copies it")
+    if int(project.version.split(".")[1]) < 11:  # noqa: PLR2004
         plan.todo.append(f"dockerflow-middleware needs Python 3.11, not {project.version}")
     if project.app is None:
-        plan.todo.append("the app was not found: give --app, or replace TODO in the Dockerfile")
-    _plan_code(plan, project.app)
+        plan.todo.append("no app was found: use --app, or replace TODO in the Dockerfile")
 
 
-def _plan_code(plan: Plan, app: App | None) -> None:
-    project = plan.project
-    sources = {
-        folder + file: project.read_bytes(folder + file)
-        for folder, _, files in project.walk()
-        for file in files
-        if file.endswith(".py")
-    }
+def _plan_code(plan: Plan) -> None:
+    """Plan the lines that add Dockerflow to the app."""
+    project, app = plan.project, plan.project.app
+    files = (folder + file for folder, _, files in project.walk() for file in files)
+    sources = {name: project.read_bytes(name) for name in files if name.endswith(".py")}
     everything = b"\n".join(sources.values())
     if b"dockerflow" in everything:
         return
-    is_django = project.framework == "django"
     name = "app" if app is None or app.is_factory else app.name
-    lines = [_MIDDLEWARE[project.framework].format(name=name)]
-    if not re.search(rb"dictConfig|basicConfig|LOGGING\b|structlog|loguru", everything):
-        lines.append(_LOGGING[is_django].format(name=project.name))
+    lines = _MIDDLEWARE[project.framework].format(project.framework, name)
     where = app.file if app and app.file else "the module of the app"
-    if is_django:
+    logging = _LOGGING
+    if project.framework == "django":
+        logging = _DJANGO_LOGGING
         settings = (name for name, text in sources.items() if b"INSTALLED_APPS" in text)
         where = f"{next(settings, 'the settings')}, at the end"
+        if b"STATIC_ROOT" in everything:
+            plan.todo.append(
+                "after COPY . /app/, add RUN python manage.py collectstatic --no-input"
+            )
     elif app and app.is_factory:
         where = f"{where}, in {app.name}"
-    text = "\n".join(lines)
-    plan.todo.append(f"add Dockerflow to {where}:\n{text}\n")
-    if is_django and b"STATIC_ROOT" in everything:
-        plan.todo.append("after COPY . /app/, add RUN python manage.py collectstatic --no-input")
+    if not _configures_logging(everything):
+        lines += "\n" + logging.format(project.name)
+    plan.todo.append(f"in {where}:\n{lines}")
 
 
-def _report(plan: Plan, name: str, patched: Patched | None, *, only_diff: bool) -> Iterator[str]:
+def _report(plan: Plan, name: str, patched: Patched | None, *, verb: str) -> Iterator[str]:
     project = plan.project
-    found = [project.framework]
+    found = [project.framework or "no Python and no Node"]
     if project.is_python:
-        app = f"{project.app} in {project.app.file}" if project.app else "an app that wasn't found"
-        found += [f"server {project.server}", app]
-    if project.framework != "other":
-        found += [" and ".join(project.files) or "no requirements", f"version {project.version}"]
-    yield f"found: {', '.join(found)}"
+        app = f"{project.app} in {project.app.file}" if project.app else "no app"
+        found += [project.server, app, f"Python {project.version}"]
+    elif project.framework:
+        found.append(f"Node {project.version}")
+    yield f"found {', '.join([*found, *project.files])}"
     if project.others:
-        yield f"other apps, which --app can choose: {', '.join(map(str, project.others))}"
+        yield f"found other apps, for --app: {', '.join(map(str, project.others))}"
     yield from (f"note: {note}" for note in dict.fromkeys(project.notes))
-    yield from (f"{'would write' if only_diff else 'wrote'} {file}" for file in plan.new)
+    yield from (f"{verb} {file}" for file in plan.changes)
     yield from (f"kept {file}" for file in plan.kept)
-    if patched and patched.mended and name not in plan.new:
-        old = _read_exactly(project, name).removeprefix("\ufeff")
-        yield f"\nproposed for {', '.join(patched.mended)}; --patch makes these changes:"
-        yield _diff(name, old, patched.text, is_new=False).replace("\r", "").rstrip("\n")
+    if patched and patched.mended and name in plan.kept:
+        old = read_exactly(project, name).removeprefix("\ufeff")
+        yield f"\nproposed because of {', '.join(patched.mended)}; --patch makes these changes:"
+        yield _diff(name, old, patched.text).replace("\r", "").rstrip("\n")
     if patched and patched.left:
         yield f"\nleft in {name}; `dockerflow verify --explain ID` has more:"
         for verdict in patched.left:
-            for one in (*verdict.findings, *verdict.unknowns):
-                yield f"- {verdict.rule.id}, line {one.line}: {one.message}"
+            for finding in verdict.findings:
+                yield f"- {verdict.rule.id}, line {finding.line}: {finding.message}"
+            for unknown in verdict.unknowns:
+                yield f"- {verdict.rule.id}, can't tell: {unknown.message}; {unknown.would_tell}"
     if plan.todo:
         yield "\nto do:"
         yield from ("- " + todo.rstrip("\n").replace("\n", "\n    ") for todo in plan.todo)
+    file = shlex.quote(name)
     yield "\nnext:"
     yield "  dockerflow version write"
-    file = shlex.quote(name)
     yield f"  docker build --file {file} --tag {project.name} ."
     yield f"  dockerflow verify --dockerfile {file} --image {project.name}"

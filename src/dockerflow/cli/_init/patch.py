@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from dockerflow.cli._init.templates import GROUP_AND_USER
 from dockerflow.verify import dockerfile as reader
+from dockerflow.verify import users
 from dockerflow.verify.evidence import CouldNotRunError, Dockerfile, Evidence, Instruction
 from dockerflow.verify.verdicts import Verdict, judge
 
@@ -89,6 +90,8 @@ class _Editor:
         last = max((one.stage for one in dockerfile.instructions), default=0)
         self._from = dockerfile.line
         self.all = dockerfile.instructions
+        ids = users.created_by(dockerfile.users)
+        self.creates_one = ids.user is not None or ids.group is not None
         self.own = [one for one in self.all if one.line > self._from and one.stage == last]
         is_backtick = re.match(r"(?i)(\s*#.*\n)*\s*#\s*escape\s*=\s*`", "".join(lines))
         self._escape = "`" if is_backtick else "\\"
@@ -162,7 +165,8 @@ def _sources(editor: _Editor) -> None:
 
 def _user(editor: _Editor) -> None:
     base = editor.base()
-    if re.search(r"scratch|distroless|windows|chainguard|wolfi", base):
+    inherited = (one for one in editor.all if one not in editor.own)
+    if re.search(r"scratch|distroless|windows|chainguard|wolfi|minimal|micro|amazonlinux", base):
         raise _ByHandError
     finding = editor.verdict.findings[0]
     if finding.line and (match := re.search(r"has (\d+), not", finding.message)):
@@ -171,8 +175,10 @@ def _user(editor: _Editor) -> None:
         editor.lines[at:end] = [
             re.sub(pattern, r"\g<1>\g<2>10001", x) for x in editor.lines[at:end]
         ]
-    elif "creates no" not in finding.message:
+    elif editor.creates_one or any(one.name == "USER" for one in inherited):
         raise _ByHandError
+    elif any("10001" in one.value + one.body for one in editor.all):
+        raise _ByHandError  # something else has that id
     elif re.search(r"alpine|busybox", base):
         editor.after_from("RUN addgroup -g 10001 app && adduser -D -H -u 10001 -G app app")
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from textwrap import indent
 from typing import Final
 
 from dockerflow.cli._init.project import SKIPPED, Project, protocol
@@ -23,7 +24,7 @@ WORKDIR /app
 ENV {environ} \\
     HOST=0.0.0.0 \\
     PORT=8000
-{copies}# From `dockerflow version write`, which CI runs before the build. Without it the build fails.
+{copies}# `dockerflow version write` makes it, in CI. Without it the build fails.
 COPY version.json /app/
 ARG DOCKERFLOW_SOURCE="" \\
     DOCKERFLOW_VERSION="" \\
@@ -48,6 +49,13 @@ RUN python -m venv --without-pip /opt/venv
 @install@
 # --- The app."""
 
+_PYTHON_COPIES: Final = """\
+COPY --from=build /opt/venv /opt/venv
+COPY . /app/
+# At run time nothing can be written here.
+RUN python -m compileall -q .
+"""
+
 _PIP: Final = """\
 # This layer is made again only when the requirements change.
 @copy@# Wheels only: no compiler is needed. For a package that has none, leave --only-binary out.
@@ -55,12 +63,12 @@ RUN pip --python /opt/venv/bin/python install --no-cache-dir --only-binary :all:
 """
 
 _OTHER_TOOL: Final = """\
-# Of whatever version: the lock has those of the app.
+# The newest release reads every lock.
 # hadolint ignore=DL3013
-RUN pip install --no-cache-dir @tool@
-ENV VIRTUAL_ENV=/opt/venv UV_PROJECT_ENVIRONMENT=/opt/venv UV_COMPILE_BYTECODE=1 UV_NO_CACHE=1
+RUN python -m venv /opt/tool && /opt/tool/bin/pip install --no-cache-dir @tool@
+ENV VIRTUAL_ENV=/opt/venv@environ@
 # These layers are made again only when the requirements change.
-@copy@RUN @install@
+@copy@RUN /opt/tool/bin/@install@
 """
 
 _BUILD_NODE: Final = """
@@ -69,6 +77,8 @@ FROM ${NODE_IMAGE} AS build
 WORKDIR /app
 @copy@RUN @install@
 # --- The app."""
+
+_UV: Final = " UV_PROJECT_ENVIRONMENT=/opt/venv UV_COMPILE_BYTECODE=1 UV_NO_CACHE=1"
 
 # What installs exactly what is locked. For Node also: without the packages for development, and
 # what removes these after a build that needed them.
@@ -87,18 +97,13 @@ _NODE_INSTALLS: Final = {
 }
 
 # How each server is started, and how it is told of a factory: by an option, or by ().
-_SERVERS: Final = {
+_SERVERS: Final[dict[str, tuple[str, list[str], str]]] = {
     "uvicorn": ("uvicorn --host $HOST --port $PORT", ["--factory"], ""),
     "sanic": ("sanic --host $HOST --port $PORT --single-process", ["--factory"], ""),
     "hypercorn": ("hypercorn --workers 0 --bind $HOST:$PORT", [], "()"),
     "granian": ("granian --interface {} --host $HOST --port $PORT", ["--factory"], ""),
-    "daphne": ("daphne -b $HOST -p $PORT", [], "()"),
+    "daphne": ("daphne -b $HOST -p $PORT", [], ""),
     "waitress": ("waitress-serve --host=$HOST --port=$PORT", ["--call"], ""),
-    "uwsgi": (
-        "uwsgi --http-socket $HOST:$PORT --master --die-on-term --enable-threads --need-app -w",
-        [],
-        "()",
-    ),
 }
 _FETCH: Final = (
     "fetch(`http://127.0.0.1:${process.env.PORT}/__lbheartbeat__`)"
@@ -111,8 +116,6 @@ def command(project: Project, *, has_environ: bool = True) -> tuple[list[str], l
 
     :param has_environ: whether HOST and PORT are set in the Dockerfile.
     """
-    if project.framework == "other":
-        return ["/app/TODO"], ["TODO"]
     if project.framework == "node":
         return ["node"], project.start or ["TODO.js"]
     app, is_factory = "TODO:app", False
@@ -132,47 +135,36 @@ def command(project: Project, *, has_environ: bool = True) -> tuple[list[str], l
 def _gunicorn_version(project: Project) -> tuple[int, ...]:
     """Return the locked version of gunicorn, else a high one."""
     pattern = r'(?im)^(?:gunicorn==|name = "gunicorn"\nversion = ")(\d+)\.(\d+)'
-    found = re.search(pattern, project.texts)
+    found = re.search(pattern, project.text)
     return (int(found[1]), int(found[2])) if found else (99,)
 
 
 def dockerfile(project: Project) -> str:
     """Return a Dockerfile."""
     entrypoint, cmd = (json.dumps(words, ensure_ascii=False) for words in command(project))
-    variable, image, build = "IMAGE", "debian:stable-slim", ""
-    environ, copies, healthcheck = "", "COPY . /app/\n", "NONE"
-    if project.framework == "node":
-        variable, image = "NODE_IMAGE", f"node:{project.version}-slim"
-        build, environ = _build_node(project), "NODE_ENV=production"
-        copies = "COPY --from=build /app /app\n" + ("" if project.has_build else copies)
-        healthcheck = json.dumps(["node", "-e", _FETCH])
-    elif project.is_python:
-        variable, image = "PYTHON_IMAGE", f"python:{project.version}-slim"
-        build, environ = (
-            _build_python(project),
-            "PATH=/opt/venv/bin:$PATH \\\n    PYTHONUNBUFFERED=1",
-        )
+    if project.is_python:
+        variable, build = "PYTHON_IMAGE", _build_python(project)
+        environ = "PATH=/opt/venv/bin:$PATH \\\n    PYTHONUNBUFFERED=1"
         if project.app and project.app.file.startswith("src/"):
             environ += " \\\n    PYTHONPATH=/app/src"
-        copies = f"COPY --from=build /opt/venv /opt/venv\n{copies}"
-        copies += "# At run time nothing can be written here.\nRUN python -m compileall -q .\n"
+        copies = _PYTHON_COPIES
         healthcheck = '["dockerflow", "healthcheck"]'
-    text = _DOCKERFILE.format(
+    else:
+        variable, build, environ = "NODE_IMAGE", _build_node(project), "NODE_ENV=production"
+        copies = "COPY --from=build /app /app\n" + ("" if project.has_build else "COPY . /app/\n")
+        healthcheck = json.dumps(["node", "-e", _FETCH])
+    return _DOCKERFILE.format(
         variable=variable,
-        image=image,
+        image=f"{'python' if project.is_python else 'node'}:{project.version}-slim",
         build=build,
         user=GROUP_AND_USER,
         environ=environ,
         copies=copies,
         healthcheck=healthcheck,
-        todo="# TODO: the command that starts the app.\n" if "TODO" in entrypoint + cmd else "",
+        todo="# TODO: the command that starts the app.\n" if "TODO" in cmd else "",
         entrypoint=entrypoint,
         cmd=cmd,
     )
-    if project.framework == "other":
-        text = text.replace("ENV  \\\n    HOST", "ENV HOST").replace("HEALTHCHECK", "# HEALTHCHECK")
-        text = "# TODO: the image that the app needs, and how it is built.\n" + text
-    return text
 
 
 def _fill(template: str, **values: str) -> str:
@@ -184,14 +176,13 @@ def _fill(template: str, **values: str) -> str:
 def _build_python(project: Project) -> str:
     files = project.files or ["requirements.txt"]
     if project.tool == "pip":
-        hashes = "--require-hashes " if "--hash=" in project.texts else ""
+        hashes = "--require-hashes " if "--hash=" in project.text else ""
         install = _fill(_PIP, copy=_copy(files), hashes=hashes, file=_quoted(files[0]))
     else:
         tool = "uv" if project.tool == "pyproject" else project.tool
         run = _INSTALLS[project.tool]
-        install = _fill(_OTHER_TOOL, tool=tool, copy=_copy(files), install=run)
-        if tool != "uv":
-            install = re.sub(r" UV_\w+=\S+", "", install)
+        environ = _UV if tool == "uv" else ""
+        install = _fill(_OTHER_TOOL, tool=tool, environ=environ, copy=_copy(files), install=run)
     return _fill(_BUILD_PYTHON, install=install)
 
 
@@ -255,7 +246,7 @@ def dockerignore(project: Project, *, is_ours: bool) -> str:
     )
 
 
-GITHUB: Final = """\
+_GITHUB: Final = """\
 # Builds the image with its version.json, and verifies it.
 name: dockerflow
 
@@ -286,7 +277,9 @@ jobs:
           python-version: "3.13"
       - run: python -m pip install 'dockerflow-middleware[cli]'
       - run: dockerflow version write && dockerflow version check
-      - run: docker build --file @dockerfile@ --build-arg DOCKERFLOW_COMMIT="$GITHUB_SHA" --tag @name@ .
+      - run: >-
+          docker build --file @dockerfile@ --tag @name@
+          --build-arg DOCKERFLOW_COMMIT="$GITHUB_SHA" .
       - run: dockerflow verify --format github --dockerfile @dockerfile@ --image @name@
 """
 
@@ -327,15 +320,25 @@ python3 -m venv /tmp/tools &&
 }
 """What an existing file needs, and for GitLab beside the file above."""
 
+COMPOSE: Final = """\
+healthcheck:
+  test: [CMD, dockerflow, healthcheck]
+  timeout: 20s
+"""
+
+# docs/kubernetes.md explains the choices.
 PROBES: Final = """\
+# A failure restarts the container.
 livenessProbe:
   httpGet: {path: /__lbheartbeat__, port: 8000}
   periodSeconds: 10
   timeoutSeconds: 2
+# A failure removes the pod from the Service.
 readinessProbe:
   httpGet: {path: /__lbheartbeat__, port: 8000}
   periodSeconds: 5
   timeoutSeconds: 2
+# A new pod gets no requests until everything that it needs responds.
 startupProbe:
   httpGet: {path: /__heartbeat__, port: 8000}
   periodSeconds: 2
@@ -343,65 +346,34 @@ startupProbe:
   failureThreshold: 30
 """
 
-COMPOSE: Final = """\
-healthcheck:
-  test: [CMD, dockerflow, healthcheck]
-  timeout: 20s
-"""
-
-KUBERNETES: Final = """\
+_KUBERNETES: Final = """\
 apiVersion: apps/v1
 kind: Deployment
 metadata:
   name: @name@
-  labels: &labels
-    app.kubernetes.io/name: @name@
 spec:
   selector:
-    matchLabels: *labels
-  strategy:
-    rollingUpdate:
-      maxUnavailable: 0 # an old pod goes when a new one is ready
+    matchLabels: &labels
+      app.kubernetes.io/name: @name@
   template:
     metadata:
       labels: *labels
     spec:
-      automountServiceAccountToken: false
-      # Drain (10 s), open requests (20 s), and a margin.
+      # Longer than draining and the open requests take.
       terminationGracePeriodSeconds: 40
       securityContext:
         runAsNonRoot: true
-        # The image says USER app, of which the kubelet can't tell that it isn't root.
-        runAsUser: 10001
+        runAsUser: 10001 # the kubelet can't tell from a name that it isn't root
         runAsGroup: 10001
-        seccompProfile:
-          type: RuntimeDefault
       containers:
         - name: @name@
-          image: @name@ # TODO: with its registry, and the tag that was published
+          image: @name@ # TODO: its registry, and the tag that was published
           ports:
-            - name: http
-              containerPort: 8000
+            - containerPort: 8000
           env:
             - name: PORT
               value: "8000"
-@drain@          # A failure restarts the process, which helps only if it doesn't respond.
-          livenessProbe:
-            httpGet: {path: /__lbheartbeat__, port: http}
-            periodSeconds: 10
-            timeoutSeconds: 2
-          # A failure takes the pod off the Service.
-          readinessProbe:
-            httpGet: {path: /__lbheartbeat__, port: http}
-            periodSeconds: 5
-            timeoutSeconds: 2
-          # A pod that can't reach what it needs gets no traffic, and the roll-out stops.
-          startupProbe:
-            httpGet: {path: /__heartbeat__, port: http}
-            periodSeconds: 2
-            timeoutSeconds: 11
-            failureThreshold: 30
-          securityContext:
+@drain@@probes@          securityContext:
             readOnlyRootFilesystem: true
             allowPrivilegeEscalation: false
             capabilities:
@@ -412,21 +384,8 @@ spec:
       volumes:
         - name: tmp
           emptyDir: {}
----
-apiVersion: v1
-kind: Service
-metadata:
-  name: @name@
-spec:
-  selector:
-    app.kubernetes.io/name: @name@
-  ports:
-    - name: http
-      port: 80
-      targetPort: http
 """
 _DRAIN: Final = """\
-            # While the pod is taken off the Service, it still serves.
             - name: DOCKERFLOW_DRAIN_SECONDS
               value: "10"
 """
@@ -434,9 +393,11 @@ _DRAIN: Final = """\
 
 def github(project: Project, dockerfile_name: str) -> str:
     """Return a workflow for GitHub Actions."""
-    return _fill(GITHUB, dockerfile=_quoted(dockerfile_name), name=project.name)
+    return _fill(_GITHUB, dockerfile=_quoted(dockerfile_name), name=project.name)
 
 
 def kubernetes(project: Project) -> str:
-    """Return a Deployment and its Service."""
-    return _fill(KUBERNETES, name=project.name, drain=_DRAIN if project.is_python else "")
+    """Return a Deployment."""
+    drain = _DRAIN if project.is_python else ""
+    probes = indent(PROBES, " " * 10)
+    return _fill(_KUBERNETES, name=project.name, drain=drain, probes=probes)
