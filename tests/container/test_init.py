@@ -145,7 +145,11 @@ def django(folder: Path, _: Path) -> None:
 
 def node(folder: Path, _: Path) -> None:
     (folder / "server.js").write_text(NODE)
-    package = {"name": "links", "scripts": {"start": "node server.js"}, "dependencies": {"express": "^5.0.0"}}
+    package = {
+        "name": "links",
+        "scripts": {"start": "node server.js"},
+        "dependencies": {"express": "^5.0.0"},
+    }
     (folder / "package.json").write_text(json.dumps(package))
     run("npm", "install", "--package-lock-only", folder=folder)
 
@@ -183,7 +187,9 @@ def test_verify_finds_nothing_in_what_it_writes(
     name = f"init-{uuid.uuid4().hex[:12]}"
     environ = "--env=PORT --env=UPLOADS --env=HOST=127.0.0.1"
     environ += " --env=GUNICORN_CMD_ARGS=--bind=127.0.0.1:$PORT"
-    start = f"exec podman run --name={name} --replace --pull=never {' '.join(HARDENED)} {environ} {tag}"
+    start = (
+        f"exec podman run --name={name} --replace --pull=never {' '.join(HARDENED)} {environ} {tag}"
+    )
     try:
         result = engine.run(
             BIN / "dockerflow", "verify", "--format=json", "--fail-on=warning", "--wait=60",
@@ -212,7 +218,6 @@ def test_verify_finds_nothing_in_what_it_writes(
         engine.podman("rm", "--force", "--time=0", container)
 
 
-POETRY = '[tool.poetry]\nname = "links"\nversion = "1"\n[tool.poetry.dependencies]\npython = "^3.11"\nflask = "*"\n'
 PROJECT = '[project]\nname = "links"\nversion = "1"\nrequires-python = ">=3.11"\ndependencies = ["flask"]\n'
 
 
@@ -221,7 +226,7 @@ PROJECT = '[project]\nname = "links"\nversion = "1"\nrequires-python = ">=3.11"\
     [
         ("uv", "uv lock", {"pyproject.toml": PROJECT}),
         ("uv", "true", {"pyproject.toml": PROJECT}),
-        ("poetry", "poetry lock", {"pyproject.toml": POETRY}),
+        ("poetry", "poetry lock", {"pyproject.toml": PROJECT}),
         ("pipenv", "pipenv lock", {"Pipfile": '[packages]\nflask = "*"\n'}),
     ],
 )
@@ -234,7 +239,10 @@ def test_what_is_locked_is_installed(
     run(BIN / "uv", "tool", "run", "--from", tool, *lock.split(), folder=tmp_path)
     code, output = dockerflow("init", tmp_path)
     assert code == 0, output
-    assert f"/opt/tool/bin/pip install --no-cache-dir {tool}\n" in (tmp_path / "Dockerfile").read_text()
+    assert (
+        f"/opt/tool/bin/pip install --no-cache-dir {tool}\n"
+        in (tmp_path / "Dockerfile").read_text()
+    )
     tag = f"localhost/init-{tool}-locked"
     build(engine, tmp_path, wheels, "--target=build", f"--tag={tag}")
     code = "import flask, sys; print(sys.prefix)"

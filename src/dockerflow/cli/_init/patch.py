@@ -13,7 +13,6 @@ from dockerflow.verify import users
 from dockerflow.verify.evidence import CouldNotRunError, Dockerfile, Evidence, Instruction
 from dockerflow.verify.verdicts import Verdict, judge
 
-RULES = ("DF201", "DF202", "DF203", "DF204", "DF205", "DF305", "DF306")
 _is_shell = re.compile(r"[|&;<>`]|\$\(").search
 
 
@@ -59,7 +58,7 @@ def patch(text: str, where: str, start: tuple[list[str], list[str]] | None) -> P
 
 
 def _judge(text: str, where: str) -> list[Verdict]:
-    return judge(Evidence(dockerfiles=[reader.parse(text, where)]), RULES)
+    return judge(Evidence(dockerfiles=[reader.parse(text, where)]))
 
 
 def _findings(text: str, where: str) -> dict[str, Verdict]:

@@ -123,8 +123,11 @@ def command(project: Project, *, has_environ: bool = True) -> tuple[list[str], l
         app, is_factory = f"{project.app.module}:{project.app.name}", project.app.is_factory
     if project.server == "gunicorn":  # it listens on $PORT by itself
         socket = ["--no-control-socket"] if _gunicorn_version(project) >= (25, 1) else []
-        bind = [] if has_environ else ["--bind=0.0.0.0:8000"]
-        return ["gunicorn", *socket, *bind], [app + "()" * is_factory]
+        cmd = [app + "()" * is_factory]
+        if has_environ:
+            return ["gunicorn", *socket], cmd
+        bind = ["--bind", "0.0.0.0:${PORT:-8000}"]
+        return ["sh", "-c", f'exec {" ".join(["gunicorn", *socket, *bind])} "$@"', "--"], cmd
     start, options, call = _SERVERS[project.server]
     script = f'exec {start.format(protocol(project))} "$@"'
     if not has_environ:
@@ -223,7 +226,7 @@ _NEVER: Final = """\
 """
 _is_left_out = re.compile(
     r"(?i)\..*|(docker|container)file.*|(docker-)?compose.*|licen[cs]e.*|makefile|noxfile\.py"
-    r"|tox\.ini|conftest\.py|test_.*|.*\.(md|rst|log|ya?ml|pyc|db|tar|gz|zip|key|pem)|.*[\r\n].*"
+    r"|tox\.ini|conftest\.py|test_.*|.*\.(md|rst|log|ya?ml|pyc|db|sqlite3?|tar|gz|zip|key|pem)|.*[\r\n].*"
 ).fullmatch
 
 
