@@ -63,7 +63,8 @@ def start(folder: Path) -> tuple[list[str], list[str]]:
     """Return ENTRYPOINT and CMD of the folder's Dockerfile."""
     text = (folder / "Dockerfile").read_text()
     return tuple(
-        json.loads(re.search(rf"^{name} (.*)$", text, re.M)[1]) for name in ("ENTRYPOINT", "CMD")
+        json.loads(re.search(rf"^{name} (.*)$", text, re.MULTILINE)[1])
+        for name in ("ENTRYPOINT", "CMD")
     )
 
 
@@ -199,7 +200,7 @@ def test_what_installs_the_requirements(init, dockerflow, name):
     assert [part for part in parts if part not in text] == []
     assert ("lock the requirements" in output) == (name in ("poetry without a lock", "no lock"))
     ignored = (dockerflow.folder / ".dockerignore").read_text().splitlines()
-    for line in re.findall(r"^COPY (?!--|\[)(.*) \S+$", text, re.M):
+    for line in re.findall(r"^COPY (?!--|\[)(.*) \S+$", text, re.MULTILINE):
         for file in line.split():
             assert file == "." or f"!{file.partition('/')[0]}" in ignored
 
@@ -430,15 +431,15 @@ PATCHES = {
     ),
     "neither": (
         f"FROM x\n{REST}",
-        f'FROM x\n{REST}ENTRYPOINT ["sh", "-c", "exec gunicorn --no-control-socket'
-        ' --bind 0.0.0.0:${PORT:-8000} \\"$@\\"", "--"]\nCMD ["app:app"]\n',
+        (f'FROM x\n{REST}ENTRYPOINT ["sh", "-c", "exec gunicorn --no-control-socket'
+        ' --bind 0.0.0.0:${PORT:-8000} \\"$@\\"", "--"]\nCMD ["app:app"]\n'),
         [],
     ),
     "alpine": (
         f"ARG V=3-alpine\nFROM python:$V AS b\nFROM b\n{REST.replace(USER, '')}{GOOD}",
-        f"ARG V=3-alpine\nFROM python:$V AS b\nFROM b\n"
+        (f"ARG V=3-alpine\nFROM python:$V AS b\nFROM b\n"
         "RUN addgroup -g 10001 app && adduser -D -H -u 10001 -G app app\n"
-        f"{REST.replace(USER, '')}{GOOD}", [],
+        f"{REST.replace(USER, '')}{GOOD}"), [],
     ),
     "no shell": (f"FROM scratch\n{REST.replace(USER, '')}{GOOD}", None, ["DF202", "DF203"]),
     "other ids": (
@@ -453,8 +454,8 @@ PATCHES = {
         f"FROM x\n{REST.replace('USER app', 'USER web')}RUN id\nUSER app\n{GOOD}", [],
     ),
     "another folder": (
-        f"FROM x\n{REST.replace('/app', '/code').replace('dir /code', 'dir /app')}"
-        'ENV A=/code/x B=/codes\nENTRYPOINT ["python"]\nCMD ["/code/app.py"]\n',
+        (f"FROM x\n{REST.replace('/app', '/code').replace('dir /code', 'dir /app')}"
+        'ENV A=/code/x B=/codes\nENTRYPOINT ["python"]\nCMD ["/code/app.py"]\n'),
         f'FROM x\n{REST}ENV A=/app/x B=/codes\nENTRYPOINT ["python"]\nCMD ["/app/app.py"]\n', [],
     ),
     "no folder": (
@@ -462,8 +463,8 @@ PATCHES = {
     ),
     "package lists": (
         f"FROM x\nRUN apt-get update && \\\n    apt-get install -y a\n{REST}{GOOD}",
-        "FROM x\nRUN apt-get update && \\\n    apt-get install -y a && rm -rf /var/lib/apt/lists/*\n"
-        f"{REST}{GOOD}", [],
+        ("FROM x\nRUN apt-get update && \\\n    apt-get install -y a && rm -rf /var/lib/apt/lists/*\n"
+        f"{REST}{GOOD}"), [],
     ),
     "the order": (f"FROM x\n{REST.replace('COPY . .', 'COPY . .' + chr(10) + 'RUN pip install x')}{GOOD}", None, ["DF305"]),
     "another port": (
