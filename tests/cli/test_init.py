@@ -370,7 +370,11 @@ def test_links_are_not_followed_out_of_the_folder(dockerflow, tmp_path):
 def test_force_replaces(init, dockerflow):
     init({"app.py": FLASK, "requirements.txt": "flask"})
     wanted = tree(dockerflow.folder)
-    files = {"Dockerfile": "FROM x\n", ".dockerignore": "*\n", "kubernetes.yaml": "a: 1\n"}
+    files = {
+        "Dockerfile": "FROM python:3.13\n",
+        ".dockerignore": "*\n",
+        "kubernetes.yaml": "a: 1\n",
+    }
     make(dockerflow.folder, files)
     assert "check that .dockerignore lets through" not in init({}, code=1)
     assert tree(dockerflow.folder) == wanted | {name: text.encode() for name, text in files.items()}
@@ -413,25 +417,25 @@ PATCHES = {
         f"FROM python:3.13\n{USER}WORKDIR /app\nCOPY . .\nRUN pip list\nUSER app\nENV PORT=8000\nEXPOSE 8000\n{GOOD}",
         [],
     ),
-    "only a CMD": (f'FROM x\n{REST}CMD ["python", "app.py"]', f"FROM x\n{REST}{GOOD}", []),
+    "only a CMD": (f'FROM python:3.13\n{REST}CMD ["python", "app.py"]', f"FROM python:3.13\n{REST}{GOOD}", []),
     "one word": (
-        f'FROM x\n{REST}CMD ["/start"]\n',
-        f'FROM x\n{REST}ENTRYPOINT ["/bin/sh", "-c"]\nCMD ["exec /start"]\n', [],
+        f'FROM python:3.13\n{REST}CMD ["/start"]\n',
+        f'FROM python:3.13\n{REST}ENTRYPOINT ["/bin/sh", "-c"]\nCMD ["exec /start"]\n', [],
     ),
     "a shell": (
-        f"FROM x\n{REST}CMD python app.py --port $PORT\n",
-        f'FROM x\n{REST}ENTRYPOINT ["/bin/sh", "-c"]\nCMD ["exec python app.py --port $PORT"]\n', [],
+        f"FROM python:3.13\n{REST}CMD python app.py --port $PORT\n",
+        f'FROM python:3.13\n{REST}ENTRYPOINT ["/bin/sh", "-c"]\nCMD ["exec python app.py --port $PORT"]\n', [],
     ),
     "several commands": (
-        f"FROM x\n{REST}CMD migrate && \\\n  # and then\n  serve\n# end\n",
-        f'FROM x\n{REST}ENTRYPOINT ["/bin/sh", "-c"]\nCMD ["migrate &&   serve"]\n# end\n', [],
+        f"FROM python:3.13\n{REST}CMD migrate && \\\n  # and then\n  serve\n# end\n",
+        f'FROM python:3.13\n{REST}ENTRYPOINT ["/bin/sh", "-c"]\nCMD ["migrate &&   serve"]\n# end\n', [],
     ),
     "only an ENTRYPOINT": (
-        f'FROM x\n{REST}ENTRYPOINT ["python", "app.py"]\n', f"FROM x\n{REST}{GOOD}", [],
+        f'FROM python:3.13\n{REST}ENTRYPOINT ["python", "app.py"]\n', f"FROM python:3.13\n{REST}{GOOD}", [],
     ),
     "neither": (
-        f"FROM x\n{REST}",
-        (f'FROM x\n{REST}ENTRYPOINT ["sh", "-c", "exec gunicorn --no-control-socket'
+        f"FROM python:3.13\n{REST}",
+        (f'FROM python:3.13\n{REST}ENTRYPOINT ["sh", "-c", "exec gunicorn --no-control-socket'
         ' --bind 0.0.0.0:${PORT:-8000} \\"$@\\"", "--"]\nCMD ["app:app"]\n'),
         [],
     ),
@@ -443,44 +447,45 @@ PATCHES = {
     ),
     "no shell": (f"FROM scratch\n{REST.replace(USER, '')}{GOOD}", None, ["DF202", "DF203"]),
     "other ids": (
-        f"FROM x\n{REST.replace('10001', '1000')}{GOOD}", f"FROM x\n{REST}{GOOD}", [],
+        f"FROM python:3.13\n{REST.replace('10001', '1000')}{GOOD}", f"FROM python:3.13\n{REST}{GOOD}", [],
     ),
-    "only a user": (f"FROM x\n{REST.replace(USER, 'RUN useradd -u 5 -N app' + chr(10))}{GOOD}", None, ["DF202", "DF203"]),
+    "only a user": (f"FROM python:3.13\n{REST.replace(USER, 'RUN useradd -u 5 -N app' + chr(10))}{GOOD}", None, ["DF202", "DF203"]),
     "the id of another": (
-        f"FROM x\n{REST.replace(USER, 'RUN useradd -u 10001 web' + chr(10))}{GOOD}", None, ["DF202", "DF203"],
+        f"FROM python:3.13\n{REST.replace(USER, 'RUN useradd -u 10001 web' + chr(10))}{GOOD}", None, ["DF202", "DF203"],
     ),
     "another user": (
-        f"FROM x\n{REST.replace('USER app', 'USER web')}RUN id\n{GOOD}",
-        f"FROM x\n{REST.replace('USER app', 'USER web')}RUN id\nUSER app\n{GOOD}", [],
+        f"FROM python:3.13\n{REST.replace('USER app', 'USER web')}RUN id\n{GOOD}",
+        f"FROM python:3.13\n{REST.replace('USER app', 'USER web')}RUN id\nUSER app\n{GOOD}", [],
     ),
     "another folder": (
-        (f"FROM x\n{REST.replace('/app', '/code').replace('dir /code', 'dir /app')}"
+        (f"FROM python:3.13\n{REST.replace('/app', '/code').replace('dir /code', 'dir /app')}"
         'ENV A=/code/x B=/codes\nENTRYPOINT ["python"]\nCMD ["/code/app.py"]\n'),
-        f'FROM x\n{REST}ENV A=/app/x B=/codes\nENTRYPOINT ["python"]\nCMD ["/app/app.py"]\n', [],
+        f'FROM python:3.13\n{REST}ENV A=/app/x B=/codes\nENTRYPOINT ["python"]\nCMD ["/app/app.py"]\n', [],
     ),
     "no folder": (
-        f"FROM x\n{REST.replace('WORKDIR /app' + chr(10), '')}{GOOD}", f"FROM x\n{REST}{GOOD}", [],
+        f"FROM python:3.13\nCOPY . ./code\n{USER}USER app\nENV PORT=8000\n{GOOD}",
+        f"FROM python:3.13\nWORKDIR /app\nCOPY . ./code\n{USER}USER app\nENV PORT=8000\n{GOOD}", [],
     ),
     "package lists": (
-        f"FROM x\nRUN apt-get update && \\\n    apt-get install -y a\n{REST}{GOOD}",
-        ("FROM x\nRUN apt-get update && \\\n    apt-get install -y a && rm -rf /var/lib/apt/lists/*\n"
+        f"FROM python:3.13\nRUN apt-get update && \\\n    apt-get install -y a\n{REST}{GOOD}",
+        ("FROM python:3.13\nRUN apt-get update && \\\n    apt-get install -y a && rm -rf /var/lib/apt/lists/*\n"
         f"{REST}{GOOD}"), [],
     ),
-    "the order": (f"FROM x\n{REST.replace('COPY . .', 'COPY . .' + chr(10) + 'RUN pip install x')}{GOOD}", None, ["DF305"]),
+    "the order": (f"FROM python:3.13\n{REST.replace('COPY . .', 'COPY . .' + chr(10) + 'RUN pip install x')}{GOOD}", None, ["DF305"]),
     "another port": (
-        f'FROM x\n{REST}EXPOSE 5000\nENV PORT=5000\nENTRYPOINT ["a"]\nCMD ["-p", "0.0.0.0:5000"]\n',
-        f'FROM x\n{REST}EXPOSE 8000\nENV PORT=8000\nENTRYPOINT ["a"]\nCMD ["-p", "0.0.0.0:8000"]\n', [],
+        f"FROM python:3.13\n{REST.replace('8000', '5000')}EXPOSE 5000/tcp\n{GOOD}",
+        f"FROM python:3.13\n{REST}EXPOSE 8000/tcp\n{GOOD}", [],
     ),
     "a port in the code": (
-        f"FROM x\n{REST.replace('ENV PORT=8000', 'EXPOSE 5000')}{GOOD}", None, ["DF306"],
+        f"FROM python:3.13\n{REST.replace('ENV PORT=8000', 'EXPOSE 5000')}{GOOD}", None, ["DF306"],
     ),
     "here-documents": (
-        f"FROM x\nRUN <<EOF\nUSER no\nCMD no\nEOF\n{REST}COPY <<EOF /etc/x\nCMD no\nEOF\nCMD python app.py\n",
-        f"FROM x\nRUN <<EOF\nUSER no\nCMD no\nEOF\n{REST}COPY <<EOF /etc/x\nCMD no\nEOF\n{GOOD}", [],
+        f"FROM python:3.13\nRUN <<EOF\nUSER no\nCMD no\nEOF\n{REST}COPY <<EOF /etc/x\nCMD no\nEOF\nCMD python app.py\n",
+        f"FROM python:3.13\nRUN <<EOF\nUSER no\nCMD no\nEOF\n{REST}COPY <<EOF /etc/x\nCMD no\nEOF\n{GOOD}", [],
     ),
     "an escape": (
-        f"# escape=`\nFROM x\n{REST.replace(chr(92), '`')}CMD python `\n  app.py\n",
-        f"# escape=`\nFROM x\n{REST.replace(chr(92), '`')}{GOOD}", [],
+        f"# escape=`\nFROM python:3.13\n{REST.replace(chr(92), '`')}CMD python `\n  app.py\n",
+        f"# escape=`\nFROM python:3.13\n{REST.replace(chr(92), '`')}{GOOD}", [],
     ),
 }  # fmt: skip
 
@@ -630,7 +635,7 @@ DEPLOYMENT = "kind: Deployment\nmetadata: {}\n"
         ({"web.yml": DEPLOYMENT + "# /__lbheartbeat__"}, "", False),
         ({"k8s/config.yaml": "kind: ConfigMap\n"}, "", True),
         ({"compose.yaml": "services: {}"}, "", False),
-        ({"compose.yaml": "services: {}", "Dockerfile": f"FROM x\n{REST}{GOOD}"}, "- in compose.yaml, for", False),
+        ({"compose.yaml": "services: {}", "Dockerfile": f"FROM python:3.13\n{REST}{GOOD}"}, "- in compose.yaml, for", False),
     ],
 )  # fmt: skip
 def test_probes(init, dockerflow, files, shown, is_written):

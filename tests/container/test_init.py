@@ -155,13 +155,17 @@ def node(folder: Path, _: Path) -> None:
 
 
 def build(engine: Engine, folder: Path, wheels: Path, *options: str) -> None:
-    """Build the folder's Dockerfile where pip finds this package, and npm its settings."""
-    config = wheels / "pip.conf"
-    config.write_text("[global]\nfind-links = /wheels\n")
-    npmrc = wheels / "npmrc"
-    npmrc.write_text("cafile=/etc/ssl/certs/ca-certificates.crt\n")
-    mounts = {wheels: "/wheels", config: "/root/.config/pip/pip.conf", npmrc: "/root/.npmrc"}
-    volumes = [f"--volume={path}:{inside}:ro" for path, inside in mounts.items()]
+    """Build the folder's Dockerfile where pip finds this package, and with the machine's CAs."""
+    settings = {
+        ".config/pip/pip.conf": "[global]\nfind-links = /wheels\n",
+        ".config/uv/uv.toml": "system-certs = true\n",
+        ".npmrc": "cafile=/etc/ssl/certs/ca-certificates.crt\n",
+    }
+    volumes = [f"--volume={wheels}:/wheels:ro"]
+    for name, text in settings.items():
+        path = wheels / Path(name).name
+        path.write_text(text)
+        volumes.append(f"--volume={path}:/root/{name}:ro")
     engine.bud(*volumes, *options, f"--file={folder / 'Dockerfile'}", folder)
 
 
@@ -256,7 +260,6 @@ def test_what_is_locked_is_installed(  # noqa: PLR0917
     code, output = dockerflow("init", tmp_path)
     assert code == 0, output
     tag = f"localhost/init-{lock.partition(' ')[0] or 'none'}"
-    certificates = "--env=SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt"
-    build(engine, tmp_path, wheels, "--target=build", certificates, f"--tag={tag}")
+    build(engine, tmp_path, wheels, "--target=build", f"--tag={tag}")
     result = engine.podman("run", "--rm", "--pull=never", tag, "sh", "-c", command)
     assert result.stdout == "/opt/venv\n"

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from dockerflow.cli._init.templates import GROUP_AND_USER
 from dockerflow.verify import dockerfile as reader
-from dockerflow.verify import users
 from dockerflow.verify.evidence import CouldNotRunError, Dockerfile, Evidence, Instruction
+from dockerflow.verify.rules import Finding
 from dockerflow.verify.verdicts import Verdict, judge
 
 _is_shell = re.compile(r"[|&;<>`]|\$\(").search
@@ -43,7 +43,14 @@ def patch(text: str, where: str, start: tuple[list[str], list[str]] | None) -> P
         end = "\r\n" if lines and lines[0].endswith("\r\n") else "\n"
         if lines and not lines[-1].endswith("\n"):
             lines[-1] += end
-        editor = _Editor(reader.parse(text, where), lines, end, found[id_], start)
+        editor = _Editor(
+            dockerfile=reader.parse(text, where),
+            lines=lines,
+            end=end,
+            found=found,
+            findings=found[id_].findings,
+            start=start,
+        )
         try:
             change(editor)
             new = "".join(editor.lines)
@@ -78,19 +85,20 @@ class _Editor:
 
     def __init__(
         self,
+        *,
         dockerfile: Dockerfile,
         lines: list[str],
         end: str,
-        verdict: Verdict,
+        found: dict[str, Verdict],
+        findings: list[Finding],
         start: tuple[list[str], list[str]] | None,
     ) -> None:
-        self.lines, self.verdict, self.start = lines, verdict, start
+        self.lines, self.found, self.start = lines, found, start
+        self.findings = findings
         self.end = end
         last = max((one.stage for one in dockerfile.instructions), default=0)
         self._from = dockerfile.line
         self.all = dockerfile.instructions
-        ids = users.created_by(dockerfile.users)
-        self.creates_one = ids.user is not None or ids.group is not None
         self.own = [one for one in self.all if one.line > self._from and one.stage == last]
         is_backtick = re.match(r"(?i)(\s*#.*\n)*\s*#\s*escape\s*=\s*`", "".join(lines))
         self._escape = "`" if is_backtick else "\\"
@@ -167,14 +175,14 @@ def _user(editor: _Editor) -> None:
     inherited = (one for one in editor.all if one not in editor.own)
     if re.search(r"scratch|distroless|windows|chainguard|wolfi|minimal|micro|amazonlinux", base):
         raise _ByHandError
-    finding = editor.verdict.findings[0]
-    if finding.line and (match := re.search(r"has (\d+), not", finding.message)):
+    finding = editor.findings[0]
+    if finding.line and (match := re.search(r"has (?:[GU]ID )?(\d+), not", finding.message)):
         at, end = editor.span(finding.line)
         pattern = rf"(-[ug]|--[ug]id)([ =]){match[1]}\b"
         editor.lines[at:end] = [
             re.sub(pattern, r"\g<1>\g<2>10001", x) for x in editor.lines[at:end]
         ]
-    elif editor.creates_one or any(one.name == "USER" for one in inherited):
+    elif not _lacks_both(editor) or any(one.name == "USER" for one in inherited):
         raise _ByHandError
     elif any("10001" in one.value + one.body for one in editor.all):
         raise _ByHandError  # something else has that id
@@ -182,6 +190,17 @@ def _user(editor: _Editor) -> None:
         editor.after_from("RUN addgroup -g 10001 app && adduser -D -H -u 10001 -G app app")
     else:
         editor.after_from(GROUP_AND_USER)
+
+
+def _lacks_both(editor: _Editor) -> bool:
+    """Whether there is neither a group app nor a user app."""
+    findings = [
+        one
+        for id_ in ("DF202", "DF203")
+        if id_ in editor.found
+        for one in editor.found[id_].findings
+    ]
+    return sum("creates no" in finding.message for finding in findings) > 1
 
 
 def _start(editor: _Editor) -> None:
@@ -221,7 +240,7 @@ def _default_user(editor: _Editor) -> None:
 
 
 def _waste(editor: _Editor) -> None:
-    for finding in editor.verdict.findings:
+    for finding in editor.findings:
         if "package lists" in finding.message and finding.line:
             at, end = editor.span(finding.line)
             text = "".join(editor.lines[at:end])
@@ -233,7 +252,7 @@ def _waste(editor: _Editor) -> None:
 
 def _port(editor: _Editor) -> None:
     exposed = editor.last("EXPOSE")
-    if exposed is None and "names no port" in editor.verdict.findings[0].message:
+    if exposed is None and "names no port" in editor.findings[0].message:
         editor.before_start("ENV PORT=8000\nEXPOSE 8000")
         return
     old = exposed.value.partition("/")[0] if exposed else ""
