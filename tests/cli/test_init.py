@@ -462,6 +462,18 @@ PATCHES = {
         'ENV A=/code/x B=/codes\nENTRYPOINT ["python"]\nCMD ["/code/app.py"]\n'),
         f'FROM python:3.13\n{REST}ENV A=/app/x B=/codes\nENTRYPOINT ["python"]\nCMD ["/app/app.py"]\n', [],
     ),
+    "another folder, also in another stage": (
+        (f"FROM python:3.13 AS build\nCOPY . /srv/x\nFROM python:3.13\n{USER}WORKDIR /srv/x\n"
+        "COPY --from=build \\\n  /srv/x /srv/x/\nRUN chown app \\\n  /srv/x\nUSER app\nENV PORT=8000\n"
+        f"{GOOD}"),
+        (f"FROM python:3.13 AS build\nCOPY . /srv/x\nFROM python:3.13\n{USER}WORKDIR /app\n"
+        "COPY --from=build \\\n  /srv/x /app/\nRUN chown app \\\n  /app\nUSER app\nENV PORT=8000\n"
+        f"{GOOD}"), [],
+    ),
+    "another folder, in a here-document": (
+        (f"FROM python:3.13\n{USER}WORKDIR /srv/x\nCOPY . .\nRUN <<EOF\ncd /srv/x\nEOF\n"
+        f"RUN cat <<EOF >/srv/x/y\nEOF\nUSER app\nENV PORT=8000\n{GOOD}"), None, ["DF201"],
+    ),
     "no folder": (
         f"FROM python:3.13\nCOPY . ./code\n{USER}USER app\nENV PORT=8000\n{GOOD}",
         f"FROM python:3.13\nWORKDIR /app\nCOPY . ./code\n{USER}USER app\nENV PORT=8000\n{GOOD}", [],

@@ -170,7 +170,10 @@ def init(*, folder: Path, patches: bool, force: bool, only_diff: bool, **given: 
         plan.write()
     for line in _report(plan, name, patched, verb="would write" if only_diff else "wrote"):
         click.echo(escape_controls(line, keep="\n"), err=only_diff)
-    is_left = patched is not None and bool(patched.left or (patched.mended and not patches))
+    is_left = patched is not None and (
+        any(verdict.status == "failed" for verdict in patched.left)
+        or (bool(patched.mended) and not patches)
+    )
     return FAILED if is_left or (only_diff and plan.changes) else OK
 
 

@@ -149,12 +149,21 @@ class _Editor:
                 stages[(match[2] or "").lower()] = image
         return image
 
-    def change_all(self, pattern: str, new: str) -> None:
-        """Replace a pattern in all of the last stage's own instructions but RUN."""
+    def change_all(self, pattern: str, new: str, *, but: tuple[str, ...]) -> None:
+        """Replace a pattern in the last stage's own instructions, but not in these."""
         for one in self.own:
             at, end = self.span(one.line)
-            if one.name != "RUN":
-                self.lines[at:end] = [re.sub(pattern, new, line) for line in self.lines[at:end]]
+            text = "".join(self.lines[at:end])
+            if one.name in but or not re.search(pattern, text):
+                continue
+            if "<<" in text or "--mount" in text or re.search(r"--from=.*\[", text):
+                raise _ByHandError
+            # What is copied from another stage has its path there.
+            start = re.search(r"(?s)--from=.*\s(?=\S+\s*$)", text)
+            kept = start[0] if start else ""
+            before, _, after = text.rpartition(kept) if kept else ("", "", text)
+            self.lines[at:end] = [before + kept + re.sub(pattern, new, after)]
+            self.lines[at + 1 : at + 1] = [""] * (end - at - 1)  # other lines keep their numbers
 
 
 def _sources(editor: _Editor) -> None:
@@ -165,7 +174,8 @@ def _sources(editor: _Editor) -> None:
             raise _ByHandError
         editor.insert(copy.line - 1, "WORKDIR /app")
     elif re.fullmatch(r"(/[\w.-]+)+", folder.value):
-        editor.change_all(rf"(?<![\w./-]){re.escape(folder.value)}(?![\w.-])", "/app")
+        pattern = rf"(?<![\w./-]){re.escape(folder.value)}(?![\w.-])"
+        editor.change_all(pattern, "/app", but=())
     else:
         raise _ByHandError
 
@@ -259,7 +269,7 @@ def _port(editor: _Editor) -> None:
     cmd = " ".join(one.value for one in editor.own if one.name in ("ENTRYPOINT", "CMD", "ENV"))
     if not old.isdecimal() or not re.search(rf"(?<!\d){old}(?!\d)", cmd):
         raise _ByHandError  # the app's own code has the port
-    editor.change_all(rf"(?<![\d.]){old}(?![\d.])", "8000")
+    editor.change_all(rf"(?<![\d.]){old}(?![\d.])", "8000", but=("RUN", "COPY", "ADD"))
 
 
 _CHANGES: dict[str, Callable[[_Editor], None]] = {
