@@ -355,9 +355,9 @@ def test_links_are_not_followed_out_of_the_folder(dockerflow, tmp_path):
     result = dockerflow("init", folder)
     assert (result.code, tree(outside)) == (2, {})
     assert "because of a symbolic link" in result.error
+    assert set(tree(folder)) == {"app.py", ".git/config"}
     (outside / "Dockerfile").write_text("FROM x")
     (folder / ".github").unlink()
-    (folder / "Dockerfile").unlink()
     (folder / "Dockerfile").symlink_to(outside / "Dockerfile")
     assert dockerflow("init", "--force", folder).code == 2
     assert tree(outside) == {"Dockerfile": b"FROM x"}
@@ -425,6 +425,14 @@ PATCHES = {
     "a shell": (
         f"FROM python:3.13\n{REST}CMD python app.py --port $PORT\n",
         f'FROM python:3.13\n{REST}ENTRYPOINT ["/bin/sh", "-c"]\nCMD ["exec python app.py --port $PORT"]\n', [],
+    ),
+    "exec": (f"FROM python:3.13\n{REST}CMD exec python app.py\n", f"FROM python:3.13\n{REST}{GOOD}", []),
+    "a variable": (
+        f"FROM python:3.13\n{REST}CMD A=1 python app.py\n",
+        f'FROM python:3.13\n{REST}ENTRYPOINT ["/bin/sh", "-c"]\nCMD ["A=1 python app.py"]\n', [],
+    ),
+    "a script that takes arguments": (
+        f'FROM python:3.13\n{REST}ENTRYPOINT ["/start"]\n', None, ["DF204"],
     ),
     "several commands": (
         f"FROM python:3.13\n{REST}CMD migrate && \\\n  # and then\n  serve\n# end\n",
@@ -552,7 +560,8 @@ def test_a_diff_is_what_git_applies(init, dockerflow):
 
 
 def test_other_languages_have_a_dockerfile_already(init, dockerflow):
-    output = init({"main.go": "", "Containerfile": f"FROM golang\n{REST}{GOOD}"})
+    text = f"FROM golang\nCOPY ca.pem /etc/\n{REST}{GOOD}"
+    output = init({"main.go": "", "Containerfile": text})
     assert "found no Python and no Node\n" in output
     assert "dockerflow verify --dockerfile Containerfile" in output
     assert set(tree(dockerflow.folder)) == {
@@ -561,9 +570,12 @@ def test_other_languages_have_a_dockerfile_already(init, dockerflow):
         ".dockerignore",
         "kubernetes.yaml",
     }
-    assert "\n*\n" not in (dockerflow.folder / ".dockerignore").read_text()
+    lines = (dockerflow.folder / ".dockerignore").read_text().splitlines()
+    assert "*" not in lines
+    assert "**/.env*" in lines
+    assert "**/*.pem" not in lines
     init({}, "--force")
-    assert (dockerflow.folder / "Containerfile").read_text() == f"FROM golang\n{REST}{GOOD}"
+    assert (dockerflow.folder / "Containerfile").read_text() == text
 
 
 # --- CI and probes -------------------------------------------------------------------------------
@@ -599,6 +611,7 @@ def test_github_where_the_image_is_built_already(init, dockerflow):
     lines = (dockerflow.folder / name).read_text().splitlines()
     assert "dockerflow version write" in lines[4]
     assert lines[4].startswith("      - run: ")
+    assert "- in .github/workflows/image.yml, add `context: .`" in output
     assert "version.json before" not in init()
 
 

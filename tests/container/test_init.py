@@ -124,7 +124,7 @@ def flask(folder: Path, _: Path) -> None:
     (folder / "app.py").write_text(
         "from flask import Flask\nfrom dockerflow.flask import Dockerflow\n"
         "from dockerflow.logging import configure_logging\n"
-        f"{CHECK}\nconfigure_logging('links')\napp = Flask(__name__)\nDockerflow(app, version_path='/app')\n"
+        f"{CHECK}\nconfigure_logging('links')\napp = Flask(__name__)\nDockerflow(app)\n"
         "assert Path('my shop/data.txt').is_file()\n"
     )
     (folder / "requirements.txt").write_text("dockerflow-middleware[flask]\ngunicorn\n")

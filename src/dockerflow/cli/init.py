@@ -7,7 +7,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from difflib import unified_diff
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -75,10 +75,11 @@ class Plan:
     def write(self) -> None:
         """Write the files."""
         folder = self.project.path
+        for path in map(folder.joinpath, self.changes):
+            if path.is_symlink() or not path.resolve().is_relative_to(folder.resolve()):
+                raise click.ClickException(f"{path} can't be written because of a symbolic link")
         for name, (old, text) in self.changes.items():
             path = folder / name
-            if path.is_symlink() or not path.resolve().is_relative_to(folder.resolve()):
-                raise click.ClickException(f"{path} was not written, because of a symbolic link")
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with path.open("xb" if old is None else "wb") as file:
@@ -90,9 +91,9 @@ class Plan:
 def read_exactly(project: Project, name: str) -> str:
     """Return a file's text with its line ends and its byte order mark."""
     path = project.path / name
-    if not path.is_file():
-        raise click.ClickException(f"{path} is not a file")
     try:
+        if not path.is_file():  # a pipe would have no end
+            raise click.ClickException(f"{path} is not a file")
         return path.read_bytes().decode()
     except OSError as error:
         raise click.ClickException(f"{path} can't be read: {error.strerror}") from None
@@ -156,14 +157,16 @@ def init(*, folder: Path, patches: bool, force: bool, only_diff: bool, **given: 
         raise click.ClickException(str(error)) from None
     _plan_ci(plan, name)
     _plan_probes(plan, name)
-    if plan.project.is_python:
+    if project.is_python:
         _plan_requirements(plan)
         _plan_code(plan)
-    elif plan.project.framework == "node":
+    elif project.framework == "node":
         plan.todo.append(
             "respond to /__version__ (with version.json), /__heartbeat__ and /__lbheartbeat__, and "
             "end on SIGTERM, which Node ignores as a container's first process"
         )
+    if project.tool != "pip" and len(project.files) == 1:
+        plan.todo.append("lock the requirements, so that each build installs the same")
     if only_diff:
         click.echo(plan.diff().encode(), nl=False)
     else:
@@ -181,13 +184,12 @@ def _plan_dockerfile(plan: Plan, *, patches: bool) -> tuple[str, Patched | None]
     """Plan Dockerfile and .dockerignore; return the Dockerfile's name, and what it could become."""
     project = plan.project
     ours = templates.dockerfile(project) if project.framework else ""
-    name, patched, is_ours = project.dockerfile or "Dockerfile", None, True
+    name, patched, text = project.dockerfile or "Dockerfile", None, ours
     if ours and (plan.force or not project.dockerfile):
         plan.add(name, ours)
     else:
         old = read_exactly(project, name)
         text = old.removeprefix("\ufeff")
-        is_ours = text == ours
         is_known = ours and "TODO" not in ours
         start = templates.command(project, has_environ=False) if is_known else None
         patched = patch(text, name, start)
@@ -198,9 +200,9 @@ def _plan_dockerfile(plan: Plan, *, patches: bool) -> tuple[str, Patched | None]
         for id_, todo in _ENTAILED.items():
             if id_ in patched.mended and not (id_ == "DF306" and "PORT" in text):
                 plan.todo.append(todo)
-    ignore = templates.dockerignore(project, is_ours=is_ours)
+    ignore = templates.dockerignore(project, "" if text == ours else text)
     plan.add(".dockerignore", ignore)
-    if is_ours and ".dockerignore" in plan.kept and project.read(".dockerignore") != ignore:
+    if text == ours and ".dockerignore" in plan.kept and project.read(".dockerignore") != ignore:
         plan.todo.append("check that .dockerignore lets through what the Dockerfile copies")
     return name, patched
 
@@ -247,6 +249,8 @@ def _plan_ci(plan: Plan, dockerfile: str) -> None:
                 _diff(name, texts[name], new) if (new := _with_step(texts[name], step)) else step
             )
             plan.todo.append(f"in {name}, write version.json before the image is built:\n{shown}")
+            if "build-push-action" in texts[name] and "context:" not in texts[name]:
+                plan.todo.append(f"in {name}, add `context: .`, else the action clones anew")
 
 
 def _with_step(text: str, step: str) -> str:
@@ -280,7 +284,7 @@ def _plan_probes(plan: Plan, dockerfile: str) -> None:
 def _yaml_files(project: Project) -> Iterator[str]:
     folders = (project.path / name for name in _MANIFESTS)
     files = (path for folder in folders for path in folder.rglob("*.y*ml"))
-    for path in islice((*project.path.glob("*.y*ml"), *files), 500):
+    for path in islice(chain(project.path.glob("*.y*ml"), files), 500):
         yield path.relative_to(project.path).as_posix()
 
 
@@ -295,8 +299,6 @@ def _plan_requirements(plan: Plan) -> None:
         plan.todo.append(f"add {listed} to {next(iter(project.files), 'a new requirements.txt')}")
     if "dockerflow" in required:
         plan.todo.append("remove the requirement dockerflow: dockerflow-middleware replaces it")
-    if project.tool != "pip" and len(project.files) == 1:
-        plan.todo.append("lock the requirements, so that each build installs the same")
     if project.tool == "pip" and re.search(r"(?m)^\s*(?:-e\b|--editable|\.)", project.text):
         plan.todo.append(f"remove the project itself from {project.files[0]}; the image copies it")
     if int(project.version.split(".")[1]) < 11:  # noqa: PLR2004

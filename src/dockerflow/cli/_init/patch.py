@@ -13,7 +13,8 @@ from dockerflow.verify.evidence import CouldNotRunError, Dockerfile, Evidence, I
 from dockerflow.verify.rules import Finding
 from dockerflow.verify.verdicts import Verdict, judge
 
-_is_shell = re.compile(r"[|&;<>`]|\$\(").search
+# Several commands, a built-in one, or a variable before the command.
+_needs_shell = re.compile(r"[|&;<>`]|\$\(|^(?:exec|cd|set|export|source|eval|\.|\w+=\S*)\s").search
 
 
 class Patched(NamedTuple):
@@ -21,7 +22,7 @@ class Patched(NamedTuple):
 
     text: str
     mended: list[str]
-    """Titles of the rules that the changes are for."""
+    """The ids of the rules that the changes are for."""
     left: list[Verdict]
     """What is still found, or can't be told."""
 
@@ -93,8 +94,8 @@ class _Editor:
         findings: list[Finding],
         start: tuple[list[str], list[str]] | None,
     ) -> None:
-        self.lines, self.found, self.start = lines, found, start
-        self.findings = findings
+        self.lines, self.findings, self.start = lines, findings, start
+        self.messages = [one.message for verdict in found.values() for one in verdict.findings]
         self.end = end
         last = max((one.stage for one in dockerfile.instructions), default=0)
         self._from = dockerfile.line
@@ -192,25 +193,16 @@ def _user(editor: _Editor) -> None:
         editor.lines[at:end] = [
             re.sub(pattern, r"\g<1>\g<2>10001", x) for x in editor.lines[at:end]
         ]
-    elif not _lacks_both(editor) or any(one.name == "USER" for one in inherited):
-        raise _ByHandError
+    elif sum("creates no" in message for message in editor.messages) == 1:
+        raise _ByHandError  # one of group and user is there, and would be created twice
+    elif any(one.name == "USER" for one in inherited):
+        raise _ByHandError  # that user must not create others
     elif any("10001" in one.value + one.body for one in editor.all):
         raise _ByHandError  # something else has that id
     elif re.search(r"alpine|busybox", base):
         editor.after_from("RUN addgroup -g 10001 app && adduser -D -H -u 10001 -G app app")
     else:
         editor.after_from(GROUP_AND_USER)
-
-
-def _lacks_both(editor: _Editor) -> bool:
-    """Whether there is neither a group app nor a user app."""
-    findings = [
-        one
-        for id_ in ("DF202", "DF203")
-        if id_ in editor.found
-        for one in editor.found[id_].findings
-    ]
-    return sum("creates no" in finding.message for finding in findings) > 1
 
 
 def _start(editor: _Editor) -> None:
@@ -224,25 +216,33 @@ def _start(editor: _Editor) -> None:
         return
     if (entrypoint and cmd) or one not in editor.own:
         raise _ByHandError
-    first, rest = _split(one.value)
+    first, rest = _split(one.value, one.name)
     editor.replace(one, f"ENTRYPOINT {json.dumps(first)}\nCMD {json.dumps(rest)}")
 
 
-def _split(value: str) -> tuple[list[str], list[str]]:
+def _split(value: str, name: str) -> tuple[list[str], list[str]]:
     """Split a command into ENTRYPOINT and CMD, which together do the same."""
+    words = _words(value)
+    if words is None:
+        # exec, so that SIGTERM reaches the app instead of the shell.
+        return ["/bin/sh", "-c"], [value if _needs_shell(value) else f"exec {value}"]
+    if len(words) > 1:
+        return words[:1], words[1:]
+    if name == "ENTRYPOINT" or not words:
+        raise _ByHandError  # it takes arguments, which a shell would not pass on
+    return ["/bin/sh", "-c"], [f"exec {words[0]}"]
+
+
+def _words(value: str) -> list[str] | None:
+    """Return the words of a command, None if a shell has to read it."""
     if value.startswith("["):
         try:
-            words: list[str] = json.loads(value)
+            return [str(word) for word in json.loads(value)]
         except ValueError:
             raise _ByHandError from None
-        if len(words) > 1:
-            return words[:1], words[1:]
-        value = words[0]
-    words = value.split()
-    if len(words) > 1 and re.fullmatch(r"[\w./:=@, -]+", value) and "=" not in words[0]:
-        return words[:1], words[1:]
-    # exec, so that SIGTERM reaches the app instead of the shell.
-    return ["/bin/sh", "-c"], [value if _is_shell(value) or "exec " in value else f"exec {value}"]
+    value = value.removeprefix("exec ")
+    is_plain = re.fullmatch(r"[\w./:=@, -]+", value) and not _needs_shell(value)
+    return value.split() if is_plain else None
 
 
 def _default_user(editor: _Editor) -> None:

@@ -69,6 +69,8 @@ SKIPPED: Final = {
 """Folders that aren't looked into, and that the image doesn't need."""
 
 _is_factory = re.compile(r"(?:create|make|build|get)_\w*app(?:lication)?|app_factory").fullmatch
+_makers = "|".join(name.rpartition(".")[2] for name in _MAKERS)
+_may_have_app = re.compile(rf"{_makers}|_\w*app|app_|environ|receive".encode()).search
 _requirement = re.compile(r"^\s*([A-Za-z0-9][\w.-]*)\s*(?:\[([^\]]*)\])?").match
 _included = re.compile(r"(?m)^\s*(?:-r|-c|--requirement|--constraint)[ =]*(.+?)\s*(?:#.*)?$")
 _requirements_of_production = (
@@ -284,8 +286,11 @@ def _find_apps(project: Project) -> Iterator[App]:
 
 
 def _apps_in(project: Project, file: str) -> Iterator[App]:
+    content = project.read_bytes(file)
+    if not _may_have_app(content):  # parsing takes long
+        return
     try:
-        tree = ast.parse(project.read_bytes(file))
+        tree = ast.parse(content)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return
     parts = file.removeprefix("src/").removesuffix(".py").removesuffix("/__init__").split("/")

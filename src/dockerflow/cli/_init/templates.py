@@ -230,13 +230,14 @@ _is_left_out = re.compile(
 ).fullmatch
 
 
-def dockerignore(project: Project, *, is_ours: bool) -> str:
+def dockerignore(project: Project, other: str) -> str:
     """Return a .dockerignore.
 
-    :param is_ours: whether the Dockerfile is the one above, of which is known what it needs.
+    :param other: another Dockerfile than the one above, of which isn't known what it needs.
     """
-    if not is_ours:
-        return f"# Secrets, and what no image needs.\n{_NEVER}"
+    if other:
+        never = [line for line in _NEVER.splitlines() if line.strip("*/") not in other]
+        return "\n".join(["# Secrets, and what no image needs.", *never, ""])
     names = [path.name for path in project.path.iterdir()]
     needed = {name for name in names if name not in SKIPPED and not _is_left_out(name)}
     needed |= {"version.json", *(file.partition("/")[0] for file in project.files)}
