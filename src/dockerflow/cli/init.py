@@ -76,7 +76,7 @@ class Plan:
         """Write the files."""
         folder = self.project.path
         for path in map(folder.joinpath, self.changes):
-            if path.is_symlink() or not path.resolve().is_relative_to(folder.resolve()):
+            if not path.resolve().is_relative_to(folder.resolve()):
                 raise click.ClickException(f"{path} can't be written because of a symbolic link")
         for name, (old, text) in self.changes.items():
             path = folder / name
