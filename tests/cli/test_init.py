@@ -160,6 +160,41 @@ def test_what_starts_the_app(init, dockerflow, name):
     assert "kept Dockerfile\n" in again.out
 
 
+SERVED = {
+    "fastapi": "from fastapi import FastAPI\nfrom dockerflow.fastapi import install\n"
+    "def create_app():\n    app = FastAPI()\n    install(app)\n    return app\n",
+    "flask": "from flask import Flask\nfrom dockerflow.flask import Dockerflow\n"
+    "def create_app():\n    app = Flask('x')\n    Dockerflow(app)\n    return app\n",
+    "sanic": "from sanic import Sanic\nfrom dockerflow.sanic import Dockerflow\n"
+    "def create_app():\n    app = Sanic('x')\n    Dockerflow(app)\n    return app\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("framework", "server", "is_factory"),
+    [
+        ("fastapi", "uvicorn", True), ("fastapi", "uvicorn", False), ("fastapi", "hypercorn", True),
+        ("fastapi", "granian", True), ("fastapi", "daphne", False), ("flask", "granian", True),
+        ("flask", "waitress", True), ("sanic", "sanic", True),
+    ],
+)  # fmt: skip
+def test_servers_take_what_it_writes(init, dockerflow, framework, server, is_factory):
+    """gunicorn, which listens everywhere, is tested in containers only."""
+    pytest.importorskip(server)
+    text = SERVED[framework] + ("" if is_factory else "app = create_app()\n")
+    init({"serve.py": text}, "--server", server)
+    entrypoint, cmd = start(dockerflow.folder)
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    report = json.loads(
+        dockerflow.process(
+            "verify", "--select=DF102,DF110,DF116,DF301", "--format=json", "--env=HOST=127.0.0.1",
+            "--", *entrypoint, *cmd, PATH=path,
+        ).out
+    )  # fmt: skip
+    statuses = {rule["id"]: rule["status"] for rule in report["rules"]}
+    assert statuses == dict.fromkeys(["DF102", "DF110", "DF116", "DF301"], "passed"), report
+
+
 INSTALLS = {
     "hashes": (
         {"requirements.txt": "flask==3 \\\n  --hash=sha256:00\n"},
@@ -297,6 +332,7 @@ def test_what_is_to_be_done_by_hand(init, files, shown, hidden):
         ({"a.py": FLASK, "b.py": FLASK}, [], "several apps were found; use --app: a:app, b:app"),
         ({"api/requirements.txt": "flask", "web/package.json": "{}"}, [], "of one app; there are api/, web/"),
         ({"x.py": FLASK}, ["--server", "uvicorn"], "uvicorn can't serve flask: gunicorn, granian, waitress"),
+        ({"x.py": FACTORY.replace("flask", "quart").replace("Flask", "Quart")}, ["--server=daphne"], "daphne takes no function"),
         ({"x.py": FLASK}, ["--app", "a;b"], "'a;b' is not MODULE:NAME"),
         ({"x.py": FLASK}, ["--python", "2.7"], "'2.7' is not a version such as 3.13"),
         ({"x.py": FLASK}, ["nowhere"], "nowhere can't be read: No such file"),

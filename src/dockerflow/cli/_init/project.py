@@ -409,6 +409,8 @@ def _choose_app(project: Project, apps: list[App], given: str) -> None:
         raise click.ClickException(f"several apps were found; use --app: {listed}")
     project.app = best[0] if best else None
     project.others = [app for app in apps if app not in best]
+    if best and best[0].is_factory and project.server == "daphne":
+        raise click.ClickException(f"daphne takes no function, as {best[0]}; use --app or --server")
 
 
 def protocol(project: Project) -> str:
