@@ -86,6 +86,9 @@ LAYOUTS = {
         {"src/api/main.py": FASTAPI, "requirements.txt": "hypercorn==0.17"},
         [], shell("hypercorn --workers 0 --bind $HOST:$PORT"), ["api.main:app"],
     ),
+    "FastAPI, src is the package": (
+        {"src/__init__.py": "", "src/main.py": FASTAPI}, [], UVICORN, ["src.main:app"],
+    ),
     "Starlette, granian in a lock": (
         {"a.py": "import starlette.applications as s\nweb: object = s.Starlette()",
          "poetry.lock": '[[package]]\nname = "granian"\n', "pyproject.toml": ""},
@@ -144,6 +147,8 @@ def test_what_starts_the_app(init, dockerflow, name):
     files, options, entrypoint, cmd = LAYOUTS[name]
     output = init(files, *options)
     assert start(dockerflow.folder) == (entrypoint, cmd)
+    has_path = "PYTHONPATH=/app/src" in (dockerflow.folder / "Dockerfile").read_text()
+    assert has_path == ("in src" in name)
     assert ("TODO" in str(cmd)) == (
         "# TODO: the command" in (dockerflow.folder / "Dockerfile").read_text()
     )
@@ -213,6 +218,7 @@ INSTALLS = {
         'COPY ["requirements my app.txt", "./"]', '-r "requirements my app.txt"',
     ),
     "none": ({}, "COPY requirements.txt ./", "-r requirements.txt"),
+    "only tools": ({"pyproject.toml": "[tool.ruff]"}, "COPY requirements.txt ./", "-r requirements.txt"),
     "uv": ({"pyproject.toml": "", "uv.lock": ""}, "COPY pyproject.toml uv.lock ./", "uv sync --frozen --no-dev"),
     "poetry": (
         {"pyproject.toml": "", "poetry.lock": "", "requirements.txt": "x"},

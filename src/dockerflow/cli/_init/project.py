@@ -218,10 +218,10 @@ def detect(path: Path, framework: str, server: str, app: str, python: str) -> Pr
 
 def _read_requirements(project: Project, names: list[str]) -> None:
     """Find what installs the requirements, which files it needs, and the requirements' names."""
-    pyproject = project.table("pyproject.toml")
-    poetry = project.table("pyproject.toml", "tool poetry dependencies") if pyproject else {}
+    pyproject = project.table("pyproject.toml", "project")
+    poetry = project.table("pyproject.toml", "tool poetry dependencies")
     pipfile = project.table("Pipfile", "packages")
-    lines = _strings(project.table("pyproject.toml", "project").get("dependencies"))
+    lines = _strings(pyproject.get("dependencies"))
     for name, options in {**poetry, **pipfile}.items():
         table = cast("dict[str, object]", options) if isinstance(options, dict) else {}
         lines.append(f"{name}[{','.join(_strings(table.get('extras')))}]")
@@ -293,7 +293,8 @@ def _apps_in(project: Project, file: str) -> Iterator[App]:
         tree = ast.parse(content)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return
-    parts = file.removeprefix("src/").removesuffix(".py").removesuffix("/__init__").split("/")
+    root = "" if project.has("src/__init__.py") else "src/"
+    parts = file.removeprefix(root).removesuffix(".py").removesuffix("/__init__").split("/")
     imports = {
         alias.asname or alias.name: f"{node.module}.{alias.name}"
         if isinstance(node, ast.ImportFrom)

@@ -148,7 +148,8 @@ def dockerfile(project: Project) -> str:
     if project.is_python:
         variable, build = "PYTHON_IMAGE", _build_python(project)
         environ = "PATH=/opt/venv/bin:$PATH \\\n    PYTHONUNBUFFERED=1"
-        if project.app and project.app.file.startswith("src/"):
+        file, module = (project.app.file, project.app.module) if project.app else ("", "")
+        if file.startswith("src/") and not module.startswith("src."):
             environ += " \\\n    PYTHONPATH=/app/src"
         copies = _PYTHON_COPIES
         healthcheck = '["dockerflow", "healthcheck"]'
