@@ -133,8 +133,9 @@ class Folder:
     def table(self, name: str, keys: str = "") -> dict[str, Any]:
         """Return a table within a TOML or JSON file; empty if there is none."""
         loads = json.loads if name in ("package.json", "Pipfile.lock") else tomllib.loads
+        text = self.read(name)
         try:
-            value: object = loads(self.read(name) or "{}"[loads is tomllib.loads and 2 :])
+            value: object = loads(text) if text else {}
         except (ValueError, RecursionError):
             self.notes.append(f"{name} can't be parsed")
             return {}

@@ -16,15 +16,15 @@ GROUP_AND_USER: Final = (
 )
 
 _DOCKERFILE: Final = """\
-ARG {variable}={image}
-{build}
-FROM ${{{variable}}}
-{user}
+ARG @variable@=@image@
+@build@
+FROM ${@variable@}
+@user@
 WORKDIR /app
-ENV {environ} \\
+ENV @environ@ \\
     HOST=0.0.0.0 \\
     PORT=8000
-{copies}# `dockerflow version write` makes it, in CI. Without it the build fails.
+@copies@# `dockerflow version write` makes it, in CI. Without it the build fails.
 COPY version.json /app/
 ARG DOCKERFLOW_SOURCE="" \\
     DOCKERFLOW_VERSION="" \\
@@ -36,9 +36,9 @@ EXPOSE 8000
 # By its name, as Dockerflow asks; by its number it would be hadolint's way.
 # hadolint ignore=DL3066
 USER app
-HEALTHCHECK --interval=30s --timeout=20s --start-period=10s CMD {healthcheck}
-{todo}ENTRYPOINT {entrypoint}
-CMD {cmd}
+HEALTHCHECK --interval=30s --timeout=20s --start-period=10s CMD @healthcheck@
+@todo@ENTRYPOINT @entrypoint@
+CMD @cmd@
 """
 
 _BUILD_PYTHON: Final = """
@@ -157,7 +157,8 @@ def dockerfile(project: Project) -> str:
         variable, build, environ = "NODE_IMAGE", _build_node(project), "NODE_ENV=production"
         copies = "COPY --from=build /app /app\n" + ("" if project.has_build else "COPY . /app/\n")
         healthcheck = json.dumps(["node", "-e", _FETCH])
-    return _DOCKERFILE.format(
+    return _fill(
+        _DOCKERFILE,
         variable=variable,
         image=f"{'python' if project.is_python else 'node'}:{project.version}-slim",
         build=build,
