@@ -320,11 +320,11 @@ def test_what_is_to_be_done_by_hand(init, files, shown, hidden):
     assert hidden not in output
 
 
-# --- what is not written -------------------------------------------------------------------------
+# --- nothing is written ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("files", "args", "says"),
+    ("files", "args", "message"),
     [
         ({}, [], "there is nothing to start from in .: neither requirements*.txt, pyproject.toml"),
         ({"README.md": "", "main.go": ""}, [], "there is nothing to start from"),
@@ -349,13 +349,13 @@ def test_what_is_to_be_done_by_hand(init, files, shown, hidden):
         ({"x.py": FLASK, ".gitlab-ci.yml": "", ".gitlab": ""}, [], ".gitlab/dockerflow.yml can't be written"),
     ],
 )  # fmt: skip
-def test_it_could_not_run(dockerflow, files, args, says):
+def test_it_could_not_run(dockerflow, files, args, message):
     make(dockerflow.folder, files)
     before = tree(dockerflow.folder)
     result = dockerflow("init", *args)
     assert result.code == 2
-    assert says in result.error
-    if "can't be written" not in says:
+    assert message in result.error
+    if "can't be written" not in message:
         assert tree(dockerflow.folder) == before
 
 

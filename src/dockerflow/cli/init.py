@@ -50,7 +50,7 @@ _DJANGO_LOGGING: Final = (
 
 
 class Plan:
-    """What is to be written, what is left as it is, and what is to be done by hand."""
+    """The files to write, those that stay as they are, and what is left to do by hand."""
 
     def __init__(self, project: Project, *, force: bool) -> None:
         self.project, self.force = project, force
@@ -142,8 +142,8 @@ def _pattern(pattern: str, meaning: str) -> Any:
 def init(*, folder: Path, patches: bool, force: bool, only_diff: bool, **given: str | None) -> int:
     """Write what the project in FOLDER lacks: Dockerfile, .dockerignore, CI step and probes.
 
-    What the options don't tell is found out from the requirements, lock files and sources. No
-    existing file is changed. For an existing Dockerfile a patch is proposed.
+    Without options, it takes framework, server and app from the requirements, lock files and
+    sources. No existing file is changed; for an existing Dockerfile a patch is proposed.
 
     \b
       dockerflow init --diff
@@ -250,7 +250,9 @@ def _plan_ci(plan: Plan, dockerfile: str) -> None:
             )
             plan.todo.append(f"in {name}, write version.json before the image is built:\n{shown}")
             if "build-push-action" in texts[name] and "context:" not in texts[name]:
-                plan.todo.append(f"in {name}, add `context: .`, else the action clones anew")
+                plan.todo.append(
+                    f"in {name}, add `context: .`, because the action clones the repository again"
+                )
 
 
 def _with_step(text: str, step: str) -> str:

@@ -421,7 +421,7 @@ def protocol(project: Project) -> str:
 
 
 def _python_version(project: Project) -> str:
-    """Return the pinned version, else 3.13 or what is nearest to it of those required."""
+    """Return the pinned version, else the supported one that is nearest to 3.13."""
     pipfile = project.table("Pipfile", "requires").get("python_version")
     for text in (project.read(".python-version"), project.read("runtime.txt"), str(pipfile)):
         if match := re.match(r"\s*(?:c?python-)?(3\.\d+)", text):
