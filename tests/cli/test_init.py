@@ -359,6 +359,24 @@ def test_it_could_not_run(dockerflow, files, args, message):
         assert tree(dockerflow.folder) == before
 
 
+def test_names_that_are_no_text(init, dockerflow):
+    odd = [
+        "\udcff.py",
+        "a\nb.py",
+        "\udcff/app.py",
+        "\udcff.yaml",
+        "k8s/\udcff.yaml",
+        "requirements\udcff.txt",
+    ]
+    init(dict.fromkeys(odd, DEPLOYMENT + "app = 1") | {"app.py": FLASK})
+    lines = (dockerflow.folder / ".dockerignore").read_text().splitlines()
+    assert [line for line in lines if line.startswith("!")] == [
+        "!app.py",
+        "!requirements.txt",
+        "!version.json",
+    ]
+
+
 def test_what_cannot_be_read_is_noted(init, dockerflow):
     os.mkfifo(dockerflow.folder / "requirements.txt")
     (dockerflow.folder / "loop").symlink_to(".")
@@ -745,7 +763,7 @@ NAMES = [
     "app.py", "main.py", "src/x/app.py", "pkg/__init__.py", "a b/c d.py", "requirements.txt", "uv.lock",
     "requirements/base.txt", "pyproject.toml", "Pipfile", "Pipfile.lock", "package.json", "Dockerfile",
     ".dockerignore", ".github/workflows/ci.yml", ".gitlab-ci.yml", ".circleci/config.yml", "compose.yaml",
-    "k8s/web.yaml", "kubernetes.yaml", ".python-version", ".gitlab/dockerflow.yml", "web/package.json",
+    "k8s/web.yaml", "kubernetes.yaml", ".python-version", ".gitlab/dockerflow.yml", "web/package.json", "\udcff.py",
 ]  # fmt: skip
 TEXTS = [
     *(case[0] for case in PATCHES.values()), FASTAPI, FLASK, FACTORY, BUILD, DEPLOYMENT, "", "{}", "[]",

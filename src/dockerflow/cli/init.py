@@ -231,9 +231,8 @@ def _plan_ci(plan: Plan, dockerfile: str) -> None:
     for ci in found:
         names = [_CI[ci]]
         if ci == "github":
-            names = sorted(
-                f".github/workflows/{p.name}" for p in root.glob(".github/workflows/*.y*ml")
-            )
+            workflows = (path.name for path in root.glob(".github/workflows/*.y*ml"))
+            names = sorted(f".github/workflows/{n}" for n in workflows if n.isprintable())
         texts = {name: repository.read(name) for name in names}
         builder = next((name for name, text in texts.items() if _builds_image(text)), "")
         step = templates.STEPS[ci]
@@ -287,7 +286,8 @@ def _yaml_files(project: Project) -> Iterator[str]:
     folders = (project.path / name for name in _MANIFESTS)
     files = (path for folder in folders for path in folder.rglob("*.y*ml"))
     for path in islice(chain(project.path.glob("*.y*ml"), files), 500):
-        yield path.relative_to(project.path).as_posix()
+        if (name := path.relative_to(project.path).as_posix()).isprintable():
+            yield name
 
 
 def _plan_requirements(plan: Plan) -> None:

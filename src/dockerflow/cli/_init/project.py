@@ -150,11 +150,12 @@ class Folder:
             folders[:] = sorted(
                 name
                 for name in folders
-                if not (name in SKIPPED or name.startswith("."))
+                if not (name in SKIPPED or name.startswith(".") or not name.isprintable())
                 and not os.path.lexists(Path(where, name, "pyvenv.cfg"))
                 and inner.count("/") + 1 < depth
             )
-            yield "" if inner == "." else f"{inner}/", folders, sorted(files)
+            names = sorted(filter(str.isprintable, files))
+            yield "" if inner == "." else f"{inner}/", folders, names
 
 
 @dataclass
@@ -202,7 +203,7 @@ def detect(path: Path, framework: str, server: str, app: str, python: str) -> Pr
     """
     project = Project(path)
     try:
-        names = sorted(entry.name for entry in path.iterdir())
+        names = sorted(entry.name for entry in path.iterdir() if entry.name.isprintable())
     except OSError as error:
         raise click.ClickException(f"{path} can't be read: {error.strerror}") from None
     _read_requirements(project, names)

@@ -228,7 +228,7 @@ _NEVER: Final = """\
 """
 _is_left_out = re.compile(
     r"(?i)\..*|(docker|container)file.*|(docker-)?compose.*|licen[cs]e.*|makefile|noxfile\.py"
-    r"|tox\.ini|conftest\.py|test_.*|.*\.(md|rst|log|ya?ml|pyc|db|sqlite3?|tar|gz|zip|key|pem)|.*[\r\n].*"
+    r"|tox\.ini|conftest\.py|test_.*|.*\.(md|rst|log|ya?ml|pyc|db|sqlite3?|tar|gz|zip|key|pem)"
 ).fullmatch
 
 
@@ -241,7 +241,8 @@ def dockerignore(project: Project, other: str) -> str:
         never = [line for line in _NEVER.splitlines() if line.strip("*/") not in other]
         return "\n".join(["# Secrets, and what no image needs.", *never, ""])
     names = [path.name for path in project.path.iterdir()]
-    needed = {name for name in names if name not in SKIPPED and not _is_left_out(name)}
+    names = [name for name in names if name not in SKIPPED and name.isprintable()]
+    needed = {name for name in names if not _is_left_out(name)}
     needed |= {"version.json", *(file.partition("/")[0] for file in project.files)}
     if project.is_python and not project.files:
         needed.add("requirements.txt")
