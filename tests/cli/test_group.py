@@ -14,7 +14,7 @@ from dockerflow.cli.healthcheck import OPTIONS
 
 HELPS = [
     [],
-    *([name] for name in ("checks", "healthcheck", "logs", "version")),
+    *([name] for name in ("checks", "healthcheck", "init", "logs", "version")),
     *(["version", name] for name in ("write", "check", "show")),
 ]
 
@@ -36,7 +36,7 @@ def test_help(dockerflow, path):
 
 def test_help_lists_every_subcommand(dockerflow):
     out = dockerflow("--help").out
-    for name in ("checks", "healthcheck", "logs", "verify", "version"):
+    for name in ("checks", "healthcheck", "init", "logs", "verify", "version"):
         assert re.search(rf"^  {name} +\w.*\.$", out, re.MULTILINE), name
 
 

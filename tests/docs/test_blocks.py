@@ -49,7 +49,7 @@ DJANGO_SETTINGS = "SECRET_KEY = 'of a test'\nROOT_URLCONF = __name__\nurlpattern
 
 # What else a reader may be told to type; nothing of it is ours.
 FOREIGN = {
-    "bash", "cd", "docker", "eval", "exec", "git", "gunicorn", "helm", "kubectl", "mkdir", "podman",
+    "bash", "cd", "docker", "echo", "eval", "exec", "git", "gunicorn", "helm", "kubectl", "mkdir", "podman",
     "pre-commit", "python", "sanic", "sh", "uvicorn", "django-admin", "nox",
 }  # fmt: skip
 

@@ -113,7 +113,7 @@ MADE = {
     ("configuration", "settings"): settings,
     **{
         ("command", name): (lambda name=name: options(name))
-        for name in ("verify", "version", "healthcheck", "checks", "logs")
+        for name in ("init", "verify", "version", "healthcheck", "checks", "logs")
     },
 }
 
