@@ -158,7 +158,8 @@ class Collector:
             candidates = (Path("/app/version.json"), Path("version.json"))
             if (path := next(filter(Path.is_file, candidates), None)) is not None:
                 self._version_json(path)
-        with started(targets.command, dict(targets.environ)) as process:
+        environ = dict(targets.environ)
+        with started(targets.command, environ, grace=targets.grace) as process:
             run = Run(process.where, process.start, process.port, targets.grace)
             self._examine(process, run)
         run.stdout.lines, run.stderr.lines = process.stdout.lines(), process.stderr.lines()
@@ -221,7 +222,7 @@ class Collector:
     def _break(self, name: str, value: str) -> None:
         """Start the command once more with a variable that breaks a backing service."""
         environ = {**dict(self._targets.environ), name: value}
-        with started(self._targets.command, environ) as process:
+        with started(self._targets.command, environ, grace=self._targets.grace) as process:
             service = Service(process.where, start=process.start, broken_by=f"{name}={value}")
             self._evidence.broken.append(service)
             try:

@@ -25,6 +25,8 @@ from dockerflow.verify.mozlog import error_message
 MAX_LOG: Final = 4 << 20
 """How much of stdout and of stderr is kept, in bytes; the rest is read and discarded."""
 KILL_SECONDS: Final = 10.0
+CLEANUP_SECONDS: Final = 3.0
+"""How long what a command left behind, such as a container engine's helper, may take to end."""
 # From linux/prctl.h.
 _PR_SET_CHILD_SUBREAPER: Final = 36
 _PR_GET_CHILD_SUBREAPER: Final = 37
@@ -112,10 +114,14 @@ class Process:
         children = psutil.Process().children(recursive=True)
         return [process for process in children if process.pid not in self._before]
 
+    def _in_containers(self) -> list[psutil.Process]:
+        """Return the descendants that run in a container."""
+        here = _pid_namespace("self")
+        return [process for process in self._tree() if _pid_namespace(process.pid) != here]
+
     def _app(self) -> list[psutil.Process]:
         """Return the app's processes: those in a container, if any, and not the engine's."""
-        tree, here = self._tree(), _pid_namespace("self")
-        return [process for process in tree if _pid_namespace(process.pid) != here] or tree
+        return self._in_containers() or self._tree()
 
     def processes(self) -> list[str]:
         """Return the command line of each of the app's processes.
@@ -168,6 +174,22 @@ class Process:
         reasons = [*filter(None, map(_last_error, outputs)), *last_lines, "it wrote nothing"]
         return printable(reasons[0], 200)
 
+    def stop(self, grace: float) -> None:
+        """Ask it to end with SIGTERM, for at most ``grace`` seconds; :meth:`kill` ends the rest.
+
+        The signal goes to the process group, so that a shell's children get it, too. An engine
+        passes it to its container, and removes that before it ends (``podman run --rm``).
+        """
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._popen.pid, signal.SIGTERM)
+        has_ended = self.wait(grace)
+        if not has_ended and (contained := self._in_containers()):
+            # An engine removes a container that has ended. Killed itself, it would leave it behind.
+            _ask(contained, lambda p: p.kill())
+            has_ended = self.wait(CLEANUP_SECONDS)
+        if has_ended:
+            psutil.wait_procs(self._tree(), timeout=CLEANUP_SECONDS)
+
     def kill(self) -> None:
         """Kill all processes that are left, and wait for them."""
         end = time.monotonic() + KILL_SECONDS
@@ -196,10 +218,14 @@ def _ask(
 
 
 @contextmanager
-def started(command: Sequence[str], environ: Mapping[str, str]) -> Generator[Process]:
-    """Start a command; kill what is left of it at the end of the ``with`` statement.
+def started(
+    command: Sequence[str], environ: Mapping[str, str], *, grace: float = 10.0
+) -> Generator[Process]:
+    """Start a command; at the end of the ``with`` statement, stop it and kill what is left.
 
     Any other child that this process gets in between is taken for one of the command's.
+
+    :param grace: seconds from SIGTERM to SIGKILL.
     """
     with _adopting_orphans():
         process = None
@@ -209,8 +235,11 @@ def started(command: Sequence[str], environ: Mapping[str, str]) -> Generator[Pro
             yield process
         finally:
             if process is not None:
-                with _signals_deferred():
-                    process.kill()
+                try:
+                    process.stop(grace)  # an interruption ends the wait
+                finally:
+                    with _signals_deferred():
+                        process.kill()
 
 
 @contextmanager
