@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import shlex
 import signal
 import socket
@@ -19,7 +20,7 @@ from typing import IO, Any, Final, TypeVar, cast
 
 import psutil
 
-from dockerflow.verify.evidence import CouldNotRunError, printable
+from dockerflow.verify.evidence import CouldNotRunError, hide_credential, printable
 from dockerflow.verify.mozlog import error_message
 
 MAX_LOG: Final = 4 << 20
@@ -27,6 +28,10 @@ MAX_LOG: Final = 4 << 20
 KILL_SECONDS: Final = 10.0
 CLEANUP_SECONDS: Final = 3.0
 """How long what a command left behind, such as a container engine's helper, may take to end."""
+# What starts the app (npm start) keeps a log about itself.
+_is_of_package_manager = re.compile(
+    r"/_logs/[^/]*-debug-\d+\.log$|/\.?(?:npm|yarn|pnpm)-[^/]*\.log[^/]*$"
+).search
 # From linux/prctl.h.
 _PR_SET_CHILD_SUBREAPER: Final = 36
 _PR_GET_CHILD_SUBREAPER: Final = 37
@@ -85,7 +90,9 @@ class Process:
     def __init__(self, command: Sequence[str], environ: Mapping[str, str]) -> None:
         self.port: int = free_port()
         self.where: str = shlex.join(command)
-        variables = [f"{name}={shlex.quote(value)}" for name, value in environ.items()]
+        variables = [
+            f"{name}={shlex.quote(hide_credential(name, value))}" for name, value in environ.items()
+        ]
         self.start: str = " ".join([*variables, f"PORT={self.port}", self.where])
         self._before = {child.pid for child in psutil.Process().children(recursive=True)}
         try:
@@ -133,27 +140,31 @@ class Process:
         commands = {pid: command for pid, _, command in found}
         parents = [parent for _, parent, _ in found]
         return [
-            printable(shlex.join(command), 100)
+            printable(_command_line(command), 100)
             for _, parent, command in found
             if parents.count(parent) > 1 or commands.get(parent) != command
         ]
 
-    def listening(self) -> dict[int, str]:
-        """Return the TCP ports that its processes listen on, each with a host to connect to."""
-        ports: dict[int, str] = {}
+    def listening(self) -> dict[int, list[str]]:
+        """Return the TCP ports that its processes listen on, each with the addresses.
+
+        Those of a container with a network of its own are missing.
+        """
+        ports: dict[int, list[str]] = {}
         for connection in chain(*_ask(self._tree(), lambda p: p.net_connections("tcp"))):
             if connection.status == psutil.CONN_LISTEN:
-                address = str(connection.laddr.ip)
-                if address in ("0.0.0.0", "::"):  # noqa: S104 - seen, not bound
-                    address = "127.0.0.1"
-                ports[connection.laddr.port] = f"[{address}]" if ":" in address else address
+                ports.setdefault(connection.laddr.port, []).append(str(connection.laddr.ip))
         return ports
 
     def log_files(self) -> list[str]:
         """Return the files it writes to whose names are those of logs."""
         files = chain(*_ask(self._app(), lambda p: p.open_files()))
         written = {file.path for file in files if getattr(file, "mode", "r") != "r"}
-        return sorted(path for path in written if ".log" in Path(path).name or "/log/" in path)
+        return sorted(
+            path
+            for path in written
+            if (".log" in Path(path).name or "/log/" in path) and not _is_of_package_manager(path)
+        )
 
     def terminate(self) -> None:
         """Send SIGTERM to the command itself, as an engine does to a container's first process."""
@@ -282,6 +293,12 @@ def _pid_namespace(pid: int | str) -> str | None:
     with suppress(OSError):
         return str(Path(f"/proc/{pid}/ns/pid").readlink())
     return None
+
+
+def _command_line(words: Sequence[str]) -> str:
+    """Return a command line; a title that the process has set, as it is."""
+    given = [word for word in words if word]
+    return given[0] if len(given) == 1 else shlex.join(words)
 
 
 def _last_error(lines: Sequence[str]) -> str | None:

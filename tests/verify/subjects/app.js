@@ -36,4 +36,4 @@ const server = require("http").createServer((request, response) => {
   });
 });
 process.on("SIGTERM", () => server.close());
-server.listen(process.env.PORT, "127.0.0.1", () => log("app.start", { msg: "listening" }));
+server.listen(process.env.PORT, "0.0.0.0", () => log("app.start", { msg: "listening" }));
