@@ -32,9 +32,11 @@ def main(args: Sequence[str] | None = None) -> int:
     .. versionadded:: 0.1.0
     """
     arguments = list(sys.argv[1:] if args is None else args)
+    is_healthcheck = arguments[:1] == ["healthcheck"]
+    code = FAILED if is_healthcheck else COULD_NOT_RUN
     try:
         try:
-            return _run(arguments)
+            code = _run(arguments)
         finally:
             if sys.stdout is not None:  # pyright: ignore[reportUnnecessaryComparison]
                 sys.stdout.flush()  # now, so that a reader that has gone raises here
@@ -43,6 +45,11 @@ def main(args: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         discard_stdout()
         return OK
+    except OSError as error:
+        discard_stdout()
+        print_error(f"dockerflow: the output can't be written: {error.strerror or error}")
+        return code if is_healthcheck else COULD_NOT_RUN
+    return code
 
 
 def _run(arguments: list[str]) -> int:

@@ -143,6 +143,12 @@ class Service:
                 first = ""
         return first
 
+    def forget_unreachable(self) -> None:
+        """Forget the requests that came after the app's end, which tell nothing about it."""
+        self.responses = {
+            key: response for key, response in self.responses.items() if not response.unreachable
+        }
+
     def get(self, path: str) -> Response | None:
         """Return the response to a GET of this path."""
         return self.responses.get(("GET", path))

@@ -193,6 +193,7 @@ class Collector:
             self._evidence.services.append(service)
         if has_ended:
             when = f"during {service.unanswered}" if service.unanswered else "after the requests"
+            service.forget_unreachable()
             raise _exited(process, when if service.has_responded else "before it responded")
         self._on_progress(f"{process.where}: waiting for it to end after SIGTERM")
         if base is not None and self._targets.slow:

@@ -92,9 +92,10 @@ def _port(evidence: Evidence) -> Findings:
             yield None
             continue
         ports = ", ".join(map(str, run.other_ports))
-        found = f"it listens on {ports} instead" if ports else "it listens on no port at all"
-        message = f"it got PORT={run.port}, but {found}, {run.waited:g} s (--wait) after its start"
-        yield Finding(message, run.where, run.start)
+        found = f"it listens on {ports} instead"
+        if not ports:
+            found = f"within {run.waited:g} s (--wait) it listens on no port at all"
+        yield Finding(f"it got PORT={run.port}, but {found}", run.where, run.start)
     for dockerfile in evidence.dockerfiles:
         start = list(users.start(dockerfile.instructions).values())
         words = " ".join(" ".join(users.words(instruction.value)) for instruction in start)
