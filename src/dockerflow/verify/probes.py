@@ -177,7 +177,8 @@ class Collector:
     def _examine(self, process: Process, run: Run) -> None:
         base, run.other_ports = self._wait_for_app(process)
         run.listens, run.waited = base is not None and not run.other_ports, self._seconds
-        run.addresses = process.listening().get(process.port, [])
+        addresses = process.listening().get(process.port, [])
+        run.addresses = sorted({address.removeprefix("::ffff:") for address in addresses})
         service = Service(process.where, start=run.start)
         if base is not None:
             with self._prober(base) as prober:

@@ -126,7 +126,7 @@ def _versions(evidence: Evidence) -> Iterator[tuple[VersionFile, bytes]]:
         if version.content is not None:
             yield version, version.content
     for service, response in _responses(evidence, VERSION):
-        if response.is_200 and not response.compression:
+        if response.is_200 and not response.compression and not service.is_any_page(response):
             where = f"{VERSION} of {service.where}"
             yield VersionFile(where, None, service.reproduce(response)), response.body
 
@@ -462,12 +462,8 @@ def _addresses(evidence: Evidence) -> Findings:
         if not run.addresses:
             message = "the processes that listen on $PORT can't be seen, as in another container"
             yield Unknown(message, run.where, "connect to the container's own address")
-        elif all(map(_is_loopback, run.addresses)):
+        elif all(ipaddress.ip_address(address).is_loopback for address in run.addresses):
             message = f"it listens on {' and '.join(run.addresses)} only"
             yield Finding(message, run.where, run.start)
         else:
             yield None
-
-
-def _is_loopback(address: str) -> bool:
-    return ipaddress.ip_address(address.removeprefix("::ffff:")).is_loopback
