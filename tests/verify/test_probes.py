@@ -99,28 +99,30 @@ class TestStop:
     @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
     def test_after_an_error(self, stopped, error):
         with pytest.raises(error), started((sys.executable, ODD, ""), {}) as process:
-            self.wait_for(process)
-            raise error
+            self.fail_when_it_listens(process, error)
         assert stopped.read_text() == "stopped\n"
 
     def test_the_children_of_a_shell(self, stopped):
         command = ("sh", "-c", f"{shlex.join((sys.executable, ODD, ''))}; true")
         with started(command, {}) as process:
             self.wait_for(process)
+        assert process.exit_code is not None
         assert stopped.read_text() == "stopped\n"
 
     def test_a_second_interruption_ends_the_grace_period(self):
-        code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
         began = time.monotonic()
-        with (
-            pytest.raises(KeyboardInterrupt),
-            started((sys.executable, "-c", code), {}, grace=500) as process,
-        ):
-            time.sleep(1)
-            threading.Timer(0.5, signal.raise_signal, (signal.SIGINT,)).start()
-            raise KeyboardInterrupt
-        assert process.exit_code is not None
+        with pytest.raises(KeyboardInterrupt):
+            self.interrupt_the_end()
         assert time.monotonic() - began < 60
+
+    def interrupt_the_end(self) -> None:
+        with started((sys.executable, ODD, "ignores-sigterm"), {}, grace=500) as process:
+            self.wait_for(process)
+            threading.Timer(0.5, signal.raise_signal, (signal.SIGINT,)).start()
+
+    def fail_when_it_listens(self, process, error) -> None:
+        self.wait_for(process)
+        raise error
 
     def wait_for(self, process) -> None:
         end = time.monotonic() + 30
@@ -301,6 +303,14 @@ def needs(program: str) -> None:
         pytest.skip(f"{program} is not installed")
 
 
+@pytest.fixture(scope="module")
+def java(tmp_path_factory) -> tuple[str, ...]:
+    needs("javac")
+    folder = tmp_path_factory.mktemp("java")
+    subprocess.run(["javac", "-d", folder, SUBJECTS / "App.java"], check=True, timeout=110)
+    return ("java", "-cp", str(folder), "App")
+
+
 class TestOtherLanguages:
     """Sound apps have no findings, and faults that are common in a language are found."""
 
@@ -309,49 +319,47 @@ class TestOtherLanguages:
          "DF112", "DF113", "DF114", "DF116", "DF118", "DF301", "DF302"}
     )  # fmt: skip
 
-    @pytest.mark.parametrize(
-        ("program", "command", "warnings"),
-        [
-            ("node", ("node", "app.js"), set()),
-            ("javac", ("java", "App.java"), set()),
-            ("perl", ("sh", "server.sh"), {"DF302"}),
-        ],
-    )
-    def test_sound(self, program, command, warnings, monkeypatch):
-        needs(program)
+    @pytest.fixture(autouse=True)
+    def _subjects(self, monkeypatch):
         monkeypatch.chdir(SUBJECTS)
         monkeypatch.setenv("VERSION_FILE", str(VERSION))
+
+    @pytest.fixture(params=["node", "perl", "java"])
+    def command(self, request):
+        if request.param == "java":
+            return request.getfixturevalue("java")
+        needs(request.param)
+        return {"node": ("node", "app.js"), "perl": ("sh", "server.sh")}[request.param]
+
+    def test_sound(self, command):
         report = verify(
             Targets(command=command, version_jsons=(VERSION,), breaks=(("DATABASE", "down"),))
         )
+        warnings = {"DF302"} if command[0] == "sh" else set()
         assert failed(report) == warnings
         assert with_status(report, "passed") >= self.ALL - warnings
 
     @pytest.mark.parametrize(
         ("command", "mutant", "rules"),
         [
-            (("node", "app.js"), "localhost", {"DF118"}),
-            (("node", "app.js"), "page-for-every-path", {"DF106", "DF108", "DF110"}),
-            (("node", "app.js"), "text-logs", {"DF302"}),
-            (("java", "App.java"), "loopback", {"DF118"}),
-            (("java", "App.java"), "page-for-every-path", {"DF106", "DF108", "DF110"}),
-            (("java", "App.java"), "any-method", {"DF113"}),
-            (("java", "App.java"), "drops-requests", {"DF117"}),
+            ("node", "localhost", {"DF118"}),
+            ("node", "page-for-every-path", {"DF106", "DF108", "DF110"}),
+            ("node", "text-logs", {"DF302"}),
+            ("java", "loopback", {"DF118"}),
+            ("java", "page-for-every-path", {"DF106", "DF108", "DF110"}),
+            ("java", "any-method", {"DF113"}),
+            ("java", "drops-requests", {"DF117"}),
         ],
+        indirect=["command"],
     )
-    def test_faults(self, command, mutant, rules, monkeypatch):
-        needs("javac" if command[0] == "java" else command[0])
-        monkeypatch.chdir(SUBJECTS)
-        monkeypatch.setenv("VERSION_FILE", str(VERSION))
+    def test_faults(self, command, mutant, rules):
         report = verify(Targets(command=command, environ=(("MUTANT", mutant),), slow="/slow"))
         assert report.could_not_run == []
         assert failed(report) == rules
 
-    def test_the_specifications_own_demonstration(self, monkeypatch):
+    def test_the_specifications_own_demonstration(self):
         """It is started by npm, whose own log is no finding."""
         needs("npm")
-        monkeypatch.chdir(SUBJECTS)
-        monkeypatch.setenv("VERSION_FILE", str(VERSION))
         report = verify(Targets(command=("npm", "start"), version_jsons=(VERSION,), wait=60))
         assert report.exit_code == 0
         assert failed(report) == {"DF301", "DF302"}  # npm itself, and what it prints

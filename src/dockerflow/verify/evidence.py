@@ -132,22 +132,20 @@ class Service:
             return f"exits with {self.exit_code}"
         return "" if self.waited is None else f"doesn't listen within {self.waited:g} s (--wait)"
 
-    @property
-    def unanswered(self) -> str:
-        """The first of the requests from which on no response came, such as "GET /"."""
-        first = ""
-        for response in (*self.responses.values(), self.unknown_path, *self.assets):
-            if response is not None and response.status is None:
-                first = first or f"{response.method} {urlsplit(response.url).path}"
-            else:
-                first = ""
-        return first
+    def end(self) -> str:
+        """Return the request, such as "GET /", from which on no response came as the app ended.
 
-    def forget_unreachable(self) -> None:
-        """Forget the requests that came after the app's end, which tell nothing about it."""
-        self.responses = {
-            key: response for key, response in self.responses.items() if not response.unreachable
-        }
+        The requests after it are forgotten, as they tell nothing about the app.
+        """
+        last = ""
+        for response in (*self.responses.values(), self.unknown_path, *self.assets):
+            if response is None or response.status is not None:
+                last = ""
+            elif last:
+                self.responses.pop((response.method, urlsplit(response.url).path), None)
+            else:
+                last = f"{response.method} {urlsplit(response.url).path}"
+        return last
 
     def get(self, path: str) -> Response | None:
         """Return the response to a GET of this path."""

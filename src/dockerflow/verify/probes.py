@@ -193,9 +193,10 @@ class Collector:
         if base is not None and (service.has_responded or not has_ended):
             self._evidence.services.append(service)
         if has_ended:
-            when = f"during {service.unanswered}" if service.unanswered else "after the requests"
-            service.forget_unreachable()
-            raise _exited(process, when if service.has_responded else "before it responded")
+            if not service.has_responded:
+                raise _exited(process, "before it responded")
+            request = service.end()
+            raise _exited(process, f"during {request}" if request else "after the requests")
         self._on_progress(f"{process.where}: waiting for it to end after SIGTERM")
         if base is not None and self._targets.slow:
             self._end_with_request(process, run, base, self._targets.slow)

@@ -8,6 +8,7 @@ import socket
 import sys
 import threading
 import time
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -49,7 +50,8 @@ class Handler(BaseHTTPRequestHandler):
         if self.command == "GET":
             self.wfile.write(body)
 
-    do_HEAD = do_GET
+    def do_HEAD(self) -> None:
+        self.do_GET()
 
     def log_message(self, *_: object) -> None:
         names = {"Type": "a", "Logger": "odd", "Hostname": "h", "EnvVersion": "2.0"}
@@ -74,7 +76,7 @@ def stop(*_: object) -> None:
     os._exit(0)
 
 
-signal.signal(signal.SIGTERM, stop)
+signal.signal(signal.SIGTERM, signal.SIG_IGN if MODE == "ignores-sigterm" else stop)
 port = int(os.environ["PORT"])
 if MODE == "waits-for-database" and BROKEN:
     time.sleep(600)
@@ -89,10 +91,8 @@ if MODE == "closes-first":  # as an engine's port, behind which the app isn't th
         early.settimeout(0.1)
         end = time.monotonic() + 1.5
         while time.monotonic() < end:
-            try:
+            with suppress(TimeoutError):
                 early.accept()[0].close()
-            except TimeoutError:
-                pass
 if MODE == "unix":
 
     class Server(ThreadingHTTPServer):
