@@ -265,6 +265,10 @@ def test_listens_on_nothing():
             "exited with 1 before it listened: ZeroDivisionError: division by zero$",
         ),
         (("sh", "-c", "echo '[3]'; echo the end"), "before it listened: the end$"),
+        (
+            ("sh", "-c", """echo '{"Severity": 6, "Fields": {"msg": "bye"}}'"""),
+            "before it listened: bye$",
+        ),
         (("/nonexistent/app",), "can't be started: No such file or directory"),
         (("/",), "can't be started: Permission denied"),
         (("a\0b",), "can't be started: embedded null byte"),

@@ -19,7 +19,8 @@ LBHEARTBEAT: Final = "/__lbheartbeat__"
 ENDPOINTS: Final = (LBHEARTBEAT, VERSION, HEARTBEAT)
 
 _credential = re.compile("(?i)auth|cookie|token|secret|passw|credential|session|key").search
-_password = re.compile(r"(://[^\s/:@]*:)[^\s/]*(?=@)").sub
+# It may have an unescaped slash, if what is before that can't be a port.
+_password = re.compile(r"(://[^\s/:@\[]*:)(?:[^\s/]*|(?!\d+/)[^\s@]*)(?=@)").sub
 _words = re.compile(rb"[\w+/=-]+|[^\w+/=-]+").findall
 _digit = re.compile(rb"\d").search
 _title = re.compile(r"(?is)<title>(.*?)</title>").search

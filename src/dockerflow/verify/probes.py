@@ -185,7 +185,8 @@ class Collector:
                 self._request_all(prober, service)
             if not service.has_responded:
                 process.wait(SETTLE)  # it may be about to exit
-        run.processes = _lasting_processes(process)
+        if run.addresses or run.other_ports or process.in_containers():
+            run.processes = _lasting_processes(process)
         run.log_files = process.log_files()
         has_ended = process.exit_code is not None
         # A server may listen before it has loaded the app, as gunicorn does. If it ends without

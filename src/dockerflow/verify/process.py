@@ -21,7 +21,7 @@ from typing import IO, Any, Final, TypeVar, cast
 import psutil
 
 from dockerflow.verify.evidence import CouldNotRunError, hide_credential, printable
-from dockerflow.verify.mozlog import error_message
+from dockerflow.verify.mozlog import ERROR, message_of
 
 MAX_LOG: Final = 4 << 20
 """How much of stdout and of stderr is kept, in bytes; the rest is read and discarded."""
@@ -121,14 +121,14 @@ class Process:
         children = psutil.Process().children(recursive=True)
         return [process for process in children if process.pid not in self._before]
 
-    def _in_containers(self) -> list[psutil.Process]:
+    def in_containers(self) -> list[psutil.Process]:
         """Return the descendants that run in a container."""
         here = _pid_namespace("self")
         return [process for process in self._tree() if _pid_namespace(process.pid) != here]
 
     def _app(self) -> list[psutil.Process]:
         """Return the app's processes: those in a container, if any, and not the engine's."""
-        return self._in_containers() or self._tree()
+        return self.in_containers() or self._tree()
 
     def processes(self) -> list[str]:
         """Return the command line of each of the app's processes.
@@ -182,7 +182,8 @@ class Process:
         """Return why it ended, as far as its output shows, in one line."""
         outputs = [output.lines_after(0.5) for output in (self.stderr, self.stdout)]
         last_lines = [lines[-1] for lines in outputs if lines]
-        reasons = [*filter(None, map(_last_error, outputs)), *last_lines, "it wrote nothing"]
+        last_messages = [message_of(line) or line for line in last_lines]
+        reasons = [*filter(None, map(_last_error, outputs)), *last_messages, "it wrote nothing"]
         return printable(reasons[0], 200)
 
     def stop(self, grace: float) -> None:
@@ -194,7 +195,7 @@ class Process:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self._popen.pid, signal.SIGTERM)
         has_ended = self.wait(grace)
-        if not has_ended and (contained := self._in_containers()):
+        if not has_ended and (contained := self.in_containers()):
             # An engine removes a container that has ended. Killed itself, it would leave it behind.
             _ask(contained, lambda p: p.kill())
             has_ended = self.wait(CLEANUP_SECONDS)
@@ -311,6 +312,6 @@ def _last_error(lines: Sequence[str]) -> str | None:
         elif is_in_traceback:
             if not line[0].isspace():
                 found, is_in_traceback = line, False
-        elif message := error_message(line):
+        elif message := message_of(line, limit=ERROR):
             found = message
     return found

@@ -460,8 +460,8 @@ def _addresses(evidence: Evidence) -> Findings:
         if not run.listens:
             continue
         if not run.addresses:
-            message = "the processes that listen on $PORT can't be seen, as in another container"
-            yield Unknown(message, run.where, "connect to the container's own address")
+            message = "what listens on $PORT can't be seen, as in a container with its own network"
+            yield Unknown(message, run.where, "give the URL with the container's own address")
         elif all(ipaddress.ip_address(address).is_loopback for address in run.addresses):
             message = f"it listens on {' and '.join(run.addresses)} only"
             yield Finding(message, run.where, run.start)

@@ -8,7 +8,14 @@ from typing import Final
 
 from dockerflow.verify import mozlog, users
 from dockerflow.verify.evidence import Dockerfile, Evidence, Instruction, Log, printable
-from dockerflow.verify.rules._registry import Finding, Findings, in_dockerfile, in_log, rule
+from dockerflow.verify.rules._registry import (
+    Finding,
+    Findings,
+    Unknown,
+    in_dockerfile,
+    in_log,
+    rule,
+)
 
 _SOURCE: Final = "https://github.com/mozilla-services/Dockerflow#optional-recommendations"
 _FIELD_ORDER: Final = "https://www.rfc-editor.org/rfc/rfc9110#section-5.3"
@@ -35,6 +42,9 @@ def _one_process(evidence: Evidence) -> Findings:
             shown = "; ".join(run.processes[:4])
             message = f"it runs {len(run.processes)} processes: {shown}"
             yield None if len(run.processes) == 1 else Finding(message, run.where, run.start)
+        elif run.listens:
+            message = "its processes can't be seen, as those of a container of docker"
+            yield Unknown(message, run.where, "start it with podman, or look at `docker top`")
 
 
 @_recommendation(
