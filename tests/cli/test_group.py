@@ -177,3 +177,21 @@ def test_full_disk(dockerflow, args, code):
     says = "unhealthy: nope" if code == 1 else "dockerflow: the output can't be written: No space"
     assert last.startswith(says)
     assert b"Traceback" not in process.stderr
+
+
+@pytest.mark.parametrize(
+    "args",
+    ["logs -", "verify --version-json version.json", "version show", "checks json", "--help"],
+)
+def test_no_standard_output(dockerflow, args):
+    (dockerflow.folder / "version.json").write_text("[]")
+    result = subprocess.run(
+        ["sh", "-c", f"exec {dockerflow.script} {args} >&-"],
+        cwd=dockerflow.folder, env=dockerflow.environment, input=b"", stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert result.returncode in (0, 1), "1 if something was found"
+    assert b"Traceback" not in result.stderr
+
+
+def test_control_characters_in_an_error(dockerflow):
+    assert dockerflow("logs", "a\x1bb").error.startswith("dockerflow: a?b can't be read: ")
