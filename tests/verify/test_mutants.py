@@ -286,14 +286,14 @@ def test_logs_without_mozlog(line, tmp_path):
     report = verify(Targets(logs=(str(path),)))
     breaks(report, "DF302")
     (finding,) = findings(report, "DF302")
-    assert f"no lines are mozlog; this one isn't: {line}" in finding.message
+    assert f"0 of 2 lines are mozlog; this one isn't: {line}" in finding.message
 
 
 def test_how_many_lines_are_mozlog(tmp_path):
     path = tmp_path / "app.log"
     path.write_text(f"{LINE_TEXT}\n" + "GET /\n" * 99)
     (finding,) = findings(verify(Targets(logs=(str(path),))), "DF302")
-    assert finding.message == "line 2: 1 of 100 lines are mozlog; this one isn't: GET /"
+    assert finding.message == "line 2: 1 of 100 lines is mozlog; this one isn't: GET /"
 
 
 def test_a_sound_log(tmp_path):

@@ -73,9 +73,9 @@ def _all_mozlog(log: Log) -> Finding | None:
     other = next((number for number in written if number not in found), None)
     if other is None:
         return None
-    count = f"{len(found)} of {len(written)}" if found else "no"
+    count = f"{len(found)} of {len(written)} lines {'is' if len(found) == 1 else 'are'}"
     shown = printable(log.lines[other - 1].decode("utf-8", "replace").strip(), 60)
-    return in_log(log, other, f"{count} lines are mozlog; this one isn't: {shown}")
+    return in_log(log, other, f"{count} mozlog; this one isn't: {shown}")
 
 
 @_requirement(
