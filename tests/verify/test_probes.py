@@ -54,6 +54,12 @@ class TestPorts:
         assert re.fullmatch(r"it got PORT=\d+, but it listens on \d+ instead", message)
         assert "DF110" in with_status(report, "passed")
 
+    @pytest.mark.skipif(sys.platform != "linux", reason="other systems have only 127.0.0.1")
+    def test_an_address_of_its_own(self):
+        report = verify(odd("one-address"))
+        assert with_status(report, "passed") >= {"DF102", "DF110"}
+        assert messages(report, "DF118") == ["it listens on 127.0.0.2 only"]
+
     def test_a_port_that_is_open_before_the_app(self):
         """As an engine's, which listens before its container does."""
         report = verify(odd("closes-first"))

@@ -242,6 +242,8 @@ class Collector:
                     port: f"http://{_host(addresses)}:{port}"
                     for port, addresses in process.listening().items()
                 }
+                if (base := others.get(process.port)) is not None:  # at another address
+                    return base, []
                 settled = min(settled, now + SETTLE) if others else end
                 # The other rules are tried on the port that it took instead.
                 for base in others.values() if now >= settled else ():

@@ -102,4 +102,5 @@ if MODE == "unix":
             self.socket.bind(self.server_address)
 
     Server(os.environ["SOCKET"], Handler).serve_forever(0.02)
-ThreadingHTTPServer(("0.0.0.0", port), Handler).serve_forever(0.02)
+host = "127.0.0.2" if MODE == "one-address" else "0.0.0.0"
+ThreadingHTTPServer((host, port), Handler).serve_forever(0.02)
