@@ -154,7 +154,8 @@ class Collector:
         while (response := prober.request("GET", LBHEARTBEAT)).status != HTTPStatus.OK:
             if time.monotonic() >= end:
                 if response.unreachable:
-                    raise CouldNotRunError(f"{prober.where}: {response.error}")
+                    hint = "" if seconds else "; --wait gives it time to start"
+                    raise CouldNotRunError(f"{prober.where}: {response.error}{hint}")
                 return
             self._on_progress(f"{prober.where}: waiting for it ({response.summary})")
             time.sleep(0.2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from dockerflow.verify.evidence import CouldNotRunError, Evidence, hide_passwords
 from dockerflow.verify.probes import Collector, Targets
@@ -55,5 +55,9 @@ def _without_passwords(verdict: Verdict) -> Verdict:
 
 
 def _hide(result: _Result) -> _Result:
-    texts = {key: value for key, value in result._asdict().items() if isinstance(value, str)}
-    return result._replace(**{key: hide_passwords(text) for key, text in texts.items()})
+    texts: dict[str, Any] = {
+        key: hide_passwords(value)
+        for key, value in result._asdict().items()
+        if isinstance(value, str)
+    }
+    return result._replace(**texts)
