@@ -87,6 +87,11 @@ class TestBrokenServices:
             "with DATABASE=down the app doesn't listen within 5 s (--wait), instead of reporting it"
         )
 
+    def test_an_exit_at_the_first_request(self):
+        report = verify(odd("dies-without-database", breaks=(("DATABASE", "down"),)))
+        (message,) = messages(report, "DF109")
+        assert message == "with DATABASE=down the app exits with 3, instead of reporting it"
+
 
 class TestStop:
     """A command gets SIGTERM and time to end, so that an engine can stop its container."""

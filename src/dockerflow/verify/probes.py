@@ -280,6 +280,8 @@ class Collector:
                 return
             with self._prober(base) as prober:
                 self._request_all(prober, service)
+            if not service.has_responded:
+                service.exit_code = process.exit_code
 
     def _end_with_request(self, process: Process, run: Run, base: str, path: str) -> None:
         """Send SIGTERM while a request is being handled."""

@@ -21,6 +21,8 @@ PAGE = b"<html><title>App</title><script nonce=%x></script></html>"
 class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         status, body, headers = 200, b"", {}
+        if MODE == "dies-without-database" and BROKEN:
+            os._exit(3)
         if self.path == "/__version__":
             body = VERSION
         elif self.path == "/__heartbeat__":
