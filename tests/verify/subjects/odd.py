@@ -19,10 +19,13 @@ PAGE = b"<html><title>App</title><script nonce=%x></script></html>"
 
 
 class Handler(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        status, body, headers = 200, b"", {}
+    def handle_one_request(self) -> None:
         if MODE == "dies-without-database" and BROKEN:
             os._exit(3)
+        super().handle_one_request()
+
+    def do_GET(self) -> None:
+        status, body, headers = 200, b"", {}
         if self.path == "/__version__":
             body = VERSION
         elif self.path == "/__heartbeat__":
@@ -39,8 +42,6 @@ class Handler(BaseHTTPRequestHandler):
             status, body = 400, b"Bad Request: unknown host\n"
         elif MODE == "refuses-host-page":
             status, body = 400, b"<html>\n<title>DisallowedHost at /</title>"
-        elif MODE == "dies" and (self.command, self.path) == ("HEAD", "/__version__"):
-            os._exit(7)
         elif MODE == "needs-headers" and (
             self.headers["Authorization"] != "Bearer s3cret" or self.headers["X-Team"] != "web=1"
         ):
@@ -53,6 +54,8 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def do_HEAD(self) -> None:
+        if MODE == "dies" and self.path == "/__version__":
+            os._exit(7)
         self.do_GET()
 
     def log_message(self, *_: object) -> None:
