@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection
+from dataclasses import replace
+from typing import Any, TypeVar
 
-from dockerflow.verify.evidence import CouldNotRunError, Evidence
+from dockerflow.verify.evidence import CouldNotRunError, Evidence, hide_passwords
 from dockerflow.verify.probes import Collector, Targets
-from dockerflow.verify.verdicts import Report, judge
+from dockerflow.verify.rules import Finding, Unknown
+from dockerflow.verify.verdicts import Report, Verdict, judge
+
+_Result = TypeVar("_Result", Finding, Unknown)
 
 
 def verify(
@@ -22,18 +27,37 @@ def verify(
     :param selected: ids of the rules to judge by; by default all.
     :param fail_on: the lowest level that fails: error, warning or never.
     :param on_progress: is called with a text for people, such as "waiting for ...".
+    :returns: the report, without the passwords of URLs.
     """
     began = time.monotonic()
     evidence, report = Evidence(), Report([], fail_on=fail_on)
-    for name, collect in Collector(targets, evidence, on_progress).probes():
-        report.targets.append(name)
-        on_progress(name)
+
+    def show(text: str) -> None:
+        on_progress(hide_passwords(text))
+
+    for name, collect in Collector(targets, evidence, show).probes():
+        report.targets.append(hide_passwords(name))
+        show(name)
         try:
             collect()
         except CouldNotRunError as error:
-            report.could_not_run.append(str(error))
-    report.verdicts = judge(evidence, selected)
+            report.could_not_run.append(hide_passwords(str(error)))
+    report.verdicts = [_without_passwords(verdict) for verdict in judge(evidence, selected)]
     if not report.could_not_run and all(v.status == "not checked" for v in report.verdicts):
         report.could_not_run.append("there was nothing that any of the rules could be applied to")
     report.seconds = time.monotonic() - began
     return report
+
+
+def _without_passwords(verdict: Verdict) -> Verdict:
+    findings, unknowns = map(_hide, verdict.findings), map(_hide, verdict.unknowns)
+    return replace(verdict, findings=list(findings), unknowns=list(unknowns))
+
+
+def _hide(result: _Result) -> _Result:
+    texts: dict[str, Any] = {
+        key: hide_passwords(value)
+        for key, value in result._asdict().items()
+        if isinstance(value, str)
+    }
+    return result._replace(**texts)
