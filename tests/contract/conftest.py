@@ -107,6 +107,12 @@ def sanic_extension(make: Callable[[], Any], **options: Any) -> Any:
     return build_sanic(**options)
 
 
+def aiohttp_setup(make: Callable[[], Any], **options: Any) -> Any:
+    from apps.aiohttp_app import build_aiohttp
+
+    return build_aiohttp(**options)
+
+
 def django_middleware(make: Callable[[], Any], config: Config, registry: Registry) -> Any:
     """Django's middleware with settings of its own while a request is served."""
     from django.conf import settings
@@ -218,6 +224,15 @@ ROWS = [
         reports=True,
         needs_startup=True,
         logger="dockerflow.sanic",
+    ),
+    Row(
+        "aiohttp-setup",
+        "aiohttp_app",
+        True,
+        ("aiohttp",),
+        aiohttp_setup,
+        reports=True,
+        needs_startup=True,
     ),
     Row("a2wsgi", "bare", True, ("a2wsgi",), under_a2wsgi, escapes=True),
 ]
