@@ -23,7 +23,7 @@ PARALLEL = ["-n", "4", "--dist", "worksteal"]
 SIDE_BY_SIDE = "tests/compat/test_side_by_side.py"
 
 # What has to be absent where the core is shown to need nothing.
-NOT_IN_CORE = ["django", "falcon", "fastapi", "flask", "orjson", "sanic", "starlette"]
+NOT_IN_CORE = ["aiohttp", "django", "falcon", "fastapi", "flask", "orjson", "sanic", "starlette"]
 
 
 def distribution(session: nox.Session, extra: str = "") -> str:

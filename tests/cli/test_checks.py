@@ -214,6 +214,15 @@ APPS = {  # code, attribute
         ),
         "app",
     ),
+    "aiohttp": (
+        (
+            "from aiohttp import web\n"
+            "from dockerflow.aiohttp import setup\n"
+            "app = web.Application()\n"
+            "setup(app, registry=registry, config=config)\n"
+        ),
+        "app",
+    ),
     "factory": (
         (
             "from fastapi import FastAPI\n"

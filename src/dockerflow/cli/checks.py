@@ -161,6 +161,8 @@ def _cores(app: Any) -> Iterator[object]:
     for middleware in getattr(app, "user_middleware", ()):  # Starlette's add_middleware()
         if getattr(middleware, "cls", None) is DockerflowMiddleware:
             yield Core(**middleware.kwargs)
+    for middleware in getattr(app, "middlewares", ()):  # aiohttp
+        yield getattr(getattr(middleware, "__self__", None), "_core", None)
 
 
 def _endpoints(router: Any) -> Iterator[Any]:
