@@ -67,6 +67,12 @@ def as_wsgi_app(make: Callable[[], Any], **options: Any) -> Any:
     return app
 
 
+def as_asgi_app(make: Callable[[], Any], **options: Any) -> Any:
+    app = make()
+    app.asgi_app = ASGIMiddleware(app.asgi_app, **options)
+    return app
+
+
 def flask_extension(make: Callable[[], Any], **options: Any) -> Any:
     from apps.flask_app import build_flask
 
@@ -172,6 +178,10 @@ ROWS = [
     ),
     Row("falcon-asgi", "falcon_app", True, ("falcon",)),
     Row("falcon-wsgi", "falcon_app", False, ("falcon",), wrapped_wsgi),
+    Row("litestar", "litestar_app", True, ("litestar",)),
+    Row("quart", "quart_app", True, ("quart",), as_asgi_app),
+    Row("pyramid", "pyramid_app", False, ("pyramid",), wrapped_wsgi, escapes=True),
+    Row("bottle", "bottle_app", False, ("bottle",), wrapped_wsgi),
     Row("django-asgi", "django_app", True, ("django",)),
     Row("django-wsgi", "django_app", False, ("django",), wrapped_wsgi),
     Row(
