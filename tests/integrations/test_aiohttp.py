@@ -97,6 +97,42 @@ def test_what_a_handler_raises(
     assert vars(record)["rid"] == "abc"
 
 
+def test_what_aiohttp_logs_has_the_id(
+    app: web.Application, caplog: pytest.LogCaptureFixture
+) -> None:
+    seen = []
+
+    def note(record: logging.LogRecord) -> bool:
+        seen.append((record.exc_info is not None, get_request_id()))
+        return True
+
+    async def fail(request: web.Request) -> web.Response:
+        raise ValueError
+
+    app.router.add_get("/", fail)
+    logger = logging.getLogger("aiohttp.server")
+    logger.addFilter(note)
+    try:
+        get(app, "/", headers=ID)
+    finally:
+        logger.removeFilter(note)
+    assert seen == [(True, "abc")]
+
+
+def test_what_the_server_refuses_itself(app: web.Application, summaries: Records) -> None:
+    async def main() -> None:
+        async with TestServer(app) as server:
+            reader, writer = await asyncio.open_connection(server.host, server.port)
+            writer.write(b"no HTTP\r\n\r\n")
+            head = (await reader.read()).lower()
+            assert b" 400 " in head
+            assert b"x-request-id" not in head
+            writer.close()
+
+    asyncio.run(main())
+    assert not summaries
+
+
 def test_ids_in_responses_that_no_handler_makes(app: web.Application, summaries: Records) -> None:
     app.router.add_post("/", hello)
 

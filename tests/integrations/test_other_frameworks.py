@@ -1,6 +1,7 @@
 """What docs/other-frameworks.md says of each framework; the contract has what is common to all."""
 
 import asyncio
+import atexit
 import contextlib
 import http.client
 import importlib
@@ -10,6 +11,7 @@ import socket
 import sys
 import threading
 import types
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -255,8 +257,9 @@ def test_litestar_replaces_the_roots_handlers(monkeypatch: pytest.MonkeyPatch) -
     litestar.Litestar([])
     assert own not in logging.root.handlers
     for handler in logging.root.handlers:
-        with contextlib.suppress(AttributeError):
-            handler.listener.stop()  # type: ignore[attr-defined]
+        if listener := getattr(handler, "listener", None):
+            atexit.unregister(listener.stop)
+            listener.stop()
         handler.close()
 
 
@@ -455,6 +458,20 @@ def test_pyramids_views_and_tweens(folder: Path, summaries: Records) -> None:
     assert seen == [("/fail", "abc"), ("/static/a.txt", "abc")]
 
 
+INI = "[app:main]\nuse = call:of_the_page:main\n"
+
+
+def test_pserves_applications(tmp_path: Path) -> None:
+    make(*PYRAMID)
+    load(blocks("Pyramid")[0])
+    with warnings.catch_warnings(action="ignore"):
+        from pyramid.paster import get_app
+
+        (tmp_path / "app.ini").write_text(INI)
+        app = get_app(str(tmp_path / "app.ini"))
+    assert get(app, "/__lbheartbeat__").status == 200
+
+
 # --- Bottle --------------------------------------------------------------------------------------
 
 
@@ -601,24 +618,32 @@ def test_a_heartbeat_blocks_tornados_loop_without_an_executor(threads: int) -> N
         heartbeat.join(20)
 
 
-def test_tornado_sends_nothing_of_what_isnt_complete(summaries: Records) -> None:
+def test_tornado_sends_whole_responses_and_misses_who_left(summaries: Records) -> None:
     go, began = threading.Event(), threading.Event()
 
     def app(environ: Any, start_response: Any) -> Any:
-        start_response("206 Partial", [])
-        yield b"one"
+        if environ["PATH_INFO"] == "/stream":
+            start_response("206 Partial", [])
+            yield b"one"
         began.set()
         go.wait(20)
+        if environ["PATH_INFO"] == "/late":
+            start_response("200 OK", [])
+            yield b"one"
 
     with tornado(wrap(app, "wsgi")) as port:
-        with socket.create_connection(("127.0.0.1", port), timeout=0.5) as connection:
-            connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-            assert began.wait(20)
-            with pytest.raises(TimeoutError):
-                connection.recv(1)
-        go.set()
-        wait_for(lambda: summaries, "the summary")
-    assert outcome(summaries.pop()) == ("INFO", "", 206)
+        for path, code in ("/stream", 206), ("/late", 200):
+            began.clear()
+            go.clear()
+            with socket.create_connection(("127.0.0.1", port), timeout=0.5) as connection:
+                connection.sendall(b"GET %b HTTP/1.1\r\nHost: x\r\n\r\n" % path.encode())
+                assert began.wait(20)
+                with pytest.raises(TimeoutError):
+                    connection.recv(1)
+            # Nobody is there any more.
+            go.set()
+            wait_for(lambda: summaries, "the summary")
+            assert outcome(summaries.pop()) == ("INFO", "", code)
 
 
 def test_an_exception_in_tornados_container(
