@@ -37,7 +37,7 @@ def distribution(session: nox.Session, extra: str = "") -> str:
 @nox.session(python=PYTHONS)
 def newest(session: nox.Session) -> None:
     """Run every test with the newest release of everything; warnings are errors."""
-    session.install("--upgrade", "--group", "test", ".")
+    session.install("--upgrade", "--group", "newest", ".")
     # The package has a session of its own, with what builds it; images have versions of
     # their own, and the linters of the templates are locked.
     elsewhere = (
