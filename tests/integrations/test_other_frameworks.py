@@ -204,8 +204,12 @@ def test_an_exception_that_nobody_handles(name: str, kind: str, summaries: Recor
         assert outcome(summaries.pop()) == ("INFO", "", 500)
     # By the way that the page's table has.
     response = get(wrap(RAISING[name, kind](), kind), "/fail")
-    assert (response.status, repr(response.error)) == (None, "ValueError('100% broken')")
-    assert outcome(summaries.pop()) == ("ERROR", "100% broken", 500)
+    error = response.error
+    text = str(error)
+    if name == "quart" and isinstance(error, ExceptionGroup):  # newer releases
+        [error] = error.exceptions
+    assert (response.status, repr(error)) == (None, "ValueError('100% broken')")
+    assert outcome(summaries.pop()) == ("ERROR", text, 500)
     assert not summaries
     # Other errors are still the framework's.
     assert get(wrap(RAISING[name, kind](), kind), "/missing").status == 404
