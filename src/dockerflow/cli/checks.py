@@ -135,7 +135,8 @@ def _load_target(target: str) -> Core:
         for core in _cores(wrapped):
             if isinstance(core, Core):
                 return core
-        wrapped = getattr(wrapped, "wsgi_app", None) or getattr(wrapped, "app", None)
+        names = ("wsgi_app", "asgi_app", "app")  # Flask's, Quart's and a middleware's
+        wrapped = next(filter(None, (getattr(wrapped, name, None) for name in names)), None)
     return Core(check_context=getattr(found, "app_context", nullcontext))  # Flask's, if any
 
 
