@@ -148,7 +148,7 @@ def test_ids_in_responses_that_no_handler_makes(app: web.Application, summaries:
     run(app, use)
 
 
-def test_the_apps_own_middlewares_and_hooks(app: web.Application, summaries: Records) -> None:
+def test_the_apps_own_middlewares_and_hooks(summaries: Records) -> None:
     """They are inside, have the id, and don't see probes."""
     seen = []
 
@@ -171,7 +171,8 @@ def test_the_apps_own_middlewares_and_hooks(app: web.Application, summaries: Rec
         await response.write(b"text")
         return response
 
-    app.middlewares.append(own)
+    app = web.Application(middlewares=[own])
+    setup(app, registry=checks.Registry())
     app.router.add_get("/fail", fail)
     app.router.add_get("/stream", stream)
     paths = ("/fail", "/stream", "/__heartbeat__", "/__lbheartbeat__/", "/__version__")
@@ -546,6 +547,29 @@ def test_drain_with_the_apps_own_handler_of_sigterm(tmp_path: Path) -> None:
     finally:
         server.close()
     assert (tmp_path / "stopped").exists()
+
+
+RUN_APP = """
+import os
+from aiohttp import web
+from dockerflow.aiohttp import setup
+
+app = web.Application()
+setup(app)
+web.run_app(app, host="127.0.0.1", port=int(os.environ["PORT"]))
+"""
+
+
+def test_drain_before_the_first_request(tmp_path: Path) -> None:
+    (tmp_path / "run.py").write_text(RUN_APP)
+    server = WebServer(["run"], tmp_path, PYTHONPATH=str(tmp_path), DOCKERFLOW_DRAIN_SECONDS="2")
+    try:
+        server.wait_for(lambda: "Running on" in server.output())
+        server.process.terminate()
+        assert server.wait_for(lambda: server.get("/__heartbeat__").status == 503)
+        assert server.process.wait(30) == 0
+    finally:
+        server.close()
 
 
 def test_sentry_has_one_event_for_an_exception() -> None:
