@@ -156,7 +156,7 @@ def test_the_apps_own_middlewares_and_hooks(summaries: Records) -> None:
     async def own(request: web.Request, handler: Any) -> web.StreamResponse:
         seen.append((request.path, get_request_id()))
         try:
-            # Another request, as middlewares make that know what is in front of the server.
+            # Another request, as from middlewares that know of a proxy.
             return await handler(request.clone(remote="192.0.2.7"))
         except ValueError:
             return web.Response(status=418)
@@ -484,7 +484,7 @@ def test_websockets_are_passed_through(app: web.Application, summaries: Records)
             await websocket.send_str("fail")
             await websocket.receive()
         assert not summaries
-        # What is no websocket has a response, and a summary.
+        # A request that isn't for a websocket has a response, and a summary.
         assert (await client.get("/echo")).status == 400
 
     run(app, use)

@@ -1,4 +1,4 @@
-"""What docs/other-frameworks.md says of each framework; the contract has what is common to all."""
+"""Holds docs/other-frameworks.md true; the contract has what all frameworks have in common."""
 
 import asyncio
 import atexit
@@ -103,7 +103,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-# --- the table, and what is the same for all -----------------------------------------------------
+# --- the table, and what all have in common ------------------------------------------------------
 
 LITESTAR = "litestar", "asgi"
 QUART = "quart", "asgi"
