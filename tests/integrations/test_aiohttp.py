@@ -382,7 +382,7 @@ def test_query_strings_and_headers_are_as_they_were_sent(summaries: Records) -> 
         async with TestServer(app) as server:
             reader, writer = await asyncio.open_connection(server.host, server.port)
             writer.write(
-                b"GET /%C3%A9%FF?token=x&a=%26%C3%A9&b HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+                b"GET /%C3%A9%FF?token=x&a=%2525&b=%C3%A9 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
                 b"User-Agent: \xe4\xff\r\n\r\n"
             )
             assert (await reader.read()).startswith(b"HTTP/1.1 404")
@@ -391,7 +391,7 @@ def test_query_strings_and_headers_are_as_they_were_sent(summaries: Records) -> 
     asyncio.run(main())
     fields = vars(summaries[0])
     assert (fields["agent"], fields["path"]) == ("\xe4\xff", "/é%FF")
-    assert fields["querystring"].endswith("&a=&é&b") or "x" not in fields["querystring"]
+    assert fields["querystring"] == "token=[redacted]&a=%25&b=é"
 
 
 # --- clients that leave --------------------------------------------------------------------------
