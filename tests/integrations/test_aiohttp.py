@@ -3,8 +3,10 @@
 import asyncio
 import contextlib
 import contextvars
+import gc
 import logging
 import time
+import weakref
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -239,6 +241,25 @@ def test_requests_of_one_connection_and_its_tasks(app: web.Application, summarie
     run(app, use)
 
 
+def test_requests_are_freed_without_the_garbage_collector(app: web.Application) -> None:
+    """With the fields of their summaries."""
+    references: list[Any] = []
+
+    async def handler(request: web.Request) -> web.Response:
+        field = request[SUMMARY]["field"] = lambda: 1  # which no record keeps
+        references.extend(map(weakref.ref, (request, field)))
+        return web.Response()
+
+    app.router.add_get("/", handler)
+    gc.collect()
+    gc.disable()
+    try:
+        get(app, *["/"] * 5)
+        assert [reference() for reference in references[:-2]] == [None] * 8
+    finally:
+        gc.enable()
+
+
 def test_the_summary_has_the_context_of_the_handler(
     app: web.Application, summaries: Records
 ) -> None:
@@ -376,13 +397,15 @@ def test_fields_of_the_app(summaries: Records) -> None:
 
 def test_query_strings_and_headers_are_as_they_were_sent(summaries: Records) -> None:
     app = web.Application()
-    setup(app, config=Config(summary_log_querystring=True), registry=checks.Registry())
+    config = Config(summary_log_querystring=True, summary_log_addresses=True)
+    setup(app, config=config, registry=checks.Registry())
 
     async def main() -> None:
         async with TestServer(app) as server:
             reader, writer = await asyncio.open_connection(server.host, server.port)
             writer.write(
                 b"GET /%C3%A9%FF?token=x&a=%2525&b=%C3%A9 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+                b"X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-For: 192.0.2.2\r\n"
                 b"User-Agent: \xe4\xff\r\n\r\n"
             )
             assert (await reader.read()).startswith(b"HTTP/1.1 404")
@@ -391,6 +414,7 @@ def test_query_strings_and_headers_are_as_they_were_sent(summaries: Records) -> 
     asyncio.run(main())
     fields = vars(summaries[0])
     assert (fields["agent"], fields["path"]) == ("\xe4\xff", "/é%FF")
+    assert fields["remoteAddressChain"] == ["192.0.2.1", "192.0.2.2", "127.0.0.1"]
     assert fields["querystring"] == "token=[redacted]&a=%25&b=é"
 
 
