@@ -23,7 +23,7 @@ PARALLEL = ["-n", "4", "--dist", "worksteal"]
 SIDE_BY_SIDE = "tests/compat/test_side_by_side.py"
 
 # What has to be absent where the core is shown to need nothing.
-NOT_IN_CORE = ["django", "falcon", "fastapi", "flask", "orjson", "sanic", "starlette"]
+NOT_IN_CORE = ["aiohttp", "django", "falcon", "fastapi", "flask", "orjson", "sanic", "starlette"]
 
 
 def distribution(session: nox.Session, extra: str = "") -> str:
@@ -37,7 +37,7 @@ def distribution(session: nox.Session, extra: str = "") -> str:
 @nox.session(python=PYTHONS)
 def newest(session: nox.Session) -> None:
     """Run every test with the newest release of everything; warnings are errors."""
-    session.install("--upgrade", "--group", "test", ".")
+    session.install("--upgrade", "--group", "newest", ".")
     # The package has a session of its own, with what builds it; images have versions of
     # their own, and the linters of the templates are locked.
     elsewhere = (

@@ -180,6 +180,34 @@ def sanic():
     holds(app)
 
 
+def aiohttp():
+    import asyncio
+
+    from aiohttp import web
+    from aiohttp.test_utils import TestClient, TestServer
+
+    from dockerflow.aiohttp import setup
+
+    async def root(_request):
+        return web.Response(text="hello")
+
+    async def main():
+        app = web.Application()
+        app.router.add_get("/", root)
+        setup(app)
+        async with TestClient(TestServer(app)) as client:
+            for path in ("/__lbheartbeat__", "/__heartbeat__", "/__version__"):
+                assert (await client.get(path)).status in {200, 404, 500}, path
+                assert (await client.post(path)).status == 405, path
+            summaries.clear()
+            response = await client.get("/", headers={"X-Request-ID": "abc"})
+            assert response.headers["x-request-id"] == "abc", response
+
+    with capture_summaries() as summaries:
+        asyncio.run(main())
+    assert [(one.path, one.rid, one.code) for one in summaries] == [("/", "abc", 200)]
+
+
 def orjson():
     from dockerflow.logging import MozlogFormatter
 

@@ -413,3 +413,70 @@ def make_sanic(file: Path, number: int) -> Any:
 
     app.static("/static", file.parent)
     return app
+
+
+def make_aiohttp(file: Path) -> Any:
+    from aiohttp import web
+
+    @web.middleware
+    async def own_pages(request: Any, handler: Any) -> Any:
+        try:
+            return await handler(request)
+        except OwnError:
+            return web.Response(text="<h1>My own page</h1>", status=418, content_type="text/html")
+        except web.HTTPNotFound:
+            return web.Response(text="<h1>My own 404</h1>", status=404, content_type="text/html")
+
+    async def form(request: Any) -> Any:
+        sent = await request.post()
+        return web.json_response({name: sent.getall(name) for name in sent})
+
+    async def upload(request: Any) -> Any:
+        sent = await request.post()
+        size = len(sent["file"].file.read())
+        return web.json_response([sent["file"].filename, size, sent["note"]], status=201)
+
+    async def login(request: Any) -> Any:
+        response = web.Response(text="welcome")
+        response.set_cookie("theme", "dark", httponly=True)
+        response.set_cookie("seen", "1")
+        return response
+
+    async def me(request: Any) -> Any:
+        return web.json_response([request.cookies.get("theme")])
+
+    async def redirect(request: Any) -> Any:
+        raise web.HTTPFound("/me")
+
+    async def serve(request: Any) -> Any:
+        return web.FileResponse(file)
+
+    async def download(request: Any) -> Any:
+        response = web.StreamResponse(headers={"Content-Type": "text/csv"})
+        response.enable_compression()
+        await response.prepare(request)
+        for line in LINES:
+            await response.write(line)
+        return response
+
+    async def background(request: Any) -> Any:
+        done.append("aiohttp")
+        return web.Response(text="later", status=202)
+
+    async def own_error(request: Any) -> Any:
+        raise OwnError
+
+    async def fail(request: Any) -> Any:
+        raise ValueError("100% broken")
+
+    async def after(request: Any, response: Any) -> None:
+        response.headers["X-After"] = "1"
+
+    app = web.Application(middlewares=[own_pages])
+    app.on_response_prepare.append(after)
+    routes = [form, login, me, redirect, download, background, fail]
+    app.add_routes([web.get(f"/{handler.__name__}", handler) for handler in routes])
+    app.add_routes([web.get("/own-error", own_error), web.get("/file", serve)])
+    app.add_routes([web.post("/form", form), web.post("/upload", upload)])
+    app.add_routes([web.static("/static", file.parent)])
+    return app

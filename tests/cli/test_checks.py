@@ -214,6 +214,24 @@ APPS = {  # code, attribute
         ),
         "app",
     ),
+    "quart": (
+        (
+            "from quart import Quart\n"
+            "from dockerflow.asgi import DockerflowMiddleware\n"
+            "app = Quart('web')\n"
+            "app.asgi_app = DockerflowMiddleware(app.asgi_app, registry=registry, config=config)\n"
+        ),
+        "app",
+    ),
+    "aiohttp": (
+        (
+            "from aiohttp import web\n"
+            "from dockerflow.aiohttp import setup\n"
+            "app = web.Application()\n"
+            "setup(app, registry=registry, config=config)\n"
+        ),
+        "app",
+    ),
     "factory": (
         (
             "from fastapi import FastAPI\n"

@@ -13,7 +13,7 @@ import pytest
 from containers import HARDENED, Engine
 
 PAGE = pages.DOCS / "container.md"
-STARTS = ("asgi", "wsgi", "flask", "django", "fastapi", "sanic")
+STARTS = ("asgi", "wsgi", "flask", "django", "fastapi", "sanic", "aiohttp")
 
 pytestmark = pytest.mark.timeout(600)
 

@@ -67,6 +67,12 @@ def as_wsgi_app(make: Callable[[], Any], **options: Any) -> Any:
     return app
 
 
+def as_asgi_app(make: Callable[[], Any], **options: Any) -> Any:
+    app = make()
+    app.asgi_app = ASGIMiddleware(app.asgi_app, **options)
+    return app
+
+
 def flask_extension(make: Callable[[], Any], **options: Any) -> Any:
     from apps.flask_app import build_flask
 
@@ -105,6 +111,12 @@ def sanic_extension(make: Callable[[], Any], **options: Any) -> Any:
     from apps.sanic_app import build_sanic
 
     return build_sanic(**options)
+
+
+def aiohttp_setup(make: Callable[[], Any], **options: Any) -> Any:
+    from apps.aiohttp_app import build_aiohttp
+
+    return build_aiohttp(**options)
 
 
 def django_middleware(make: Callable[[], Any], config: Config, registry: Registry) -> Any:
@@ -166,6 +178,10 @@ ROWS = [
     ),
     Row("falcon-asgi", "falcon_app", True, ("falcon",)),
     Row("falcon-wsgi", "falcon_app", False, ("falcon",), wrapped_wsgi),
+    Row("litestar", "litestar_app", True, ("litestar",)),
+    Row("quart", "quart_app", True, ("quart",), as_asgi_app),
+    Row("pyramid", "pyramid_app", False, ("pyramid",), wrapped_wsgi, escapes=True),
+    Row("bottle", "bottle_app", False, ("bottle",), wrapped_wsgi),
     Row("django-asgi", "django_app", True, ("django",)),
     Row("django-wsgi", "django_app", False, ("django",), wrapped_wsgi),
     Row(
@@ -218,6 +234,15 @@ ROWS = [
         reports=True,
         needs_startup=True,
         logger="dockerflow.sanic",
+    ),
+    Row(
+        "aiohttp-setup",
+        "aiohttp_app",
+        True,
+        ("aiohttp",),
+        aiohttp_setup,
+        reports=True,
+        needs_startup=True,
     ),
     Row("a2wsgi", "bare", True, ("a2wsgi",), under_a2wsgi, escapes=True),
 ]

@@ -79,6 +79,9 @@ def test_other_methods_are_refused(client: Client, path: str) -> None:
     client.registry.register(lambda: runs.append(None), name="counting")
     for method in ("POST", "PUT", "DELETE", "OPTIONS", "BREW"):
         response = client.request(method, path)
+        if (method, client.row.module) == ("BREW", "aiohttp_app"):
+            assert response.status == 400  # by its server, which knows no such method
+            continue
         assert (response.status, response.all("allow")) == (405, ["GET, HEAD"]), method
         assert response.all("cache-control") == ["no-store"], method
     assert not runs

@@ -89,7 +89,7 @@ for name in NAMES:
 APPLY
 for name in [*NAMES, "other", "app", "root"]:
     logging.getLogger(name).info("to %s", name)
-for name in ("uvicorn.access", "gunicorn.access", "hypercorn.access", "django.server"):
+for name in ("aiohttp.access", "uvicorn.access", "gunicorn.access", "hypercorn.access", "django.server"):
     logging.getLogger(name).setLevel("INFO")             # as servers do later
     logging.getLogger(name).info("GET / 200")
 """

@@ -210,7 +210,7 @@ def test_output(page, tmp_path):
 
 def test_there_is_a_start_for_each_framework():
     names = {page.stem for page in WALKS if page.parent.name == "start"}
-    assert names == {"asgi", "django", "fastapi", "flask", "sanic", "wsgi"}
+    assert names == {"aiohttp", "asgi", "django", "fastapi", "flask", "sanic", "wsgi"}
 
 
 def test_the_readme_shows_what_a_start_prints():

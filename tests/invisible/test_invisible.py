@@ -123,6 +123,17 @@ def sanic_extension(app: Any) -> Any:
     return app
 
 
+def aiohttp_setup(app: Any) -> Any:
+    from dockerflow.aiohttp import setup
+
+    def make() -> Any:
+        made = app.make()
+        setup(made, registry=Registry())
+        return made
+
+    return type(app)(make)
+
+
 def fastapi_router(app: Any) -> Any:
     from dockerflow.fastapi import make_router
     from dockerflow.fastapi.middleware import MozlogRequestSummaryLogger, RequestIdMiddleware
@@ -171,6 +182,12 @@ def make_sanic(file: Path) -> Any:
     return real.make_sanic(file, next(NUMBERS))
 
 
+def make_aiohttp(file: Path) -> Any:
+    from apps.aiohttp_app import Bridge
+
+    return Bridge(lambda: real.make_aiohttp(file))
+
+
 ROWS = [
     Row("asgi", lambda file: real.bare_asgi, wrapped, has_websockets=True),
     Row("wsgi", lambda file: real.bare_wsgi, wrapped_wsgi, is_wsgi=True),
@@ -194,6 +211,7 @@ ROWS = [
         is_wsgi=True,
     ),
     Row("sanic-extension", make_sanic, sanic_extension, ("sanic",)),
+    Row("aiohttp-setup", make_aiohttp, aiohttp_setup, ("aiohttp",)),
 ]
 
 
@@ -315,7 +333,7 @@ def test_the_comparison_sees_a_difference(row: Row, file: Path) -> None:
 
 def test_websockets_are_the_same(row: Row, file: Path) -> None:
     if not row.has_websockets:
-        assert row.is_wsgi or row.name.startswith(("django", "sanic"))
+        assert row.is_wsgi or row.name.startswith(("aiohttp", "django", "sanic"))
         return
 
     def talk(app: Any) -> list[Any]:

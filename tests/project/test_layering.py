@@ -17,6 +17,7 @@ PACKAGE = Path(dockerflow.__file__).parent
 ROOT = Path(__file__).parents[2]
 
 HEAVY = [
+    "aiohttp",
     "asyncio",
     "django",
     "falcon",
@@ -69,7 +70,7 @@ def _rows() -> list[set[str]]:
 
 ROWS = _rows()
 LEVELS = {path: level for level, row in enumerate(ROWS) for path in row}
-ADAPTERS = {"django", "fastapi", "flask", "sanic"}
+ADAPTERS = {"aiohttp", "django", "fastapi", "flask", "sanic"}
 FILES = [path for path in sorted(PACKAGE.rglob("*.py")) if path != PACKAGE / "__init__.py"]
 MODULES = {
     ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path

@@ -121,7 +121,7 @@ def test_core_needs_nothing(metadata):
 
 def test_all_is_all_extras(metadata):
     extras = {*metadata.get_all("Provides-Extra")} - {"all"}
-    assert {"cli", "django", "fastapi", "flask", "sanic"} <= extras
+    assert {"aiohttp", "cli", "django", "fastapi", "flask", "sanic"} <= extras
 
     def of(*names):
         return {

@@ -23,7 +23,7 @@ def _as_tuple(version):
 
 
 def test_the_table_is_there():
-    assert {"python", "django", "fastapi", "flask", "sanic", "starlette"} <= ROWS.keys()
+    assert {"python", "aiohttp", "django", "fastapi", "flask", "sanic", "starlette"} <= ROWS.keys()
 
 
 @pytest.mark.parametrize("name", sorted(ROWS.keys() - {"python"}))

@@ -177,7 +177,7 @@ def test_weird_bytes_lose_nothing(server: Server) -> None:
         answer = server.send(line + b"\r\nHost: x\r\nConnection: close\r\n" + header + b"\r\n\r\n")
         head = answer.partition(b"\r\n\r\n")[0]
         ids = head.lower().count(b"x-request-id:")
-        if head.startswith(b"HTTP/1.1 400"):  # from the server itself: only Sanic's is the app too
+        if head[9:12] == b"400":  # from the server itself: only Sanic's is the app too
             assert ids <= 1
             continue
         assert head[9:12] in (b"200", b"404")

@@ -180,6 +180,14 @@ ROWS = {
     ),
     "Sanic": Row([*SANIC, *TWO], {"APP": "served_sanic"}, workers=2, reload=["--auto-reload"]),
     "Sanic, `--single-process`": Row([*SANIC, "--single-process"], {"APP": "served_sanic"}),
+    "aiohttp": Row(
+        ["aiohttp.web", "--hostname", "127.0.0.1", "--port", "{port}", "here:make"],
+        {"APP": "served_aiohttp"},
+    ),
+    "gunicorn, aiohttp's worker": Row(
+        [*GUNICORN, "aiohttp.GunicornWebWorker", *TWO, "here:app"], {"APP": "served_aiohttp"},
+        workers=2, reload=HUP,
+    ),
 }  # fmt: skip
 
 HERE = "from apps.{APP} import *  # a module that the server can watch\n"

@@ -8,6 +8,7 @@ import httpx
 import httpx2
 import redis
 import redis.asyncio
+from aiohttp import web
 from fastapi import FastAPI
 from flask import Flask
 from sanic import Request, Sanic
@@ -16,6 +17,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from starlette.applications import Starlette
 
 from dockerflow import checks, logging
+from dockerflow.aiohttp import SUMMARY, setup
 from dockerflow.asgi import DockerflowMiddleware
 from dockerflow.checks import contrib
 from dockerflow.config import Config
@@ -53,6 +55,16 @@ starlette.mount("/sub", wrapped)
 
 flask = Flask(__name__)
 flask.wsgi_app = WSGIMiddleware(flask.wsgi_app)  # type: ignore[method-assign]
+
+
+aiohttp_app = web.Application()
+setup(aiohttp_app)
+setup(aiohttp_app, config=config, registry=registry)
+
+
+async def of_aiohttp(request: web.Request) -> web.Response:
+    request[SUMMARY].update(uid="u-1")
+    return web.Response()
 
 
 class WithTenant(Dockerflow):

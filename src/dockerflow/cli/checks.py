@@ -145,7 +145,8 @@ def _load_target(target: str) -> Core:
         for core in _cores(wrapped):
             if isinstance(core, Core):
                 return core
-        wrapped = getattr(wrapped, "wsgi_app", None) or getattr(wrapped, "app", None)
+        names = ("wsgi_app", "asgi_app", "app")  # Flask's, Quart's and a middleware's
+        wrapped = next(filter(None, (getattr(wrapped, name, None) for name in names)), None)
     if not _is_app(found):
         kind = type(found).__name__
         message = f"it is a {kind}, not an app, a registry, or a function that makes an app"
@@ -186,6 +187,8 @@ def _cores(app: Any) -> Iterator[object]:
     for middleware in getattr(app, "user_middleware", ()):  # Starlette's add_middleware()
         if getattr(middleware, "cls", None) is DockerflowMiddleware:
             yield Core(**middleware.kwargs)
+    for middleware in getattr(app, "middlewares", ()):  # aiohttp
+        yield getattr(getattr(middleware, "__self__", None), "_core", None)
 
 
 def _endpoints(router: Any) -> Iterator[Any]:

@@ -26,7 +26,8 @@ _PROPAGATING: Final = (
 # their level later, and are at CRITICAL, as logging's last resort writes the lines of a logger
 # without handlers.
 _ACCESS: Final = (
-    "django.server", "gunicorn.access", "hypercorn.access", "sanic.access", "uvicorn.access",
+    "aiohttp.access", "django.server", "gunicorn.access", "hypercorn.access", "sanic.access",
+    "uvicorn.access",
 )  # fmt: skip
 
 
