@@ -251,6 +251,45 @@ def s3():
     assert status_of(contrib.s3(client, "bucket")) == ("error", "dockerflow.health.E031")
 
 
+def rabbitmq():
+    import pika
+
+    parameters = pika.ConnectionParameters("127.0.0.1", closed_port())
+    assert status_of(contrib.rabbitmq(parameters)) == ("error", "dockerflow.health.E037")
+
+
+def aio_pika():
+    import aio_pika as package
+    import yarl
+
+    connection = package.Connection(yarl.URL("amqp://127.0.0.1"))
+    assert status_of(contrib.rabbitmq(connection)) == ("error", "dockerflow.health.E037")
+
+
+def memcached():
+    import pymemcache
+
+    client = pymemcache.Client(("127.0.0.1", closed_port()))
+    assert status_of(contrib.memcached(client)) == ("error", "dockerflow.health.E039")
+
+
+def psycopg():
+    import psycopg_pool
+
+    server = f"host=127.0.0.1 port={closed_port()}"
+    with psycopg_pool.ConnectionPool(server, min_size=1, timeout=0.2) as pool:
+        assert status_of(contrib.database_pool(pool)) == ("error", "dockerflow.health.E011")
+
+
+def dns():
+    import dns.resolver
+
+    resolver = dns.resolver.Resolver(configure=False)
+    resolver.nameservers, resolver.port = ["127.0.0.1"], closed_port()
+    check = contrib.dns("app.test", resolver=resolver, timeout=0.2)
+    assert status_of(check) == ("error", "dockerflow.health.E048")
+
+
 def cli():
     with served() as port:
         done = command("verify", f"http://127.0.0.1:{port}", "--select", "DF110")
@@ -266,10 +305,14 @@ def everything():
     project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text("utf-8"))
     for extra in project["project"]["optional-dependencies"]:
         if extra != "all":
-            globals()[extra]()
+            globals()[function(extra)]()
+
+
+def function(extra):
+    return {"all": "everything"}.get(extra, extra.replace("-", "_"))
 
 
 if __name__ == "__main__":
     # That a service is not there is what some checks are to find out.
     logging.getLogger("dockerflow.checks").addHandler(logging.NullHandler())
-    globals()[{"all": "everything"}.get(sys.argv[1], sys.argv[1])]()
+    globals()[function(sys.argv[1])]()

@@ -222,6 +222,10 @@ class Postgres(Service):
             driver, "app", password or self.password, "127.0.0.1", self.port, database="app"
         )
 
+    def conninfo(self) -> str:
+        """The same for the drivers."""
+        return self.url("postgresql").render_as_string(hide_password=False)
+
     def connections(self) -> int:
         """How many connections the user has open."""
         [(count,)] = self.execute("SELECT count(*) FROM pg_stat_activity WHERE usename = 'app'")
@@ -453,6 +457,9 @@ class RabbitMQ(Service):
         self.close_connections()
 
     def close(self) -> None:
+        assert self.process is not None
+        assert self.process.stdin is not None
+        self.process.stdin.close()
         super().stop(signal.SIGKILL)
         self.names.kill()
         self.names.wait()
@@ -467,9 +474,8 @@ class RabbitMQ(Service):
         return int(self.order("length(rabbit_networking:connections())"))
 
     def close_connections(self) -> None:
-        self.order(
-            '[rabbit_networking:close_connection(Pid, "tests") || Pid <- rabbit_networking:connections()]'
-        )
+        # Without asking the clients, of which some can't respond while this waits.
+        self.order("[exit(Pid, kill) || Pid <- rabbit_networking:connections()]")
         wait_for(lambda: self.connections() == 0, "end of the connections")
 
     @contextlib.contextmanager
@@ -575,16 +581,16 @@ class MariaDB(Service):
 
     @contextlib.contextmanager
     def out_of_connections(self) -> Iterator[None]:
-        """The user may have no connection more than one, which is taken."""
+        """The only connection that the user may have is taken."""
         import pymysql
 
         self.close_connections()
-        with pymysql.connect(**self.account()):
-            self.execute("ALTER USER app@'127.0.0.1' WITH MAX_USER_CONNECTIONS 1")
-            try:
+        self.execute("ALTER USER app@'127.0.0.1' WITH MAX_USER_CONNECTIONS 1")
+        try:
+            with pymysql.connect(**self.account()):
                 yield
-            finally:
-                self.execute("ALTER USER app@'127.0.0.1' WITH MAX_USER_CONNECTIONS 0")
+        finally:
+            self.execute("ALTER USER app@'127.0.0.1' WITH MAX_USER_CONNECTIONS 0")
 
     @contextlib.contextmanager
     def wrong_password(self) -> Iterator[None]:
@@ -641,29 +647,30 @@ class Memcached(Service):
         """All of the connections that it takes are taken, also that of the check."""
         self.restart()
         with contextlib.ExitStack() as stack:
-            for _ in range(self.max_connections + 10):
-                stack.enter_context(self.connect())
+            while stack.enter_context(self.connect()).recv(100).startswith(b"VERSION"):
+                pass
             yield
 
 
 class SmtpServer(Service):
-    """A mail server with the user ``app``; a file tells it what to do wrong."""
+    """A mail server with the user ``app``; a file tells it what to do wrong.
+
+    :param arguments: ``starttls`` or ``tls``, and the file with the certificate and its key.
+    """
 
     password = "p@ss/word-of-app"
 
-    def __init__(self) -> None:
+    def __init__(self, *arguments: str) -> None:
         super().__init__()
+        self.arguments = arguments
         self.start()
 
     def command(self) -> list[str]:
         program = Path(__file__).with_name("smtp.py")
         return [
-            sys.executable,
-            str(program),
-            str(self.port),
-            str(self.folder / "fault"),
-            self.password,
-        ]
+            sys.executable, str(program), str(self.port), str(self.folder / "fault"), self.password,
+            *self.arguments,
+        ]  # fmt: skip
 
     def answers(self) -> bool:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 10):

@@ -88,8 +88,8 @@ def django_mail(alias: str = "default") -> Check:
     Backends that need no connection, such as that for the console, always pass. Where the settings
     have no time-out for the backend, the check waits three seconds for each step.
 
-    :param alias: its name in the setting ``MAILERS``. Before Django 6.1, or without that setting,
-        there is only the one of ``EMAIL_BACKEND``, by the name ``default``.
+    :param alias: its name in the setting ``MAILERS``. Where there is none, as before Django 6.1,
+        ``default`` means the one of the setting ``EMAIL_BACKEND``.
     :returns: the check, to be registered. It gives the ids of :func:`smtp`, and
         ``dockerflow.health.E043`` when the settings are wrong or lack the alias.
 
@@ -279,11 +279,11 @@ def _mail(alias: str) -> CheckMessage | None:
 
 def _mail_backend(alias: str) -> Any:
     mail = load("django.core.mail", "django")
-    if hasattr(load("django.conf", "django").settings, "MAILERS"):
+    if hasattr(mail, "mailers"):  # Django 6.1
         return mail.mailers[alias]
     if alias != "default":
         error = load("django.core.exceptions", "django").ImproperlyConfigured
-        raise error(f"There is no setting MAILERS with {alias!r}.")
+        raise error(f"This version of Django has no MAILERS, so there is no {alias!r}.")
     return mail.get_connection()
 
 

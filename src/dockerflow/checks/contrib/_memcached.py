@@ -33,8 +33,8 @@ def memcached(client: Any) -> Check:
 @named("memcached")
 def _memcached(client: Any) -> CheckMessage | None:
     errors = (OSError, load("pymemcache.exceptions", "memcached").MemcacheError)
-    # A HashClient has a client for each server.
-    for server in getattr(client, "clients", {"": client}).values():
+    clients = getattr(client, "clients", None)  # a HashClient has one for each server
+    for server in clients.values() if isinstance(clients, dict) else [client]:
         try:
             with SuppressStale(*errors):
                 server.version()

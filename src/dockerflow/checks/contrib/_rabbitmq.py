@@ -53,9 +53,10 @@ _CANNOT_CONNECT = ("Could not connect to RabbitMQ.", health.ERROR_CANNOT_CONNECT
 @named("rabbitmq")
 def _rabbitmq(parameters: Any) -> CheckMessage | None:
     pika = load("pika", "rabbitmq")
+    workflow = load("pika.adapters.utils.connection_workflow", "rabbitmq")
     try:
         pika.BlockingConnection(parameters).close()
-    except (pika.exceptions.AMQPError, OSError) as error:
+    except (pika.exceptions.AMQPError, workflow.AMQPConnectorException, OSError) as error:
         password = getattr(parameters.credentials, "password", None)
         return fail(*_CANNOT_CONNECT, error, secrets=(password,))
     return None

@@ -5,16 +5,12 @@ from __future__ import annotations
 import functools
 import smtplib
 import ssl
-from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Literal
 
 from dockerflow import health
 from dockerflow.checks.contrib._common import Check, describe, fail, named, seconds
 from dockerflow.checks.messages import CheckMessage
-
-_READY: Final = 220
-"""What a mail server greets with, unless it refuses the client."""
 
 
 def smtp(
@@ -67,24 +63,17 @@ class _Server:
 
     def log_in(self) -> None:
         context = self.context or (ssl.create_default_context() if self.encryption else None)
-        client = (
-            smtplib.SMTP_SSL(timeout=self.timeout, context=context)
+        connect = (
+            functools.partial(smtplib.SMTP_SSL, context=context)
             if self.encryption == "tls"
-            else smtplib.SMTP(timeout=self.timeout)
+            else smtplib.SMTP
         )
-        try:
-            status, reply = client.connect(self.host, self.port)
-            if status != _READY:
-                raise smtplib.SMTPConnectError(status, reply)
-            client.ehlo_or_helo_if_needed()
+        with connect(self.host, self.port, timeout=self.timeout) as client:
             if self.encryption == "starttls":
                 client.starttls(context=context)
             if self.user is not None and self.password is not None:
                 client.login(self.user, self.password)
-            with suppress(smtplib.SMTPServerDisconnected):
-                client.quit()
-        finally:
-            client.close()
+            client.ehlo_or_helo_if_needed()
 
 
 @named("smtp")
