@@ -290,6 +290,29 @@ def dns():
     assert status_of(check) == ("error", "dockerflow.health.E048")
 
 
+def observed_by(observer):
+    registry = checks.Registry()
+    registry.observe(observer)
+    registry.register(lambda: None, name="it")
+    registry.run()
+    registry.close()
+
+
+def prometheus():
+    import prometheus_client
+
+    from dockerflow.prometheus import PrometheusObserver
+
+    observed_by(PrometheusObserver())
+    assert 'dockerflow_check_level{check="it"} 0.0' in prometheus_client.generate_latest().decode()
+
+
+def opentelemetry():
+    from dockerflow.opentelemetry import OpenTelemetryObserver
+
+    observed_by(OpenTelemetryObserver())  # without the SDK, it measures nothing
+
+
 def cli():
     with served() as port:
         done = command("verify", f"http://127.0.0.1:{port}", "--select", "DF110")
