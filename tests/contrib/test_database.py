@@ -123,7 +123,8 @@ def test_a_connection_of_the_pool_is_given_back(postgres):
     assert asyncio.run(main()) == [None, None]
 
 
-def test_a_closed_pool():
+def test_a_closed_pool(postgres):
     psycopg_pool = pytest.importorskip("psycopg_pool")
-    pool = psycopg_pool.ConnectionPool("host=127.0.0.1", open=False)
+    with psycopg_pool.ConnectionPool(postgres.conninfo()) as pool:
+        pass
     assert contrib.database_pool(pool)().id == health.ERROR_UNUSABLE_DATABASE

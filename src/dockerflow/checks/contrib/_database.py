@@ -7,7 +7,7 @@ import inspect
 import time
 from collections.abc import Callable
 from contextlib import closing, suppress
-from typing import TYPE_CHECKING, Any, Final, overload
+from typing import TYPE_CHECKING, Any, Final, Protocol, overload
 
 from dockerflow import health
 from dockerflow.checks.contrib._common import (
@@ -22,8 +22,6 @@ from dockerflow.checks.contrib._common import (
 from dockerflow.checks.messages import CheckMessage
 
 if TYPE_CHECKING:
-    import aiomysql
-    import asyncpg
     from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 _STATEMENT: Final = "SELECT 1"
@@ -69,12 +67,17 @@ def _dbapi(connect: Callable[[], Any]) -> CheckMessage | None:
     return None
 
 
+class _Pool(Protocol):
+    """A pool of asyncpg, aiomysql or asyncmy, which have no types, or none in common."""
+
+    def acquire(self) -> Any: ...
+    def release(self, connection: Any, /) -> Any: ...
+
+
 @overload
 def database_pool(pool: ConnectionPool[Any]) -> Check: ...
 @overload
-def database_pool(
-    pool: AsyncConnectionPool[Any] | asyncpg.Pool[Any] | aiomysql.Pool,
-) -> AsyncCheck: ...
+def database_pool(pool: AsyncConnectionPool[Any] | _Pool) -> AsyncCheck: ...
 def database_pool(pool: Any) -> Check | AsyncCheck:
     """Make a check that a database answers, over a connection of the pool that your app uses.
 
@@ -92,8 +95,9 @@ def database_pool(pool: Any) -> Check | AsyncCheck:
     .. versionadded:: 0.1.0
     """
     if hasattr(pool, "getconn") and hasattr(pool, "check"):
-        is_async = inspect.iscoroutinefunction(pool.getconn)
-        return functools.partial(_psycopg_async if is_async else _psycopg, pool)
+        if inspect.iscoroutinefunction(pool.getconn):
+            return functools.partial(_psycopg_async, pool)
+        return functools.partial(_psycopg, pool)
     if hasattr(pool, "acquire") and hasattr(pool, "release"):
         return functools.partial(_acquired, pool)
     message = (

@@ -33,8 +33,7 @@ def memcached(client: Any) -> Check:
 @named("memcached")
 def _memcached(client: Any) -> CheckMessage | None:
     errors = (OSError, load("pymemcache.exceptions", "memcached").MemcacheError)
-    clients = getattr(client, "clients", None)  # a HashClient has one for each server
-    for server in clients.values() if isinstance(clients, dict) else [client]:
+    for server in _servers(client):
         try:
             with SuppressStale(*errors):
                 server.version()
@@ -47,3 +46,9 @@ def _memcached(client: Any) -> CheckMessage | None:
                 text, id_ = "Memcached failed.", health.ERROR_MEMCACHED_EXCEPTION
             return fail(text, id_, error)
     return None
+
+
+def _servers(client: Any) -> list[Any]:
+    """Return the clients for each server of a ``HashClient``, or else the client itself."""
+    clients: Any = getattr(client, "clients", None)
+    return list(clients.values()) if hasattr(clients, "values") else [client]
