@@ -259,10 +259,15 @@ def rabbitmq():
 
 
 def aio_pika():
+    import asyncio
+
     import aio_pika as package
     import yarl
 
-    connection = package.Connection(yarl.URL("amqp://127.0.0.1"))
+    async def make():
+        return package.Connection(yarl.URL("amqp://127.0.0.1"))
+
+    connection = asyncio.run(make())  # it has a loop, and isn't connected
     assert status_of(contrib.rabbitmq(connection)) == ("error", "dockerflow.health.E037")
 
 
