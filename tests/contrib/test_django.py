@@ -16,6 +16,7 @@ from dockerflow.checks.contrib._django import closing_django_connections
 import django  # isort: skip - after the settings
 from django.core.files.base import ContentFile  # isort: skip
 from django.core.files.storage import InMemoryStorage  # isort: skip
+from django.core.mail.backends.smtp import EmailBackend  # isort: skip
 from django.db import connections, transaction  # isort: skip
 from django.test import override_settings  # isort: skip
 
@@ -254,6 +255,18 @@ def test_misconfigured_mail(smtp_server):
     with mail_settings(smtp_server, use_tls=True, use_ssl=True):
         assert contrib.django_mail()().id == health.ERROR_MISCONFIGURED_MAIL
     assert contrib.django_mail("other")().id == health.ERROR_MISCONFIGURED_MAIL
+
+
+class SilentBackend(EmailBackend):
+    def __init__(self, *args, **options):
+        super().__init__(*args, **{**options, "fail_silently": True})
+
+
+def test_a_mail_backend_that_fails_silently(monkeypatch, smtp_server):
+    monkeypatch.setattr(sys.modules["pytest"], "SilentBackend", SilentBackend, raising=False)
+    smtp_server.stop()
+    with mail_settings(smtp_server, backend="pytest.SilentBackend"):
+        assert contrib.django_mail()().id == health.ERROR_CANNOT_CONNECT_SMTP
 
 
 class ForgetfulStorage(InMemoryStorage):

@@ -31,9 +31,8 @@ def add_database(alias, postgres=None, **settings):
     return alias
 
 
-def mail_settings(server, **options):
+def mail_settings(server, backend="django.core.mail.backends.smtp.EmailBackend", **options):
     """A context in which Django's mail backend is one for this server."""
-    backend = "django.core.mail.backends.smtp.EmailBackend"
     options = {"host": "127.0.0.1", "port": server.port, "username": "app",
                "password": server.password, **options}  # fmt: skip
     if django.VERSION >= (6, 1):

@@ -144,7 +144,8 @@ async def _psycopg_async(pool: Any) -> CheckMessage | None:
 
 
 def _psycopg_failure(error: Exception) -> CheckMessage:
-    if isinstance(error, load("psycopg_pool", "psycopg").PoolTimeout):
+    library = load("psycopg_pool", "psycopg")
+    if isinstance(error, library.PoolTimeout | library.TooManyRequests):
         text = "The pool gave no connection to the database in time."
         return fail(text, health.ERROR_DATABASE_POOL_EXHAUSTED, error)
     return _unusable(error)

@@ -260,6 +260,7 @@ def _mail(alias: str) -> CheckMessage | None:
     backend = None
     try:
         backend = _mail_backend(alias)
+        backend.fail_silently = False
         if getattr(backend, "timeout", 0) is None:
             backend.timeout = MAIL_SECONDS
         try:
