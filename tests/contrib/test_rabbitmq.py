@@ -1,4 +1,6 @@
 import asyncio
+import contextlib
+import socket
 import time
 
 import pytest
@@ -32,8 +34,21 @@ def test_the_client_ends_its_waiting(rabbitmq):
     parameters.socket_timeout = parameters.stack_timeout = 0.2
     rabbitmq.pause()
     message = contrib.rabbitmq(parameters)()
-    assert message.id == health.ERROR_CANNOT_CONNECT_RABBITMQ
+    assert message.id == health.ERROR_RABBITMQ_TIMED_OUT
     assert "127.0.0.1" not in message.msg
+
+
+def test_a_host_that_does_not_respond():
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(socket.socket())
+        server.bind(("127.0.0.1", 0))
+        server.listen(0)
+        for _ in range(3):  # they fill its queue
+            client = stack.enter_context(socket.socket())
+            client.setblocking(False)
+            client.connect_ex(server.getsockname())
+        parameters = pika.ConnectionParameters(*server.getsockname(), socket_timeout=0.2)
+        assert contrib.rabbitmq(parameters)().id == health.ERROR_RABBITMQ_TIMED_OUT
 
 
 def test_passwords_are_not_logged():
@@ -77,7 +92,7 @@ def test_a_channel_that_cannot_be_opened(rabbitmq):
             finally:
                 rabbitmq.order("rabbit_auth_backend_internal:set_user_limits" + LIMITS % -1)
 
-    assert asyncio.run(main()).id == health.ERROR_RABBITMQ_EXCEPTION
+    assert asyncio.run(main()).id == health.ERROR_CANNOT_CONNECT_RABBITMQ
 
 
 LIMITS = '(<<"app">>, #{<<"max-channels">> => %d}, <<"tests">>)'

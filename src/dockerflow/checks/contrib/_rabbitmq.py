@@ -27,8 +27,8 @@ def rabbitmq(connection: Any) -> Check | AsyncCheck:
         open connection of aio-pika: then the check is a coroutine function, opens and closes a
         channel, and has to run on the event loop that the app uses the connection on.
     :returns: the check, to be registered. It gives ``dockerflow.health.E037`` when it can't
-        connect or log in, or when the connection is lost, and ``E038`` when it can't open a
-        channel.
+        connect or log in, or when the connection is lost, and ``E038`` when there was no response
+        in the time that the parameters allow.
     :raises TypeError: when ``connection`` is neither.
 
     .. versionadded:: 0.1.0
@@ -57,8 +57,13 @@ def _rabbitmq(parameters: Any) -> CheckMessage | None:
     try:
         pika.BlockingConnection(parameters).close()
     except (pika.exceptions.AMQPError, workflow.AMQPConnectorException, OSError) as error:
+        cause = getattr(error.args[0], "exception", error) if error.args else error
+        if isinstance(cause, workflow.AMQPConnectorStackTimeout | TimeoutError):
+            text, id_ = "RabbitMQ did not respond in time.", health.ERROR_RABBITMQ_TIMED_OUT
+        else:
+            text, id_ = _CANNOT_CONNECT
         password = getattr(parameters.credentials, "password", None)
-        return fail(*_CANNOT_CONNECT, error, secrets=(password,))
+        return fail(text, id_, error, secrets=(password,))
     return None
 
 
@@ -72,4 +77,4 @@ async def _rabbitmq_async(connection: Any) -> CheckMessage | None:
         async with connection.channel(publisher_confirms=False):
             return None
     except errors as error:
-        return fail("RabbitMQ failed.", health.ERROR_RABBITMQ_EXCEPTION, error)
+        return fail(*_CANNOT_CONNECT, error)
