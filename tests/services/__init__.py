@@ -511,7 +511,6 @@ class MariaDB(Service):
     user = "mysql"
     stop_signal = signal.SIGTERM
     password = "p@ss/word-of-app"
-    max_connections = 10  # the least that it takes, and one more for superusers
 
     def __init__(self) -> None:
         self.program, install = find("mariadbd", "mariadb-install-db")
@@ -536,7 +535,7 @@ class MariaDB(Service):
         settings = {
             "datadir": self.folder / "data", "port": self.port, "bind-address": "127.0.0.1",
             "socket": self.folder / "socket", "pid-file": self.folder / "pid",
-            "init-file": self.folder / "users", "max-connections": self.max_connections,
+            "init-file": self.folder / "users",
             "innodb-buffer-pool-size": "8M", "innodb-flush-log-at-trx-commit": 0,
             "skip-name-resolve": 1,
         }  # fmt: skip
