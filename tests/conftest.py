@@ -89,6 +89,41 @@ def cluster_for_all() -> Iterator[services.RedisCluster]:
     server.close()
 
 
+@pytest.fixture(scope="session")
+def rabbitmq_for_all() -> Iterator[services.RabbitMQ]:
+    server = services.RabbitMQ()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def mariadb_for_all() -> Iterator[services.MariaDB]:
+    server = services.MariaDB()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def memcached_for_all() -> Iterator[services.Memcached]:
+    server = services.Memcached()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def smtp_server_for_all() -> Iterator[services.SmtpServer]:
+    server = services.SmtpServer()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def dns_server_for_all() -> Iterator[services.DnsServer]:
+    server = services.DnsServer()
+    yield server
+    server.close()
+
+
 @pytest.fixture
 def postgres(postgres_for_all: services.Postgres) -> services.Postgres:
     """PostgreSQL, running and without connections, whatever the test before did to it."""
@@ -108,3 +143,38 @@ def redis_cluster(cluster_for_all: services.RedisCluster) -> services.RedisClust
     """A Redis cluster, running and without connections."""
     cluster_for_all.mend()
     return cluster_for_all
+
+
+@pytest.fixture
+def rabbitmq(rabbitmq_for_all: services.RabbitMQ) -> services.RabbitMQ:
+    """RabbitMQ, running and without connections."""
+    rabbitmq_for_all.mend()
+    return rabbitmq_for_all
+
+
+@pytest.fixture
+def mariadb(mariadb_for_all: services.MariaDB) -> services.MariaDB:
+    """MariaDB, running and without connections of the user."""
+    mariadb_for_all.mend()
+    return mariadb_for_all
+
+
+@pytest.fixture
+def memcached(memcached_for_all: services.Memcached) -> services.Memcached:
+    """Memcached, running."""
+    memcached_for_all.mend()
+    return memcached_for_all
+
+
+@pytest.fixture
+def smtp_server(smtp_server_for_all: services.SmtpServer) -> services.SmtpServer:
+    """A mail server, running."""
+    smtp_server_for_all.mend()
+    return smtp_server_for_all
+
+
+@pytest.fixture
+def dns_server(dns_server_for_all: services.DnsServer) -> services.DnsServer:
+    """A nameserver, running."""
+    dns_server_for_all.mend()
+    return dns_server_for_all

@@ -279,6 +279,73 @@ def s3():
     assert status_of(contrib.s3(client, "bucket")) == ("error", "dockerflow.health.E031")
 
 
+def rabbitmq():
+    import pika
+
+    parameters = pika.ConnectionParameters("127.0.0.1", closed_port())
+    assert status_of(contrib.rabbitmq(parameters)) == ("error", "dockerflow.health.E037")
+
+
+def aio_pika():
+    import asyncio
+
+    import aio_pika as package
+    import yarl
+
+    async def make():
+        return package.Connection(yarl.URL("amqp://127.0.0.1"))
+
+    connection = asyncio.run(make())  # it has a loop, and isn't connected
+    assert status_of(contrib.rabbitmq(connection)) == ("error", "dockerflow.health.E037")
+
+
+def memcached():
+    import pymemcache
+
+    client = pymemcache.Client(("127.0.0.1", closed_port()))
+    assert status_of(contrib.memcached(client)) == ("error", "dockerflow.health.E039")
+
+
+def psycopg():
+    import psycopg_pool
+
+    server = f"host=127.0.0.1 port={closed_port()}"
+    with psycopg_pool.ConnectionPool(server, min_size=1, timeout=0.2) as pool:
+        assert status_of(contrib.database_pool(pool)) == ("error", "dockerflow.health.E011")
+
+
+def dns():
+    import dns.resolver
+
+    resolver = dns.resolver.Resolver(configure=False)
+    resolver.nameservers, resolver.port = ["127.0.0.1"], closed_port()
+    check = contrib.dns("app.test", resolver=resolver, timeout=0.2)
+    assert status_of(check) == ("error", "dockerflow.health.E048")
+
+
+def observed_by(observer):
+    registry = checks.Registry()
+    registry.observe(observer)
+    registry.register(lambda: None, name="it")
+    registry.run()
+    registry.close()
+
+
+def prometheus():
+    import prometheus_client
+
+    from dockerflow.prometheus import PrometheusObserver
+
+    observed_by(PrometheusObserver())
+    assert 'dockerflow_check_level{check="it"} 0.0' in prometheus_client.generate_latest().decode()
+
+
+def opentelemetry():
+    from dockerflow.opentelemetry import OpenTelemetryObserver
+
+    observed_by(OpenTelemetryObserver())  # without the SDK, it measures nothing
+
+
 def cli():
     with served() as port:
         done = command("verify", f"http://127.0.0.1:{port}", "--select", "DF110")
@@ -294,10 +361,14 @@ def everything():
     project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text("utf-8"))
     for extra in project["project"]["optional-dependencies"]:
         if extra != "all":
-            globals()[extra]()
+            globals()[function(extra)]()
+
+
+def function(extra):
+    return {"all": "everything"}.get(extra, extra.replace("-", "_"))
 
 
 if __name__ == "__main__":
     # That a service is not there is what some checks are to find out.
     logging.getLogger("dockerflow.checks").addHandler(logging.NullHandler())
-    globals()[{"all": "everything"}.get(sys.argv[1], sys.argv[1])]()
+    globals()[function(sys.argv[1])]()

@@ -7,13 +7,17 @@ import pytest
 pytest.importorskip("django")
 
 import services
-from services.django_settings import add_database
+from services.django_settings import add_database, mail_settings
 
 from dockerflow import health
 from dockerflow.checks import Registry, contrib
 from dockerflow.checks.contrib._django import closing_django_connections
 
-from django.db import connections, transaction  # isort: skip - after the settings
+import django  # isort: skip - after the settings
+from django.core.files.base import ContentFile  # isort: skip
+from django.core.files.storage import InMemoryStorage  # isort: skip
+from django.core.mail.backends.smtp import EmailBackend  # isort: skip
+from django.db import connections, transaction  # isort: skip
 from django.test import override_settings  # isort: skip
 
 
@@ -213,6 +217,86 @@ def test_django_redis(redis_server):
 def test_without_django_redis(monkeypatch):
     monkeypatch.setitem(sys.modules, "django_redis", None)
     assert contrib.django_redis()().id == health.ERROR_MISSING_REDIS_CLIENT
+
+
+def mail_backend(name):
+    """The settings for one of Django's own backends, or for a wrong one."""
+    backend = f"django.core.mail.backends.{name}.EmailBackend"
+    if django.VERSION >= (6, 1):
+        return override_settings(MAILERS={"default": {"BACKEND": backend}})
+    return override_settings(EMAIL_BACKEND=backend)
+
+
+@pytest.mark.parametrize("name", ["console", "dummy", "locmem"])
+def test_mail_backends_without_a_connection(name):
+    with mail_backend(name):
+        assert contrib.django_mail()() is None
+
+
+def test_mail_by_smtp(smtp_server):
+    with mail_settings(smtp_server):
+        assert contrib.django_mail()() is None
+    with mail_settings(smtp_server, password="another-word"):
+        message = contrib.django_mail()()
+    assert message.id == health.ERROR_CANNOT_CONNECT_SMTP
+    assert "another-word" not in f"{message.log_detail} {message.log_error}"
+
+
+def test_mail_without_a_timeout_does_not_wait_for_ever(smtp_server, monkeypatch):
+    monkeypatch.setattr("dockerflow.checks.contrib._django.MAIL_SECONDS", 0.1)
+    smtp_server.pause()
+    with mail_settings(smtp_server, timeout=None):
+        assert contrib.django_mail()().id == health.ERROR_SMTP_TIMED_OUT
+
+
+def test_misconfigured_mail(smtp_server):
+    with mail_backend("no_such"):
+        assert contrib.django_mail()().id == health.ERROR_MISCONFIGURED_MAIL
+    with mail_settings(smtp_server, use_tls=True, use_ssl=True):
+        assert contrib.django_mail()().id == health.ERROR_MISCONFIGURED_MAIL
+    assert contrib.django_mail("other")().id == health.ERROR_MISCONFIGURED_MAIL
+
+
+class SilentBackend(EmailBackend):
+    def __init__(self, *args, **options):
+        super().__init__(*args, **{**options, "fail_silently": True})
+
+
+def test_a_mail_backend_that_fails_silently(monkeypatch, smtp_server):
+    monkeypatch.setattr(sys.modules["pytest"], "SilentBackend", SilentBackend, raising=False)
+    smtp_server.stop()
+    with mail_settings(smtp_server, backend="pytest.SilentBackend"):
+        assert contrib.django_mail()().id == health.ERROR_CANNOT_CONNECT_SMTP
+
+
+class ForgetfulStorage(InMemoryStorage):
+    def _open(self, name, mode="rb"):
+        return ContentFile(b"another")
+
+
+def storage(backend, **options):
+    return override_settings(STORAGES={"default": {"BACKEND": backend, "OPTIONS": options}})
+
+
+def test_storage(tmp_path):
+    backend = "django.core.files.storage.FileSystemStorage"
+    with storage(backend, location=tmp_path):
+        assert contrib.django_storage()() is None
+        assert list(tmp_path.iterdir()) == []
+        assert contrib.django_storage("other")().id == health.ERROR_MISCONFIGURED_STORAGE
+    (tmp_path / "file").touch()
+    with storage(backend, location=tmp_path / "file"):
+        message = contrib.django_storage()()
+    assert message.id == health.ERROR_STORAGE_EXCEPTION
+    assert "file" not in message.msg
+    with storage("no.such.Storage"):
+        assert contrib.django_storage()().id == health.ERROR_MISCONFIGURED_STORAGE
+
+
+def test_storage_that_loses_a_file(monkeypatch):
+    monkeypatch.setattr(sys.modules["pytest"], "ForgetfulStorage", ForgetfulStorage, raising=False)
+    with storage("pytest.ForgetfulStorage"):
+        assert contrib.django_storage()().id == health.ERROR_STORAGE_LOST_FILE
 
 
 MIGRATIONS = """

@@ -35,12 +35,17 @@ def make_all():
         "disk_space": [lambda: contrib.disk_space("/"), lambda: contrib.disk_space("/tmp")],
         "file_age": [lambda: contrib.file_age("a", 1), lambda: contrib.file_age("b", 1)],
         "memory": [contrib.memory, lambda: contrib.memory(warn_percent=50)],
+        "smtp": [lambda: contrib.smtp("a.test"), lambda: contrib.smtp("b.test")],
+        "mail": [contrib.django_mail, lambda: contrib.django_mail("other")],
+        "storage": [contrib.django_storage, lambda: contrib.django_storage("other")],
     }
 
 
 @pytest.mark.parametrize(
-    "name", ["database", "migrations", "http", "tcp", "disk_space", "file_age", "memory"]
-)
+    "name",
+    ["database", "migrations", "http", "tcp", "disk_space", "file_age", "memory", "smtp", "mail",
+     "storage"],
+)  # fmt: skip
 def test_registered_under_its_name(name, caplog):
     make, make_other = make_all()[name]
     registry = Registry()
@@ -86,6 +91,10 @@ def test_async_clients_give_coroutine_functions():
         (lambda: contrib.file_age("/", 0), "max_age is 0"),
         (lambda: contrib.celery(object()), "app takes"),
         (lambda: contrib.s3(object(), "bucket"), "client takes"),
+        (lambda: contrib.smtp("a.test", 0), "port is 0"),
+        (lambda: contrib.smtp("a.test", timeout=0), "timeout is 0"),
+        (lambda: contrib.smtp("a.test", encryption="ssl"), "encryption is 'ssl'"),
+        (lambda: contrib.smtp("a.test", password="secret"), "user and password"),
     ],
 )
 def test_wrong_arguments(make, says):

@@ -5,6 +5,7 @@ docs/fault-matrix.md is what these tests saw; `make fault-matrix` writes it agai
 
 import asyncio
 import contextlib
+import functools
 import json
 import os
 import re
@@ -28,6 +29,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "fault-matrix.md"
 WRITE = "DOCKERFLOW_WRITE_FAULT_MATRIX"
 REMEDY = "run: make fault-matrix"
 TIMEOUT = 0.6  # seconds, for servers that never answer
+OWN_TIMEOUT = 1.0  # of clients that have one
 NAMES = {
     value: name for name, value in vars(health).items() if name.isupper() and isinstance(value, str)
 }
@@ -165,6 +167,99 @@ async def cluster_async(server):
         await client.aclose()
 
 
+@contextlib.asynccontextmanager
+async def psycopg_sync(server):
+    from psycopg_pool import ConnectionPool
+
+    with ConnectionPool(server.conninfo(), min_size=1, timeout=OWN_TIMEOUT) as pool:
+        pool.wait()
+        yield contrib.database_pool(pool)
+
+
+@contextlib.asynccontextmanager
+async def psycopg_async(server):
+    from psycopg_pool import AsyncConnectionPool
+
+    options = {"min_size": 1, "timeout": OWN_TIMEOUT, "open": False}
+    async with AsyncConnectionPool(server.conninfo(), **options) as pool:
+        await pool.wait()
+        yield contrib.database_pool(pool)
+
+
+@contextlib.asynccontextmanager
+async def asyncpg_pool(server):
+    import asyncpg
+
+    async with asyncpg.create_pool(server.conninfo(), min_size=1) as pool:
+        yield contrib.database_pool(pool)
+
+
+@contextlib.asynccontextmanager
+async def pymysql(server):
+    import pymysql
+
+    yield contrib.dbapi(functools.partial(pymysql.connect, **server.account()))
+
+
+@contextlib.asynccontextmanager
+async def aiomysql_pool(server):
+    import aiomysql
+
+    pool = await aiomysql.create_pool(**server.account(), minsize=1)
+    try:
+        yield contrib.database_pool(pool)
+    finally:
+        pool.close()
+        await pool.wait_closed()
+
+
+@contextlib.asynccontextmanager
+async def pika(server):
+    import pika
+
+    yield contrib.rabbitmq(pika.URLParameters(server.url() + "?socket_timeout=2&stack_timeout=4"))
+
+
+@contextlib.asynccontextmanager
+async def aio_pika(server):
+    import aio_pika
+
+    url = server.url() + "?reconnect_interval=0.1"
+    async with await aio_pika.connect_robust(url) as connection:
+        yield contrib.rabbitmq(connection)
+
+
+@contextlib.asynccontextmanager
+async def pymemcache(server):
+    from pymemcache import PooledClient
+
+    client = PooledClient(("127.0.0.1", server.port), connect_timeout=2, timeout=2)
+    try:
+        yield contrib.memcached(client)
+    finally:
+        client.close()
+
+
+@contextlib.asynccontextmanager
+async def smtp(server):
+    yield contrib.smtp(
+        "127.0.0.1", server.port, user="app", password=server.password, timeout=OWN_TIMEOUT
+    )
+
+
+@contextlib.asynccontextmanager
+async def django_mail(server):
+    from services.django_settings import mail_settings
+
+    with mail_settings(server, timeout=OWN_TIMEOUT):
+        yield contrib.django_mail()
+
+
+@contextlib.asynccontextmanager
+async def dns(server):
+    yield contrib.dns("app.test", resolver=server.resolver(), timeout=OWN_TIMEOUT)
+
+
 CHECKS = {
     "`database`, psycopg": ("postgres", sqlalchemy_sync),
     "`database`, psycopg async": ("postgres", sqlalchemy_async("postgresql+psycopg")),
@@ -174,14 +269,41 @@ CHECKS = {
     "`redis`, asyncio": ("redis_server", redis_async),
     "`redis`, cluster": ("redis_cluster", cluster_sync),
     "`redis`, asyncio cluster": ("redis_cluster", cluster_async),
+    "`database_pool`, psycopg": ("postgres", psycopg_sync),
+    "`database_pool`, psycopg async": ("postgres", psycopg_async),
+    "`database_pool`, asyncpg": ("postgres", asyncpg_pool),
+    "`database_pool`, aiomysql": ("mariadb", aiomysql_pool),
+    "`dbapi`, PyMySQL": ("mariadb", pymysql),
+    "`rabbitmq`, pika": ("rabbitmq", pika),
+    "`rabbitmq`, aio-pika": ("rabbitmq", aio_pika),
+    "`memcached`": ("memcached", pymemcache),
+    "`smtp`": ("smtp_server", smtp),
+    "`django_mail`": ("smtp_server", django_mail),
+    "`dns`": ("dns_server", dns),
+}
+LEFT_OUT = {
+    # A cluster's nodes have the same faults; these are about its client.
+    "redis_cluster": {"killed", "out of connections", "wrong password", "read-only"},
+    # A start of Erlang takes seconds, and to its clients a server that was killed is stopped.
+    "rabbitmq": {"killed", "read-only"},
+    "memcached": {"killed", "wrong password", "read-only"},
+    "smtp_server": {"killed", "read-only"},
+    "dns_server": {"killed", "out of connections", "wrong password", "read-only"},
 }
 ROWS = [
     (check, fault)
-    for check in CHECKS
+    for check, (server, _) in CHECKS.items()
     for fault in FAULTS
-    # A cluster's nodes have the same faults; these are about its client.
-    if "cluster" not in check or fault in {"healthy", "restarted", "stopped", "paused"}
+    if fault not in LEFT_OUT.get(server, ())
+    # It depends on how soon the connection is made again.
+    and (check, fault) != ("`rabbitmq`, aio-pika", "restarted")
 ]
+# These give up by themselves.
+TIMED = {"`smtp`", "`django_mail`", "`dns`"}
+# Their connections are made again in the background, some time after the server is back.
+RECONNECTING = {
+    "`database_pool`, psycopg", "`database_pool`, psycopg async", "`rabbitmq`, aio-pika",
+}  # fmt: skip
 
 
 async def heartbeat(app):
@@ -216,7 +338,8 @@ async def observe(server, check, fault):
     _, make = CHECKS[check]
     async with make(server) as function:
         registry = Registry()
-        registry.register(function, name="it", timeout=TIMEOUT if fault == "paused" else 10)
+        is_short = fault == "paused" and check not in TIMED
+        registry.register(function, name="it", timeout=TIMEOUT if is_short else 10)
         app = DockerflowMiddleware(None, config=Config(heartbeat_timeout=20), registry=registry)
         status, _, _, body = await heartbeat(app)
         assert status == 200, body
@@ -230,7 +353,7 @@ async def observe(server, check, fault):
         end = time.monotonic() + services.PATIENCE
         while (again := await heartbeat(app))[0] != 200:
             # Only what hung needs a moment, until the hung one is over.
-            assert fault == "paused", again
+            assert fault == "paused" or check in RECONNECTING, again
             assert time.monotonic() < end, again
             await asyncio.sleep(0.1)
     return status, messages, time_class(messages, seconds)

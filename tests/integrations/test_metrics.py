@@ -1,98 +1,182 @@
-"""The recipes of docs/metrics.md, as they stand there, with the real packages."""
+"""Results of checks as metrics of prometheus-client and of OpenTelemetry."""
 
-import re
-import socket
+import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
-BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text("utf-8"), re.DOTALL | re.MULTILINE)
+pytest.importorskip("prometheus_client")
+pytest.importorskip("opentelemetry.sdk")
 
-CHECKS = """
-from dockerflow import checks
-
-@checks.register(critical=False)
-def broken():
-    return checks.Error("e")
-
-@checks.register(name="a name: odd")
-async def good(): ...
-
-checks.default_registry.run()
-checks.default_registry.close()
-"""
-
-
-def recipe(package: str) -> str:
-    [block] = [
-        block for block in BLOCKS if re.search(rf"^(import|from) {package}\b", block, re.MULTILINE)
-    ]
-    return block
-
-
-def run(source: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", source],
-        capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def test_statsd() -> None:
-    pytest.importorskip("statsd")
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
-        server.bind(("127.0.0.1", 0))
-        server.settimeout(10)
-        port = server.getsockname()[1]
-        source = recipe("statsd").replace('"localhost", 8125', f'"127.0.0.1", {port}')
-        assert str(port) in source
-        run(source + CHECKS)
-        packets = {re.sub(r":[\d.]+\|", ":#|", server.recv(1000).decode()) for _ in range(6)}
-    assert packets == {
-        "app.check.broken:#|ms",
-        "app.check.broken.error:#|c",
-        "app.check.a_name__odd:#|ms",
-        "app.check.a_name__odd.ok:#|c",
-        "app.heartbeat.heartbeat:#|ms",
-        "app.heartbeat.heartbeat.warning:#|c",
-    }
-
-
-def test_prometheus() -> None:
-    pytest.importorskip("prometheus_client")
-    tail = "import prometheus_client; print(prometheus_client.generate_latest().decode())"
-    lines = run(recipe("prometheus_client") + CHECKS + tail).splitlines()
-    assert 'dockerflow_level{kind="check",name="broken"} 40.0' in lines
-    assert 'dockerflow_level{kind="check",name="a name: odd"} 0.0' in lines
-    assert 'dockerflow_level{kind="heartbeat",name="heartbeat"} 30.0' in lines
-    assert 'dockerflow_seconds_count{kind="check",name="broken"} 1.0' in lines
-
-
-def test_opentelemetry() -> None:
-    pytest.importorskip("opentelemetry.sdk")
-    head = """
-from opentelemetry import metrics
+import prometheus_client
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-reader = InMemoryMetricReader()
-metrics.set_meter_provider(MeterProvider([reader]))
+
+from dockerflow import checks
+from dockerflow.opentelemetry import OpenTelemetryObserver
+from dockerflow.prometheus import PrometheusObserver
+
+NAMES = [
+    f"dockerflow_{kind}_{name}"
+    for kind in ("check", "heartbeat")
+    for name in ("duration_seconds", "level", "results_total")
+]
+
+
+def observe(observer):
+    """Two heartbeats: with a warning and a skipped check, and during a drain."""
+    registry = checks.Registry()
+    registry.observe(observer)
+    registry.register(lambda: checks.Warning("Nearly full.", id="app.W002"), name="disk")
+    registry.register(lambda: checks.Error("Down.", id="app.E001"), name="database")
+    registry.register(lambda: None, name="search", requires=("database",))
+    registry.register(lambda: None, name="cache")
+    registry.run()
+    registry.drained()
+    registry.close()
+
+
+@pytest.fixture
+def collected():
+    collector = prometheus_client.CollectorRegistry()
+    observe(PrometheusObserver(collector))
+    return collector
+
+
+class TestPrometheus:
+    def test_results_are_counted_by_status(self, collected):
+        name = "dockerflow_check_results_total"
+        for check, status in [
+            ("disk", "warning"), ("database", "error"), ("search", "info"), ("cache", "ok"),
+        ]:  # fmt: skip
+            assert collected.get_sample_value(name, {"check": check, "status": status}) == 1
+        assert collected.get_sample_value(name, {"check": "disk", "status": "ok"}) is None
+        name = "dockerflow_heartbeat_results_total"
+        assert collected.get_sample_value(name, {"status": "error"}) == 2
+
+    def test_levels_are_those_of_the_last_results(self, collected):
+        levels = [
+            collected.get_sample_value("dockerflow_check_level", {"check": check})
+            for check in ("cache", "search", "disk", "database")
+        ]
+        assert levels == [0, 20, 30, 40]
+        assert collected.get_sample_value("dockerflow_heartbeat_level") == 40
+
+    def test_only_what_was_run_took_time(self, collected):
+        """A check that is skipped, and the heartbeat of a drain, would make the rest look quick."""
+        name = "dockerflow_check_duration_seconds_count"
+        assert collected.get_sample_value(name, {"check": "disk"}) == 1
+        assert collected.get_sample_value(name, {"check": "search"}) == 0
+        assert collected.get_sample_value("dockerflow_heartbeat_duration_seconds_count") == 1
+
+    def test_one_observer_serves_several_registries(self):
+        collector = prometheus_client.CollectorRegistry()
+        observer = PrometheusObserver(collector)
+        observe(observer)
+        observe(observer)
+        labels = {"check": "disk", "status": "warning"}
+        assert collector.get_sample_value("dockerflow_check_results_total", labels) == 2
+        with pytest.raises(ValueError, match="Duplicated"):
+            PrometheusObserver(collector)
+
+    def test_the_default_is_the_registry_of_the_process(self):
+        code = (
+            "import prometheus_client\n"
+            "from dockerflow.prometheus import PrometheusObserver\n"
+            "PrometheusObserver()\n"
+            "print(prometheus_client.generate_latest().decode())\n"
+        )
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True
+        )
+        assert [name for name in NAMES if f"# TYPE {name} " not in done.stdout] == []
+
+
+WORKER = """
+import sys
+from dockerflow import checks
+from dockerflow.prometheus import PrometheusObserver
+
+registry = checks.Registry()
+registry.observe(PrometheusObserver())
+broken = "broken" in sys.argv
+registry.register(lambda: checks.Error("Down.", id="app.E001") if broken else None, name="database")
+registry.run()
+registry.close()
 """
-    tail = """
-for resource in reader.get_metrics_data().resource_metrics:
-    for scope in resource.scope_metrics:
-        for metric in scope.metrics:
-            for point in metric.data.data_points:
-                attributes = dict(point.attributes)
-                print(metric.name, metric.unit, point.count, *(attributes[k] for k in
-                      ("kind", "name", "status")))
-"""
-    lines = set(run(head + recipe("opentelemetry") + CHECKS + tail).splitlines())
-    assert lines == {
-        "dockerflow.duration s 1 check broken error",
-        "dockerflow.duration s 1 check a name: odd ok",
-        "dockerflow.duration s 1 heartbeat heartbeat warning",
-    }
+
+
+def test_several_processes(tmp_path):
+    """Results of all of them are counted; the level is that of the most recent result."""
+    from prometheus_client import multiprocess
+
+    environ = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+    for state in ("broken", "well"):
+        command = [sys.executable, "-W", "error", "-c", WORKER, state]
+        subprocess.run(command, env=environ, check=True)
+    collector = prometheus_client.CollectorRegistry()
+    multiprocess.MultiProcessCollector(collector, path=str(tmp_path))
+    name, database = "dockerflow_check_results_total", {"check": "database"}
+    assert collector.get_sample_value(name, {**database, "status": "error"}) == 1
+    assert collector.get_sample_value(name, {**database, "status": "ok"}) == 1
+    assert collector.get_sample_value("dockerflow_check_duration_seconds_count", database) == 2
+    assert collector.get_sample_value("dockerflow_check_level", database) == 0
+    assert collector.get_sample_value("dockerflow_heartbeat_level") == 0
+
+
+@pytest.fixture
+def exported():
+    """The points of each instrument, with the instrument's unit, by its name."""
+    reader = InMemoryMetricReader()
+    provider = MeterProvider([reader], shutdown_on_exit=False)
+    observe(OpenTelemetryObserver(provider))
+    [resource] = reader.get_metrics_data().resource_metrics
+    [scope] = resource.scope_metrics
+    assert scope.scope.name == "dockerflow"
+    yield {metric.name: (metric.unit, metric.data.data_points) for metric in scope.metrics}
+    provider.shutdown()
+
+
+class TestOpenTelemetry:
+    def test_results_are_counted_by_status(self, exported):
+        _, points = exported["dockerflow.check.results"]
+        assert {(p.attributes["check"], p.attributes["status"], p.value) for p in points} == {
+            ("disk", "warning", 1), ("database", "error", 1), ("search", "info", 1),
+            ("cache", "ok", 1),
+        }  # fmt: skip
+        _, points = exported["dockerflow.heartbeat.results"]
+        assert [(dict(p.attributes), p.value) for p in points] == [({"status": "error"}, 2)]
+
+    def test_levels_are_those_of_the_last_results(self, exported):
+        _, points = exported["dockerflow.check.level"]
+        levels = {p.attributes["check"]: p.value for p in points}
+        assert levels == {"cache": 0, "search": 20, "disk": 30, "database": 40}
+
+    def test_only_what_was_run_took_time(self, exported):
+        unit, points = exported["dockerflow.check.duration"]
+        assert unit == "s"
+        assert {p.attributes["check"]: p.count for p in points} == {
+            "disk": 1, "database": 1, "cache": 1,
+        }  # fmt: skip
+        # For seconds, not for the milliseconds of OpenTelemetry's own.
+        assert min(points[0].explicit_bounds) < 0.01
+        assert max(points[0].explicit_bounds) == 10
+
+
+def test_opentelemetry_gives_prometheus_the_same_names():
+    """So that the same alerts and the same dashboard fit both."""
+    exporter = pytest.importorskip("opentelemetry.exporter.prometheus")
+    reader = exporter.PrometheusMetricReader()
+    try:
+        observe(OpenTelemetryObserver(MeterProvider([reader], shutdown_on_exit=False)))
+        text = prometheus_client.generate_latest().decode()
+    finally:
+        reader.shutdown()
+    collector = prometheus_client.CollectorRegistry()
+    observe(PrometheusObserver(collector))
+    for line in prometheus_client.generate_latest(collector).decode().splitlines():
+        if line.startswith("# TYPE dockerflow_") and "_created " not in line:
+            assert line in text
+    assert 'dockerflow_check_results_total{check="disk",' in text
+    assert 'status="warning"' in text

@@ -22,6 +22,7 @@ if __name__ == "__main__":
 
 import click
 import pages
+import prometheus_client
 import pytest
 
 from dockerflow import checks as public_checks
@@ -30,6 +31,7 @@ from dockerflow.checks import contrib
 from dockerflow.cli import _group as group
 from dockerflow.config import Config
 from dockerflow.logging import MozlogFormatter, logging_config
+from dockerflow.prometheus import PrometheusObserver
 from dockerflow.testing import Client, capture_summaries
 from dockerflow.verify.rules import RULES
 from dockerflow.wsgi import DockerflowMiddleware
@@ -206,6 +208,22 @@ def test_ids_are_those_of_their_checks():
             text += (SOURCE / "flask" / "checks" / "__init__.py").read_text(encoding="utf-8")
             text += (SOURCE / "django" / "checks.py").read_text(encoding="utf-8")
         assert constant in text, f"{factory} doesn't use {constant}"
+
+
+def test_metrics():
+    collector = prometheus_client.CollectorRegistry()
+    registry = public_checks.Registry()
+    registry.observe(PrometheusObserver(collector))
+    registry.register(lambda: None, name="it")
+    registry.run()
+    registry.close()
+    exposed = {}
+    for metric in collector.collect():
+        name = metric.name + "_total" * (metric.type == "counter")
+        labels = [set(sample.labels) - {"le"} for sample in metric.samples]
+        exposed[name] = (metric.type, labels[0])
+    rows = pages.rows(part("metrics", "metrics"))
+    assert {codes(row[0])[0]: (row[1], set(codes(row[2]))) for row in rows} == exposed
 
 
 def test_options_of_checks():

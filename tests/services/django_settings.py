@@ -12,6 +12,7 @@ import django
 from apps import django_app  # noqa: F401 - configures the settings, unless that is done
 from django.db import connections
 from django.db.utils import ConnectionHandler
+from django.test import override_settings
 
 django.setup()
 
@@ -28,3 +29,14 @@ def add_database(alias, postgres=None, **settings):
         connections[alias].close()
         del connections[alias]
     return alias
+
+
+def mail_settings(server, backend="django.core.mail.backends.smtp.EmailBackend", **options):
+    """A context in which Django's mail backend is one for this server."""
+    options = {"host": "127.0.0.1", "port": server.port, "username": "app",
+               "password": server.password, **options}  # fmt: skip
+    if django.VERSION >= (6, 1):
+        return override_settings(MAILERS={"default": {"BACKEND": backend, "OPTIONS": options}})
+    names = {"username": "HOST_USER", "password": "HOST_PASSWORD"}
+    settings = {f"EMAIL_{names.get(key, key.upper())}": value for key, value in options.items()}
+    return override_settings(EMAIL_BACKEND=backend, **settings)

@@ -8,9 +8,11 @@ import httpx
 import httpx2
 import redis
 import redis.asyncio
+from aio_pika.abc import AbstractConnection
 from aiohttp import web
 from fastapi import FastAPI
 from flask import Flask
+from psycopg_pool import AsyncConnectionPool, ConnectionPool
 from sanic import Request, Sanic
 from sqlalchemy import create_engine
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -22,6 +24,8 @@ from dockerflow.asgi import DockerflowMiddleware
 from dockerflow.checks import contrib
 from dockerflow.config import Config
 from dockerflow.flask import Dockerflow
+from dockerflow.opentelemetry import OpenTelemetryObserver
+from dockerflow.prometheus import PrometheusObserver
 from dockerflow.sanic import Dockerflow as SanicDockerflow
 from dockerflow.testing import Client, Response, capture_summaries
 from dockerflow.version import get_version, release
@@ -126,6 +130,10 @@ def to_metrics(seen: checks.Observation) -> None:
     assert_type(seen.duration, float)
 
 
+checks.observe(PrometheusObserver())
+checks.observe(OpenTelemetryObserver())
+
+
 @registry.register(ttl=10, requires=("database",), tags="web", failures=2)
 def cache() -> None: ...
 
@@ -157,4 +165,12 @@ assert_type(contrib.http("https://example.org", client=httpx.AsyncClient()), Asy
 assert_type(contrib.http("https://example.org", client=httpx2.Client()), Check)
 assert_type(contrib.http("https://example.org", client=httpx2.AsyncClient()), AsyncCheck)
 assert_type(contrib.django_database(), Check)
+assert_type(contrib.database_pool(ConnectionPool()), Check)
+assert_type(contrib.database_pool(AsyncConnectionPool()), AsyncCheck)
+
+
+async def open_connections(connection: AbstractConnection) -> None:
+    assert_type(contrib.rabbitmq(connection), AsyncCheck)
+
+
 checks.register(contrib.database(async_engine), name="typed", timeout=1)

@@ -1,4 +1,4 @@
-"""Django's databases, caches and migrations.
+"""Django's databases, migrations, caches, mail and storage.
 
 Django closes connections at the end of a request, which a check's thread never sees. So the
 checks close the connections that they opened, and leave those that were open before.
@@ -18,11 +18,14 @@ from dockerflow.checks._process import PerProcess
 from dockerflow.checks._returned import MAX_MESSAGES
 from dockerflow.checks.contrib._common import Check, fail, load, named, report
 from dockerflow.checks.contrib._redis import failure, redis
+from dockerflow.checks.contrib._smtp import failure as smtp_failure
 from dockerflow.checks.messages import CheckMessage, Error, Info
 from dockerflow.health import WARNING_UNAPPLIED_MIGRATION
 
 CACHE_SECONDS = 60
 """How long a value that a check couldn't delete stays in the cache."""
+MAIL_SECONDS = 3.0
+"""For each step, where Django's settings would wait for a mail server without end."""
 
 
 def django_database(alias: str = "default") -> Check:
@@ -77,6 +80,37 @@ def django_redis(alias: str = "default") -> Check:
     .. versionadded:: 0.1.0
     """
     return functools.partial(_redis, alias)
+
+
+def django_mail(alias: str = "default") -> Check:
+    """Make a check that Django's mail backend can connect and log in. It sends no mail.
+
+    Backends that need no connection, such as that for the console, always pass. Where the settings
+    have no time-out for the backend, the check waits three seconds for each step.
+
+    :param alias: its name in the setting ``MAILERS``. Where there is none, as before Django 6.1,
+        ``default`` means the one of the setting ``EMAIL_BACKEND``.
+    :returns: the check, to be registered. It gives the ids of :func:`smtp`, and
+        ``dockerflow.health.E043`` when the settings are wrong or lack the alias.
+
+    .. versionadded:: 0.1.0
+    """
+    return functools.partial(_mail, alias)
+
+
+def django_storage(alias: str = "default") -> Check:
+    """Make a check that one of Django's storages returns what was put into it.
+
+    It saves a file under a random name, reads it and deletes it.
+
+    :param alias: its name in the setting ``STORAGES``.
+    :returns: the check, to be registered. It gives ``dockerflow.health.E044`` when the settings
+        are wrong or lack the alias, ``E045`` when the storage raises, and ``E046`` when it
+        returned something else than was saved.
+
+    .. versionadded:: 0.1.0
+    """
+    return functools.partial(_storage, alias)
 
 
 @contextmanager
@@ -219,3 +253,57 @@ def _redis(alias: str) -> CheckMessage | None:
     except load("redis.exceptions", "redis").RedisError as error:
         return failure(error)
     return cast("Check", redis(client))()
+
+
+@named("mail")
+def _mail(alias: str) -> CheckMessage | None:
+    backend = None
+    try:
+        backend = _mail_backend(alias)
+        backend.fail_silently = False
+        if getattr(backend, "timeout", 0) is None:
+            backend.timeout = MAIL_SECONDS
+        try:
+            backend.open()
+        finally:
+            backend.close()
+    except (
+        ImportError,
+        ValueError,
+        load("django.core.exceptions", "django").ImproperlyConfigured,
+    ) as error:
+        return fail("The mail backend is misconfigured.", health.ERROR_MISCONFIGURED_MAIL, error)
+    except Exception as error:  # noqa: BLE001 - each backend raises its client's own exceptions
+        return smtp_failure(error, getattr(backend, "password", None))
+    return None
+
+
+def _mail_backend(alias: str) -> Any:
+    mail = load("django.core.mail", "django")
+    if hasattr(mail, "mailers"):  # Django 6.1
+        return mail.mailers[alias]
+    if alias != "default":
+        error = load("django.core.exceptions", "django").ImproperlyConfigured
+        raise error(f"This version of Django has no MAILERS, so there is no {alias!r}.")
+    return mail.get_connection()
+
+
+@named("storage")
+def _storage(alias: str) -> CheckMessage | None:
+    files = load("django.core.files.base", "django")
+    saved = f"dockerflow.{uuid4()}"
+    try:
+        storage = load("django.core.files.storage", "django").storages[alias]
+        name = storage.save(saved, files.ContentFile(saved.encode()))
+        try:
+            with storage.open(name) as file:
+                read = file.read()
+        finally:
+            storage.delete(name)
+    except load("django.core.exceptions", "django").ImproperlyConfigured as error:
+        return fail("The storage is misconfigured.", health.ERROR_MISCONFIGURED_STORAGE, error)
+    except Exception as error:  # noqa: BLE001 - each storage raises its client's own exceptions
+        return fail("The storage failed.", health.ERROR_STORAGE_EXCEPTION, error)
+    if read == saved.encode():
+        return None
+    return Error("The storage lost a file.", id=health.ERROR_STORAGE_LOST_FILE)
