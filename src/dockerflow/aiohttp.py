@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from functools import partial
 from typing import Any, Final
 
@@ -81,7 +80,7 @@ class _Dockerflow:
 
     @web.middleware
     async def _middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        if self._core.drain_pid != os.getpid():
+        if self._core.drains:
             # Once more, as the app may have set its own handler of SIGTERM after the startup.
             self._core.install_drain()
         exchange = self._begin(request)
