@@ -229,9 +229,9 @@ def verify(
     if format_ == "text":
         out = Console()
         color = out.is_terminal and not out.no_color
-        result = formats.text(report, width=max(out.width, 60), color=color)
+        result = formats.text([report], width=max(out.width, 60), color=color)
     else:
-        result = formats.FORMATS[format_](report)
+        result = formats.FORMATS[format_]([report])
     encoding = sys.stdout.encoding or "utf-8"
     click.echo(result.encode(encoding, "replace").decode(encoding), nl=False)
     ctx.exit(report.exit_code)
