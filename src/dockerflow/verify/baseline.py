@@ -47,10 +47,10 @@ def read(path: Path) -> set[Entry]:
         raise ValueError(message) from None
 
 
-def write(path: Path, entries: Iterable[Entry]) -> None:
-    """Write a baseline file, sorted, with one value to a line, so that changes are easy to read."""
+def dump(entries: Iterable[Entry]) -> str:
+    """Return the text of a baseline file: sorted, so that changes of it are easy to read."""
     content = {"accepted": [one._asdict() for one in sorted(entries)]}
-    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
 def update(reports: Iterable[Report], accepted: set[Entry]) -> set[Entry]:
