@@ -61,7 +61,7 @@ def update(reports: Iterable[Report], accepted: set[Entry]) -> set[Entry]:
     result = set(accepted)
     for report in reports:
         result -= _no_longer_found(report, accepted)
-        result |= _found(report)
+        result |= _found(report) - _known(report, accepted)
     return result
 
 
@@ -69,17 +69,23 @@ def apply(report: Report, accepted: set[Entry]) -> None:
     """Move the accepted findings of a report out of what fails, and note stale entries."""
     stale = sorted(_no_longer_found(report, accepted))
     report.stale = [f"{one.rule} at {one.place}: {one.message}" for one in stale]
+    known = _known(report, accepted)
     for number, verdict in enumerate(report.verdicts):
         if verdict.status != "failed":
             continue
-        old = [
-            found
-            for found in verdict.findings
-            if entry(report.name, verdict.rule.id, found) in accepted
-        ]
+        id_ = verdict.rule.id
+        old = [found for found in verdict.findings if entry(report.name, id_, found) in known]
         new = [found for found in verdict.findings if found not in old]
         status: Status = "failed" if new else "unknown" if verdict.unknowns else "accepted"
         report.verdicts[number] = replace(verdict, status=status, findings=new, accepted=old)
+
+
+def _known(report: Report, accepted: set[Entry]) -> set[Entry]:
+    """Return the entries with the target's name as it is in this report.
+
+    What is given by its path or URL has none, but may be accepted as part of a named target.
+    """
+    return accepted if report.name else {one._replace(target="") for one in accepted}
 
 
 def _found(report: Report) -> set[Entry]:
@@ -93,12 +99,14 @@ def _found(report: Report) -> set[Entry]:
 
 def _no_longer_found(report: Report, accepted: set[Entry]) -> set[Entry]:
     judged = {verdict.rule.id for verdict in report.verdicts if verdict.status != "not checked"}
-    examined = {
+    found = _found(report)
+    return {
         one
         for one in accepted
-        if one.target == report.name and one.rule in judged and _is_examined(report, one.place)
+        if one.target == report.name or not report.name
+        if one.rule in judged and _is_examined(report, one.place)
+        if not _known(report, {one}) & found
     }
-    return examined - _found(report)
 
 
 def _is_examined(report: Report, place: str) -> bool:
