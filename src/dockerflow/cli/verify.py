@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import sys
 from collections.abc import Callable, Generator, Mapping
@@ -27,8 +28,17 @@ from dockerflow.verify.verdicts import Report, exit_code
 MAX_SECONDS: Final = 86_400
 RUNS: Final = "dockerflow.verify.runs"
 
-EXAMINED: Final = ("given", "url", "dockerfiles", "images", "archives", "logs", "version_jsons")
+EXAMINED: Final = (
+    "given", "url", "dockerfiles", "images", "archives", "manifests", "composes", "logs",
+    "version_jsons",
+)  # fmt: skip
 """The parameters that name something to examine."""
+KINDS: Final = {
+    "composes": re.compile(r"(docker-)?compose\b.*\.ya?ml"),
+    "manifests": re.compile(r".+\.ya?ml"),
+    "dockerfiles": re.compile(r".+"),
+}
+"""Which of them a file is by its name, if it is given without an option; the first that matches."""
 SHARED: Final = ("baseline", "format", "only", "output", "per-file-ignores", "update-baseline")
 """The settings that can't be different for each target."""
 
@@ -45,11 +55,16 @@ class _Run:
     def targets(self) -> Targets:
         names = {field.name for field in fields(Targets)}
         values = {name: value for name, value in self.params.items() if name in names}
-        if urls := [one for one in self.params["given"] if isinstance(one, str)]:
-            (values["url"],) = urls
-        if files := tuple(one for one in self.params["given"] if isinstance(one, Path)):
-            values["dockerfiles"] = files
-        return Targets(command=self.command, **values)
+        given: dict[str, Any] = {}
+        for one in self.params["given"]:
+            if isinstance(one, str):
+                given["url"] = one
+            else:
+                kinds = (kind for kind, name in KINDS.items() if name.fullmatch(one.name))
+                kind = next(kind for kind in kinds if kind in names)
+                value = one if kind == "dockerfiles" else str(one)
+                given[kind] = (*given.get(kind, ()), value)
+        return Targets(command=self.command, **values | given)
 
     def selected(self) -> set[str]:
         return (
