@@ -213,10 +213,14 @@ def test_json(block, tmp_path):
 
 @each("toml")
 def test_toml(block, tmp_path, monkeypatch):
-    tool = tomllib.loads(block.text)["tool"]
-    (tmp_path / "pyproject.toml").write_text(block.text, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    for name, table in tool.items():
+    content = tomllib.loads(block.text)
+    if "tool" not in content:
+        Path("dockerflow.toml").write_text(block.text, encoding="utf-8")
+        _read_arguments(["verify"])
+        return
+    Path("pyproject.toml").write_text(block.text, encoding="utf-8")
+    for name, table in content["tool"].items():
         if name == "dockerflow":
             assert list(table) == ["verify"]
             _read_arguments(["verify"])

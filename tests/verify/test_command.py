@@ -70,6 +70,7 @@ def test_finds(run):
         (["http://"], "not an http:// or https:// URL"),
         (["http://a:99999"], "not an http:// or https:// URL"),
         (["http://[::1"], "not an http:// or https:// URL"),
+        (["nowhere/Dockerfile"], "'nowhere/Dockerfile' is neither a file nor a URL"),
         (["http://a", "uvicorn"], "A command to start goes after --"),
         (["--only", "shop"], "There is no target 'shop'; there are none"),
         (["--per-file-ignores", "a", "http://a"], "'a' is not NAME=VALUE"),

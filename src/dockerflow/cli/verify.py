@@ -179,7 +179,12 @@ def _url(value: str) -> str:
 
 def _target(value: str) -> str | Path:
     path = Path(value)
-    return path if path.is_file() else _url(value)
+    if path.is_file():
+        return path
+    if ":" in value:
+        return _url(value)
+    message = f"{value!r} is neither a file nor a URL. A command to start goes after --."
+    raise click.BadParameter(message)
 
 
 def _ignored_at(value: str) -> tuple[str, set[str]]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from textwrap import indent
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 from urllib.parse import quote
 
 from rich.console import Console
@@ -41,18 +41,22 @@ _RESULTS: Final = ("Passed", "Failed", "Could not run")
 
 
 def text(reports: Reports, *, width: int = 100, color: bool = False) -> str:
-    """Return what people read: findings with their fixes first, the rest in a line for each kind.
+    """Return what people read: findings with their fixes first, then the rest, in short.
 
-    Reports of named targets are shorter, and have a table of all targets below.
+    Of several targets only those with findings are shown, and a table of all.
     """
     out = io.StringIO()
     console = Console(
         file=out, width=width, force_terminal=color, no_color=not color, highlight=False,
         legacy_windows=False, emoji=False, markup=False,
     )  # fmt: skip
+    is_one = len(reports) == 1
     for report in reports:
-        _print_report(console, report)
-    if len(reports) > 1:
+        if is_one or _in_full(report) or report.could_not_run or report.stale:
+            _print_found(console, report)
+        if is_one:
+            _print_rest(console, report)
+    if not is_one:
         console.print(_table(reports))
         _print(console)
         _print(console, (_total(reports), "bold"))
@@ -69,7 +73,7 @@ def _shown(report: Report, verdict: Verdict) -> tuple[str, str, str]:
     return _SHOWN[verdict.rule.level if is_finding else verdict.status]
 
 
-def _print_report(console: Console, report: Report) -> None:
+def _print_found(console: Console, report: Report) -> None:
     if heading := _heading(report):
         _print(console, (f"Dockerflow: {heading}", "bold"))
         _print(console)
@@ -78,15 +82,17 @@ def _print_report(console: Console, report: Report) -> None:
     for reason in report.could_not_run:
         _print(console, ("could not run: ", "bold red"), one_line(reason))
         _print(console)
+    for stale in report.stale:
+        _print(console, ("no longer found, though in the baseline: ", "dim"), one_line(stale))
+        _print(console)
+
+
+def _print_rest(console: Console, report: Report) -> None:
     statuses: tuple[Status, ...] = ("passed", "accepted", "ignored", "not checked")
     for status in statuses:
         _print_status(console, report, status)
-    for stale in report.stale:
-        _print(console, ("no longer found, though in the baseline: ", "dim"), one_line(stale))
     _print(console)
     _print(console, (_summary(report), "bold"))
-    if report.name:
-        _print(console)
 
 
 def _heading(report: Report) -> str:
@@ -113,7 +119,7 @@ def _print_details(console: Console, report: Report, verdict: Verdict) -> None:
 def _print_status(console: Console, report: Report, status: Status) -> None:
     verdicts = [v for v in report.verdicts if v.status == status and not report.fails(v)]
     mark, name, style = _SHOWN[status]
-    if status == "passed" and not report.name:
+    if status == "passed":
         for verdict in verdicts:
             _print(console, (f"{mark} {name} {verdict.rule.id} ", style), verdict.rule.title)
         return
@@ -200,7 +206,8 @@ def _table(reports: Reports) -> Table:
     header, *rows = _rows(reports)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for number, name in enumerate(header):
-        table.add_column(name, justify="right" if number > 1 else "left", overflow="fold")
+        justify: Literal["left", "right"] = "right" if number > 1 else "left"
+        table.add_column(name, justify=justify, overflow="fold")
     for report, row in zip(reports, rows, strict=True):
         table.add_row(*row, style=("green", "red", "bold red")[report.exit_code])
     return table
