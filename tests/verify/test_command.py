@@ -452,7 +452,7 @@ def test_results_are_written_to_files_too(run, fleet):
     sarif = json.loads(Path("a.sarif").read_text())["runs"][0]
     assert {one["properties"]["target"] for one in sarif["results"]} == {"blog", "legacy"}
     assert "| `` shop `` | passed |" in Path("a.md").read_text()
-    assert Path("a.txt").read_text().startswith("Dockerflow: shop: shop/Dockerfile\n")
+    assert Path("a.txt").read_text().startswith("Dockerflow: blog: blog/Dockerfile\n")
     result = run("--output", "text=nowhere/a.txt")
     assert result.exit_code == 2
     assert "nowhere/a.txt can't be written: No such file" in " ".join(result.stderr.split())
