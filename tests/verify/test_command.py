@@ -205,6 +205,7 @@ WRONG_SETTINGS = [
     ("per-file-ignores = {'a/*' = ['DF9']}", "there is no rule 'DF9'"),
     ("per-file-ignores = {'a/*' = [1]}", "there is no rule '[1]'"),
     ("targets = 1", "is not a table"),
+    ("update-baseline = true", "has no setting 'update-baseline'"),
     ("oops", "can't be read"),
 ]
 

@@ -49,6 +49,18 @@ def report(**changes) -> Report:
     )
 
 
+class Strict(Report):
+    """One that fails for each rule that was not looked at, as can be asked for."""
+
+    def fails(self, verdict: Verdict) -> bool:
+        return verdict.status in ("failed", "unknown", "not checked")
+
+
+def strict() -> list[Report]:
+    verdicts = [Verdict(RULES["DF115"], "not checked", []), report().verdicts[3]]
+    return [Strict(["http://a"], verdicts, file="Dockerfile")]
+
+
 ALL = {
     "findings": [report()],
     "strict": [report(fail_on="warning")],
@@ -96,6 +108,28 @@ def test_each_sarif_result_has_what_github_requires(name):
     left_out = [n for n in notifications if "it has no file" in n["message"]["text"]]
     assert len(run["results"]) + len(left_out) == len(found)
     assert (not left_out) == (name in ("nothing", "not checked", "stale", "fleet"))
+
+
+@pytest.mark.parametrize("name", formats.FORMATS)
+def test_each_format_tells_why_it_fails(name):
+    output = formats.FORMATS[name](strict())
+    if name == "json":
+        assert json.loads(output)["exit_code"] == 1
+        return
+    assert output.count("it was not checked; it looks at ") in (1, 2)  # JUnit: message and text
+    assert output.count("it depends on a base") in (1, 2)
+    if name == "junit":
+        JUNIT.validate(output)
+        assert output.count("<failure") == 2
+        assert "<skipped" not in output
+    elif name == "github":
+        assert output.count("::error ") == 3
+    elif name == "text":
+        assert "✗ DF115 error: " in output
+        assert "not checked: DF115" not in output
+    elif name == "sarif":
+        levels = [(one["ruleId"], one["level"]) for one in json.loads(output)["runs"][0]["results"]]
+        assert levels == [("DF115", "error"), ("DF203", "none"), ("DF203", "none")]
 
 
 def test_sarif_says_where():
@@ -148,6 +182,10 @@ def test_sarif_tells_targets_apart():
     (run,) = json.loads(formats.sarif(reports))["runs"]
     assert len({r["partialFingerprints"]["primaryLocationLineHash"] for r in run["results"]}) == 2
     assert [r["message"]["text"].split(":")[0] for r in run["results"]] == ["shop", "blog"]
+    # Nor are two lines with the same message one.
+    verdict = Verdict(RULES["DF108"], "failed", [finding, finding])
+    (run,) = json.loads(formats.sarif([Report([], [verdict], file="a")]))["runs"]
+    assert len({r["partialFingerprints"]["primaryLocationLineHash"] for r in run["results"]}) == 2
 
 
 @pytest.mark.parametrize("name", ALL)

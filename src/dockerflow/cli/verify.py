@@ -39,7 +39,9 @@ KINDS: Final = {
     "dockerfiles": re.compile(r".+"),
 }
 """Which of them a file is by its name, if it is given without an option; the first that matches."""
-SHARED: Final = ("baseline", "format", "only", "output", "per-file-ignores", "update-baseline")
+NO_SETTINGS: Final = ("explain", "given", "only", "update_baseline")
+"""The parameters that are for the command line only."""
+SHARED: Final = ("baseline", "format", "output", "per-file-ignores")
 """The settings that can't be different for each target."""
 
 
@@ -67,9 +69,8 @@ class _Run:
         return Targets(command=self.command, **values | given)
 
     def selected(self) -> set[str]:
-        return (
-            set[str]().union(*self.params["select"] or [RULES]).difference(*self.params["ignore"])
-        )
+        select, ignore = self.params["select"] or [RULES], self.params["ignore"]
+        return set[str]().union(*select).difference(*ignore)
 
 
 class _Command(click.Command):
@@ -90,7 +91,7 @@ class _Command(click.Command):
             option.lstrip("-"): parameter
             for parameter in self.params
             for option in parameter.opts
-            if parameter.name not in ("explain", "given")
+            if parameter.name not in NO_SETTINGS
         }
         shared, configured = _verify_settings.defaults(
             settings.shared, parameters, settings.where()

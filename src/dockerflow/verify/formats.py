@@ -7,6 +7,7 @@ import io
 import json
 import re
 import xml.etree.ElementTree as ET
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -111,7 +112,7 @@ def _print_details(console: Console, report: Report, verdict: Verdict) -> None:
     rule = verdict.rule
     mark, name, style = _shown(report, verdict)
     _print(console, (f"{mark} {rule.id} {name}: ", style), (rule.title, "bold"))
-    _print(console, indent(_details(verdict), "  "))
+    _print(console, indent(_details(report, verdict), "  "))
     _print(console, (f"  more: dockerflow verify --explain {rule.id}", "dim"))
     _print(console)
 
@@ -136,17 +137,23 @@ _NOTES: Final = {
 }
 
 
-def _details(verdict: Verdict) -> str:
+def _found(report: Report, verdict: Verdict) -> list[Finding | Unknown]:
+    """Return what there is to show of a verdict, also if it fails since it was not checked."""
+    if verdict.status == "not checked" and report.fails(verdict):
+        message = f"it was not checked; it looks at {verdict.rule.looks_at}"
+        return [Finding(message, ", ".join(report.targets))]
+    return verdict.found
+
+
+def _details(report: Report, verdict: Verdict) -> str:
     lines: list[str] = []
-    for finding in verdict.findings:
-        lines.append(f"{_place(finding)}: {finding.message}")
-        if finding.reproduce:
-            lines.append(f"  reproduce with: {finding.reproduce}")
-    for unknown in verdict.unknowns:
-        lines.append(f"{_place(unknown)}: can't tell: {unknown.message}")
-        lines.append(f"  to find out: {unknown.would_tell}")
-    if verdict.status == "not checked":
-        lines.append(f"not checked: it looks at {verdict.rule.looks_at}")
+    for one in _found(report, verdict):
+        if isinstance(one, Unknown):
+            lines.append(f"{_place(one)}: can't tell: {one.message}")
+            lines.append(f"  to find out: {one.would_tell}")
+        else:
+            lines.append(f"{_place(one)}: {one.message}")
+            lines += [f"  reproduce with: {one.reproduce}"] if one.reproduce else []
     lines.append(f"specification: {verdict.rule.sentence}")
     if verdict.findings:
         lines.append(f"fix: {verdict.rule.fix}")
@@ -216,7 +223,7 @@ def _table(reports: Reports) -> Table:
 def as_json(reports: Reports) -> str:
     """Return everything in the reports, for programs.
 
-    Named targets are in the list ``targets``, each with what one without a name has at the top.
+    Named targets are in the list ``results``, each with what one without a name has at the top.
     """
     content: dict[str, Any] = {"version": __version__}
     if any(report.name for report in reports):
@@ -294,18 +301,18 @@ def _junit_suite(suites: ET.Element, number: int, report: Report) -> None:
     for verdict in report.verdicts:
         case = _junit_case(suite, name, f"{verdict.rule.id} {verdict.rule.title}")
         if verdict in failures:
-            message = one_line("; ".join(one.message for one in verdict.found)) or verdict.status
+            message = one_line("; ".join(one.message for one in _found(report, verdict)))
             failure = ET.SubElement(case, "failure", message=message, type=verdict.rule.level)
-            failure.text = _details(verdict)
+            failure.text = _details(report, verdict)
         elif verdict in skipped:
             skip = ET.SubElement(case, "skipped", message=_SHOWN[verdict.status][1])
             if verdict.unknowns:
-                skip.text = _details(verdict)
+                skip.text = _details(report, verdict)
     for reason in map(one_line, report.could_not_run):
         case = _junit_case(suite, name, reason)
         ET.SubElement(case, "error", message=reason, type="could not run")
     ET.SubElement(suite, "system-out").text = "\n".join(
-        f"{verdict.rule.id} {verdict.rule.level}: {verdict.rule.title}\n{_details(verdict)}"
+        f"{verdict.rule.id} {verdict.rule.level}: {verdict.rule.title}\n{_details(report, verdict)}"
         for verdict in report.verdicts
         if verdict.status == "failed" and verdict not in failures
     )
@@ -327,6 +334,7 @@ def sarif(reports: Reports) -> str:
     rules = {v.rule.id: v.rule for report in reports for v in report.verdicts}
     indexes = {id_: index for index, id_ in enumerate(rules)}
     results: list[dict[str, Any]] = []
+    seen = Counter[str]()
     notifications = [
         _notification("error", _named(report, reason))
         for report in reports
@@ -339,13 +347,17 @@ def sarif(reports: Reports) -> str:
             left_out = f"{verdict.rule.id}: {message} (not in the results, as it has no file)"
             notifications.append(_notification("warning", left_out))
             continue
+        # Otherwise GitHub takes the line's text, which is the same for all that a file stands for.
+        entry = "\n".join(baseline.entry(report.name, verdict.rule.id, found))
+        digest = hashlib.sha256(entry.encode("utf-8", "replace")).hexdigest()[:16]
+        seen[digest] += 1
         results.append(
             {
                 "ruleId": verdict.rule.id,
                 "ruleIndex": indexes[verdict.rule.id],
                 "message": {"text": message},
                 "locations": [_location(file, found)],
-                "partialFingerprints": {"primaryLocationLineHash": _hash(report, verdict, found)},
+                "partialFingerprints": {"primaryLocationLineHash": f"{digest}:{seen[digest]}"},
                 "properties": {"target": report.name},
                 **extra,
             }
@@ -381,12 +393,16 @@ def _sarif_found(
             extra: dict[str, Any] = {"level": verdict.rule.level}
             if verdict.status == "ignored":
                 extra["suppressions"] = [{"kind": "inSource"}]
-            for finding in verdict.findings:
-                yield report, verdict, finding, extra
-            for finding in verdict.accepted:
-                yield report, verdict, finding, {**extra, "suppressions": [{"kind": "external"}]}
-            for unknown in verdict.unknowns:
-                yield report, verdict, unknown, {"level": "none", "kind": "open"}
+            for found in _found(report, verdict):
+                is_open = isinstance(found, Unknown)
+                yield (
+                    report,
+                    verdict,
+                    found,
+                    {"level": "none", "kind": "open"} if is_open else extra,
+                )
+            for found in verdict.accepted:
+                yield report, verdict, found, {**extra, "suppressions": [{"kind": "external"}]}
 
 
 def _named(report: Report, message: str) -> str:
@@ -401,12 +417,6 @@ def _message(found: Finding | Unknown) -> str:
 
 def _notification(level: str, message: str) -> dict[str, Any]:
     return {"level": level, "message": {"text": message}}
-
-
-def _hash(report: Report, verdict: Verdict, found: Finding | Unknown) -> str:
-    # Otherwise GitHub takes the line's text, which is the same for all targets of one file.
-    entry = baseline.entry(report.name, verdict.rule.id, found)
-    return hashlib.sha256("\n".join(entry).encode("utf-8", "replace")).hexdigest()[:16] + ":1"
 
 
 def _sarif_rule(rule: Rule) -> dict[str, Any]:
@@ -448,7 +458,7 @@ def markdown(reports: Reports) -> str:
         found = [
             _markdown_row(report, verdict, one)
             for verdict in _in_full(report)
-            for one in verdict.found
+            for one in _found(report, verdict)
         ]
         if found:
             header = ["", "rule", "where", "what", "fix"]
@@ -479,7 +489,7 @@ def github(reports: Reports) -> str:
     lines: list[str] = []
     for report in reports:
         for verdict in _in_full(report):
-            lines += [_annotation(report, verdict, one) for one in verdict.found]
+            lines += [_annotation(report, verdict, one) for one in _found(report, verdict)]
         lines += [
             f"::error {title}::{_escape_data(_named(report, reason))}"
             for reason in report.could_not_run
