@@ -80,10 +80,14 @@ CASES = [
     )
 ]
 if "composes" in {field.name for field in dataclasses.fields(probes.Targets)}:
-    bad = "services:\n  web:\n    image: a\n    user: root\n"
-    CASES.append(
-        ("dockerflow-deployment", {"compose.yaml": bad, "other.yaml": "x"}, "compose.yaml:")
-    )
+    bad = """\
+services:
+  web:
+    image: example/web
+    healthcheck: {test: [CMD, curl, -f, "http://localhost:8000/__heartbeat__"]}
+"""
+    files = {"compose.yaml": bad, "other.yaml": "not: ours"}
+    CASES.append(("dockerflow-deployment", files, "compose.yaml:4: "))
 
 
 @pytest.mark.timeout(300)
