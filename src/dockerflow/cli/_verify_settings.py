@@ -94,22 +94,35 @@ def defaults(
     if unknown := [key for key in values if key not in parameters]:
         known = ", ".join(sorted([*parameters, "command"]))
         raise click.UsageError(f"{where} has no setting {unknown[0]!r}; there are {known}")
-    by_name = {
-        str(parameters[key].name): _from_toml(value, parameters[key])
-        for key, value in values.items()
-    }
+    try:
+        by_name = {
+            str(parameters[key].name): _as_given(value, parameters[key])
+            for key, value in values.items()
+        }
+    except TypeError as error:
+        raise click.UsageError(f"{where} {error}") from None
     return by_name, tuple(cast("list[str]", command))
 
 
-def _from_toml(value: object, parameter: click.Parameter) -> object:
+def _as_given(value: object, parameter: click.Parameter) -> str | list[str]:
+    """Return a setting's value as the command line would have it."""
+    is_multiple = bool(getattr(parameter, "multiple", False))
     table = as_table(value)
-    if table is not None:  # env = { NAME = "value" }, per-file-ignores = { "a/*" = ["DF2"] }
+    if is_multiple and table is not None:  # env = { NAME = "value" }
         return [
-            f"{name}={','.join(item) if _is_strings(item) else item}"
+            f"{name}={','.join(item) if _is_strings(item) else _text(item, parameter)}"
             for name, item in table.items()
         ]
-    is_single = isinstance(value, str | int | float)
-    return [value] if is_single and getattr(parameter, "multiple", False) else value
+    if is_multiple and isinstance(value, list):
+        return [_text(item, parameter) for item in cast("list[object]", value)]
+    return [_text(value, parameter)] if is_multiple else _text(value, parameter)
+
+
+def _text(value: object, parameter: click.Parameter) -> str:
+    if not isinstance(value, str | int | float):
+        message = f"{parameter.opts[0].lstrip('-')} can't be {value!r}"
+        raise TypeError(message)
+    return str(value)
 
 
 def _is_strings(value: object) -> bool:

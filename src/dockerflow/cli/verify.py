@@ -148,7 +148,7 @@ def _is_given(ctx: click.Context, name: str) -> bool:
 
 def _seconds(value: Any) -> float:
     with suppress(TypeError, ValueError):
-        if not isinstance(value, bool) and 0 < float(value) <= MAX_SECONDS:
+        if 0 < float(value) <= MAX_SECONDS:
             return float(value)
     raise click.BadParameter(f"{value!r} is not a number of seconds over 0.")
 
