@@ -13,6 +13,7 @@ import sysconfig
 from pathlib import Path
 from typing import Any
 
+import pages
 import pytest
 
 probes = pytest.importorskip("dockerflow.verify.probes")
@@ -143,6 +144,30 @@ def test_linters_find_nothing(command, path, good, bad, tmp_path):
     broken.parent.mkdir(parents=True, exist_ok=True)
     broken.write_text(text.replace(good, bad), encoding="utf-8")
     assert linter(*command, broken).returncode != 0, "it finds what is wrong"
+
+
+def test_what_the_page_shows_is_what_its_tools_take(pre_commit, tmp_path):
+    blocks = pages.blocks(pages.DOCS / "rollout.md")
+    files = {block.caption: block.text for block in blocks if block.caption}
+    for name in (".github/workflows/dockerflow.yml", ".pre-commit-config.yaml"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(files[name], encoding="utf-8")
+    subprocess.run([pre_commit, "validate-config", tmp_path / name], check=True)
+    assert {hook["id"] for hook in load(tmp_path / name)["repos"][0]["hooks"]} == set(HOOKS)
+    workflow = tmp_path / ".github/workflows/dockerflow.yml"
+    schema = ("check-jsonschema", "--builtin-schema", "vendor.github-workflows")
+    for command in (schema, ("jactionlint",)):
+        result = linter(*command, workflow)
+        assert result.returncode == 0, result.stdout + result.stderr
+    (job,) = load(workflow)["jobs"].values()
+    (called,) = load(WORKFLOW)["jobs"].values()
+    assert job["permissions"] == called["permissions"]
+    assert set(job["with"]) <= set(load(WORKFLOW)[True]["workflow_call"]["inputs"])  # True is "on"
+    assert f"/{WORKFLOW.relative_to(ROOT)}@" in job["uses"]
+    (text,) = [b.text for b in blocks if b.language == "yaml" and not b.caption]
+    (step,) = yaml.safe_load(text)["steps"]
+    assert f"/{ACTION.parent.relative_to(ROOT)}@" in step["uses"]
+    assert set(step["with"]) <= set(load(ACTION)["inputs"])
 
 
 def test_the_workflow_gives_the_action_inputs_that_it_has():
