@@ -381,7 +381,7 @@ def _read_baseline(path: Path | None, *, is_updated: bool) -> set[baselines.Entr
 
 def _write(path: Path, content: str) -> None:
     try:
-        path.write_text(content, "utf-8")
+        path.write_bytes(content.encode("utf-8", "replace"))
     except OSError as error:
         raise click.UsageError(f"{path} can't be written: {error.strerror}") from None
 

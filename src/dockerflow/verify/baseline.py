@@ -50,7 +50,7 @@ def read(path: Path) -> set[Entry]:
 def dump(entries: Iterable[Entry]) -> str:
     """Return the text of a baseline file: sorted, so that changes of it are easy to read."""
     content = {"accepted": [one._asdict() for one in sorted(entries)]}
-    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(content, indent=2) + "\n"
 
 
 def update(reports: Iterable[Report], accepted: set[Entry]) -> set[Entry]:
