@@ -64,6 +64,27 @@ def test_a_file_holds_all_entries(report):
 
 
 @pytest.mark.parametrize(
+    ("place", "is_stale"),
+    [
+        ("http://a", True),
+        ("/__version__ of http://a", True),
+        ("http://b", False),
+        ("services/Dockerfile", False),
+    ],
+)
+def test_what_was_examined_and_not_found_is_stale(place, is_stale):
+    accepted = {baseline.Entry("", place, "DF101", "slow")}
+    passed = [Verdict(RULES["DF101"], "passed", [])]
+    report = Report([], passed, examined={"http://a", "Dockerfile"})
+    baseline.apply(report, accepted)
+    assert report.stale == ([f"DF101 at {place}: slow"] if is_stale else [])
+    assert baseline.update([report], accepted) == (set() if is_stale else accepted)
+    unchecked = Report([], [Verdict(RULES["DF101"], "not checked", [])], examined={"http://a"})
+    baseline.apply(unchecked, accepted)
+    assert unchecked.stale == []
+
+
+@pytest.mark.parametrize(
     ("one", "other", "same"),
     [
         ("it listens on port 4711", "it listens on port 8", True),

@@ -358,6 +358,14 @@ def test_a_command_of_a_named_target(run):
     assert set(found) == {"a", "b"}
 
 
+def test_settings_for_all_hold_for_each_target(run):
+    Path("dockerflow.toml").write_text(
+        f"command = {list(APP)}\nselect = ['DF108']\nformat = 'json'\n"
+        "[targets.a]\n[targets.b]\nenv = { MUTANT = 'no-heartbeat' }\n"
+    )
+    assert results(run()) == {"a": {"DF108": "passed"}, "b": {"DF108": "failed"}}
+
+
 def test_several_urls_are_targets_of_their_names(run):
     result = run("http://127.0.0.1:1", "http://127.0.0.1:2", DOCKERFILE, "--format", "json")
     assert list(results(result)) == ["http://127.0.0.1:1", "http://127.0.0.1:2"]
@@ -450,6 +458,13 @@ def test_rules_are_ignored_by_place(run, fleet):
     result = run("--per-file-ignores", "*blog*=DF306")
     assert results(result)["blog"] == {"DF306": "ignored"}
     assert results(result)["legacy"]["DF205"] == "failed"
+
+
+def test_rules_are_ignored_by_the_place_of_what_runs(run):
+    found = run("--logs", "-", "--format", "json", "--select", "DF302", input="hello\n")
+    assert rules(found) == {"DF302": "failed"}
+    options = ("--per-file-ignores", "std*=DF302", "--format", "json", "--select", "DF302")
+    assert rules(run("--logs", "-", *options, input="hello\n")) == {"DF302": "ignored"}
 
 
 def test_results_are_written_to_files_too(run, fleet):

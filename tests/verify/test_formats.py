@@ -156,6 +156,13 @@ def test_sarif_says_where():
     assert run["results"][7]["suppressions"] == [{"kind": "inSource"}]
 
 
+def test_a_line_of_stdin_is_no_line_of_the_file_that_stands_for_it():
+    verdict = Verdict(RULES["DF303"], "failed", [Finding("line 7: bad", "stdin", line=7)])
+    (run,) = json.loads(formats.sarif([Report([], [verdict], file="dockerflow.toml")]))["runs"]
+    place = run["results"][0]["locations"][0]["physicalLocation"]
+    assert place["region"] == {"startLine": 1}
+
+
 def test_sarif_paths_are_relative_to_the_repository(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     inside, outside = str(tmp_path / "a b" / "Dockerfile"), "/elsewhere/a b"
