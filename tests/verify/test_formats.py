@@ -265,6 +265,16 @@ def test_markdown(name):
     assert len(tables) == found + several + sum(1 for one in ALL[name] if "failed" in statuses(one))
 
 
+def test_markdown_keeps_what_would_end_a_cell():
+    message = "a | b ` c $d$ <e> *f*"
+    verdict = Verdict(RULES["DF205"], "failed", [Finding(message, "x|y")])
+    text = formats.markdown([Report([], [verdict])])
+    tokens = MarkdownIt("commonmark").enable("table").parse(text)
+    inline = [child for token in tokens for child in token.children or ()]
+    codes = [child.content.strip() for child in inline if child.type == "code_inline"]
+    assert codes[:2] == ["x|y", message.replace("`", "'")]
+
+
 def test_markdown_has_the_table_of_targets():
     lines = formats.markdown(ALL["fleet"]).splitlines()
     assert lines[0] == "## Dockerflow: could not run"
