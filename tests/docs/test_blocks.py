@@ -153,12 +153,13 @@ def _read_arguments(arguments: list[str]) -> None:
         assert "healthy: " in output, output
         return
     command: click.Command = group.dockerflow
-    context = click.Context(command)
+    # With its settings: commands remember the names of --help that they were first asked for.
+    context = click.Context(command, **command.context_settings)
     while isinstance(command, click.Group):
         _, command, arguments = command.resolve_command(context, arguments)
         if isinstance(command, group.Subcommand):
             command = command.load()
-    command.make_context(command.name, list(arguments))
+    command.make_context(command.name, list(arguments), parent=context)
 
 
 @each("console")
