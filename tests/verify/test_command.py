@@ -241,6 +241,16 @@ def test_the_nearest_settings_are_used(run, monkeypatch):
     assert "sarif" in run(DOCKERFILE).stdout
 
 
+def test_settings_outside_of_the_repository_are_not_used(run, monkeypatch):
+    Path("dockerflow.toml").write_text("oops")
+    Path("repository/.git").mkdir(parents=True)
+    Path("repository/service").mkdir()
+    monkeypatch.chdir("repository/service")
+    assert run(DOCKERFILE).exit_code == 0
+    Path("../dockerflow.toml").write_text("format = 'json'\nselect = ['DF205']\n")
+    assert rules(run(DOCKERFILE)) == {"DF205": "passed"}
+
+
 def test_settings_in_two_files_are_refused(run):
     Path("dockerflow.toml").touch()
     Path("pyproject.toml").write_text("[tool.dockerflow.verify]\n")

@@ -35,7 +35,7 @@ class Settings:
 
 
 def find(here: Path) -> Settings:
-    """Return the settings of the nearest folder that has some.
+    """Return the settings of the nearest folder that has some, up to the repository's root.
 
     :raises click.UsageError: if they can't be read, or a folder has them in two files.
     """
@@ -49,6 +49,8 @@ def find(here: Path) -> Settings:
             return _settings(own, _read(own, []))
         if table is not None:
             return _settings(project, table)
+        if (folder / ".git").exists():
+            break
     return Settings()
 
 
