@@ -143,7 +143,9 @@ def _by_url(run: _Run) -> list[_Run]:
 
 
 def _is_given(ctx: click.Context, name: str) -> bool:
-    return ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    # For click 8.1, arguments are given even if there are none.
+    is_given = ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    return is_given and bool(ctx.params[name])
 
 
 def _seconds(value: Any) -> float:
