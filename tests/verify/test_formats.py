@@ -125,6 +125,7 @@ def test_each_format_tells_why_it_fails(name):
     elif name == "github":
         assert output.count("::error ") == 3
     elif name == "text":
+        assert "\n\n\n" not in output
         assert "✗ DF115 error: " in output
         assert "not checked: DF115" not in output
     elif name == "sarif":
@@ -294,6 +295,7 @@ def test_text(name, color):
     text = formats.text(ALL[name], color=color)
     assert "\x1b[31m<b>" not in text
     assert "\0" not in text
+    assert "\n\n\n" not in text
     for one_report in ALL[name]:
         for verdict in one_report.verdicts:
             assert verdict.rule.id in text or len(ALL[name]) > 1

@@ -92,7 +92,8 @@ def _print_rest(console: Console, report: Report) -> None:
     statuses: tuple[Status, ...] = ("passed", "accepted", "ignored", "not checked")
     for status in statuses:
         _print_status(console, report, status)
-    _print(console)
+    if not all(verdict in _in_full(report) for verdict in report.verdicts):
+        _print(console)
     _print(console, (_summary(report), "bold"))
 
 
