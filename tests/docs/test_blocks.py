@@ -159,12 +159,13 @@ def _read_arguments(arguments: list[str]) -> None:
         assert "healthy: " in output, output
         return
     command: click.Command = group.dockerflow
-    context = click.Context(command)
+    # With its settings: commands remember the names of --help that they were first asked for.
+    context = click.Context(command, **command.context_settings)
     while isinstance(command, click.Group):
         _, command, arguments = command.resolve_command(context, arguments)
         if isinstance(command, group.Subcommand):
             command = command.load()
-    command.make_context(command.name, list(arguments))
+    command.make_context(command.name, list(arguments), parent=context)
 
 
 @each("console")
@@ -219,10 +220,14 @@ def test_json(block, tmp_path):
 
 @each("toml")
 def test_toml(block, tmp_path, monkeypatch):
-    tool = tomllib.loads(block.text)["tool"]
-    (tmp_path / "pyproject.toml").write_text(block.text, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    for name, table in tool.items():
+    content = tomllib.loads(block.text)
+    if "tool" not in content:
+        Path("dockerflow.toml").write_text(block.text, encoding="utf-8")
+        _read_arguments(["verify"])
+        return
+    Path("pyproject.toml").write_text(block.text, encoding="utf-8")
+    for name, table in content["tool"].items():
         if name == "dockerflow":
             assert list(table) == ["verify"]
             _read_arguments(["verify"])

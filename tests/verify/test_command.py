@@ -50,7 +50,7 @@ def test_passes(run):
     assert result.exit_code == 0
     assert "Passed: 0 errors, 0 warnings, " in result.stdout
     assert re.search(r"passed +DF205 ", result.stdout)
-    assert re.search(r"not checked +DF101 ", result.stdout)
+    assert re.search(r"not checked: DF101, .*DF117", result.stdout)
 
 
 def test_finds(run):
@@ -70,7 +70,14 @@ def test_finds(run):
         (["http://"], "not an http:// or https:// URL"),
         (["http://a:99999"], "not an http:// or https:// URL"),
         (["http://[::1"], "not an http:// or https:// URL"),
-        (["http://a", "http://b"], "unexpected extra argument"),
+        (["nowhere/Dockerfile"], "'nowhere/Dockerfile' is neither a file nor a URL"),
+        (["http://a", "uvicorn"], "A command to start goes after --"),
+        (["--only", "shop"], "There is no target 'shop'; there are none"),
+        (["--per-file-ignores", "a", "http://a"], "'a' is not NAME=VALUE"),
+        (["--per-file-ignores", "a=DF9", "http://a"], "there is no rule 'DF9'"),
+        (["--output", "xml=x", "http://a"], "'xml' is not a format: text, json"),
+        (["--update-baseline", "http://a"], "--update-baseline needs --baseline"),
+        (["--baseline", "x", "http://a"], "x can't be read: No such file or directory; --update-"),
         (["--"], "There is no command after --"),
         (["--select", "DF999", "http://a"], "there is no rule 'DF999'"),
         (["--ignore", ",", "http://a"], "there is no rule"),
@@ -206,22 +213,34 @@ def test_settings(run):
     assert run("--", "false").exit_code == 2
 
 
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("nonsense = 1", "has no setting 'nonsense'; there are"),
-        ("format = 'xml'", "'xml' is not one of"),
-        ("timeout = true", "not a number of seconds"),
-        ("timeout = -1", "not a number of seconds"),
-        ("select = ['DF9']", "there is no rule 'DF9'"),
-        ("command = 'app'", "command must be a list of strings"),
-        ("command = [1]", "command must be a list of strings"),
-        ("url = 'nowhere'", "not an http:// or https:// URL"),
-        ("oops", "can't be read"),
-    ],
-)
-def test_wrong_settings(run, text, said):
-    Path("pyproject.toml").write_text(f"[tool.dockerflow.verify]\n{text}\n")
+WRONG_SETTINGS = [
+    ("nonsense = 1", "has no setting 'nonsense'; there are"),
+    ("format = 'xml'", "'xml' is not one of"),
+    ("timeout = true", "not a number of seconds"),
+    ("timeout = -1", "not a number of seconds"),
+    ("select = ['DF9']", "there is no rule 'DF9'"),
+    ("command = 'app'", "command must be a list of strings"),
+    ("command = []", "command must be a list of strings"),
+    ("command = [1]", "command must be a list of strings"),
+    ("url = 'nowhere'", "not an http:// or https:// URL"),
+    ("per-file-ignores = {'a/*' = ['DF9']}", "there is no rule 'DF9'"),
+    ("per-file-ignores = {'a/*' = [1]}", "per-file-ignores can't be [1]"),
+    ("dockerfile = [[1]]", "dockerfile can't be [1]"),
+    ("dockerfile = {a = {}}", "dockerfile can't be {}"),
+    ("url = ['http://a']", "url can't be ['http://a']"),
+    ("url = 1979-05-27", "url can't be datetime.date(1979, 5, 27)"),
+    ("url = 5", "'5' is not an http:// or https:// URL"),
+    ("targets = 1", "is not a table"),
+    ("update-baseline = true", "has no setting 'update-baseline'"),
+    ("oops", "can't be read"),
+]
+
+
+@pytest.mark.parametrize(("text", "said"), WRONG_SETTINGS)
+@pytest.mark.parametrize("file", ["pyproject.toml", "dockerflow.toml"])
+def test_wrong_settings(run, file, text, said):
+    header = "[tool.dockerflow.verify]\n" if file == "pyproject.toml" else ""
+    Path(file).write_text(f"{header}{text}\n")
     result = run("--dockerfile", DOCKERFILE)
     assert result.exit_code == 2
     assert said in " ".join(result.stderr.split())
@@ -230,6 +249,285 @@ def test_wrong_settings(run, text, said):
 def test_other_tables_are_no_business_of_ours(run):
     Path("pyproject.toml").write_text("[tool]\ndockerflow = 5\n")
     assert run("--dockerfile", DOCKERFILE).exit_code == 0
+
+
+def test_the_nearest_settings_are_used(run, monkeypatch):
+    """A service's pyproject.toml without our table doesn't hide the repository's settings."""
+    Path("dockerflow.toml").write_text("format = 'json'\nselect = ['DF205']\n")
+    Path("service").mkdir()
+    Path("service/pyproject.toml").write_text("[project]\n")
+    monkeypatch.chdir("service")
+    assert rules(run(DOCKERFILE)) == {"DF205": "passed"}
+    Path("pyproject.toml").write_text("[tool.dockerflow.verify]\nformat = 'sarif'\n")
+    assert "sarif" in run(DOCKERFILE).stdout
+
+
+def test_settings_outside_of_the_repository_are_not_used(run, monkeypatch):
+    Path("dockerflow.toml").write_text("oops")
+    Path("repository/.git").mkdir(parents=True)
+    Path("repository/service").mkdir()
+    monkeypatch.chdir("repository/service")
+    assert run(DOCKERFILE).exit_code == 0
+    Path("../dockerflow.toml").write_text("format = 'json'\nselect = ['DF205']\n")
+    assert rules(run(DOCKERFILE)) == {"DF205": "passed"}
+
+
+def test_settings_in_two_files_are_refused(run):
+    Path("dockerflow.toml").touch()
+    Path("pyproject.toml").write_text("[tool.dockerflow.verify]\n")
+    result = run(DOCKERFILE)
+    assert result.exit_code == 2
+    assert "are both there; remove one of them" in " ".join(result.stderr.split())
+
+
+# --- several targets -----------------------------------------------------------------------------
+
+FLEET = """
+format = "json"
+select = ["DF205", "DF306"]
+
+[targets.shop]
+dockerfile = "shop/Dockerfile"
+
+[targets.blog]
+dockerfile = "blog/Dockerfile"
+fail-on = "warning"
+ignore = ["DF205"]
+
+[targets.legacy]
+dockerfile = "legacy/Dockerfile"
+fail-on = "never"
+"""
+
+
+@pytest.fixture
+def fleet():
+    Path("dockerflow.toml").write_text(FLEET)
+    for name, text in {
+        "shop": "FROM a\nENV PORT=8000\nUSER app\n",
+        "blog": "FROM a\nUSER root\n",
+        "legacy": "FROM a\nUSER root\n",
+    }.items():
+        Path(name).mkdir()
+        Path(name, "Dockerfile").write_text(text)
+
+
+def results(result: Result) -> dict[str, dict[str, str]]:
+    return {
+        one["name"]: {rule["id"]: rule["status"] for rule in one["rules"]}
+        for one in json.loads(result.stdout)["results"]
+    }
+
+
+def test_named_targets_are_checked_each_with_its_settings(run, fleet):
+    result = run()
+    assert results(result) == {
+        "shop": {"DF205": "passed", "DF306": "passed"},
+        "blog": {"DF306": "failed"},
+        "legacy": {"DF205": "failed", "DF306": "failed"},
+    }
+    codes = {one["name"]: one["exit_code"] for one in json.loads(result.stdout)["results"]}
+    assert codes == {"shop": 0, "blog": 1, "legacy": 0}
+    assert result.exit_code == 1
+
+
+def test_one_of_the_named_targets(run, fleet):
+    result = run("--only", "shop", "--only", "legacy")
+    assert list(results(result)) == ["shop", "legacy"]
+    assert result.exit_code == 0
+    # The command line wins over the target's settings.
+    assert run("--only", "legacy", "--fail-on", "error").exit_code == 1
+
+
+def test_a_target_that_is_given_is_checked_instead(run, fleet):
+    """A pre-commit hook names files; the other services aren't its business."""
+    assert rules(run("blog/Dockerfile")) == {"DF205": "failed", "DF306": "failed"}
+    assert rules(run("--dockerfile", "shop/Dockerfile")) == {"DF205": "passed", "DF306": "passed"}
+    assert run("--only", "shop", "blog/Dockerfile").exit_code == 2
+
+
+def test_named_targets_in_pyproject(run, fleet):
+    text = FLEET.replace("[targets.", "[tool.dockerflow.verify.targets.")
+    Path("dockerflow.toml").unlink()
+    Path("pyproject.toml").write_text(f"[tool.dockerflow.verify]{text}")
+    assert list(results(run())) == ["shop", "blog", "legacy"]
+
+
+def test_a_named_target_that_cannot_run_leaves_the_others(run, fleet):
+    Path("shop/Dockerfile").unlink()
+    result = run()
+    assert result.exit_code == 2
+    assert [list(found.values()) for found in results(result).values()][1:] == [
+        ["failed"], ["failed", "failed"],
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("oops = 1", "dockerflow.toml: [targets.shop] has no setting 'oops'; there are"),
+        ("format = 'json'", "[targets.shop] has no setting 'format'; there are"),
+        ("wait = 0", "[targets.shop] Invalid value for '--wait': '0' is not a number of seconds"),
+        ("env = {A = 'b'}", "[targets.shop] There is nothing to check"),
+        ("dockerfile = 'D'\nenv = {A = 'b'}", "[targets.shop] --env needs a command"),
+    ],
+)
+def test_wrong_settings_of_a_target_are_named(run, text, said):
+    Path("dockerflow.toml").write_text(f"[targets.shop]\n{text}\n")
+    result = run()
+    assert result.exit_code == 2
+    assert said in " ".join(result.stderr.split())
+
+
+def test_a_command_of_a_named_target(run):
+    Path("dockerflow.toml").write_text(
+        f"select = ['DF110']\n[targets.a]\ncommand = {list(APP)}\n"
+        f"[targets.b]\ncommand = {list(APP)}\nenv = {{ MUTANT = 'no-lbheartbeat' }}\n"
+    )
+    found = results(run("--format", "json"))
+    assert found["a"] == {"DF110": "passed"}
+    assert set(found) == {"a", "b"}
+
+
+def test_settings_for_all_hold_for_each_target(run):
+    Path("dockerflow.toml").write_text(
+        f"command = {list(APP)}\nselect = ['DF108']\nformat = 'json'\n"
+        "[targets.a]\n[targets.b]\nenv = { MUTANT = 'no-heartbeat' }\n"
+    )
+    assert results(run()) == {"a": {"DF108": "passed"}, "b": {"DF108": "failed"}}
+
+
+def test_several_urls_are_targets_of_their_names(run):
+    result = run("http://127.0.0.1:1", "http://127.0.0.1:2", DOCKERFILE, "--format", "json")
+    assert list(results(result)) == ["http://127.0.0.1:1", "http://127.0.0.1:2"]
+    assert result.exit_code == 2
+
+
+# --- what is accepted and ignored ----------------------------------------------------------------
+
+
+def test_a_baseline_accepts_what_there_is_and_fails_on_what_is_new(run, fleet):
+    options = ("--baseline", "baseline.json", "--fail-on", "warning")
+    assert run(*options, "--update-baseline").exit_code == 0
+    written = Path("baseline.json").read_text()
+    assert json.loads(written)["accepted"][0] == {
+        "target": "blog",
+        "place": "blog/Dockerfile",
+        "rule": "DF306",
+        "message": "it names no port: it has neither EXPOSE nor ENV PORT",
+    }
+    assert run(*options, "--update-baseline").exit_code == 0
+    assert Path("baseline.json").read_text() == written
+    result = run(*options)
+    assert result.exit_code == 0
+    assert results(result)["legacy"] == {"DF205": "accepted", "DF306": "accepted"}
+    # Other lines make no difference, another finding does.
+    Path("legacy/Dockerfile").write_text("FROM a\n\n\nUSER root\n")
+    assert run(*options).exit_code == 0
+    Path("shop/Dockerfile").write_text("FROM a\nENV PORT=8000\nUSER root\n")
+    result = run(*options)
+    assert result.exit_code == 1
+    assert results(result)["shop"] == {"DF205": "failed", "DF306": "passed"}
+
+
+def test_entries_that_no_longer_occur_are_reported(run, fleet):
+    options = ("--baseline", "baseline.json")
+    run(*options, "--update-baseline")
+    Path("legacy/Dockerfile").write_text("FROM a\nENV PORT=8000\nUSER root\n")
+    result = run(*options, "--only", "legacy", "--format", "text")
+    assert result.exit_code == 0
+    assert "no longer found, though in the baseline: DF306 at legacy/Dockerfile: " in result.stdout
+    # What isn't examined isn't stale, and an update keeps it.
+    assert "no longer found" not in run(*options, "shop/Dockerfile", "--format", "text").stdout
+    run(*options, "--update-baseline", "--only", "legacy")
+    kept = json.loads(Path("baseline.json").read_text())["accepted"]
+    assert [(one["target"], one["rule"]) for one in kept] == [
+        ("blog", "DF306"),
+        ("legacy", "DF205"),
+    ]
+
+
+def test_ports_make_no_new_finding(run):
+    """The app is given another port each time, and takes another."""
+    options = ("--baseline", "baseline.json", "--select", "DF102", "--env", "MUTANT=any-port")
+    assert run(*options, "--update-baseline", "--", *APP).exit_code == 0
+    (entry,) = json.loads(Path("baseline.json").read_text())["accepted"]
+    assert "PORT=#" in entry["message"]
+    assert run(*options, "--", *APP).exit_code == 0
+
+
+def test_a_baseline_of_named_targets_holds_for_their_files(run, fleet):
+    """As a pre-commit hook gives them."""
+    options = ("--baseline", "baseline.json", "--fail-on", "warning")
+    run(*options, "--update-baseline")
+    before = Path("baseline.json").read_text()
+    assert set(rules(run(*options, "legacy/Dockerfile")).values()) == {"accepted"}
+    Path("legacy/Dockerfile").write_text("FROM a\nENV PORT=8000\nUSER root\n")
+    assert run(*options, "--update-baseline", "legacy/Dockerfile").exit_code == 0
+    after = json.loads(Path("baseline.json").read_text())["accepted"]
+    gone = [one for one in json.loads(before)["accepted"] if one not in after]
+    assert [(one["target"], one["rule"]) for one in gone] == [("legacy", "DF306")]
+    assert len(after) == 2
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"accepted": [{}]}', '{"accepted": [1]}', "\x00"]
+)
+def test_a_baseline_that_is_none(run, text):
+    Path("baseline.json").write_text(text)
+    result = run("--baseline", "baseline.json", DOCKERFILE)
+    assert result.exit_code == 2
+    assert "baseline.json can't be read: " in " ".join(result.stderr.split())
+
+
+def test_rules_are_ignored_by_place(run, fleet):
+    with Path("dockerflow.toml").open("a") as file:
+        file.write('[per-file-ignores]\n"legacy/*" = ["DF205", "DF3"]\n')
+    assert results(run())["legacy"] == {"DF205": "ignored", "DF306": "ignored"}
+    assert results(run())["blog"] == {"DF306": "failed"}
+    # As for other options, the command line wins.
+    result = run("--per-file-ignores", "*blog*=DF306")
+    assert results(result)["blog"] == {"DF306": "ignored"}
+    assert results(result)["legacy"]["DF205"] == "failed"
+
+
+def test_rules_are_ignored_by_the_place_of_what_runs(run):
+    found = run("--logs", "-", "--format", "json", "--select", "DF302", input="hello\n")
+    assert rules(found) == {"DF302": "failed"}
+    options = ("--per-file-ignores", "std*=DF302", "--format", "json", "--select", "DF302")
+    assert rules(run("--logs", "-", *options, input="hello\n")) == {"DF302": "ignored"}
+
+
+def test_results_are_written_to_files_too(run, fleet):
+    result = run("--output", "sarif=a.sarif", "--output", "markdown=a.md", "--output", "text=a.txt")
+    assert list(results(result)) == ["shop", "blog", "legacy"]
+    sarif = json.loads(Path("a.sarif").read_text())["runs"][0]
+    assert {one["properties"]["target"] for one in sarif["results"]} == {"blog", "legacy"}
+    assert "| `` shop `` | passed |" in Path("a.md").read_text()
+    assert Path("a.txt").read_text().startswith("Dockerflow: blog: blog/Dockerfile\n")
+    result = run("--output", "text=nowhere/a.txt")
+    assert result.exit_code == 2
+    assert "nowhere/a.txt can't be written: No such file" in " ".join(result.stderr.split())
+    assert list(results(result)) == ["shop", "blog", "legacy"]
+
+
+def test_what_has_no_file_is_shown_at_the_dockerfile_or_the_settings(run, fleet):
+    Path("dockerflow.toml").write_text(
+        f"[targets.a]\ncommand = {list(APP)}\nenv = {{ MUTANT = 'no-heartbeat' }}\n"
+    )
+
+    def places(*args: str) -> list[dict]:
+        run("--select", "DF108", "--output", "sarif=a.sarif", *args)
+        found = json.loads(Path("a.sarif").read_text())["runs"][0]["results"]
+        return [one["locations"][0]["physicalLocation"] for one in found]
+
+    line = {"startLine": 1}
+    assert places() == [{"artifactLocation": {"uri": "dockerflow.toml"}, "region": line}]
+    with Path("dockerflow.toml").open("a") as file:
+        file.write("dockerfile = 'shop/Dockerfile'\n")
+    assert places() == [{"artifactLocation": {"uri": "shop/Dockerfile"}, "region": line}]
+    Path("dockerflow.toml").unlink()
+    assert places("--env", "MUTANT=no-heartbeat", "--", *APP) == []
 
 
 def test_waits_for_a_url(run):

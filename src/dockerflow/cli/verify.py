@@ -5,107 +5,159 @@ from __future__ import annotations
 import re
 import signal
 import sys
-import tomllib
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import click
+from click.core import ParameterSource
 from rich.console import Console
 
+from dockerflow.cli import _verify_settings
+from dockerflow.cli._verify_settings import Settings
+from dockerflow.verify import baseline as baselines
 from dockerflow.verify import formats, run
 from dockerflow.verify.evidence import ENDPOINTS, hide_passwords
 from dockerflow.verify.probes import Targets
 from dockerflow.verify.rules import RULES, matching
+from dockerflow.verify.verdicts import Report, exit_code
 
 _is_token = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+").fullmatch  # RFC 9110, section 5.6.2
 _has_control = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]").search
 
-TABLE: Final = "tool.dockerflow.verify"
 MAX_SECONDS: Final = 86_400
+RUNS: Final = "dockerflow.verify.runs"
+
+EXAMINED: Final = (
+    "given", "url", "dockerfiles", "images", "archives", "manifests", "composes", "logs",
+    "version_jsons",
+)  # fmt: skip
+"""The parameters that name something to examine."""
+KINDS: Final = {
+    "composes": re.compile(r"(docker-)?compose\b.*\.ya?ml"),
+    "manifests": re.compile(r".+\.ya?ml"),
+    "dockerfiles": re.compile(r".+"),
+}
+"""Which of them a file is by its name, if it is given without an option; the first that matches."""
+NO_SETTINGS: Final = ("explain", "given", "only", "update_baseline")
+"""The parameters that are for the command line only."""
+SHARED: Final = ("baseline", "format", "output", "per-file-ignores")
+"""The settings that can't be different for each target."""
+
+
+@dataclass(frozen=True)
+class _Run:
+    """The parameters for one target: what is given, else its settings, else those for all."""
+
+    settings: Settings
+    params: Mapping[str, Any]
+    command: tuple[str, ...]
+    name: str = ""
+
+    def targets(self) -> Targets:
+        names = {field.name for field in fields(Targets)}
+        values = {name: value for name, value in self.params.items() if name in names}
+        given: dict[str, Any] = {}
+        for one in self.params["given"]:
+            if isinstance(one, str):
+                given["url"] = one
+            else:
+                kinds = (kind for kind, name in KINDS.items() if name.fullmatch(one.name))
+                kind = next(kind for kind in kinds if kind in names)
+                value = one if kind == "dockerfiles" else str(one)
+                given[kind] = (*given.get(kind, ()), value)
+        return Targets(command=self.command, **values | given)
+
+    def selected(self) -> set[str]:
+        select, ignore = self.params["select"] or [RULES], self.params["ignore"]
+        return set[str]().union(*select).difference(*ignore)
 
 
 class _Command(click.Command):
-    """Takes the command to start from after ``--``, and settings from pyproject.toml."""
+    """Takes the command to start from after ``--``, and settings from a file."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        command: tuple[str, ...] = ()
         if "--" in args:
             at = args.index("--")
             args, command = args[:at], tuple(args[at + 1 :])
             if not command and not ctx.resilient_parsing:
                 message = "There is no command after --."
                 raise click.UsageError(message, ctx)
-            ctx.meta[TABLE] = command
-        if not ctx.resilient_parsing:
-            ctx.default_map = self._settings(ctx)
-        return super().parse_args(ctx, args)
-
-    def _settings(self, ctx: click.Context) -> dict[str, Any]:
-        """Return the settings of the nearest pyproject.toml, by the parameters' names."""
-        here = Path.cwd()
-        files = (folder / "pyproject.toml" for folder in (here, *here.parents))
-        path = next(filter(Path.is_file, files), None)
-        if path is None:
-            return {}
-        table = _read_table(path)
-        if "command" in table:
-            command = table.pop("command")
-            if not command or not _is_strings(command):
-                raise click.UsageError(f"{path}: [{TABLE}] command must be a list of strings", ctx)
-            ctx.meta.setdefault(TABLE, tuple(command))
+        if ctx.resilient_parsing:
+            return super().parse_args(ctx, args)
+        settings = _verify_settings.find(Path.cwd())
         parameters = {
             option.lstrip("-"): parameter
             for parameter in self.params
             for option in parameter.opts
-            if parameter.name != "explain"
+            if parameter.name not in NO_SETTINGS
         }
-        if unknown := [key for key in table if key not in parameters]:
-            known = ", ".join(sorted([*parameters, "command"]))
-            message = f"{path}: [{TABLE}] has no setting {unknown[0]!r}; there are {known}"
-            raise click.UsageError(message, ctx)
-        return {
-            str(parameters[key].name): _from_toml(value, parameters[key])
-            for key, value in table.items()
-        }
+        shared, configured = _verify_settings.defaults(
+            settings.shared, parameters, settings.where()
+        )
+        ctx.default_map = shared
+        rest = super().parse_args(ctx, list(args))
+        ctx.meta[RUNS] = _by_url(_Run(settings, ctx.params, command or configured))
+        is_given = command or any(map(partial(_is_given, ctx), EXAMINED))
+        only: tuple[str, ...] = ctx.params["only"]
+        names = [] if is_given else list(settings.targets)
+        if unknown := [name for name in only if name not in names]:
+            known = ", ".join(names) or "none, or something to check is given"
+            raise click.UsageError(f"There is no target {unknown[0]!r}; there are {known}.", ctx)
+        if names:
+            for name in SHARED:
+                del parameters[name]
+            ctx.meta[RUNS] = [
+                self._named(ctx, _Run(settings, shared, configured, name), args, parameters)
+                for name in only or names
+            ]
+        return rest
+
+    def _named(
+        self,
+        ctx: click.Context,
+        run: _Run,
+        args: list[str],
+        parameters: Mapping[str, click.Parameter],
+    ) -> _Run:
+        """Parse the arguments once more, with the settings of a named target."""
+        where = run.settings.where(run.name)
+        own, command = _verify_settings.defaults(run.settings.targets[run.name], parameters, where)
+        context = click.Context(self, info_name=ctx.info_name, default_map={**run.params, **own})
+        try:
+            super().parse_args(context, list(args))
+        except click.UsageError as error:
+            raise click.UsageError(f"{where} {error.format_message()}", ctx) from None
+        return replace(run, params=context.params, command=command or run.command)
 
 
-def _read_table(path: Path) -> dict[str, Any]:
-    try:
-        content: object = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise click.UsageError(f"{path} can't be read: {error}") from None
-    for name in TABLE.split("."):
-        content = (_as_table(content) or {}).get(name, {})
-    table = _as_table(content)
-    if table is None:
-        raise click.UsageError(f"{path}: [{TABLE}] is not a table")
-    return table
+def _by_url(run: _Run) -> list[_Run]:
+    """Return a run for each URL that is given, named after it if there are several."""
+    given = run.params["given"]
+    urls = [one for one in given if isinstance(one, str)]
+    if len(urls) < 2:  # noqa: PLR2004
+        return [run]
+    files = [one for one in given if isinstance(one, Path)]
+    return [
+        replace(run, params={**run.params, "given": [url, *files]}, name=hide_passwords(url))
+        for url in urls
+    ]
 
 
-def _from_toml(value: object, parameter: click.Parameter) -> object:
-    table = _as_table(value)
-    if table is not None:  # env = { NAME = "value" }
-        return [f"{name}={text}" for name, text in table.items()]
-    is_single = isinstance(value, str | int | float)
-    return [value] if is_single and getattr(parameter, "multiple", False) else value
-
-
-def _as_table(value: object) -> dict[str, Any] | None:
-    return cast("dict[str, Any]", value) if isinstance(value, dict) else None
-
-
-def _is_strings(value: object) -> bool:
-    return isinstance(value, list) and all(
-        isinstance(item, str) for item in cast("list[object]", value)
-    )
+def _is_given(ctx: click.Context, name: str) -> bool:
+    # For click 8.1, arguments are given even if there are none.
+    is_given = ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    return is_given and bool(ctx.params[name])
 
 
 def _seconds(value: Any) -> float:
     with suppress(TypeError, ValueError):
-        if not isinstance(value, bool) and 0 < float(value) <= MAX_SECONDS:
+        if 0 < float(value) <= MAX_SECONDS:
             return float(value)
     raise click.BadParameter(f"{value!r} is not a number of seconds over 0.")
 
@@ -150,6 +202,28 @@ def _header(value: str) -> tuple[str, str]:
     return name, text
 
 
+def _target(value: str) -> str | Path:
+    path = Path(value)
+    if path.is_file():
+        return path
+    if ":" in value:
+        return _url(value)
+    message = f"{value!r} is neither a file nor a URL. A command to start goes after --."
+    raise click.BadParameter(message)
+
+
+def _ignored_at(value: str) -> tuple[str, set[str]]:
+    pattern, ids = _pair(value)
+    return pattern, _rule_ids(ids)
+
+
+def _output(value: str) -> tuple[str, str]:
+    name, path = _pair(value)
+    if name not in formats.FORMATS:
+        raise click.BadParameter(f"{name!r} is not a format: {', '.join(formats.FORMATS)}.")
+    return name, path
+
+
 _several = partial(click.option, multiple=True)
 _files = partial(_several, type=click.Path(path_type=Path), metavar="FILE")
 _pairs = partial(_several, type=_pair, metavar="NAME=VALUE")
@@ -163,7 +237,8 @@ _time = partial(click.option, type=_seconds, metavar="SECONDS", show_default=Tru
     options_metavar="[OPTIONS]",
     epilog="Exit codes: 0 passed, 1 findings, 2 could not run.",
 )
-@click.argument("url", required=False, type=_url, metavar="[URL] [-- COMMAND ...]")
+@click.argument("given", nargs=-1, type=_target, metavar="[URL | DOCKERFILE]... [-- COMMAND ...]")
+@click.option("--url", type=_url, metavar="URL", help="The URL of an app to check.")
 @_files("--dockerfile", "dockerfiles", help="A Dockerfile to check.")
 @_several("--image", "images", metavar="NAME", help="An image to check, from docker or podman.")
 @_files("--archive", "archives", help="A saved image to check.")
@@ -213,6 +288,23 @@ _time = partial(click.option, type=_seconds, metavar="SECONDS", show_default=Tru
 @_time("--limit", default=120.0, help="Time limit of all requests to one target.")
 @_rules("--select", help="Check only these rules; the beginning of ids will do: DF101,DF2")
 @_rules("--ignore", help="Check all rules but these.")
+@_several(
+    "--per-file-ignores",
+    "ignored_at",
+    type=_ignored_at,
+    metavar="PATTERN=IDS",
+    help="Ignore rules at places that match: services/legacy/*=DF203,DF204",
+)
+@_several("--only", metavar="NAME", help="Check only this target of those in the settings.")
+@click.option(
+    "--baseline",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Accept the findings in this file: only new ones fail.",
+)
+@click.option(
+    "--update-baseline", is_flag=True, help="Write today's findings to the baseline's file."
+)
 @click.option(
     "--fail-on",
     type=click.Choice(["error", "warning", "never"]),
@@ -228,18 +320,26 @@ _time = partial(click.option, type=_seconds, metavar="SECONDS", show_default=Tru
     show_default=True,
     help="How to print the results.",
 )
+@_several(
+    "--output",
+    "outputs",
+    type=_output,
+    metavar="FORMAT=FILE",
+    help="Write the results to a file as well, such as sarif=verify.sarif",
+)
 @click.option("--explain", metavar="ID", help="Explain a rule, and check nothing.")
 @click.pass_context
 def verify(
     ctx: click.Context,
     /,
     *,
-    select: tuple[set[str], ...],
-    ignore: tuple[set[str], ...],
-    fail_on: str,
     format_: str,
+    outputs: tuple[tuple[str, str], ...],
+    baseline: Path | None,
+    update_baseline: bool,
+    ignored_at: tuple[tuple[str, set[str]], ...],
     explain: str | None,
-    **given: Any,
+    **_: Any,
 ) -> None:
     """Check an app, its image or its deployment against the Dockerflow specification.
 
@@ -255,21 +355,74 @@ def verify(
     if explain is not None:
         _explain(explain)
         return
-    targets = Targets(command=ctx.meta.get(TABLE, ()), **given)
-    _check_combination(targets)
-    selected = set[str]().union(*select or [RULES]).difference(*ignore)
+    runs: list[_Run] = ctx.meta[RUNS]
+    for one in runs:
+        try:
+            _check_combination(one.targets())
+        except click.UsageError as error:
+            where = f"{one.settings.where(one.name)} " if one.name in one.settings.targets else ""
+            raise click.UsageError(where + error.message, ctx) from None
+    accepted = _read_baseline(baseline, is_updated=update_baseline)
     console = Console(stderr=True, markup=False, highlight=False, emoji=False)
     with _exit_on_sigterm(), console.status("starting") as status:
-        report = run.verify(targets, selected=selected, fail_on=fail_on, on_progress=status.update)
+        reports = [_verify(one, ignored_at, status.update) for one in runs]
+    if baseline is not None and update_baseline:
+        accepted = baselines.update(reports, accepted)
+        _write(baseline, baselines.dump(accepted))
+    for report in reports:
+        baselines.apply(report, accepted)
     if format_ == "text":
         out = Console()
         color = out.is_terminal and not out.no_color
-        result = formats.text(report, width=max(out.width, 60), color=color)
+        result = formats.text(reports, width=max(out.width, 60), color=color)
     else:
-        result = formats.FORMATS[format_](report)
+        result = formats.FORMATS[format_](reports)
     encoding = sys.stdout.encoding or "utf-8"
     click.echo(result.encode(encoding, "replace").decode(encoding), nl=False)
-    ctx.exit(report.exit_code)
+    for name, path in outputs:
+        _write(Path(path), formats.FORMATS[name](reports))
+    ctx.exit(exit_code(reports))
+
+
+def _verify(
+    one: _Run, ignored_at: tuple[tuple[str, set[str]], ...], on_progress: Callable[[str], None]
+) -> Report:
+    targets = one.targets()
+    report = run.verify(
+        targets,
+        selected=one.selected(),
+        ignored_at=ignored_at,
+        fail_on=one.params["fail_on"],
+        on_progress=on_progress,
+    )
+    report.name = one.name
+    files = [*targets.dockerfiles, one.settings.file]
+    report.file = str(files[0] or "")
+    return report
+
+
+def _read_baseline(path: Path | None, *, is_updated: bool) -> set[baselines.Entry]:
+    if path is None:
+        if is_updated:
+            message = "--update-baseline needs --baseline."
+            raise click.UsageError(message)
+        return set()
+    try:
+        return baselines.read(path)
+    except FileNotFoundError as error:
+        if is_updated:
+            return set()
+        hint = "--update-baseline writes it."
+        raise click.UsageError(f"{path} can't be read: {error.strerror}; {hint}") from None
+    except (OSError, ValueError) as error:
+        raise click.UsageError(f"{path} can't be read: {error}") from None
+
+
+def _write(path: Path, content: str) -> None:
+    try:
+        path.write_bytes(content.encode("utf-8", "replace"))
+    except OSError as error:
+        raise click.UsageError(f"{path} can't be written: {error.strerror}") from None
 
 
 def _check_combination(targets: Targets) -> None:

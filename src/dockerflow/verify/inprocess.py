@@ -78,7 +78,7 @@ class DockerflowApp:
         if failed:
             # Omit unchecked rules from test output.
             report.verdicts = [v for v in report.verdicts if v.status != "not checked"]
-            raise AssertionError(f"Dockerflow: {', '.join(failed)}\n\n{text(report)}")
+            raise AssertionError(f"Dockerflow: {', '.join(failed)}\n\n{text([report])}")
         return report
 
     def _request(self, method: str, path: str) -> Response:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -19,12 +19,14 @@ def verify(
     targets: Targets,
     *,
     selected: Collection[str] | None = None,
+    ignored_at: Sequence[tuple[str, Collection[str]]] = (),
     fail_on: str = "error",
     on_progress: Callable[[str], None] = lambda _: None,
 ) -> Report:
     """Examine all targets and judge them; errors of a target are in the report.
 
     :param selected: ids of the rules to judge by; by default all.
+    :param ignored_at: patterns of places, each with the ids of the rules to ignore there.
     :param fail_on: the lowest level that fails: error, warning or never.
     :param on_progress: is called with a text for people, such as "waiting for ...".
     :returns: the report, without the passwords of URLs.
@@ -42,7 +44,11 @@ def verify(
             collect()
         except CouldNotRunError as error:
             report.could_not_run.append(hide_passwords(str(error)))
-    report.verdicts = [_without_passwords(verdict) for verdict in judge(evidence, selected)]
+        else:
+            shown = hide_passwords(name)
+            report.examined |= {shown, shown.rstrip("/")}
+    verdicts = judge(evidence, selected, ignored_at)
+    report.verdicts = [_without_passwords(verdict) for verdict in verdicts]
     if not report.could_not_run and all(v.status == "not checked" for v in report.verdicts):
         report.could_not_run.append("there was nothing that any of the rules could be applied to")
     report.seconds = time.monotonic() - began

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import Literal
 
 from dockerflow.verify.evidence import Evidence
 from dockerflow.verify.rules import RULES, Finding, Rule, Unknown
 
-Status = Literal["passed", "failed", "unknown", "ignored", "not checked"]
+Status = Literal["passed", "failed", "unknown", "accepted", "ignored", "not checked"]
 
 
 @dataclass(frozen=True)
@@ -20,17 +21,32 @@ class Verdict:
     status: Status
     findings: list[Finding]
     unknowns: list[Unknown] = field(default_factory=list[Unknown])
+    accepted: list[Finding] = field(default_factory=list[Finding])
+    """Those that the baseline accepts; they are not in ``findings``."""
+
+    @property
+    def found(self) -> list[Finding | Unknown]:
+        """The findings, and what can't be told."""
+        return [*self.findings, *self.unknowns]
 
 
 @dataclass
 class Report:
-    """The results of all rules, for every format."""
+    """The results of all rules for one target, or for several that have no name."""
 
     targets: list[str]
     verdicts: list[Verdict] = field(default_factory=list[Verdict])
     could_not_run: list[str] = field(default_factory=list[str])
     seconds: float = 0.0
     fail_on: str = "error"
+    name: str = ""
+    """The target's name in the settings."""
+    file: str = ""
+    """The file that findings without one of their own are shown at, as SARIF requires one."""
+    examined: set[str] = field(default_factory=set[str])
+    """The places of ``targets`` that could be examined, as findings name them."""
+    stale: list[str] = field(default_factory=list[str])
+    """The entries of the baseline that no longer occur, in words."""
 
     def fails(self, verdict: Verdict) -> bool:
         """Whether this verdict makes the whole verification fail."""
@@ -53,23 +69,42 @@ class Report:
         )
 
 
-def judge(evidence: Evidence, selected: Collection[str] | None = None) -> list[Verdict]:
-    """Return the verdict of each selected rule; by default of all."""
+def exit_code(reports: Iterable[Report]) -> int:
+    """Return the exit code of several reports: the worst of theirs."""
+    return max((report.exit_code for report in reports), default=0)
+
+
+def judge(
+    evidence: Evidence,
+    selected: Collection[str] | None = None,
+    ignored_at: Sequence[tuple[str, Collection[str]]] = (),
+) -> list[Verdict]:
+    """Return the verdict of each selected rule; by default of all.
+
+    :param ignored_at: patterns of places, such as ``services/legacy/*``, each with the ids of the
+        rules that are ignored there.
+    """
     return [
-        _verdict(rule, evidence)
+        _verdict(rule, evidence, [pattern for pattern, ids in ignored_at if rule.id in ids])
         for rule in RULES.values()
         if selected is None or rule.id in selected
     ]
 
 
-def _verdict(rule: Rule, evidence: Evidence) -> Verdict:
-    results = list(rule.judge(evidence))
+def _verdict(rule: Rule, evidence: Evidence, patterns: list[str]) -> Verdict:
     ignoring = {found.where for found in evidence.dockerfiles if rule.id in found.ignored}
-    unknowns = [one for one in results if isinstance(one, Unknown) and one.where not in ignoring]
+
+    def is_ignored(one: Finding | Unknown) -> bool:
+        return one.where in ignoring or any(
+            fnmatchcase(place, pattern) for pattern in patterns for place in (one.file, one.where)
+        )
+
+    results = list(rule.judge(evidence))
+    unknowns = [one for one in results if isinstance(one, Unknown) and not is_ignored(one)]
     findings = [one for one in results if isinstance(one, Finding)]
-    kept = [finding for finding in findings if finding.where not in ignoring]
+    kept = [finding for finding in findings if not is_ignored(finding)]
     if kept or unknowns:
         return Verdict(rule, "failed" if kept else "unknown", kept, unknowns)
-    if findings:
+    if any(result is not None for result in results):
         return Verdict(rule, "ignored", findings)
     return Verdict(rule, "passed" if results else "not checked", [])
