@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from dockerflow.verify.rules import app, deployment, dockerfile, recommendations
-from dockerflow.verify.rules._registry import RULES, Finding, Rule, Unknown
+from dockerflow.verify.rules._registry import BY_ID, Finding, Rule, Unknown
+
+RULES: Final[dict[str, Rule]] = dict(sorted(BY_ID.items()))
+"""All rules by id, in the order of their ids."""
 
 __all__ = [
     "RULES",

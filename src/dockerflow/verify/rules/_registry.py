@@ -61,8 +61,8 @@ class Rule(NamedTuple):
         return re.sub(r"/\S+|\$\w+", r"`\g<0>`", self.title)
 
 
-RULES: Final[dict[str, Rule]] = {}
-"""All rules by id."""
+BY_ID: Final[dict[str, Rule]] = {}
+"""The rules that are registered so far."""
 
 
 def rule(
@@ -79,7 +79,7 @@ def rule(
     """
 
     def add(judge: Judge) -> Judge:
-        RULES[id_] = Rule(id_, title, level, sentence, source, looks_at, fix, judge)
+        BY_ID[id_] = Rule(id_, title, level, sentence, source, looks_at, fix, judge)
         return judge
 
     return add
