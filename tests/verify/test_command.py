@@ -79,7 +79,7 @@ def test_finds(run):
         (["--env", "X=1", "http://a"], "--env needs a command"),
         (["--env", "X", "--", "a"], "'X' is not NAME=VALUE"),
         (["--slow", "/", "http://a"], "--slow needs a command"),
-        (["--static", "/", "--logs", "x"], "--static needs a URL or a command"),
+        (["--static", "/", "--logs", "x"], "--static needs a URL, a command or --run"),
         (["--target", "x", "http://a"], "--target needs --dockerfile"),
         (["--build-arg", "A=1", "http://a"], "--build-arg needs --dockerfile"),
         (["--logs", "-", "--logs", "-"], "can be given once"),

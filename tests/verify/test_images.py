@@ -138,7 +138,7 @@ def test_no_engine_has_it(tmp_path, monkeypatch):
     report = verify(Targets(images=("app:1",), limit=0.5))
     assert report.exit_code == 2
     assert "docker: Cannot connect to the daemon" in report.could_not_run[0]
-    assert "podman did not save it in time" in report.could_not_run[0]
+    assert "podman did not finish within 0.5 s" in report.could_not_run[0]
     monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
     assert (
         "docker is not installed; podman is not installed"

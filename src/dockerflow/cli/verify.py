@@ -18,6 +18,7 @@ from rich.console import Console
 from dockerflow.verify import formats, run
 from dockerflow.verify.probes import Targets
 from dockerflow.verify.rules import RULES, matching
+from dockerflow.verify.verdicts import FAIL_ON
 
 TABLE: Final = "tool.dockerflow.verify"
 MAX_SECONDS: Final = 86_400
@@ -153,11 +154,20 @@ _time = partial(click.option, type=_seconds, metavar="SECONDS", show_default=Tru
     "version_jsons",
     help="A version.json to check, and to compare `/__version__` with.",
 )
-@_pairs("--env", "environ", help="Set a variable for the command.")
+@click.option(
+    "--run",
+    is_flag=True,
+    help="Start a container of the image, without capabilities, and check it like a command.",
+)
+@click.option(
+    "--read-only", is_flag=True, help="The container may write to /tmp only, which is a tmpfs."
+)
+@click.option("--network", metavar="NAME", help="Network that the container joins.")
+@_pairs("--env", "environ", help="Set a variable for the command or the container.")
 @_pairs(
     "--break",
     "breaks",
-    help="Start the command once more with a variable that breaks a backing service.",
+    help="Start it once more with a variable that breaks a backing service.",
 )
 @_several("--static", metavar="PATH", help="Path of a static file that the app serves.")
 @click.option(
@@ -172,19 +182,21 @@ _time = partial(click.option, type=_seconds, metavar="SECONDS", show_default=Tru
 @_time(
     "--wait",
     show_default=False,
-    help="How long to wait until the URL answers (default 0) or the command listens (default 20).",
+    help="How long to wait until the URL answers (default 0), or the command or the container "
+    "listens (default 20).",
 )
 @_time("--timeout", default=10.0, help="Time limit of one request.")
 @_time("--grace", default=10.0, help="Time from SIGTERM to the end of the process.")
 @_time("--limit", default=120.0, help="Time limit of all requests to one target.")
 @_rules("--select", help="Check only these rules; the beginning of ids will do: DF101,DF2")
 @_rules("--ignore", help="Check all rules but these.")
+@_rules("--require", help="Fail if one of these rules was not checked, or is unknown.")
 @click.option(
     "--fail-on",
-    type=click.Choice(["error", "warning", "never"]),
+    type=click.Choice(FAIL_ON),
     default="error",
     show_default=True,
-    help="Lowest level of a finding that makes the exit code 1.",
+    help="What makes the exit code 1; each includes those before it, but never is nothing.",
 )
 @click.option(
     "--format",
@@ -202,6 +214,7 @@ def verify(
     *,
     select: tuple[set[str], ...],
     ignore: tuple[set[str], ...],
+    require: tuple[set[str], ...],
     fail_on: str,
     format_: str,
     explain: str | None,
@@ -209,12 +222,13 @@ def verify(
 ) -> None:
     """Check an app, a Dockerfile or an image against the Dockerflow specification.
 
-    The app runs at a URL, or is a command that is started with a free port as $PORT. It may be
-    written in any language.
+    The app runs at a URL, or is a command or an image that is started with a free port as $PORT.
+    It may be written in any language.
 
     \b
       dockerflow verify http://localhost:8000
       dockerflow verify --dockerfile Dockerfile -- python app.py
+      dockerflow verify --dockerfile Dockerfile --image app --run --read-only
       docker logs app 2>&1 | dockerflow verify --logs -
     """  # noqa: D301 - click's mark for a paragraph that is not wrapped
     if explain is not None:
@@ -223,9 +237,18 @@ def verify(
     targets = Targets(command=ctx.meta.get(TABLE, ()), **given)
     _check_combination(targets)
     selected = set[str]().union(*select or [RULES]).difference(*ignore)
+    required = selected.intersection(set[str]().union(*require))
+    if ids := next((ids for ids in require if not ids & selected), None):
+        raise click.UsageError(f"--require {', '.join(sorted(ids))}: it is not selected.")
     console = Console(stderr=True, markup=False, highlight=False, emoji=False)
     with _exit_on_sigterm(), console.status("starting") as status:
-        report = run.verify(targets, selected=selected, fail_on=fail_on, on_progress=status.update)
+        report = run.verify(
+            targets,
+            selected=selected,
+            fail_on=fail_on,
+            required=required,
+            on_progress=status.update,
+        )
     if format_ == "text":
         out = Console()
         color = out.is_terminal and not out.no_color
@@ -239,8 +262,9 @@ def verify(
 
 def _check_combination(targets: Targets) -> None:
     """Refuse to do nothing, and options that would have no effect."""
-    has_app = targets.url is not None or bool(targets.command)
+    is_started = targets.run or bool(targets.command)
     files = (targets.dockerfiles, targets.images, targets.archives, targets.logs)
+    has_app = targets.url is not None or is_started
     if not (has_app or any(files) or targets.version_jsons):
         message = (
             "There is nothing to check: give a URL, --dockerfile, --image, --archive, --logs, "
@@ -248,10 +272,13 @@ def _check_combination(targets: Targets) -> None:
         )
         raise click.UsageError(message)
     for name, value, needed, is_given in (
-        ("--env", targets.environ, "a command after --", targets.command),
-        ("--break", targets.breaks, "a command after --", targets.command),
-        ("--slow", targets.slow, "a command after --", targets.command),
-        ("--static", targets.static, "a URL or a command", has_app),
+        ("--run", targets.run, "--image", targets.images),
+        ("--read-only", targets.read_only, "--run", targets.run),
+        ("--network", targets.network, "--run", targets.run),
+        ("--env", targets.environ, "a command after --, or --run", is_started),
+        ("--break", targets.breaks, "a command after --, or --run", is_started),
+        ("--slow", targets.slow, "a command after --, or --run", is_started),
+        ("--static", targets.static, "a URL, a command or --run", has_app),
         ("--build-arg", targets.build_args, "--dockerfile", targets.dockerfiles),
         ("--target", targets.target, "--dockerfile", targets.dockerfiles),
     ):

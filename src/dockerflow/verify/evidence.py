@@ -95,7 +95,7 @@ class Service:
 
 @dataclass
 class Run:
-    """A command that was started, from its start to its end."""
+    """A command or a container that was started, from its start to its end."""
 
     where: str
     start: str
@@ -104,9 +104,10 @@ class Run:
     """How many seconds it had to end after SIGTERM."""
     listens: bool = False
     other_ports: list[int] = field(default_factory=list[int])
-    """The ports it listens on instead of the one it was given."""
+    """The ports it listens on, if it can't be reached on the one it was given."""
     processes: list[str] = field(default_factory=list[str])
-    log_files: list[str] = field(default_factory=list[str])
+    log_files: list[str] | None = field(default_factory=list[str])
+    """None if they can't be seen."""
     ended_in_time: bool | None = None
     """Whether it ended within ``grace``; None if it wasn't sent SIGTERM."""
     in_flight: Response | None = None
@@ -191,6 +192,8 @@ class Image:
     """Whether there is any file below /app other than version.json."""
     version: VersionFile
     reproduce: str = ""
+    engine: str = ""
+    """The engine that has it, docker or podman; empty if it was read from an archive."""
 
 
 @dataclass

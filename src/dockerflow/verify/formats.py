@@ -45,6 +45,9 @@ def text(report: Report, *, width: int = 100, color: bool = False) -> str:
     for verdict in report.verdicts:
         if verdict.status == "failed":
             _print_findings(console, verdict)
+    for verdict in report.verdicts:
+        if reason := report.reason(verdict):
+            _print(console, (f"\n{verdict.rule.id}: ", "bold red"), one_line(reason))
     for reason in report.could_not_run:
         _print(console)
         _print(console, ("could not run: ", "bold red"), one_line(reason))

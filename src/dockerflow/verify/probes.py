@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import shlex
-import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent import futures
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from dockerflow.verify import dockerfile, image
+from dockerflow.verify.container import Container
 from dockerflow.verify.evidence import (
     LBHEARTBEAT,
     MAX_BODY,
@@ -58,6 +58,10 @@ class Targets:
     version_jsons: tuple[Path, ...] = ()
     environ: Pairs = ()
     breaks: Pairs = ()
+    run: bool = False
+    """Whether a container of each of ``images`` is started."""
+    read_only: bool = False
+    network: str | None = None
     static: tuple[str, ...] = ()
     slow: str | None = None
     build_args: Pairs = ()
@@ -116,7 +120,12 @@ class Collector:
         self._evidence.images.append(image.read_archive(path, self._targets.limit))
 
     def _image(self, name: str) -> None:
-        self._evidence.images.append(image.read_engine(name, self._targets.limit))
+        targets = self._targets
+        found = image.read_engine(name, targets.limit)
+        self._evidence.images.append(found)
+        if targets.run:
+            start = partial(Container, found.engine, name, read_only=targets.read_only)
+            self._run(partial(start, network=targets.network))
 
     def _log(self, name: str) -> None:
         content = _read(None if name == "-" else Path(name), MAX_LOG_FILE)
@@ -158,13 +167,19 @@ class Collector:
             candidates = (Path("/app/version.json"), Path("version.json"))
             if (path := next(filter(Path.is_file, candidates), None)) is not None:
                 self._version_json(path)
-        with started(targets.command, dict(targets.environ)) as process:
+        self._run(partial(Process, targets.command))
+
+    def _run(self, start: Callable[[Mapping[str, str]], Process]) -> None:
+        """Start a command or a container with variables, and once more for each that breaks it."""
+        targets = self._targets
+        environ = dict(targets.environ)
+        with started(partial(start, environ)) as process:
             run = Run(process.where, process.start, process.port, targets.grace)
             self._examine(process, run)
         run.stdout.lines, run.stderr.lines = process.stdout.lines(), process.stderr.lines()
         self._evidence.runs.append(run)
         for name, value in targets.breaks:
-            self._break(name, value)
+            self._break(partial(start, {**environ, name: value}), f"{name}={value}")
 
     def _examine(self, process: Process, run: Run) -> None:
         host, run.other_ports = self._wait_for_port(process)
@@ -205,7 +220,7 @@ class Collector:
         while True:
             if process.exit_code is not None:
                 raise _exited(process, "before it listened")
-            if (host := _reachable_host(process.port)) is not None:
+            if (host := process.reachable_host()) is not None:
                 return f"{host}:{process.port}", []
             now = time.monotonic()
             if now > next_look:
@@ -214,15 +229,15 @@ class Collector:
                 settled = min(settled, now + SETTLE) if other_ports else end
             if now >= min(settled, end):
                 # The other rules are tried on the port that it took instead.
-                other = next((f"{host}:{port}" for port, host in other_ports.items()), None)
+                others = (f"{host}:{port}" for port, host in other_ports.items() if host)
+                other = next(others, None)
                 return other, sorted(other_ports)
             time.sleep(POLL)
 
-    def _break(self, name: str, value: str) -> None:
-        """Start the command once more with a variable that breaks a backing service."""
-        environ = {**dict(self._targets.environ), name: value}
-        with started(self._targets.command, environ) as process:
-            service = Service(process.where, start=process.start, broken_by=f"{name}={value}")
+    def _break(self, start: Callable[[], Process], cause: str) -> None:
+        """Start it once more with a variable that breaks a backing service."""
+        with started(start) as process:
+            service = Service(process.where, start=process.start, broken_by=cause)
             self._evidence.broken.append(service)
             try:
                 host, _ = self._wait_for_port(process)
@@ -246,16 +261,6 @@ def _read(path: Path | None, at_most: int) -> bytes:
 def _exited(process: Process, when: str) -> CouldNotRunError:
     message = f"{process.where} exited with {process.exit_code} {when}: {process.last_words()}"
     return CouldNotRunError(message)
-
-
-def _reachable_host(port: int) -> str | None:
-    for host, in_url in (("127.0.0.1", "127.0.0.1"), ("::1", "[::1]")):
-        try:
-            socket.create_connection((host, port), timeout=1).close()
-        except OSError:
-            continue
-        return in_url
-    return None
 
 
 def _lasting_processes(process: Process) -> list[str]:

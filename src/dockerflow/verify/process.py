@@ -117,23 +117,40 @@ class Process:
         tree, here = self._tree(), _pid_namespace("self")
         return [process for process in tree if _pid_namespace(process.pid) != here] or tree
 
+    def _table(self) -> list[tuple[int, int, str]]:
+        """Return the pid, the parent's pid and the command line of each of the app's processes."""
+        # Zombies have no command line.
+        return _ask(self._app(), lambda p: (p.pid, p.ppid(), shlex.join(p.cmdline() or [p.name()])))
+
     def processes(self) -> list[str]:
         """Return the command line of each of the app's processes.
 
         A server's master and its only worker, a copy of it, count as one.
         """
-        # Zombies have no command line.
-        found = _ask(self._app(), lambda p: (p.pid, p.ppid(), p.cmdline() or [p.name()]))
+        found = self._table()
         commands = {pid: command for pid, _, command in found}
         parents = [parent for _, parent, _ in found]
         return [
-            printable(shlex.join(command), 100)
+            printable(command, 100)
             for _, parent, command in found
             if parents.count(parent) > 1 or commands.get(parent) != command
         ]
 
+    def reachable_host(self) -> str | None:
+        """Return the host at which $PORT can be reached, for URLs."""
+        for host, in_url in (("127.0.0.1", "127.0.0.1"), ("::1", "[::1]")):
+            try:
+                socket.create_connection((host, self.port), timeout=1).close()
+            except OSError:
+                continue
+            return in_url
+        return None
+
     def listening(self) -> dict[int, str]:
-        """Return the TCP ports that its processes listen on, each with a host to connect to."""
+        """Return the TCP ports that its processes listen on, each with a host to connect to.
+
+        The host is empty if the port can't be reached.
+        """
         ports: dict[int, str] = {}
         for connection in chain(*_ask(self._tree(), lambda p: p.net_connections("tcp"))):
             if connection.status == psutil.CONN_LISTEN:
@@ -143,11 +160,11 @@ class Process:
                 ports[connection.laddr.port] = f"[{address}]" if ":" in address else address
         return ports
 
-    def log_files(self) -> list[str]:
-        """Return the files it writes to whose names are those of logs."""
+    def log_files(self) -> list[str] | None:
+        """Return the files it writes to whose names are those of logs; None if it can't be seen."""
         files = chain(*_ask(self._app(), lambda p: p.open_files()))
         written = {file.path for file in files if getattr(file, "mode", "r") != "r"}
-        return sorted(path for path in written if ".log" in Path(path).name or "/log/" in path)
+        return sorted(filter(is_log, written))
 
     def terminate(self) -> None:
         """Send SIGTERM to the command itself, as an engine does to a container's first process."""
@@ -184,6 +201,11 @@ class Process:
         self.stderr.close()
 
 
+def is_log(path: str) -> bool:
+    """Whether a file's name is that of a log."""
+    return ".log" in Path(path).name or "/log/" in path
+
+
 def _ask(
     processes: Iterable[psutil.Process], question: Callable[[psutil.Process], _Reply]
 ) -> list[_Reply]:
@@ -196,8 +218,8 @@ def _ask(
 
 
 @contextmanager
-def started(command: Sequence[str], environ: Mapping[str, str]) -> Generator[Process]:
-    """Start a command; kill what is left of it at the end of the ``with`` statement.
+def started(start: Callable[[], Process]) -> Generator[Process]:
+    """Start a command or a container; kill what is left of it at the end of the ``with`` statement.
 
     Any other child that this process gets in between is taken for one of the command's.
     """
@@ -205,7 +227,7 @@ def started(command: Sequence[str], environ: Mapping[str, str]) -> Generator[Pro
         process = None
         try:
             with _signals_deferred():
-                process = Process(command, environ)
+                process = start()
             yield process
         finally:
             if process is not None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 from dockerflow.verify.evidence import Evidence
 from dockerflow.verify.rules import RULES, Finding, Rule, Unknown
 
 Status = Literal["passed", "failed", "unknown", "ignored", "not checked"]
+
+FAIL_ON: Final = ("error", "warning", "unknown", "not-checked", "never")
+"""What makes a verification fail: each includes those before it, but ``never`` is nothing."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,13 @@ class Verdict:
     findings: list[Finding]
     unknowns: list[Unknown] = field(default_factory=list[Unknown])
 
+    @property
+    def level(self) -> str:
+        """One of ``FAIL_ON``; empty if it passed or is ignored."""
+        if self.status == "failed":
+            return self.rule.level
+        return self.status.replace(" ", "-") if self.status in ("unknown", "not checked") else ""
+
 
 @dataclass
 class Report:
@@ -31,12 +41,26 @@ class Report:
     could_not_run: list[str] = field(default_factory=list[str])
     seconds: float = 0.0
     fail_on: str = "error"
+    required: Collection[str] = ()
+    """The ids of the rules that must have been looked at."""
 
     def fails(self, verdict: Verdict) -> bool:
         """Whether this verdict makes the whole verification fail."""
-        if verdict.status != "failed" or self.fail_on == "never":
+        if self.fail_on == "never":
             return False
-        return self.fail_on == "warning" or verdict.rule.level == "error"
+        is_open = bool(verdict.unknowns) or verdict.status == "not checked"
+        levels = FAIL_ON[: FAIL_ON.index(self.fail_on) + 1]
+        return verdict.level in levels or (is_open and verdict.rule.id in self.required)
+
+    def reason(self, verdict: Verdict) -> str:
+        """Return in words why it fails, apart from its findings; empty if they are all."""
+        required = verdict.rule.id in self.required
+        if not self.fails(verdict) or (verdict.findings and not required):
+            return ""
+        but = "required, but " if required else ""
+        if verdict.status == "not checked":
+            return f"{but}not checked; it looks at {verdict.rule.looks_at}"
+        return "; ".join(f"{but}unknown: {u.message}; {u.would_tell}" for u in verdict.unknowns)
 
     @property
     def exit_code(self) -> int:

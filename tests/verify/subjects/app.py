@@ -131,7 +131,7 @@ class Server(ThreadingHTTPServer):
 
 
 port = 0 if MUTANT == "any-port" else int(os.environ["PORT"])
-server = Server(("127.0.0.1", port), Handler)
+server = Server((os.environ.get("HOST", "127.0.0.1"), port), Handler)
 if MUTANT == "log-file":
     FILE = open(os.environ["LOG_FILE"], "a")  # noqa: SIM115 - for as long as it runs
 if MUTANT == "two-processes":

@@ -25,6 +25,7 @@ from dockerflow.verify.evidence import (
 from dockerflow.verify.rules._registry import (
     Finding,
     Findings,
+    Unknown,
     in_dockerfile,
     in_image,
     in_log,
@@ -88,7 +89,9 @@ def _port(evidence: Evidence) -> Findings:
             yield None
             continue
         ports = ", ".join(map(str, run.other_ports))
-        found = f"it listens on {ports} instead" if ports else "it listens on no port at all"
+        found = f"it listens on {ports} instead" if ports else "nothing can be reached there"
+        if run.port in run.other_ports:
+            found = "it listens on the loopback address only, which is the container's own"
         yield Finding(f"it got PORT={run.port}, but {found}", run.where, run.start)
     for dockerfile in evidence.dockerfiles:
         start = list(users.start(dockerfile.instructions).values())
@@ -352,7 +355,10 @@ def _methods(evidence: Evidence) -> Findings:
 )
 def _text_logs(evidence: Evidence) -> Findings:
     for run in evidence.runs:
-        for file in run.log_files:
+        if run.log_files is None:
+            message = "what it writes to /tmp and volumes can't be seen: the image has no sh and ls"
+            yield Unknown(message, run.where, "run it without --read-only")
+        for file in run.log_files or ():
             yield Finding(f"it logs to the file {file}", run.where, run.start)
         if not any(run.stdout.lines) and not any(run.stderr.lines):
             yield Finding("it wrote nothing to stdout or stderr", run.where, run.start)

@@ -1,0 +1,165 @@
+"""Start an image as a container, with docker or podman, and leave nothing of it behind."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import shlex
+import socket
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from dockerflow.verify.evidence import CouldNotRunError
+from dockerflow.verify.image import call_engine
+from dockerflow.verify.process import Process, free_port, is_log
+
+ENGINE_SECONDS: Final = 60.0
+"""Time limit of one command of the engine."""
+HELD_SECONDS: Final = 1.0
+"""How long a connection stays open if an app has it; engines close one that they can't pass on."""
+_LISTENS: Final = "0A"
+# Docker's name server at 127.0.0.11, in each container of a network with a name.
+_DOCKER_DNS: Final = "0B00007F"
+_sockets: Final = re.compile(r"(?m)^ *\d+: ([0-9A-F]+):([0-9A-F]{4}) \S+ ([0-9A-F]{2}) ").findall
+_row: Final = re.compile(r"(?m)^ *(\d+) +(\d+) +(.*\S) *$").findall
+_OPEN_FILES: Final = "ls -l /proc/[0-9]*/fd 2>/dev/null; exit 0"
+
+
+class Container(Process):
+    """A container of an image, started with no more rights than it should need.
+
+    :param engine: docker or podman.
+    :param environ: its variables, in addition to ``PORT``.
+    :param read_only: whether only /tmp is writable.
+    :param network: the engine's network that it joins.
+    :raises CouldNotRunError: when it can't be created.
+    """
+
+    def __init__(
+        self,
+        engine: str,
+        image: str,
+        environ: Mapping[str, str],
+        *,
+        read_only: bool = False,
+        network: str | None = None,
+    ) -> None:
+        port = free_port()
+        options = ["--cap-drop=ALL", "--security-opt=no-new-privileges"]
+        if read_only:
+            options += ["--read-only", "--tmpfs=/tmp"]
+        if network is not None:
+            options.append(f"--network={network}")
+        options += [f"--env={name}={value}" for name, value in environ.items()]
+        options += [f"--env=PORT={port}", f"--publish=127.0.0.1:{port}:{port}"]
+        self._engine = engine
+        self._name = f"dockerflow-verify-{secrets.token_hex(6)}"
+        try:
+            # A health check would be one more process. What can't be stopped is killed immediately.
+            self._call(
+                "create", f"--name={self._name}", "--pull=never", "--no-healthcheck",
+                "--stop-timeout=0", *options, image,
+            )  # fmt: skip
+            network, _, mounts = self._inspect(
+                "{{.HostConfig.NetworkMode}} {{len .Mounts}}"
+            ).partition(" ")
+            super().__init__([engine, "start", "--attach", self._name], {})
+        except CouldNotRunError:
+            with suppress(CouldNotRunError):
+                self._remove()
+            raise
+        self._has_host_network = network == "host"
+        self._has_mounts = read_only or mounts != "0"
+        self.port = port
+        self.where = f"a container of {image}"
+        self.start = shlex.join([engine, "run", "--rm", *options, image])
+
+    def _call(self, *args: str) -> str:
+        return call_engine(self._engine, *args, seconds=ENGINE_SECONDS)
+
+    def _inspect(self, template: str) -> str:
+        return self._call("inspect", f"--format={template}", self._name).strip()
+
+    def _inside(self, *command: str) -> str:
+        """Return the output of a command in the container; nothing if the image doesn't have it."""
+        with suppress(CouldNotRunError):
+            return self._call("exec", self._name, *command)
+        return ""
+
+    @property
+    def exit_code(self) -> int | None:
+        """The exit code of the container, once it has ended.
+
+        :raises CouldNotRunError: when the engine could not start it.
+        """
+        code = super().exit_code
+        if code is not None and self._inspect("{{.State.StartedAt}}").startswith("0001-"):
+            raise CouldNotRunError(f"{self.where} can't be started: {self.last_words()}")
+        return code
+
+    def last_words(self) -> str:
+        """Return why it ended, as far as its output shows, and how to start it again."""
+        return f"{super().last_words()} (reproduce with: {self.start})"
+
+    def reachable_host(self) -> str | None:
+        """Return the host at which $PORT can be reached, for URLs."""
+        # The engine may accept connections before anything listens in the container.
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=HELD_SECONDS) as sock:
+                is_held = bool(sock.recv(1))
+        except TimeoutError:
+            is_held = True
+        except OSError:
+            is_held = False
+        return "127.0.0.1" if is_held else None
+
+    def listening(self) -> dict[int, str]:
+        """Return the TCP ports that are listened on in the container; only $PORT is published."""
+        if self._has_host_network:
+            return super().listening()
+        table = self._inside("cat", "/proc/net/tcp", "/proc/net/tcp6")
+        return {
+            int(port, 16): ""
+            for address, port, state in _sockets(table)
+            if state == _LISTENS and address != _DOCKER_DNS
+        }
+
+    def _table(self) -> list[tuple[int, int, str]]:
+        try:
+            table = self._call("top", self._name, "pid", "ppid", "args")
+        except CouldNotRunError:
+            table = self._call("top", self._name, "-eo", "pid,ppid,args")  # docker's are ps's
+        # Zombies have no command line.
+        found = _row(table)
+        return [(int(pid), int(parent), command.rstrip()) for pid, parent, command in found]
+
+    def log_files(self) -> list[str] | None:
+        """Return the files it writes to whose names are those of logs; None if it can't be seen."""
+        lines = self._inside("sh", "-c", _OPEN_FILES).splitlines()
+        files = [line for line in lines if " -> /" in line]
+        written = {line.rpartition(" -> ")[2] for line in files if line[2] == "w"}
+        # What was closed again; the engine doesn't see what is written to a mount.
+        changes = [line[2:] for line in self._call("diff", self._name).splitlines()]
+        written |= {path for path in changes if Path(path).suffix == ".log"}
+        found = sorted(filter(is_log, written))
+        return None if not (found or lines) and self._has_mounts else found
+
+    def terminate(self) -> None:
+        """Have the engine send SIGTERM; not every client passes on what it is sent itself."""
+        with suppress(CouldNotRunError):  # it may have ended
+            self._call("kill", "--signal=TERM", self._name)
+
+    def _remove(self) -> None:
+        self._call("rm", "--force", "--volumes", self._name)
+
+    def kill(self) -> None:
+        """Remove the container, and wait for the engine's processes.
+
+        :raises CouldNotRunError: when it can't be removed.
+        """
+        try:
+            self._remove()
+        finally:
+            super().kill()
