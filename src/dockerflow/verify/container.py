@@ -50,6 +50,8 @@ class Container(Process):
         options = ["--cap-drop=ALL", "--security-opt=no-new-privileges"]
         if read_only:
             options += ["--read-only", "--tmpfs=/tmp"]
+            if engine == "podman":  # which would mount one on /run and /var/tmp, too
+                options.append("--read-only-tmpfs=false")
         if network is not None:
             options.append(f"--network={network}")
         options += [f"--env={name}={value}" for name, value in environ.items()]

@@ -130,6 +130,10 @@ class Server(ThreadingHTTPServer):
     block_on_close = True
 
 
+if MUTANT == "deaf":
+    log("app.start", msg="deaf")
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    sys.exit(signal.sigwait([signal.SIGTERM]) - signal.SIGTERM)
 port = 0 if MUTANT == "any-port" else int(os.environ["PORT"])
 server = Server((os.environ.get("HOST", "127.0.0.1"), port), Handler)
 if MUTANT == "log-file":

@@ -260,11 +260,15 @@ def _heartbeat(evidence: Evidence) -> Findings:
     fix="Connect to each backing service in the heartbeat, and answer 5xx when that fails.",
 )
 def _heartbeat_services(evidence: Evidence) -> Findings:
+    unwell = [found.where for found, response in _responses(evidence, HEARTBEAT) if response.is_5xx]
     for service in evidence.broken:
         response, cause = service.get(HEARTBEAT), service.broken_by
         if service.exit_code is not None:
             message = f"with {cause} the app exits ({service.exit_code}) instead of reporting it"
             yield Finding(message, service.where, service.start)
+        elif response is not None and response.is_5xx and service.where in unwell:
+            message = f"GET {HEARTBEAT} is HTTP 5xx, but also without {cause}"
+            yield Unknown(message, service.where, "start it with services that work (--env)")
         elif response is not None:
             message = f"GET {HEARTBEAT} with {cause}: {response.summary}, not HTTP 5xx"
             yield None if response.is_5xx else _on(service, response, message)
