@@ -26,6 +26,7 @@ _SHOWN: Final = {
     "passed": ("✓", "passed", "green"),
     "error": ("✗", "error", "bold red"),
     "warning": ("!", "warning", "yellow"),
+    "unknown": ("?", "unknown", "yellow"),
     "ignored": ("-", "ignored", "dim"),
     "not checked": ("·", "not checked", "dim"),
 }
