@@ -23,7 +23,7 @@ HERE = Path(__file__).parent
 WIDTH = 100
 COMMAND = (
     "dockerflow verify --dockerfile Dockerfile --break UPLOADS=/nowhere "
-    "-- sh -c 'exec uvicorn --port $PORT app:app'"
+    "-- sh -c 'exec uvicorn --host 0.0.0.0 --port $PORT app:app'"
 )
 DOCKERFILE = """\
 FROM python:3.13-slim

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -97,7 +98,7 @@ def test_subcommand_whose_requirements_are_missing(dockerflow):
     ("args", "absent"),
     [
         (["healthcheck", "--port", "1"], {"click", "logging.config"}),
-        (["--help"], {"httpx", "jsonschema", "rich", "dockerflow.verify"}),
+        (["--help"], {"httpx2", "jsonschema", "rich", "dockerflow.verify"}),
     ],
     ids=["healthcheck", "help"],
 )
@@ -150,3 +151,47 @@ def test_closed_output(dockerflow):
         assert process.stderr.read() == b""
         process.stderr.close()
         assert process.wait(60) in (0, 1)  # click's help gives 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+@pytest.mark.parametrize(
+    ("args", "code"),
+    [
+        (["--help"], 2),
+        (["logs", "-"], 2),
+        (["version", "write", "--commit", "abc", "-"], 2),
+        (["verify", "--explain", "DF101"], 2),
+        (["healthcheck", "--file", __file__, "--max-age", "9e9"], 0),
+        (["healthcheck", "--file", "nope", "--max-age", "1"], 1),
+    ],
+)
+def test_full_disk(dockerflow, args, code):
+    """The exit code of healthcheck is that of the service."""
+    with open("/dev/full", "wb") as full:
+        process = subprocess.run(
+            [sys.executable, "-m", "dockerflow", *args],
+            env=dockerflow.environment, input=b"a line\n", stdout=full, stderr=subprocess.PIPE,
+        )  # fmt: skip
+    assert process.returncode == code
+    *_, last = process.stderr.decode().splitlines()
+    says = "unhealthy: nope" if code == 1 else "dockerflow: the output can't be written: No space"
+    assert last.startswith(says)
+    assert b"Traceback" not in process.stderr
+
+
+@pytest.mark.parametrize(
+    "args",
+    ["logs -", "verify --version-json version.json", "version show", "checks json", "--help"],
+)
+def test_no_standard_output(dockerflow, args):
+    (dockerflow.folder / "version.json").write_text("[]")
+    result = subprocess.run(
+        ["sh", "-c", f"exec {dockerflow.script} {args} >&-"],
+        cwd=dockerflow.folder, env=dockerflow.environment, input=b"", stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert result.returncode in (0, 1), "1 if something was found"
+    assert b"Traceback" not in result.stderr
+
+
+def test_control_characters_in_an_error(dockerflow):
+    assert dockerflow("logs", "a\x1bb").error.startswith("dockerflow: a?b can't be read: ")

@@ -99,6 +99,37 @@ def test_default_path_has_the_prefix(dockerflow):
     assert paths == ["/ops/__lbheartbeat__", "/x"]
 
 
+def test_unix_socket(dockerflow):
+    path = dockerflow.folder / "app.sock"
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(path))
+        listening.listen()
+        requests = []
+
+        def serve() -> None:
+            for _ in range(3):
+                connection, _ = listening.accept()
+                with connection:
+                    requests.append(connection.recv(65536).decode())
+                    connection.sendall(OK)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        result = dockerflow("healthcheck", f"unix:{path}")
+        assert result.out.startswith(f"healthy: unix:{path}:/__lbheartbeat__ answered 200 in ")
+        for target in (f"unix:{path}:/__heartbeat__", "unix:app.sock"):
+            result = dockerflow("healthcheck", target, DOCKERFLOW_PATH_PREFIX="/ops")
+            assert result.code == 0, result
+        thread.join()
+    assert [request.split()[1] for request in requests] == [
+        "/__lbheartbeat__", "/__heartbeat__", "/ops/__lbheartbeat__",
+    ]  # fmt: skip
+    assert "\r\nHost: localhost\r\n" in requests[0]
+    result = dockerflow("healthcheck", f"unix:{path}")
+    assert result.code == 1
+    assert result.error.endswith("failed while connecting: Connection refused")
+
+
 def test_unhealthy_says_which_checks_fail(dockerflow):
     checks = {"database": "error", "cache": "ok", "search\n": "warning"}
     body = json.dumps({"status": "error", "checks": checks, "details": {}}).encode()
@@ -425,7 +456,9 @@ def test_no_file_can_be_there(name, reason, tmp_path, capsys):
     [
         (["--nope"], "unrecognized arguments: --nope"),
         (["a", "b"], "unrecognized arguments: b"),
-        (["nope"], "TARGET is 'nope', but must be a path that begins with / or an http(s) URL"),
+        (["nope"], "TARGET is 'nope', but must be a path that begins with /, an http"),
+        (["unix:"], "TARGET is 'unix:', but must be"),
+        (["unix:/run/a.sock", "--port", "1"], "--port goes with a path"),
         (["ftp://x/"], "TARGET is 'ftp://x/', but must be"),
         (["http://"], "TARGET is 'http://', but must be"),
         (["http://[::1/"], "TARGET is"),

@@ -279,3 +279,13 @@ def test_speed():
     for _ in range(1000):
         render(line(msg="x", a=1, b="two words"))
     assert time.monotonic() - started < 5
+
+
+def test_nothing_of_a_line_is_lost(dockerflow):
+    """What isn't as the schema has it is shown as it is, and other keys as fields."""
+    wrong = b'{"Timestamp": 1, "Severity": "high", "Fields": 3}\n'
+    other = b'{"Timestamp": 1, "Severity": 6, "Fields": 3}\n'
+    result = dockerflow("logs", "--level", "error", stdin=wrong + other)
+    assert (result.code, result.out) == (0, (wrong + other).decode())
+    more = b'{"Timestamp": 0, "Type": "a", "Severity": 6, "Fields": {"msg": "b"}, "team": "web"}'
+    assert dockerflow("logs", stdin=more).out == "1970-01-01 00:00:00.000 INFO     a b team=web\n"

@@ -172,7 +172,10 @@ def test_no_git(dockerflow):
     result = dockerflow("version", "write", PATH="/nowhere")
     assert result.code == 2
     assert result.error.endswith("(git is not installed)")
-    assert dockerflow("version", "write", "--commit", SHA, PATH="/nowhere").code == 0
+    result = dockerflow("version", "write", "--commit", SHA, PATH="/nowhere")
+    assert (result.code, result.out) == (0, f"wrote version.json: {SHA} (from arguments)\n")
+    result = dockerflow("version", "write", PATH="/nowhere", DOCKERFLOW_COMMIT=SHA)
+    assert result.out == f"wrote version.json: {SHA} (from environment)\n"
 
 
 # CIs
@@ -412,7 +415,7 @@ def test_any_environment_gives_a_valid_file(name, values, extra, tmp_path_factor
     extra = {maker._tidy(key): value for key, value in extra.items() if key not in KEYS}
     file = tmp_path_factory.getbasetemp() / "any.json"
     try:
-        gathered, _ = maker.gather({"commit": SHA}, name, env=env, folder=Path("/"))
+        gathered, *_ = maker.gather({"commit": SHA}, name, env=env, folder=Path("/"))
     except VersionError:
         assert name == "taskcluster", "which may have several repositories"
         return
@@ -567,7 +570,11 @@ def test_check_tells_everything(dockerflow):
 @pytest.mark.parametrize("command", ["check", "show"])
 def test_missing_or_broken(dockerflow, command):
     result = dockerflow("version", command, "here.json")
-    assert (result.code, result.error) == (1, "dockerflow: there is no here.json")
+    assert (result.code, result.error) == (2, "dockerflow: there is no here.json")
+    result = dockerflow("version", command, "/dev/null")
+    assert (result.code, result.error) == (
+        2, "dockerflow: null can't be read: not a regular file"
+    )  # fmt: skip
     (dockerflow.folder / "here.json").write_text("{")
     result = dockerflow("version", command, "here.json")
     assert result.code == 1

@@ -4,7 +4,6 @@ import asyncio
 import inspect
 import json
 import logging
-import warnings
 from unittest import mock
 
 import pytest
@@ -12,10 +11,7 @@ import pytest
 pytest.importorskip("fastapi")
 
 from fastapi import Depends, FastAPI, HTTPException, Request
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")
-    from fastapi.testclient import TestClient
+from fastapi.testclient import TestClient
 
 import dockerflow.fastapi
 from dockerflow import checks

@@ -54,13 +54,13 @@ def test_async_clients_give_coroutine_functions():
     asyncio_engine = pytest.importorskip("sqlalchemy.ext.asyncio")
     redis = pytest.importorskip("redis.asyncio")
     sync_redis = pytest.importorskip("redis")
-    httpx = pytest.importorskip("httpx")
+    httpx2 = pytest.importorskip("httpx2")
     engine = asyncio_engine.create_async_engine("sqlite+aiosqlite://")
     checks = [
         contrib.database(engine),
         contrib.migrations(engine, "scripts"),
         contrib.redis(redis.Redis()),
-        contrib.http("http://a.test", client=httpx.AsyncClient()),
+        contrib.http("http://a.test", client=httpx2.AsyncClient()),
     ]
     assert [inspect.iscoroutinefunction(check) for check in checks] == [True] * 4
     registry = Registry()

@@ -9,9 +9,10 @@ import time
 
 import pytest
 
-pytest.importorskip("httpx")
+pytest.importorskip("httpx2")
 
 import httpx
+import httpx2
 import services
 
 from dockerflow import health
@@ -82,22 +83,26 @@ def server():
     server.server_close()
 
 
-KINDS = ["own", "sync", "async"]
+CLIENTS = {
+    "sync": httpx2.Client, "async": httpx2.AsyncClient,
+    "httpx sync": httpx.Client, "httpx async": httpx.AsyncClient,
+}  # fmt: skip
+KINDS = ["own", *CLIENTS]
 
 
 def ask(kind, url, times=1, verify=True, client_options=None, **options):
     """Run the check with its own client or with one of the caller's; give the last message."""
     client_options = {"timeout": 5, "verify": verify, **(client_options or {})}
-    if kind == "async":
+    if "async" in kind:
 
         async def main():
-            async with httpx.AsyncClient(**client_options) as client:
+            async with CLIENTS[kind](**client_options) as client:
                 check = contrib.http(url, client=client, **options)
                 return [await check() for _ in range(times)][-1]
 
         return asyncio.run(main())
-    if kind == "sync":
-        with httpx.Client(**client_options) as client:
+    if kind != "own":
+        with CLIENTS[kind](**client_options) as client:
             check = contrib.http(url, client=client, **options)
             return [check() for _ in range(times)][-1]
     check = contrib.http(url, **options)
@@ -132,7 +137,7 @@ def test_a_client_that_follows_redirects_does(server):
 def test_no_answer_in_time(server):
     url = f"http://127.0.0.1:{server.server_port}/silent"
     assert ask("own", url, timeout=0.2).id == health.ERROR_HTTP_TIMED_OUT
-    for kind in ("sync", "async"):
+    for kind in CLIENTS:
         message = ask(kind, url, client_options={"timeout": 0.2})
         assert message.id == health.ERROR_HTTP_TIMED_OUT
 
@@ -162,7 +167,7 @@ def tls_server(authority, days):
     return serve(context)
 
 
-@pytest.mark.parametrize("kind", ["sync", "async"])
+@pytest.mark.parametrize("kind", CLIENTS)
 @pytest.mark.parametrize(
     ("days", "options", "id_"),
     [

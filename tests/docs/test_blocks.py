@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-import httpx
+import httpx2
 import jsonschema
 import pages
 import pytest
@@ -347,7 +347,7 @@ def test_nginx(block, tmp_path):
     private = [*slashes, "/__version__", "/__error__"]
     # Longer times, so that a slow machine makes no difference.
     text = block.text.replace("rate=1r/s", "rate=1r/m").replace("any 5s", "any 60m")
-    with httpx.Client(headers={"accept": "text/html"}, trust_env=False) as client:
+    with httpx2.Client(headers={"accept": "text/html"}, trust_env=False) as client:
 
         def statuses(url: str, paths: Iterable[str]) -> list[int]:
             return [client.get(url + path).status_code for path in paths]

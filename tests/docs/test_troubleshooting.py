@@ -133,11 +133,43 @@ server.serve_forever()
 """
 
 
+def message(rule, code, *options):
+    """The message of the rule's only finding on Python code that is started."""
+    report = verify("--select", rule, *options, "--", sys.executable, "-c", code)
+    (verdict,) = report["rules"]
+    (finding,) = verdict["findings"]
+    return finding["message"]
+
+
 def elsewhere(monkeypatch, tmp_path):
-    report = verify("--select", "DF102", "--", sys.executable, "-c", LISTENS_ELSEWHERE)
-    (finding,) = next(rule["findings"] for rule in report["rules"] if rule["id"] == "DF102")
-    message, _, port = finding["message"].partition(" on ")
-    return f"{message} on {8000 if port.split()[0].isdigit() else port} instead"
+    text, _, port = message("DF102", LISTENS_ELSEWHERE, "--wait", "3").partition(" on ")
+    return f"{text} on {8000 if port.split()[0].isdigit() else port} instead"
+
+
+def does_not_listen(monkeypatch, tmp_path):
+    return message("DF102", "import time; time.sleep(600)", "--wait", "0.3")
+
+
+SERVES = """
+import http.server, os
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        print("GET")
+        self.send_response(200); self.end_headers(); self.wfile.write(b"hello")
+http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
+"""
+
+
+def on_loopback(monkeypatch, tmp_path):
+    return message("DF118", SERVES)
+
+
+def one_page(monkeypatch, tmp_path):
+    return message("DF110", SERVES)
+
+
+def lines_of_others(monkeypatch, tmp_path):
+    return message("DF302", "print('x', flush=True);" + SERVES)
 
 
 SEEN = {
@@ -157,9 +189,13 @@ SEEN = {
     ("verify", 0): without_the_extra,
     ("verify", 1): does_not_start,
     ("verify", 2): elsewhere,
+    ("verify", 3): does_not_listen,
+    ("verify", 4): on_loopback,
+    ("verify", 5): one_page,
+    ("verify", 6): lines_of_others,
 }
 # What is put around the app is the app's own, and "not checked" is no message.
-OTHERS = {("endpoints", 1), ("verify", 3)}
+OTHERS = {("endpoints", 1), ("verify", 7)}
 
 
 def quoted() -> dict[tuple[str, int], list[str]]:

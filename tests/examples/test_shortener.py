@@ -412,7 +412,7 @@ def test_it_passes_the_specification(example, tmp_path, monkeypatch, way):
     database = f"DATABASE_URL=sqlite:///{tmp_path}/links.sqlite3"
     report = verify(
         "--version-json", example / "version.json", "--env", f"FRAMEWORK={way}", "--env", database,
-        "--wait", PATIENCE, "--", sys.executable, "-m", "links", "serve",
+        "--env", "HOST=0.0.0.0", "--wait", PATIENCE, "--", sys.executable, "-m", "links", "serve",
     )  # fmt: skip
     assert (report["exit_code"], report["could_not_run"]) == (0, [])
     statuses = {rule["id"]: rule["status"] for rule in report["rules"]}

@@ -3,7 +3,6 @@
 import asyncio
 import gc
 import logging
-import warnings
 import weakref
 from contextlib import asynccontextmanager
 from typing import Any
@@ -14,11 +13,8 @@ pytest.importorskip("fastapi")
 
 from fastapi import BackgroundTasks, FastAPI, WebSocket
 from fastapi.responses import PlainTextResponse
+from fastapi.testclient import TestClient
 from starlette.middleware.trustedhost import TrustedHostMiddleware
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")
-    from fastapi.testclient import TestClient
 
 from dockerflow import checks
 from dockerflow.config import Config, ConfigError

@@ -169,7 +169,7 @@ def clients() -> set[str]:
 
 def test_no_client_is_loaded_before_its_check_is_made():
     names = clients()
-    assert {"redis", "sqlalchemy", "httpx"} <= names
+    assert {"redis", "sqlalchemy", "httpx2"} <= names
     code = (
         "import sys; from dockerflow.checks import contrib; "
         "[getattr(contrib, name) for name in contrib.__all__]; print(*sys.modules)"

@@ -23,6 +23,7 @@ HEAVY = [
     "fastapi",
     "flask",
     "httpx",
+    "httpx2",
     "orjson",
     "redis",
     "sanic",

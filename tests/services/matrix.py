@@ -19,7 +19,7 @@ from typing import Any
 
 import h2.config
 import h2.connection
-import httpx
+import httpx2
 import pages
 import pytest
 
@@ -225,13 +225,13 @@ class Server(WebServer):
             return super().request(method, path, body, **headers)
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         options: Any = {"verify": False, "trust_env": False}  # certificates take long to load
-        with httpx.Client(http1=False, http2=True, timeout=PATIENCE, **options) as client:
+        with httpx2.Client(http1=False, http2=True, timeout=PATIENCE, **options) as client:
             try:
                 response = client.request(method, self.url + path, content=body, headers=named)
-            except httpx.TransportError as error:
+            except httpx2.TransportError as error:
                 raise OSError(str(error)) from error
             assert response.http_version == "HTTP/2"
-        return Answer(response.status_code, httpx_headers(response), response.content)
+        return Answer(response.status_code, httpx2_headers(response), response.content)
 
     @contextlib.contextmanager
     def unfinished(self, method: str, path: str, body: bytes = b"") -> Iterator[None]:
@@ -293,7 +293,7 @@ class Server(WebServer):
         return found
 
 
-def httpx_headers(response: httpx.Response) -> Any:
+def httpx2_headers(response: httpx2.Response) -> Any:
     from email.message import Message
 
     message = Message()

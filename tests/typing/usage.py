@@ -5,6 +5,7 @@ from logging import LogRecord
 from typing import Any, assert_type
 
 import httpx
+import httpx2
 import redis
 import redis.asyncio
 from fastapi import FastAPI
@@ -139,6 +140,9 @@ assert_type(contrib.migrations(async_engine, "alembic.ini"), AsyncCheck)
 assert_type(contrib.redis(redis.Redis()), Check)
 assert_type(contrib.redis(redis.asyncio.Redis()), AsyncCheck)
 assert_type(contrib.http("https://example.org"), Check)
+assert_type(contrib.http("https://example.org", client=httpx.Client()), Check)
 assert_type(contrib.http("https://example.org", client=httpx.AsyncClient()), AsyncCheck)
+assert_type(contrib.http("https://example.org", client=httpx2.Client()), Check)
+assert_type(contrib.http("https://example.org", client=httpx2.AsyncClient()), AsyncCheck)
 assert_type(contrib.django_database(), Check)
 checks.register(contrib.database(async_engine), name="typed", timeout=1)

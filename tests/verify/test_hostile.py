@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 import socket
 import socketserver
@@ -20,7 +19,7 @@ from functools import partial
 
 import psutil
 import pytest
-from verify_helpers import SUBJECTS, VERSION, failed, findings, with_status
+from verify_helpers import failed, findings, with_status
 
 from dockerflow.cli.verify import _exit_on_sigterm
 from dockerflow.verify.probes import Targets
@@ -123,7 +122,7 @@ def test_answers(name):
     assert psutil.Process().memory_info().rss - before < 200 << 20
 
 
-def test_an_error_without_a_text_is_its_name():
+def test_a_connection_that_is_reset():
     def reset(sock: socket.socket) -> None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         sock.close()
@@ -131,7 +130,7 @@ def test_an_error_without_a_text_is_its_name():
     with server(reset) as url:
         report = verify(Targets(url=url, timeout=5, limit=5), selected=frozenset({"DF110"}))
     ((finding,),) = (verdict.findings for verdict in report.verdicts)
-    assert "ReadError, not HTTP 200" in finding.message
+    assert "the server reset the connection, not HTTP 200" in finding.message
 
 
 def test_all_requests_together_have_a_limit():
@@ -242,7 +241,7 @@ def test_listens_on_nothing():
     report = verify(Targets(command=("sleep", "600"), wait=0.3))
     assert report.could_not_run == []
     (finding,) = findings(report, "DF102")
-    assert "nothing can be reached there" in finding.message
+    assert "no port at all" in finding.message
 
 
 @pytest.mark.parametrize(
@@ -267,6 +266,10 @@ def test_listens_on_nothing():
             "exited with 1 before it listened: ZeroDivisionError: division by zero$",
         ),
         (("sh", "-c", "echo '[3]'; echo the end"), "before it listened: the end$"),
+        (
+            ("sh", "-c", """echo '{"Severity": 6, "Fields": {"msg": "bye"}}'"""),
+            "before it listened: bye$",
+        ),
         (("/nonexistent/app",), "can't be started: No such file or directory"),
         (("/",), "can't be started: Permission denied"),
         (("a\0b",), "can't be started: embedded null byte"),
@@ -281,11 +284,12 @@ def test_could_not_run(command, said):
 
 def test_ends_during_the_requests():
     code = (
-        "for _ in range(2): server.handle_request()  # whether it listens, then the first request"
+        # Whether it listens and whether it responds, then the first request.
+        "for _ in range(3): server.handle_request()"
     )
     report = verify(python(f"{SERVE}{code}\ntime.sleep(0.2)", timeout=0.3))
     assert report.exit_code == 2
-    assert "during the requests" in report.could_not_run[0]
+    assert "exited with 0 during HEAD /__lbheartbeat__: " in report.could_not_run[0]
 
 
 def test_what_never_responded_is_not_judged():
@@ -293,7 +297,7 @@ def test_what_never_responded_is_not_judged():
     code = """
 import socket, sys
 with socket.create_server(("127.0.0.1", int(os.environ["PORT"]))) as server:
-    for _ in range(2):  # whether it listens, then the first request
+    for _ in range(3):  # whether it listens and whether it responds
         server.accept()[0].close()
 sys.exit("no module named nope")
 """
@@ -350,30 +354,3 @@ def test_sigterm_in_the_midst_of_a_start_or_an_end(monkeypatch, when):
     with pytest.raises(SystemExit), _exit_on_sigterm(), started(partial(Process, command, {})):
         assert when == "end", "it was asked to end before"
     assert left(marker) == []
-
-
-@pytest.mark.parametrize("name", ["node", "shell"])
-def test_other_languages(name):
-    if name == "node":
-        if shutil.which("node") is None:
-            if os.environ.get("CI") == "true":
-                pytest.fail("CI has no node")
-            pytest.skip("node is not installed")
-        command = ("node", str(SUBJECTS / "app.js"))
-    else:
-        if shutil.which("perl") is None:
-            pytest.skip("perl is not installed")
-        command = ("sh", str(SUBJECTS / "server.sh"))
-    report = verify(
-        Targets(
-            command=command,
-            version_jsons=(VERSION,),
-            breaks=(("DATABASE", "down"),),
-        )
-    )
-    assert [v.findings for v in report.verdicts if report.fails(v)] == []
-    passed = with_status(report, "passed")
-    assert passed >= {"DF101", "DF102", "DF106", "DF107", "DF108", "DF109", "DF110", "DF111",
-                      "DF112", "DF113", "DF114", "DF116", "DF301"}  # fmt: skip
-    assert failed(report) == ({"DF302"} if name == "shell" else set())
-    assert ("DF303" in passed) == (name == "node")

@@ -164,3 +164,21 @@ def test_an_app_that_raises(app):
     with pytest.raises(AssertionError, match="DF110") as caught:
         DockerflowApp(raises).verify()
     assert "ValueError: no [31m way" in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["asgi", "wsgi"])
+def test_a_header_that_comes_twice(kind):
+    """As one of the app's and one of a middleware's."""
+    headers = [("X-Request-ID", "a"), ("x-request-id", "b")]
+
+    async def asgi(scope, receive, send):
+        raw = [(name.lower().encode(), value.encode()) for name, value in headers]
+        await send({"type": "http.response.start", "status": 200, "headers": raw})
+        await send({"type": "http.response.body", "body": b""})
+
+    def wsgi(environ, start_response):
+        start_response("200 OK", headers)
+        return [b""]
+
+    with pytest.raises(AssertionError, match=r"X-Request-ID came more than once \(a, b\)"):
+        DockerflowApp({"asgi": asgi, "wsgi": wsgi}[kind]).verify(select="DF307", fail_on="warning")

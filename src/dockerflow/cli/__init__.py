@@ -8,9 +8,11 @@ click is imported only by the other subcommands: images may not have the extra `
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 
 from dockerflow.cli._exit import (
     COULD_NOT_RUN,
@@ -31,18 +33,26 @@ def main(args: Sequence[str] | None = None) -> int:
 
     .. versionadded:: 0.1.0
     """
+    if sys.stdout is None:  # it was closed; pyright: ignore[reportUnnecessaryComparison]
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - until the process ends
     arguments = list(sys.argv[1:] if args is None else args)
+    is_healthcheck = arguments[:1] == ["healthcheck"]
+    code = FAILED if is_healthcheck else COULD_NOT_RUN
     try:
         try:
-            return _run(arguments)
+            code = _run(arguments)
         finally:
-            if sys.stdout is not None:  # pyright: ignore[reportUnnecessaryComparison]
-                sys.stdout.flush()  # now, so that a reader that has gone raises here
+            sys.stdout.flush()  # now, so that a reader that has gone raises here
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
         discard_stdout()
         return OK
+    except OSError as error:
+        discard_stdout()
+        print_error(f"dockerflow: the output can't be written: {error.strerror or error}")
+        return code if is_healthcheck else COULD_NOT_RUN
+    return code
 
 
 def _run(arguments: list[str]) -> int:

@@ -14,10 +14,10 @@ COULD_NOT_RUN: Final = 2
 INTERRUPTED: Final = 130  # a shell's code for a process that Ctrl-C ended
 
 
-def print_error(line: str) -> None:
-    """Print a line to standard error."""
+def print_error(text: str) -> None:
+    """Print a text to standard error, without what a terminal would obey."""
     stream = sys.stderr
-    print(line, file=stream)
+    print("".join(c if c.isprintable() or c == "\n" else "?" for c in text), file=stream)
 
 
 def discard_stdout() -> None:

@@ -8,6 +8,7 @@ import re
 import subprocess
 import tempfile
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -120,8 +121,8 @@ def detect(env: Mapping[str, str]) -> str:
 
 def gather(
     given: Mapping[str, str], origin: str, *, env: Mapping[str, str], folder: Path
-) -> tuple[dict[str, str], list[str]]:
-    """Return the four values, and notes for people about odd ones.
+) -> tuple[dict[str, str], list[str], list[str]]:
+    """Return the four values, notes for people about odd ones, and where the values come from.
 
     Each value is the first that isn't empty: of ``given``, of the variables ``DOCKERFLOW_SOURCE``
     and so on, of the CI, and of git if that has the same commit.
@@ -131,10 +132,13 @@ def gather(
     :raises VersionError: when no commit is found.
     """
     values = dict.fromkeys(KEYS, "")
-    _fill(values, given)
-    _fill(values, {key: env.get(f"DOCKERFLOW_{key.upper()}", "") for key in KEYS})
+    origins: list[str] = []
+
+    fill = partial(_fill, values, origins)
+    fill("arguments", given)
+    fill("environment", {key: env.get(f"DOCKERFLOW_{key.upper()}", "") for key in KEYS})
     if origin in CIS and not all(values.values()):
-        _fill(values, CIS[origin][1](env))
+        fill(origin, CIS[origin][1](env))
     reason = ""
     if not all(values[key] for key in KEYS if key != "build"):
         try:
@@ -144,7 +148,7 @@ def gather(
         else:
             # The version and source of another commit would be wrong.
             if values["commit"] in ("", found["commit"]):
-                _fill(values, found)
+                fill("git", found)
     if not values["commit"]:
         raise VersionError(f"no commit was found in the arguments, the environment or git{reason}")
     notes: list[str] = []
@@ -153,13 +157,15 @@ def gather(
         if values[key] and not cleaned:
             notes.append(f"{key} is left empty, because it is not a URL that others could open")
         values[key] = cleaned
-    return values, notes
+    return values, notes, origins
 
 
-def _fill(values: dict[str, str], more: Mapping[str, str]) -> None:
-    """Replace the values that are empty."""
-    for key, value in values.items():
-        values[key] = value or _tidy(more.get(key, ""))
+def _fill(values: dict[str, str], origins: list[str], name: str, more: Mapping[str, str]) -> None:
+    """Replace the values that are empty; note the name if there were any."""
+    found = {key: _tidy(more.get(key, "")) for key, value in values.items() if not value}
+    values.update(found)
+    if any(found.values()):
+        origins.append(name)
 
 
 def _tidy(value: str) -> str:

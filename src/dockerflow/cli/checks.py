@@ -10,7 +10,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager, nullcontext, redirect_stdout
+from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -96,6 +96,10 @@ def _load(target: str | None, settings: str | None) -> Core:
     elif settings is not None:
         message = "TARGET and --django exclude each other."
         raise click.UsageError(message)
+    elif not _is_target(target):
+        shown = escape_controls(repr(target[:80]))
+        message = f"TARGET is {shown}, but must be MODULE or MODULE:ATTRIBUTE: myapp.main:app."
+        raise click.UsageError(message)
     sys.path.insert(0, str(Path.cwd()))
     try:
         return _load_django() if target is None else _load_target(target)
@@ -117,6 +121,12 @@ def _in_one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}".removesuffix(": ")
 
 
+def _is_target(text: str) -> bool:
+    module, colon, path = text.removesuffix("()").partition(":")
+    names = [*module.split("."), *(path.split(".") if colon else ())]
+    return all(map(str.isidentifier, names))
+
+
 def _load_target(target: str) -> Core:
     module, _, path = target.partition(":")
     found: Any = importlib.import_module(module)
@@ -136,7 +146,22 @@ def _load_target(target: str) -> Core:
             if isinstance(core, Core):
                 return core
         wrapped = getattr(wrapped, "wsgi_app", None) or getattr(wrapped, "app", None)
+    if not _is_app(found):
+        kind = type(found).__name__
+        message = f"it is a {kind}, not an app, a registry, or a function that makes an app"
+        raise TypeError(message)
     return Core(check_context=getattr(found, "app_context", nullcontext))  # Flask's, if any
+
+
+def _is_app(found: object) -> bool:
+    """Whether it can be called as WSGI or ASGI has it, with two or three arguments."""
+    if not callable(found):
+        return False
+    for arguments in ((None,) * 2, (None,) * 3):
+        with suppress(TypeError, ValueError):  # ValueError: its arguments aren't known
+            inspect.signature(found).bind(*arguments)
+            return True
+    return False
 
 
 def _needs_no_arguments(function: Callable[..., Any]) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import socket
 import sys
 import threading
 import time
@@ -34,7 +35,8 @@ MAX_NAME: Final = 200  # of the URL in that line, so that the reason still fits
 DESCRIPTION: Final = """\
 Check whether a service is healthy: exit code 0 if it is, else 1 and one line with the reason.
 
-TARGET is a path on this machine, such as /__heartbeat__, or an http or https URL. The default is
+TARGET is a path on this machine, such as /__heartbeat__, or an http or https URL, or a Unix socket:
+unix:/run/app.sock, or unix:/run/app.sock:/__heartbeat__ with a path. The default of the path is
 /__lbheartbeat__, under $DOCKERFLOW_PATH_PREFIX if that is set: it shows that the process responds.
 Containers are restarted or replaced when they are unhealthy. That helps if a process hangs, but
 makes things worse if a database is down. So request /__heartbeat__, which also checks the backing
@@ -119,9 +121,23 @@ def _reason(error: Exception) -> str:
     return system or f"{type(error).__name__}: {error}"
 
 
+class UnixConnection(HTTPConnection):
+    """A connection by a Unix socket."""
+
+    def __init__(self, path: str, *, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        """Connect to the socket."""
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
 @dataclass
 class HttpProbe:
-    """Requests a URL."""
+    """Requests a URL, or ``unix:SOCKET:/PATH``."""
 
     url: str
     stage: str = "starting"
@@ -133,11 +149,9 @@ class HttpProbe:
         :param timeout: seconds for each step; all of them may take longer.
         """
         started = time.monotonic()
-        parts = urlsplit(self.url)
-        path = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
-        kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
+        connection, path = _connection(self.url, timeout)
         self.stage = "connecting"
-        with closing(kind(parts.hostname or "", parts.port, timeout=timeout)) as connection:
+        with closing(connection):
             connection.connect()
             self.stage = "waiting for the response"
             target = quote(path, safe="/%:=&?~+!$,;'@()*[]")
@@ -146,6 +160,17 @@ class HttpProbe:
             response = connection.getresponse()
             self.stage = "reading the response"
             return _judge(response, started)
+
+
+def _connection(url: str, timeout: float) -> tuple[HTTPConnection, str]:
+    """Return a connection to be opened, and the path to request."""
+    if url.startswith("unix:"):
+        name, _, rest = url.removeprefix("unix:").partition(":/")
+        return UnixConnection(name, timeout=timeout), f"/{rest}"
+    parts = urlsplit(url)
+    path = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
+    kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
+    return kind(parts.hostname or "", parts.port, timeout=timeout), path
 
 
 def _judge(response: HTTPResponse, started: float) -> Outcome:
@@ -244,9 +269,8 @@ def parse_arguments(args: Sequence[str]) -> argparse.Namespace:
 
 
 def _url(parser: _Parser, target: str | None, port: int | None) -> str:
-    if target is None:
-        prefix = os.environ.get("DOCKERFLOW_PATH_PREFIX", "").rstrip("/")
-        target = f"{prefix}/__lbheartbeat__"
+    default = os.environ.get("DOCKERFLOW_PATH_PREFIX", "").rstrip("/") + "/__lbheartbeat__"
+    target = default if target is None else target
     if target.startswith("/"):
         try:
             # Orchestrators often pass variables without a value as empty ones.
@@ -256,6 +280,8 @@ def _url(parser: _Parser, target: str | None, port: int | None) -> str:
         return f"http://127.0.0.1:{port}{target}"
     if port is not None:
         parser.error("--port goes with a path; a URL has its own")
+    if target.startswith("unix:") and target not in ("unix:", "unix:/"):
+        return target if ":/" in target.removeprefix("unix:") else f"{target}:{default}"
     try:
         parts = urlsplit(target)
         is_url = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
@@ -266,7 +292,8 @@ def _url(parser: _Parser, target: str | None, port: int | None) -> str:
         parser.error("TARGET has a user name or a password, which are not supported")
     if not is_usable:
         parser.error(
-            f"TARGET is {target[:80]!r}, but must be a path that begins with / or an http(s) URL"
+            f"TARGET is {target[:80]!r}, but must be a path that begins with /, an http(s) URL, "
+            "or unix:PATH"
         )
     return target
 

@@ -20,6 +20,9 @@ from dockerflow.version import parse_json
 MAX_LINE: Final = 1 << 20
 """How many bytes of a line are read at a time; longer lines are passed through in parts."""
 
+_KEYS: Final = frozenset(
+    {"Timestamp", "Type", "Logger", "Hostname", "EnvVersion", "Severity", "Pid", "Fields"}
+)
 _LEVELS: Final = {name.lower(): number for number, name in enumerate(SEVERITIES)}
 
 
@@ -105,11 +108,20 @@ def convert(
         line: Any = parse_json(brace + after)
     except ValueError:
         return _printable(raw)
-    if not _text.is_mozlog(line):
+    if not _text.is_mozlog(line) or _has_wrong_types(line):
         return _printable(raw)
     if not is_wanted(line):
         return None
+    others = {key: value for key, value in line.items() if key not in _KEYS}
+    line["Fields"] = others | _text.fields_of(line)
     return _printable(before) + _text.render(line, color=color).encode() + b"\n"
+
+
+def _has_wrong_types(line: dict[str, Any]) -> bool:
+    """Whether values would be lost if this was shown as mozlog."""
+    severity = line.get("Severity", 0)
+    is_severity = type(severity) is int and 0 <= severity < len(SEVERITIES)
+    return not is_severity or not isinstance(line.get("Fields", {}), dict)
 
 
 def _printable(raw: bytes) -> bytes:

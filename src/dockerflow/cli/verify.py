@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import sys
 import tomllib
@@ -16,9 +17,13 @@ import click
 from rich.console import Console
 
 from dockerflow.verify import formats, run
+from dockerflow.verify.evidence import ENDPOINTS, hide_passwords
 from dockerflow.verify.probes import Targets
 from dockerflow.verify.rules import RULES, matching
 from dockerflow.verify.verdicts import FAIL_ON
+
+_is_token = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+").fullmatch  # RFC 9110, section 5.6.2
+_has_control = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]").search
 
 TABLE: Final = "tool.dockerflow.verify"
 MAX_SECONDS: Final = 86_400
@@ -122,13 +127,28 @@ def _rule_ids(value: str) -> set[str]:
 
 
 def _url(value: str) -> str:
+    shown = hide_passwords(repr(value))
     with suppress(ValueError):  # also of the port
         parts = urlsplit(value)
-        if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
+        is_http = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        if is_http or (parts.scheme == "unix" and parts.path):
+            path = parts.path.rstrip("/")
+            ending = next((end for end in ENDPOINTS if path.endswith(end)), "")
+            if ending or parts.query or parts.fragment:
+                raise click.BadParameter(f"{shown} is not the URL before /__version__.")
             return value
     raise click.BadParameter(
-        f"{value!r} is not an http:// or https:// URL. A command to start goes after --."
+        f"{shown} is not an http:// or https:// URL, nor unix:PATH. "
+        "A command to start goes after --."
     )
+
+
+def _header(value: str) -> tuple[str, str]:
+    name, equals, text = value.partition("=")
+    if not (equals and _is_token(name)) or _has_control(text):
+        message = "A header is NAME=VALUE, without control characters."  # it may be a secret
+        raise click.BadParameter(message)
+    return name, text
 
 
 _several = partial(click.option, multiple=True)
@@ -168,6 +188,13 @@ _time = partial(click.option, type=_seconds, metavar="SECONDS", show_default=Tru
     "--break",
     "breaks",
     help="Start it once more with a variable that breaks a backing service.",
+)
+@_several(
+    "--header",
+    "headers",
+    type=_header,
+    metavar="NAME=VALUE",
+    help="Send a header with each request.",
 )
 @_several("--static", metavar="PATH", help="Path of a static file that the app serves.")
 @click.option(
@@ -222,8 +249,8 @@ def verify(
 ) -> None:
     """Check an app, a Dockerfile or an image against the Dockerflow specification.
 
-    The app runs at a URL, or is a command or an image that is started with a free port as $PORT.
-    It may be written in any language.
+    The app runs at a URL or on a Unix socket (unix:PATH), or is a command or an image that is
+    started with a free port as $PORT. It may be written in any language.
 
     \b
       dockerflow verify http://localhost:8000
@@ -279,6 +306,7 @@ def _check_combination(targets: Targets) -> None:
         ("--break", targets.breaks, "a command after --, or --run", is_started),
         ("--slow", targets.slow, "a command after --, or --run", is_started),
         ("--static", targets.static, "a URL, a command or --run", has_app),
+        ("--header", targets.headers, "a URL, a command or --run", has_app),
         ("--build-arg", targets.build_args, "--dockerfile", targets.dockerfiles),
         ("--target", targets.target, "--dockerfile", targets.dockerfiles),
     ):

@@ -79,7 +79,7 @@ def write(
     to_stdout = str(path) == "-"
     file = resolve(path)
     try:
-        values, notes = maker.gather(given, origin, env=os.environ, folder=Path())
+        values, notes, origins = maker.gather(given, origin, env=os.environ, folder=Path())
         content = maker.merge(None if replace or to_stdout else file, values, dict(extra))
         if not to_stdout:
             maker.write(file, content)
@@ -91,7 +91,7 @@ def write(
         click.echo(maker.dump(content).encode(), nl=False)
     else:
         text = " ".join((content["version"] or content["commit"]).split())
-        click.echo(f"wrote {file}: {text} (from {origin})")
+        click.echo(f"wrote {file}: {text} (from {', '.join(origins)})")
 
 
 def _read(path: Path | None) -> dict[str, object]:
@@ -102,9 +102,10 @@ def _read(path: Path | None) -> dict[str, object]:
     except ConfigError as error:
         raise click.ClickException(str(error)) from None
     except VersionError as error:
-        raise Finding(str(error)) from None
+        is_unreadable = isinstance(error.__cause__, OSError)
+        raise (click.ClickException if is_unreadable else Finding)(str(error)) from None
     if content is None:
-        raise Finding(f"there is no {where}")
+        raise click.ClickException(f"there is no {where}")
     return content
 
 
@@ -118,7 +119,7 @@ def check(path: Path | None) -> None:
     must be a git hash; source and build must be URLs without credentials, or empty. Other keys may
     have any value.
 
-    Exit code 1 if something is wrong, with one line for each problem.
+    Exit code 1 if something is wrong, with one line for each problem; 2 if the file can't be read.
     """
     found = maker.problems(_read(path))
     for problem in found:

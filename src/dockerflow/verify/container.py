@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import secrets
 import shlex
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from dockerflow.verify.evidence import CouldNotRunError
+from dockerflow.verify.evidence import CouldNotRunError, hide_credential
 from dockerflow.verify.image import call_engine
 from dockerflow.verify.process import Process, free_port, is_log
 
@@ -20,8 +21,8 @@ ENGINE_SECONDS: Final = 60.0
 HELD_SECONDS: Final = 1.0
 """How long a connection stays open if an app has it; engines close one that they can't pass on."""
 _LISTENS: Final = "0A"
-# Docker's name server at 127.0.0.11, in each container of a network with a name.
-_DOCKER_DNS: Final = "0B00007F"
+# Docker's name server, in each container of a network with a name.
+_DOCKER_DNS: Final = "127.0.0.11"
 _sockets: Final = re.compile(r"(?m)^ *\d+: ([0-9A-F]+):([0-9A-F]{4}) \S+ ([0-9A-F]{2}) ").findall
 _row: Final = re.compile(r"(?m)^ *(\d+) +(\d+) +(.*\S) *$").findall
 _OPEN_FILES: Final = "ls -l /proc/[0-9]*/fd 2>/dev/null; exit 0"
@@ -54,15 +55,15 @@ class Container(Process):
                 options.append("--read-only-tmpfs=false")
         if network is not None:
             options.append(f"--network={network}")
-        options += [f"--env={name}={value}" for name, value in environ.items()]
-        options += [f"--env=PORT={port}", f"--publish=127.0.0.1:{port}:{port}"]
+        options += [f"--publish=127.0.0.1:{port}:{port}"]
+        variables = {**environ, "PORT": str(port)}
         self._engine = engine
         self._name = f"dockerflow-verify-{secrets.token_hex(6)}"
         try:
             # A health check would be one more process. What can't be stopped is killed immediately.
             self._call(
                 "create", f"--name={self._name}", "--pull=never", "--no-healthcheck",
-                "--stop-timeout=0", *options, image,
+                "--stop-timeout=0", *options, *_set(variables), image,
             )  # fmt: skip
             network, _, mounts = self._inspect(
                 "{{.HostConfig.NetworkMode}} {{len .Mounts}}"
@@ -75,8 +76,9 @@ class Container(Process):
         self._has_host_network = network == "host"
         self._has_mounts = read_only or mounts != "0"
         self.port = port
+        shown = _set({name: hide_credential(name, value) for name, value in variables.items()})
         self.where = f"a container of {image}"
-        self.start = shlex.join([engine, "run", "--rm", *options, image])
+        self.start = shlex.join([engine, "run", "--rm", *options, *shown, image])
 
     def _call(self, *args: str) -> str:
         return call_engine(self._engine, *args, seconds=ENGINE_SECONDS)
@@ -117,16 +119,22 @@ class Container(Process):
             is_held = False
         return "127.0.0.1" if is_held else None
 
-    def listening(self) -> dict[int, str]:
-        """Return the TCP ports that are listened on in the container; only $PORT is published."""
+    def url(self, port: int, addresses: Sequence[str]) -> str | None:
+        """Return the URL of a port that is listened on; only $PORT is published."""
+        return super().url(port, addresses) if self._has_host_network else None
+
+    def listening(self) -> dict[int, list[str]]:
+        """Return the TCP ports that are listened on in the container, each with the addresses."""
         if self._has_host_network:
             return super().listening()
+        ports: dict[int, list[str]] = {}
         table = self._inside("cat", "/proc/net/tcp", "/proc/net/tcp6")
-        return {
-            int(port, 16): ""
-            for address, port, state in _sockets(table)
-            if state == _LISTENS and address != _DOCKER_DNS
-        }
+        for text, port, state in _sockets(table):
+            if state == _LISTENS and (address := _address(text)) != _DOCKER_DNS:
+                ports.setdefault(int(port, 16), []).append(address)
+        if not table and self.reachable_host() is not None:  # so not on the loopback address only
+            ports[self.port] = ["0.0.0.0"]  # noqa: S104 - not bound
+        return ports
 
     def _table(self) -> list[tuple[int, int, str]]:
         try:
@@ -153,6 +161,12 @@ class Container(Process):
         with suppress(CouldNotRunError):  # it may have ended
             self._call("kill", "--signal=TERM", self._name)
 
+    def stop(self, grace: float) -> None:
+        """Ask it to end with SIGTERM, for at most ``grace`` seconds; :meth:`kill` ends the rest."""
+        if not self.wait(0):
+            self.terminate()
+            self.wait(grace)
+
     def _remove(self) -> None:
         self._call("rm", "--force", "--volumes", self._name)
 
@@ -165,3 +179,14 @@ class Container(Process):
             self._remove()
         finally:
             super().kill()
+
+
+def _set(variables: Mapping[str, str]) -> list[str]:
+    return [f"--env={name}={value}" for name, value in variables.items()]
+
+
+def _address(text: str) -> str:
+    """Return an address of /proc/net/tcp: the bytes of each four stand in reverse."""
+    fours = [bytes.fromhex(text[i : i + 8])[::-1] for i in range(0, len(text), 8)]
+    address = ipaddress.ip_address(b"".join(fours))
+    return str(getattr(address, "ipv4_mapped", None) or address)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self, cast
+from urllib.parse import urlsplit
 
 from dockerflow.version import parse_json
 
@@ -15,6 +17,13 @@ VERSION: Final = "/__version__"
 HEARTBEAT: Final = "/__heartbeat__"
 LBHEARTBEAT: Final = "/__lbheartbeat__"
 ENDPOINTS: Final = (LBHEARTBEAT, VERSION, HEARTBEAT)
+
+_credential = re.compile("(?i)auth|cookie|token|secret|passw|credential|session|key").search
+# It may have an unescaped slash, if what is before that can't be a port.
+_password = re.compile(r"(://[^\s/:@\[]*:)(?:[^\s/]*|(?!\d+/)[^\s@]*)(?=@)").sub
+_words = re.compile(rb"[\w+/=-]+|[^\w+/=-]+").findall
+_digit = re.compile(rb"\d").search
+_title = re.compile(r"(?is)<title>(.*?)</title>").search
 
 MAX_BODY: Final = 1 << 20
 """How much of a response's body is read, in bytes."""
@@ -36,10 +45,13 @@ class Response:
     url: str
     status: int | None = None
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    """By names in lower case; the values of one that came several times, joined by ", "."""
     body: bytes = b""
     error: str = ""
     unreachable: bool = False
     """Whether no connection could be made."""
+    is_closed: bool = False
+    """Whether the connection was closed without a response."""
 
     @property
     def is_200(self) -> bool:
@@ -56,9 +68,35 @@ class Response:
         """The outcome in a few words, for messages."""
         if self.status is None:
             return self.error
-        location = self.headers.get("location")
-        to = f" to {location}" if location and self.status in range(300, 400) else ""
-        return f"HTTP {self.status}{to}" + (f", but {self.error}" if self.error else "")
+        text = ""
+        if self.status in range(300, 400) and (location := self.headers.get("location")):
+            text = f" to {location}"
+        elif self.status >= HTTPStatus.BAD_REQUEST and (shown := self._text()):
+            text = f' ("{shown}")'
+        return f"HTTP {self.status}{text}" + (f", but {self.error}" if self.error else "")
+
+    def _text(self) -> str:
+        """Return the start of its body, or a page's title."""
+        if self.compression:
+            return ""
+        text = self.body[:4096].decode("utf-8", "replace").strip()
+        if text.startswith("<"):
+            match = _title(text)
+            text = match[1].strip() if match else ""
+        return printable(text, 80)
+
+    @property
+    def compression(self) -> str:
+        """How its body is compressed; empty if it isn't, as the requests ask for."""
+        coding = self.headers.get("content-encoding", "").lower()
+        return "" if coding == "identity" else coding
+
+    def is_same_page(self, other: Response) -> bool:
+        """Whether both have the same content, apart from words with digits, such as nonces."""
+        return self.status == other.status and self._fixed_words() == other._fixed_words()
+
+    def _fixed_words(self) -> list[bytes]:
+        return [word for word in _words(self.body) if not _digit(word)]
 
 
 @dataclass
@@ -72,24 +110,60 @@ class Service:
     assets: list[Response] = field(default_factory=list[Response])
     start: str = ""
     """The shell command that starts it, if known."""
+    curl: str = "curl -i"
+    """The command for a request, with what each request to it needs."""
+    unknown_path: Response | None = None
+    """The response to a random path."""
     broken_by: str = ""
     """The NAME=VALUE that breaks one of its backing services; empty if none was broken."""
     exit_code: int | None = None
     """Set if it exited instead of responding."""
+    waited: float | None = None
+    """Set if it didn't listen within so many seconds."""
 
     @property
     def has_responded(self) -> bool:
         """Whether any response arrived."""
         return any(response.status is not None for response in self.responses.values())
 
+    @property
+    def no_response(self) -> str:
+        """What the app did instead of responding, after "it"; empty if it had the chance."""
+        if self.exit_code is not None:
+            return f"exits with {self.exit_code}"
+        return "" if self.waited is None else f"doesn't listen within {self.waited:g} s (--wait)"
+
+    def end(self) -> str:
+        """Return the request, such as "GET /", from which on no response came as the app ended.
+
+        The requests after it are forgotten, as they tell nothing about the app.
+        """
+        last = ""
+        for response in (*self.responses.values(), self.unknown_path, *self.assets):
+            if response is None or response.status is not None:
+                last = ""
+            elif last:
+                self.responses.pop((response.method, urlsplit(response.url).path), None)
+            else:
+                last = f"{response.method} {urlsplit(response.url).path}"
+        return last
+
     def get(self, path: str) -> Response | None:
         """Return the response to a GET of this path."""
         return self.responses.get(("GET", path))
 
+    def is_any_page(self, response: Response) -> bool:
+        """Whether any path has this response, so that it isn't that of an endpoint."""
+        return (
+            self.unknown_path is not None
+            and self.unknown_path.is_200
+            and response.is_same_page(self.unknown_path)
+        )
+
     def reproduce(self, response: Response) -> str:
         """Return a shell command that makes the same request."""
         option = {"GET": "", "HEAD": "--head "}.get(response.method, f"-X {response.method} ")
-        curl = f"curl -i {option}{shlex.quote(response.url)}"
+        curl = f"{self.curl} {option}{shlex.quote(response.url)}"
         return f"{self.start} & sleep 3; {curl}; kill $!" if self.start else curl
 
 
@@ -104,7 +178,11 @@ class Run:
     """How many seconds it had to end after SIGTERM."""
     listens: bool = False
     other_ports: list[int] = field(default_factory=list[int])
-    """The ports it listens on, if it can't be reached on the one it was given."""
+    """The ports it listens on instead of the one it was given."""
+    waited: float = 0.0
+    """How many seconds it had to listen."""
+    addresses: list[str] = field(default_factory=list[str])
+    """The addresses on which it listens on the port; empty if that can't be told."""
     processes: list[str] = field(default_factory=list[str])
     log_files: list[str] | None = field(default_factory=list[str])
     """None if they can't be seen."""
@@ -112,6 +190,8 @@ class Run:
     """Whether it ended within ``grace``; None if it wasn't sent SIGTERM."""
     in_flight: Response | None = None
     """The response to a request that was being handled when SIGTERM came."""
+    too_fast: Response | None = None
+    """The response to that request, if it came before SIGTERM."""
 
     def __post_init__(self) -> None:
         self.stdout: Log = Log(f"stdout of {self.where}", start=self.start)
@@ -220,6 +300,16 @@ def json_object(data: bytes) -> dict[str, Any] | None:
     except ValueError:
         return None
     return cast("dict[str, Any]", content) if isinstance(content, dict) else None
+
+
+def hide_credential(name: str, value: str) -> str:
+    """Return the value of a header or variable, or *** if its name is that of a credential."""
+    return "***" if _credential(name) else value
+
+
+def hide_passwords(text: str) -> str:
+    """Return text with *** in the place of the passwords of URLs."""
+    return _password(r"\1***", text)
 
 
 def one_line(text: str) -> str:

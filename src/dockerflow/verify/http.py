@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
+import shlex
 import time
 from collections.abc import Callable, Iterable
 from html.parser import HTMLParser
@@ -10,7 +12,7 @@ from http import HTTPStatus
 from typing import Final, Self
 from urllib.parse import urljoin, urlsplit
 
-import httpx
+import httpx2
 
 from dockerflow import __version__
 from dockerflow.verify.evidence import (
@@ -20,6 +22,7 @@ from dockerflow.verify.evidence import (
     MAX_BODY,
     Response,
     Service,
+    hide_credential,
     printable,
 )
 
@@ -37,17 +40,32 @@ HEADERS: Final = {
 class Prober:
     """Sends requests to one app; a context manager.
 
-    :param base: the URL before ``/__version__``.
+    :param base: the URL before ``/__version__``; ``unix:SOCKET`` or ``unix:SOCKET:/PREFIX`` for a
+        Unix socket.
     :param timeout: seconds for one request, from its start to the end of the response's body.
     :param limit: seconds for all requests together.
+    :param headers: are sent with each request.
     """
 
-    def __init__(self, base: str, *, timeout: float, limit: float) -> None:
-        self.base: str = base.rstrip("/")
+    def __init__(
+        self, base: str, *, timeout: float, limit: float, headers: Iterable[tuple[str, str]] = ()
+    ) -> None:
+        self.where: str = base.rstrip("/")
+        self.base, self._socket = self.where, None
+        if self.where.startswith("unix:"):
+            self._socket, _, prefix = self.where.removeprefix("unix:").partition(":/")
+            self.base = f"http://localhost/{prefix}".rstrip("/")
+        self._headers = tuple(headers)
         self._timeout = timeout
         self._end = time.monotonic() + limit
         self._runner = asyncio.Runner()  # an event loop can cancel a request at any moment
-        self._client = httpx.AsyncClient(headers=HEADERS, trust_env=False)
+        given = {name.lower() for name, _ in self._headers}
+        defaults = [(name, text) for name, text in HEADERS.items() if name.lower() not in given]
+        self._client = httpx2.AsyncClient(
+            headers=[(name.encode(), text.encode()) for name, text in (*defaults, *self._headers)],
+            transport=httpx2.AsyncHTTPTransport(uds=self._socket) if self._socket else None,
+            trust_env=False,
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -55,6 +73,16 @@ class Prober:
     def __exit__(self, *_: object) -> None:
         self._runner.run(self._client.aclose())
         self._runner.close()
+
+    @property
+    def curl(self) -> str:
+        """The command that makes such requests, without the values of credentials."""
+        words = ["curl", "-i"]
+        if self._socket is not None:
+            words += ["--unix-socket", self._socket]
+        for name, text in self._headers:
+            words += ["-H", f"{name}: {hide_credential(name, text)}"]
+        return shlex.join(words)
 
     def request(self, method: str, path: str) -> Response:
         """Make one request; its errors are in the response.
@@ -77,14 +105,20 @@ class Prober:
         except TimeoutError:
             what = "the response did not end" if response.status else "there was no response"
             response.error = f"{what} within {seconds:.1f} s"
-        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+        except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
             reason = printable(str(error)) or f"no connection within {seconds:.1f} s"
             response.error = f"nothing could be reached there ({reason})"
             response.unreachable = True
-        except httpx.RemoteProtocolError as error:
+        except httpx2.RemoteProtocolError as error:
             response.error = f"the response is not valid HTTP ({printable(str(error))})"
-        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
-            # Some of httpx's errors have no text.
+            if "without sending a response" in str(error):
+                response.error = "the server closed the connection without a response"
+                response.is_closed = True
+        except (httpx2.ReadError, httpx2.WriteError):
+            response.error = "the server reset the connection"
+            response.is_closed = response.status is None
+        except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError) as error:
+            # Some of httpx2's errors have no text.
             parts = type(error).__name__, printable(str(error))
             response.error = ": ".join(filter(None, parts))
 
@@ -92,12 +126,12 @@ class Prober:
         for _ in range(CONNECT_RETRIES):
             try:
                 return await self._receive(response, connect_seconds)
-            except httpx.ConnectError:
+            except httpx2.ConnectError:
                 await asyncio.sleep(0.1)
         return await self._receive(response, connect_seconds)
 
     async def _receive(self, response: Response, connect_seconds: float) -> None:
-        limits = httpx.Timeout(None, connect=connect_seconds)
+        limits = httpx2.Timeout(None, connect=connect_seconds)
         async with self._client.stream(response.method, response.url, timeout=limits) as received:
             response.status = received.status_code
             response.headers = {name.lower(): value for name, value in received.headers.items()}
@@ -110,6 +144,11 @@ class Prober:
                         break
             finally:
                 response.body = bytes(body)
+
+
+def random_path() -> str:
+    """Return a path that an app has only if it has every path."""
+    return f"/{secrets.token_hex(8)}"
 
 
 def request_all(
@@ -132,6 +171,7 @@ def request_all(
                 service.responses[method, path] = request(method, path)
     if not service.has_responded:
         return
+    service.unknown_path = request("GET", random_path())
     urls = list(static) or _assets(request("GET", "/"))
     service.assets.extend(request("GET", url) for url in urls[:MAX_ASSETS])
 

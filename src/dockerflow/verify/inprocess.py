@@ -84,12 +84,16 @@ class DockerflowApp:
     def _request(self, method: str, path: str) -> Response:
         target = "/" + path.removeprefix(BASE).lstrip("/")
         received = self.client.request(method, target)
+        headers: dict[str, str] = {}
+        for name, value in received.headers:
+            before = headers.get(name.lower())
+            headers[name.lower()] = value if before is None else f"{before}, {value}"
         error = received.error
         return Response(
             method,
             BASE + target,
             received.status,
-            {name.lower(): value for name, value in received.headers},
+            headers,
             received.body,
             "" if error is None else f"{type(error).__name__}: {printable(str(error))}",
         )

@@ -21,7 +21,9 @@ SUMMARY_FIELDS: Final = ("agent", "errno", "lang", "method", "path")
 _ENVELOPE: Final = frozenset(
     {"Timestamp", "EnvVersion", "Logger", "Fields", "Severity", "Hostname"}
 )
-_ERROR: Final = 3  # a severity of syslog, as mozlog's are
+# Severities of syslog, as mozlog's are: the worst is 0.
+ERROR: Final = 3
+DEBUG: Final = 7
 MAX_LINES: Final = 200_000
 MAX_EXPLAINED: Final = 10
 """How many invalid lines of a log are validated one by one."""
@@ -76,12 +78,10 @@ def lacks(content: dict[str, Any]) -> list[str]:
     return found
 
 
-def error_message(line: str) -> str | None:
-    """Return the message of a line of mozlog whose severity is error or worse."""
+def message_of(line: str, *, limit: int = DEBUG) -> str | None:
+    """Return the message of a line of mozlog whose severity is at most ``limit``."""
     match json_object(line.encode()):
-        case {"Severity": int(severity), "Fields": {"msg": str(text), **rest}} if (
-            severity <= _ERROR
-        ):
+        case {"Severity": int(number), "Fields": {"msg": str(text), **rest}} if number <= limit:
             return f"{text}: {rest['error']}" if "error" in rest else text
         case _:
             return None

@@ -25,15 +25,19 @@ from dockerflow.verify.evidence import (
     Run,
     Service,
     VersionFile,
+    hide_credential,
 )
-from dockerflow.verify.http import Prober, request_all
+from dockerflow.verify.http import Prober, random_path, request_all
 from dockerflow.verify.process import Process, started
 from dockerflow.verify.rules import RULES
 
 DEFAULT_WAIT: Final = 20.0
 """How long a command may take to listen, in seconds."""
 SETTLE: Final = 1.0
-"""How long an app that listens on another port may take to listen on $PORT too, in seconds."""
+"""How long an app that listens on another port has to listen on $PORT too, in seconds.
+
+Then it is taken for the app's only port if it has the endpoints; it may as well be for metrics.
+"""
 POLL: Final = 0.05
 POLL_PORTS: Final = 0.3
 """How often to look which ports are listened on, in seconds; it is slow."""
@@ -64,6 +68,7 @@ class Targets:
     network: str | None = None
     static: tuple[str, ...] = ()
     slow: str | None = None
+    headers: Pairs = ()
     build_args: Pairs = ()
     target: str | None = None
     wait: float | None = None
@@ -137,18 +142,20 @@ class Collector:
 
     def _prober(self, base: str, *, wait: float = 0) -> Prober:
         targets = self._targets
-        return Prober(base, timeout=targets.timeout, limit=wait + targets.limit)
+        limit = wait + targets.limit
+        return Prober(base, timeout=targets.timeout, limit=limit, headers=targets.headers)
 
     def _url(self, url: str) -> None:
         wait = self._targets.wait or 0
         with self._prober(url, wait=wait) as prober:
             self._wait_for_url(prober, wait)
-            service = Service(prober.base)
+            service = Service(prober.where)
             self._request_all(prober, service)
         self._evidence.services.append(service)
 
     def _request_all(self, prober: Prober, service: Service) -> None:
         self._on_progress(f"{service.where}: sending requests")
+        service.curl = prober.curl
         request_all(prober.request, service, self._targets.static)
 
     def _wait_for_url(self, prober: Prober, seconds: float) -> None:
@@ -156,9 +163,9 @@ class Collector:
         while (response := prober.request("GET", LBHEARTBEAT)).status != HTTPStatus.OK:
             if time.monotonic() >= end:
                 if response.unreachable:
-                    raise CouldNotRunError(f"{prober.base}: {response.error}")
+                    raise CouldNotRunError(f"{prober.where}: {response.error}")
                 return
-            self._on_progress(f"{prober.base}: waiting for it ({response.summary})")
+            self._on_progress(f"{prober.where}: waiting for it ({response.summary})")
             time.sleep(0.2)
 
     def _command(self) -> None:
@@ -173,80 +180,132 @@ class Collector:
         """Start a command or a container with variables, and once more for each that breaks it."""
         targets = self._targets
         environ = dict(targets.environ)
-        with started(partial(start, environ)) as process:
+        with started(partial(start, environ), grace=targets.grace) as process:
             run = Run(process.where, process.start, process.port, targets.grace)
             self._examine(process, run)
         run.stdout.lines, run.stderr.lines = process.stdout.lines(), process.stderr.lines()
         self._evidence.runs.append(run)
         for name, value in targets.breaks:
-            self._break(partial(start, {**environ, name: value}), f"{name}={value}")
+            broken_by = f"{name}={hide_credential(name, value)}"
+            self._break(partial(start, {**environ, name: value}), broken_by)
 
     def _examine(self, process: Process, run: Run) -> None:
-        host, run.other_ports = self._wait_for_port(process)
-        run.listens = host is not None and not run.other_ports
+        base, run.other_ports = self._wait_for_app(process)
+        addresses = process.listening().get(process.port, [])
+        run.addresses = sorted({address.removeprefix("::ffff:") for address in addresses})
+        # In a container it can't be reached if it listens on the loopback address only.
+        run.listens = bool(addresses) or (base is not None and not run.other_ports)
+        run.waited = self._seconds
         service = Service(process.where, start=run.start)
-        if host is not None:
-            with self._prober(f"http://{host}") as prober:
+        if base is not None:
+            with self._prober(base) as prober:
                 self._request_all(prober, service)
             if not service.has_responded:
                 process.wait(SETTLE)  # it may be about to exit
-        run.processes = _lasting_processes(process)
+        if run.addresses or run.other_ports or process.in_containers():
+            run.processes = _lasting_processes(process)
         run.log_files = process.log_files()
         has_ended = process.exit_code is not None
         # A server may listen before it has loaded the app, as gunicorn does. If it ends without
         # a response, the app's endpoints can't be judged.
-        if host is not None and (service.has_responded or not has_ended):
+        if base is not None and (service.has_responded or not has_ended):
             self._evidence.services.append(service)
         if has_ended:
-            when = "during the requests" if service.has_responded else "before it responded"
-            raise _exited(process, when)
+            if not service.has_responded:
+                raise _exited(process, "before it responded")
+            request = service.end()
+            raise _exited(process, f"during {request}" if request else "after the requests")
         self._on_progress(f"{process.where}: waiting for it to end after SIGTERM")
-        if host is not None and self._targets.slow:
-            _end_with_request(process, run, host, self._targets.slow)
+        if base is not None and self._targets.slow:
+            self._end_with_request(process, run, base, self._targets.slow)
         else:
             _end(process, run)
 
-    def _wait_for_port(self, process: Process) -> tuple[str | None, list[int]]:
-        """Wait until the command listens.
+    @property
+    def _seconds(self) -> float:
+        """How long a command has to listen and to respond."""
+        return DEFAULT_WAIT if self._targets.wait is None else self._targets.wait
 
-        :returns: host:port where it can be reached, None if nowhere; and the ports that it listens
+    def _wait_for_app(self, process: Process) -> tuple[str | None, list[int]]:
+        """Wait until the command listens, and doesn't close connections without a response.
+
+        The port of a container may be open before the app is, as its engine listens on it.
+
+        :returns: the URL where it can be reached, None if nowhere; and the ports that it listens
             on instead of the one it was given.
         """
-        wait = self._targets.wait
-        end = time.monotonic() + (DEFAULT_WAIT if wait is None else wait)
+        end = time.monotonic() + self._seconds
+        base, other_ports = self._wait_for_port(process, end)
+        if base is not None:
+            with self._prober(base, wait=self._seconds) as prober:
+                while prober.request("GET", LBHEARTBEAT).is_closed:
+                    if process.exit_code is not None or time.monotonic() >= end:
+                        break
+                    time.sleep(POLL)
+        return base, other_ports
+
+    def _wait_for_port(self, process: Process, end: float) -> tuple[str | None, list[int]]:
         self._on_progress(f"{process.where}: waiting for it to listen on port {process.port}")
-        other_ports: dict[int, str] = {}
         next_look, settled = 0.0, end
+        others: dict[int, str | None] = {}
         while True:
             if process.exit_code is not None:
                 raise _exited(process, "before it listened")
             if (host := process.reachable_host()) is not None:
-                return f"{host}:{process.port}", []
+                return f"http://{host}:{process.port}", []
             now = time.monotonic()
             if now > next_look:
-                next_look = now + POLL_PORTS
-                other_ports = process.listening()
-                settled = min(settled, now + SETTLE) if other_ports else end
-            if now >= min(settled, end):
+                listening = process.listening()
+                others = {port: process.url(port, found) for port, found in listening.items()}
+                settled = min(settled, now + SETTLE) if others else end
                 # The other rules are tried on the port that it took instead.
-                others = (f"{host}:{port}" for port, host in other_ports.items() if host)
-                other = next(others, None)
-                return other, sorted(other_ports)
+                for base in filter(None, others.values()) if now >= settled else ():
+                    if self._has_endpoints(base):
+                        return base, sorted(others)
+                next_look = time.monotonic() + POLL_PORTS
+            if now >= end:
+                return next(filter(None, others.values()), None), sorted(others)
             time.sleep(POLL)
 
-    def _break(self, start: Callable[[], Process], cause: str) -> None:
+    def _has_endpoints(self, base: str) -> bool:
+        """Whether the app responds there, and not a page for every path."""
+        limit = min(1.0, self._targets.timeout)
+        with Prober(base, timeout=limit, limit=limit, headers=self._targets.headers) as prober:
+            service = Service(base, unknown_path=prober.request("GET", random_path()))
+            heartbeat = prober.request("GET", LBHEARTBEAT)
+        return heartbeat.is_200 and not service.is_any_page(heartbeat)
+
+    def _break(self, start: Callable[[], Process], broken_by: str) -> None:
         """Start it once more with a variable that breaks a backing service."""
-        with started(start) as process:
-            service = Service(process.where, start=process.start, broken_by=cause)
+        with started(start, grace=self._targets.grace) as process:
+            service = Service(process.where, start=process.start, broken_by=broken_by)
             self._evidence.broken.append(service)
             try:
-                host, _ = self._wait_for_port(process)
+                base, _ = self._wait_for_app(process)
             except CouldNotRunError:
                 service.exit_code = process.exit_code
                 return
-            if host is not None:
-                with self._prober(f"http://{host}") as prober:
-                    self._request_all(prober, service)
+            if base is None:
+                service.waited = self._seconds
+                return
+            with self._prober(base) as prober:
+                self._request_all(prober, service)
+
+    def _end_with_request(self, process: Process, run: Run, base: str, path: str) -> None:
+        """Send SIGTERM while a request is being handled."""
+        seconds = run.grace + 2 * IN_FLIGHT
+        headers = self._targets.headers
+        with (
+            Prober(base, timeout=seconds, limit=seconds, headers=headers) as prober,
+            futures.ThreadPoolExecutor(1) as pool,
+        ):
+            request = pool.submit(prober.request, "GET", path)
+            done, _ = futures.wait([request], IN_FLIGHT)
+            _end(process, run)
+            if done:  # there was no request to lose
+                run.too_fast = request.result()
+            else:
+                run.in_flight = request.result()
 
 
 def _read(path: Path | None, at_most: int) -> bytes:
@@ -277,17 +336,3 @@ def _lasting_processes(process: Process) -> list[str]:
 def _end(process: Process, run: Run) -> None:
     process.terminate()
     run.ended_in_time = process.wait(run.grace)
-
-
-def _end_with_request(process: Process, run: Run, host: str, path: str) -> None:
-    """Send SIGTERM while a request is being handled."""
-    seconds = run.grace + 2 * IN_FLIGHT
-    with (
-        Prober(f"http://{host}", timeout=seconds, limit=seconds) as prober,
-        futures.ThreadPoolExecutor(1) as pool,
-    ):
-        request = pool.submit(prober.request, "GET", path)
-        done, _ = futures.wait([request], IN_FLIGHT)
-        _end(process, run)
-        if not done:  # otherwise there was no request to lose
-            run.in_flight = request.result()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import shlex
 import signal
 import socket
@@ -19,12 +20,18 @@ from typing import IO, Any, Final, TypeVar, cast
 
 import psutil
 
-from dockerflow.verify.evidence import CouldNotRunError, printable
-from dockerflow.verify.mozlog import error_message
+from dockerflow.verify.evidence import CouldNotRunError, hide_credential, printable
+from dockerflow.verify.mozlog import ERROR, message_of
 
 MAX_LOG: Final = 4 << 20
 """How much of stdout and of stderr is kept, in bytes; the rest is read and discarded."""
 KILL_SECONDS: Final = 10.0
+CLEANUP_SECONDS: Final = 3.0
+"""How long what a command left behind, such as a container engine's helper, may take to end."""
+# What starts the app (npm start) keeps a log about itself.
+_is_of_package_manager = re.compile(
+    r"/_logs/[^/]*-debug-\d+\.log$|/\.?(?:npm|yarn|pnpm)-[^/]*\.log[^/]*$"
+).search
 # From linux/prctl.h.
 _PR_SET_CHILD_SUBREAPER: Final = 36
 _PR_GET_CHILD_SUBREAPER: Final = 37
@@ -83,7 +90,9 @@ class Process:
     def __init__(self, command: Sequence[str], environ: Mapping[str, str]) -> None:
         self.port: int = free_port()
         self.where: str = shlex.join(command)
-        variables = [f"{name}={shlex.quote(value)}" for name, value in environ.items()]
+        variables = [
+            f"{name}={shlex.quote(hide_credential(name, value))}" for name, value in environ.items()
+        ]
         self.start: str = " ".join([*variables, f"PORT={self.port}", self.where])
         self._before = {child.pid for child in psutil.Process().children(recursive=True)}
         try:
@@ -112,15 +121,21 @@ class Process:
         children = psutil.Process().children(recursive=True)
         return [process for process in children if process.pid not in self._before]
 
+    def in_containers(self) -> list[psutil.Process]:
+        """Return the descendants that run in a container."""
+        here = _pid_namespace("self")
+        return [process for process in self._tree() if _pid_namespace(process.pid) != here]
+
     def _app(self) -> list[psutil.Process]:
         """Return the app's processes: those in a container, if any, and not the engine's."""
-        tree, here = self._tree(), _pid_namespace("self")
-        return [process for process in tree if _pid_namespace(process.pid) != here] or tree
+        return self.in_containers() or self._tree()
 
     def _table(self) -> list[tuple[int, int, str]]:
         """Return the pid, the parent's pid and the command line of each of the app's processes."""
         # Zombies have no command line.
-        return _ask(self._app(), lambda p: (p.pid, p.ppid(), shlex.join(p.cmdline() or [p.name()])))
+        return _ask(
+            self._app(), lambda p: (p.pid, p.ppid(), _command_line(p.cmdline() or [p.name()]))
+        )
 
     def processes(self) -> list[str]:
         """Return the command line of each of the app's processes.
@@ -146,18 +161,22 @@ class Process:
             return in_url
         return None
 
-    def listening(self) -> dict[int, str]:
-        """Return the TCP ports that its processes listen on, each with a host to connect to.
+    def url(self, port: int, addresses: Sequence[str]) -> str | None:
+        """Return the URL of a port that is listened on; None if it can't be reached."""
+        address = addresses[0]
+        if address in ("0.0.0.0", "::"):  # noqa: S104 - seen, not bound
+            return f"http://127.0.0.1:{port}"
+        return f"http://[{address}]:{port}" if ":" in address else f"http://{address}:{port}"
 
-        The host is empty if the port can't be reached.
+    def listening(self) -> dict[int, list[str]]:
+        """Return the TCP ports that its processes listen on, each with the addresses.
+
+        Those of a container with a network of its own are missing.
         """
-        ports: dict[int, str] = {}
+        ports: dict[int, list[str]] = {}
         for connection in chain(*_ask(self._tree(), lambda p: p.net_connections("tcp"))):
             if connection.status == psutil.CONN_LISTEN:
-                address = str(connection.laddr.ip)
-                if address in ("0.0.0.0", "::"):  # noqa: S104 - seen, not bound
-                    address = "127.0.0.1"
-                ports[connection.laddr.port] = f"[{address}]" if ":" in address else address
+                ports.setdefault(connection.laddr.port, []).append(str(connection.laddr.ip))
         return ports
 
     def log_files(self) -> list[str] | None:
@@ -182,8 +201,25 @@ class Process:
         """Return why it ended, as far as its output shows, in one line."""
         outputs = [output.lines_after(0.5) for output in (self.stderr, self.stdout)]
         last_lines = [lines[-1] for lines in outputs if lines]
-        reasons = [*filter(None, map(_last_error, outputs)), *last_lines, "it wrote nothing"]
+        last_messages = [message_of(line) or line for line in last_lines]
+        reasons = [*filter(None, map(_last_error, outputs)), *last_messages, "it wrote nothing"]
         return printable(reasons[0], 200)
+
+    def stop(self, grace: float) -> None:
+        """Ask it to end with SIGTERM, for at most ``grace`` seconds; :meth:`kill` ends the rest.
+
+        The signal goes to the process group, so that a shell's children get it, too. An engine
+        passes it to its container, and removes that before it ends (``podman run --rm``).
+        """
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._popen.pid, signal.SIGTERM)
+        has_ended = self.wait(grace)
+        if not has_ended and (contained := self.in_containers()):
+            # An engine removes a container that has ended. Killed itself, it would leave it behind.
+            _ask(contained, lambda p: p.kill())
+            has_ended = self.wait(CLEANUP_SECONDS)
+        if has_ended:
+            psutil.wait_procs(self._tree(), timeout=CLEANUP_SECONDS)
 
     def kill(self) -> None:
         """Kill all processes that are left, and wait for them."""
@@ -203,7 +239,8 @@ class Process:
 
 def is_log(path: str) -> bool:
     """Whether a file's name is that of a log."""
-    return ".log" in Path(path).name or "/log/" in path
+    is_named_so = ".log" in Path(path).name or "/log/" in path
+    return is_named_so and not _is_of_package_manager(path)
 
 
 def _ask(
@@ -218,10 +255,12 @@ def _ask(
 
 
 @contextmanager
-def started(start: Callable[[], Process]) -> Generator[Process]:
-    """Start a command or a container; kill what is left of it at the end of the ``with`` statement.
+def started(start: Callable[[], Process], *, grace: float = 10.0) -> Generator[Process]:
+    """Start a command or a container; at the end of the ``with``, stop it and kill what is left.
 
     Any other child that this process gets in between is taken for one of the command's.
+
+    :param grace: seconds from SIGTERM to SIGKILL.
     """
     with _adopting_orphans():
         process = None
@@ -231,8 +270,11 @@ def started(start: Callable[[], Process]) -> Generator[Process]:
             yield process
         finally:
             if process is not None:
-                with _signals_deferred():
-                    process.kill()
+                try:
+                    process.stop(grace)  # an interruption ends the wait
+                finally:
+                    with _signals_deferred():
+                        process.kill()
 
 
 @contextmanager
@@ -277,6 +319,12 @@ def _pid_namespace(pid: int | str) -> str | None:
     return None
 
 
+def _command_line(words: Sequence[str]) -> str:
+    """Return a command line; a title that the process has set, as it is."""
+    given = [word for word in words if word]
+    return given[0] if len(given) == 1 else shlex.join(words)
+
+
 def _last_error(lines: Sequence[str]) -> str | None:
     """Return the last exception or logged error in the output: servers write more at their end."""
     found: str | None = None
@@ -287,6 +335,6 @@ def _last_error(lines: Sequence[str]) -> str | None:
         elif is_in_traceback:
             if not line[0].isspace():
                 found, is_in_traceback = line, False
-        elif message := error_message(line):
+        elif message := message_of(line, limit=ERROR):
             found = message
     return found

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection
+from dataclasses import replace
 
-from dockerflow.verify.evidence import CouldNotRunError, Evidence
+from dockerflow.verify.evidence import CouldNotRunError, Evidence, hide_passwords
 from dockerflow.verify.probes import Collector, Targets
-from dockerflow.verify.verdicts import Report, judge
+from dockerflow.verify.verdicts import Report, Verdict, judge
 
 
 def verify(
@@ -24,18 +25,41 @@ def verify(
     :param fail_on: the lowest level that fails, one of ``FAIL_ON``.
     :param required: ids of the rules that must have been looked at.
     :param on_progress: is called with a text for people, such as "waiting for ...".
+    :returns: the report, without the passwords of URLs.
     """
     began = time.monotonic()
     evidence, report = Evidence(), Report([], fail_on=fail_on, required=required)
-    for name, collect in Collector(targets, evidence, on_progress).probes():
-        report.targets.append(name)
-        on_progress(name)
+
+    def show(text: str) -> None:
+        on_progress(hide_passwords(text))
+
+    for name, collect in Collector(targets, evidence, show).probes():
+        report.targets.append(hide_passwords(name))
+        show(name)
         try:
             collect()
         except CouldNotRunError as error:
-            report.could_not_run.append(str(error))
-    report.verdicts = judge(evidence, selected)
+            report.could_not_run.append(hide_passwords(str(error)))
+    report.verdicts = [_without_passwords(verdict) for verdict in judge(evidence, selected)]
     if not report.could_not_run and all(v.status == "not checked" for v in report.verdicts):
         report.could_not_run.append("there was nothing that any of the rules could be applied to")
     report.seconds = time.monotonic() - began
     return report
+
+
+def _without_passwords(verdict: Verdict) -> Verdict:
+    findings = [
+        finding._replace(
+            message=hide_passwords(finding.message),
+            where=hide_passwords(finding.where),
+            reproduce=hide_passwords(finding.reproduce),
+        )
+        for finding in verdict.findings
+    ]
+    unknowns = [
+        unknown._replace(
+            message=hide_passwords(unknown.message), where=hide_passwords(unknown.where)
+        )
+        for unknown in verdict.unknowns
+    ]
+    return replace(verdict, findings=findings, unknowns=unknowns)

@@ -66,6 +66,8 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", type_)
         self.send_header("Content-Length", str(len(body)))
+        for number in (1, 2) if self.mutant == "two-request-ids" else (1,):
+            self.send_header("X-Request-ID", f"request-{number}")
         if status == 302:
             self.send_header("Location", "https://elsewhere.test/")
         self.end_headers()
@@ -134,8 +136,9 @@ if MUTANT == "deaf":
     log("app.start", msg="deaf")
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
     sys.exit(signal.sigwait([signal.SIGTERM]) - signal.SIGTERM)
+host = "127.0.0.1" if MUTANT == "loopback" else "0.0.0.0"
 port = 0 if MUTANT == "any-port" else int(os.environ["PORT"])
-server = Server((os.environ.get("HOST", "127.0.0.1"), port), Handler)
+server = Server((host, port), Handler)
 if MUTANT == "log-file":
     FILE = open(os.environ["LOG_FILE"], "a")  # noqa: SIM115 - for as long as it runs
 if MUTANT == "two-processes":

@@ -1,4 +1,4 @@
-"""HTTP by httpx, and bare TCP."""
+"""HTTP by httpx2 or httpx, and bare TCP."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import functools
 import os
 import socket
 import ssl
+import sys
 import time
-from collections.abc import Collection
+from collections.abc import Awaitable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, overload
+from typing import Any, Final, Protocol, overload
 
 from dockerflow import health
 from dockerflow.checks import messages
@@ -26,13 +27,24 @@ from dockerflow.checks.contrib._common import (
 )
 from dockerflow.checks.messages import CheckMessage, Error
 
-if TYPE_CHECKING:
-    from httpx import AsyncClient, Client
-
-
 MAX_BODY: Final = 65_536
 """Bytes of a body that are read, so that the connection can be used again."""
 DAY: Final = 86_400.0
+
+
+class Client(Protocol):
+    """A ``Client`` of httpx2 or of httpx, only one of which may be installed."""
+
+    def close(self) -> None:
+        """Close its connections."""
+
+
+class AsyncClient(Protocol):
+    """An ``AsyncClient`` of httpx2 or of httpx."""
+
+    def aclose(self) -> Awaitable[None]:
+        """Close its connections."""
+        ...
 
 
 @overload
@@ -70,9 +82,10 @@ def http(
     body are read, and ignored.
 
     :param url: an absolute ``http`` or ``https`` URL.
-    :param client: the ``httpx.Client`` or ``httpx.AsyncClient`` that your app uses, with its
-        settings, such as time-outs and redirects. With an ``AsyncClient`` the check is a coroutine
-        function. Without one, the check makes a ``Client`` when it first runs, and keeps it.
+    :param client: the ``Client`` or ``AsyncClient`` of httpx2 or httpx that your app uses, with
+        its settings, such as time-outs and redirects. With an ``AsyncClient`` the check is a
+        coroutine function. Without one, the check makes a ``Client`` of httpx2 when it first runs,
+        and keeps it.
     :param method: ``GET``, or ``HEAD`` where that is enough.
     :param expected: one status or several.
     :param timeout: seconds; for each step of the check's own client, and for the body with any.
@@ -83,12 +96,12 @@ def http(
         when the certificate is rejected, ``E020`` on any other error, and ``W004`` when the
         certificate expires soon.
     :raises ValueError: when the URL, a status or the timeout is invalid.
-    :raises TypeError: when ``client`` isn't a client of httpx.
-    :raises ImportError: without httpx.
+    :raises TypeError: when ``client`` isn't a client of httpx2 or httpx.
+    :raises ImportError: without httpx2, if there is no ``client``.
 
     .. versionadded:: 0.1.0
     """
-    httpx = load("httpx", "http")
+    httpx = load("httpx2", "http") if client is None else _library(client)
     try:
         parsed = httpx.URL(url)
     except (httpx.InvalidURL, TypeError):
@@ -100,19 +113,31 @@ def http(
     statuses = frozenset((expected,) if isinstance(expected, int) else expected)
     if not statuses or not all(status in range(100, 600) for status in statuses):
         raise ValueError(f"expected is {expected!r}, but takes statuses from 100 to 599")
-    target = _Target(method, parsed, statuses, seconds("timeout", timeout), certificate_days * DAY)
+    timeout = seconds("timeout", timeout)
+    target = _Target(httpx, method, parsed, statuses, timeout, certificate_days * DAY)
     if isinstance(client, httpx.AsyncClient):
         return functools.partial(_http_async, target, client)
-    if client is not None and not isinstance(client, httpx.Client):
-        message = f"client takes a Client or an AsyncClient of httpx, not {type(client).__name__}"
-        raise TypeError(message)
     return functools.partial(_http, target, client)
+
+
+def _library(client: object) -> Any:
+    """Return the module that a client is of: its exceptions aren't those of the other."""
+    for name in ("httpx2", "httpx"):
+        module: Any = sys.modules.get(name)
+        if module is not None and isinstance(client, module.Client | module.AsyncClient):
+            return module
+    message = (
+        f"client takes a Client or an AsyncClient of httpx2 or httpx, not {type(client).__name__}"
+    )
+    raise TypeError(message)
 
 
 @dataclass(frozen=True)
 class _Target:
     """A request, and the response that is expected."""
 
+    httpx: Any
+    """The module that makes the request: httpx2 or httpx."""
     method: str
     url: Any
     expected: frozenset[int]
@@ -131,16 +156,20 @@ class _Target:
         return self.report(message)
 
     def failure(self, error: Exception) -> CheckMessage:
-        httpx = load("httpx", "http")
-        if isinstance(error, httpx.TimeoutException):
+        if isinstance(error, self.httpx.TimeoutException):
             text, id_ = "There was no response in time.", health.ERROR_HTTP_TIMED_OUT
         elif _is_certificate_error(error):
             text, id_ = "The TLS certificate is rejected.", health.ERROR_HTTP_CERTIFICATE
-        elif isinstance(error, httpx.ConnectError | httpx.ProxyError):
+        elif isinstance(error, self.httpx.ConnectError | self.httpx.ProxyError):
             text, id_ = "Could not connect.", health.ERROR_CANNOT_CONNECT_HTTP
         else:
             text, id_ = "The request failed.", health.ERROR_HTTP_EXCEPTION
         return self.report(Error(text, id=id_), error)
+
+    @property
+    def stale_errors(self) -> tuple[type[Exception], ...]:
+        """What may be raised when the server has closed a kept connection."""
+        return (self.httpx.RemoteProtocolError, self.httpx.ReadError, self.httpx.WriteError)
 
     def report(self, message: CheckMessage, error: Exception | None = None) -> CheckMessage:
         detail = f"{self.url.scheme}://{self.url.host}{self.url.path}"  # no user info, no query
@@ -152,7 +181,7 @@ class _Target:
 @functools.cache
 def _own_client(target: _Target, _pid: int) -> Any:
     """Return the client that each process keeps for a check without one, as making it is slow."""
-    return load("httpx", "http").Client(timeout=target.timeout)
+    return target.httpx.Client(timeout=target.timeout)
 
 
 def _is_certificate_error(error: BaseException | None) -> bool:
@@ -169,12 +198,6 @@ def _certificate_left(response: Any) -> float | None:
     if not certificate:
         return None
     return ssl.cert_time_to_seconds(certificate["notAfter"]) - time.time()
-
-
-def _stale_errors() -> tuple[type[Exception], ...]:
-    """Return what may be raised when the server has closed a kept connection."""
-    httpx = load("httpx", "http")
-    return (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError)
 
 
 def _ask(client: Any, target: _Target) -> CheckMessage | None:
@@ -199,20 +222,20 @@ async def _ask_async(client: Any, target: _Target) -> CheckMessage | None:
 def _http(target: _Target, client: Any) -> CheckMessage | None:
     client = _own_client(target, os.getpid()) if client is None else client
     try:
-        with suppress(*_stale_errors()):
+        with suppress(*target.stale_errors):
             return _ask(client, target)
         return _ask(client, target)
-    except load("httpx", "http").HTTPError as error:
+    except target.httpx.HTTPError as error:
         return target.failure(error)
 
 
 @named("http")
 async def _http_async(target: _Target, client: Any) -> CheckMessage | None:
     try:
-        with suppress(*_stale_errors()):
+        with suppress(*target.stale_errors):
             return await _ask_async(client, target)
         return await _ask_async(client, target)
-    except load("httpx", "http").HTTPError as error:
+    except target.httpx.HTTPError as error:
         return target.failure(error)
 
 

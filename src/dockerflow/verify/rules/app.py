@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -38,10 +39,12 @@ _VERSION_OBJECT: Final = (
     "https://github.com/mozilla-services/Dockerflow/blob/main/docs/version_object.md"
 )
 _HTTP: Final = "https://www.rfc-editor.org/rfc/rfc9110"
+_LOOPBACK: Final = "https://www.rfc-editor.org/rfc/rfc1122#section-3.2.1.3"
 _STOP: Final = "https://docs.docker.com/reference/cli/docker/container/stop/"
 _STOP_SENTENCE: Final = (
     "The main process inside the container will receive SIGTERM, and after a grace period, SIGKILL."
 )
+_ANY_PAGE: Final = "the response is that of any path, such as a random one"
 _VERSION_SENTENCE: Final = "Respond to `/__version__` with the contents of `/app/version.json`."
 
 _requirement = partial(rule, "error", source=_SOURCE)
@@ -67,7 +70,7 @@ def _environment(evidence: Evidence) -> Findings:
 
 def _reacted(service: Service) -> bool:
     response = service.get(HEARTBEAT)
-    return service.exit_code is not None or response is None or not response.is_200
+    return response is None or not response.is_200
 
 
 _literal_port = re.compile(
@@ -89,9 +92,9 @@ def _port(evidence: Evidence) -> Findings:
             yield None
             continue
         ports = ", ".join(map(str, run.other_ports))
-        found = f"it listens on {ports} instead" if ports else "nothing can be reached there"
-        if run.port in run.other_ports:
-            found = "it listens on the loopback address only, which is the container's own"
+        found = f"it listens on {ports} instead"
+        if not ports:
+            found = f"within {run.waited:g} s (--wait) it listens on no port at all"
         yield Finding(f"it got PORT={run.port}, but {found}", run.where, run.start)
     for dockerfile in evidence.dockerfiles:
         start = list(users.start(dockerfile.instructions).values())
@@ -123,7 +126,7 @@ def _versions(evidence: Evidence) -> Iterator[tuple[VersionFile, bytes]]:
         if version.content is not None:
             yield version, version.content
     for service, response in _responses(evidence, VERSION):
-        if response.is_200:
+        if response.is_200 and not response.compression and not service.is_any_page(response):
             where = f"{VERSION} of {service.where}"
             yield VersionFile(where, None, service.reproduce(response)), response.body
 
@@ -208,6 +211,11 @@ def _version_endpoint(evidence: Evidence) -> Findings:
     for service, response in _responses(evidence, VERSION):
         if not response.is_200:
             yield _on(service, response, f"GET {VERSION}: {response.summary}, not HTTP 200")
+        elif response.compression:
+            message = f"GET {VERSION}: the response is compressed ({response.compression}), "
+            yield _on(service, response, message + "which the request did not accept")
+        elif service.is_any_page(response):
+            yield _on(service, response, f"GET {VERSION}: {_ANY_PAGE}")
         elif json_object(response.body) is None:
             yield _on(service, response, f"GET {VERSION}: the response is not a JSON object")
         else:
@@ -246,6 +254,9 @@ def _version_same(evidence: Evidence) -> Findings:
 )
 def _heartbeat(evidence: Evidence) -> Findings:
     for service, response in _responses(evidence, HEARTBEAT):
+        if service.is_any_page(response):
+            yield _on(service, response, f"GET {HEARTBEAT}: {_ANY_PAGE}")
+            continue
         is_fine = response.is_200 or response.is_5xx
         message = f"GET {HEARTBEAT}: {response.summary}, not HTTP 200 or 5xx"
         yield None if is_fine else _on(service, response, message)
@@ -264,8 +275,8 @@ def _heartbeat_services(evidence: Evidence) -> Findings:
     unwell = [found.where for found, response in _responses(evidence, HEARTBEAT) if response.is_5xx]
     for service in evidence.broken:
         response, cause = service.get(HEARTBEAT), service.broken_by
-        if service.exit_code is not None:
-            message = f"with {cause} the app exits ({service.exit_code}) instead of reporting it"
+        if service.no_response:
+            message = f"with {cause} the app {service.no_response}, instead of reporting it"
             yield Finding(message, service.where, service.start)
         elif response is not None and response.is_5xx and service.where in unwell:
             message = f"GET {HEARTBEAT} is HTTP 5xx, but also without {cause}"
@@ -285,6 +296,9 @@ def _heartbeat_services(evidence: Evidence) -> Findings:
 )
 def _lbheartbeat(evidence: Evidence) -> Findings:
     for service, response in _responses(evidence, LBHEARTBEAT):
+        if service.is_any_page(response):
+            yield _on(service, response, f"GET {LBHEARTBEAT}: {_ANY_PAGE}")
+            continue
         message = f"GET {LBHEARTBEAT}: {response.summary}, not HTTP 200"
         yield None if response.is_200 else _on(service, response, message)
 
@@ -304,8 +318,9 @@ def _lbheartbeat_alone(evidence: Evidence) -> Findings:
     for service in [*evidence.broken, *unhealthy]:
         cause = f"with {service.broken_by}" if service.broken_by else "while the heartbeat is 5xx"
         response = service.get(LBHEARTBEAT)
-        if service.exit_code is not None:
-            yield Finding(f"the app exits {cause}", service.where, service.start)
+        if service.no_response:
+            message = f"the app {service.no_response} {cause}"
+            yield Finding(message, service.where, service.start)
         elif response is not None:
             message = f"GET {LBHEARTBEAT} {cause}: {response.summary}, not HTTP 200"
             yield None if response.is_200 else _on(service, response, message)
@@ -432,3 +447,33 @@ def _in_flight(evidence: Evidence) -> Findings:
             message = f"a request was lost at SIGTERM: {response.error}"
             start = f"{run.start} & sleep 3; curl -i {response.url} & sleep 1; kill -TERM %1; wait"
             yield None if is_fine else Finding(message, run.where, start)
+        elif run.too_fast is not None:
+            request = f"GET {run.too_fast.url} ({run.too_fast.summary})"
+            message = f"{request} had ended when SIGTERM was sent, 0.5 s after its start"
+            would_tell = "give --slow a path that takes longer"
+            yield Unknown(message, run.where, would_tell)
+
+
+@rule(
+    "error",
+    "DF118",
+    "Listens where others can connect",
+    sentence="Internal host loopback address. Addresses of this form MUST NOT appear outside a "
+    "host.",
+    source=_LOOPBACK,
+    looks_at="a command that listens on $PORT: on which addresses",
+    fix="Listen on 0.0.0.0 or ::, for example by `--host 0.0.0.0`: on 127.0.0.1, the app can only "
+    "be reached from inside of its container.",
+)
+def _addresses(evidence: Evidence) -> Findings:
+    for run in evidence.runs:
+        if not run.listens:
+            continue
+        if not run.addresses:
+            message = "what listens on $PORT can't be seen, as in a container with its own network"
+            yield Unknown(message, run.where, "give the URL with the container's own address")
+        elif all(ipaddress.ip_address(address).is_loopback for address in run.addresses):
+            message = f"it listens on {' and '.join(run.addresses)} only"
+            yield Finding(message, run.where, run.start)
+        else:
+            yield None

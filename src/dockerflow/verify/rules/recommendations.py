@@ -7,10 +7,18 @@ from functools import partial
 from typing import Final
 
 from dockerflow.verify import mozlog, users
-from dockerflow.verify.evidence import Dockerfile, Evidence, Instruction, printable
-from dockerflow.verify.rules._registry import Finding, Findings, in_dockerfile, in_log, rule
+from dockerflow.verify.evidence import Dockerfile, Evidence, Instruction, Log, printable
+from dockerflow.verify.rules._registry import (
+    Finding,
+    Findings,
+    Unknown,
+    in_dockerfile,
+    in_log,
+    rule,
+)
 
 _SOURCE: Final = "https://github.com/mozilla-services/Dockerflow#optional-recommendations"
+_FIELD_ORDER: Final = "https://www.rfc-editor.org/rfc/rfc9110#section-5.3"
 _MOZLOG: Final = "https://wiki.mozilla.org/Firefox/Services/Logging"
 
 PORT: Final = "8000"
@@ -34,6 +42,9 @@ def _one_process(evidence: Evidence) -> Findings:
             shown = "; ".join(run.processes[:4])
             message = f"it runs {len(run.processes)} processes: {shown}"
             yield None if len(run.processes) == 1 else Finding(message, run.where, run.start)
+        elif run.listens:
+            message = "its processes can't be seen, as those of a container of docker"
+            yield Unknown(message, run.where, "start it with podman, or look at `docker top`")
 
 
 @_recommendation(
@@ -45,16 +56,26 @@ def _one_process(evidence: Evidence) -> Findings:
 )
 def _mozlog_stdout(evidence: Evidence) -> Findings:
     for run in evidence.runs:
-        if mozlog.judge(run.stdout):
-            yield None
-        elif mozlog.judge(run.stderr):
+        if not mozlog.judge(run.stdout) and mozlog.judge(run.stderr):
             yield Finding("it logs mozlog to stderr, not to stdout", run.where, run.start)
-        elif any(run.stdout.lines) or any(run.stderr.lines):
+        elif any(run.stdout.lines):
+            yield _all_mozlog(run.stdout)
+        elif any(run.stderr.lines):
             yield Finding("no line on stdout is mozlog", run.where, run.start)
     for log in evidence.logs:
         if any(log.lines):
-            finding = Finding("no line is mozlog", log.where, log.reproduce(1))
-            yield None if mozlog.judge(log) else finding
+            yield _all_mozlog(log)
+
+
+def _all_mozlog(log: Log) -> Finding | None:
+    found = {line.number for line in mozlog.judge(log)}
+    written = [n for n, line in enumerate(log.lines[: mozlog.MAX_LINES], 1) if line.strip()]
+    other = next((number for number in written if number not in found), None)
+    if other is None:
+        return None
+    count = f"{len(found)} of {len(written)} lines {'is' if len(found) == 1 else 'are'}"
+    shown = printable(log.lines[other - 1].decode("utf-8", "replace").strip(), 60)
+    return in_log(log, other, f"{count} mozlog; this one isn't: {shown}")
 
 
 @_requirement(
@@ -184,3 +205,26 @@ def _ports(dockerfile: Dockerfile) -> tuple[list[str], Instruction | None]:
             ports = [match[1]]
             last = instruction
     return ports, last
+
+
+@rule(
+    "warning",
+    "DF307",
+    "Each response has one X-Request-ID",
+    sentence="a sender MUST NOT generate multiple field lines with the same name in a message.",
+    source=_FIELD_ORDER,
+    looks_at="the responses of a running app that have X-Request-ID",
+    fix="Let either the proxy or the app add X-Request-ID: the proxy passes it to the app, and the "
+    "app's response keeps it.",
+)
+def _one_request_id(evidence: Evidence) -> Findings:
+    for service in evidence.services:
+        for response in service.responses.values():
+            ids = response.headers.get("x-request-id")
+            if ids is not None and "," in ids:
+                request = f"{response.method} {response.url}"
+                message = f"{request}: X-Request-ID came more than once ({printable(ids, 150)})"
+                yield Finding(message, service.where, service.reproduce(response))
+                break
+            if ids is not None:
+                yield None
