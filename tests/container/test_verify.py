@@ -192,6 +192,15 @@ def test_an_app_that_does_not_start(run: Run, stage: str, options: list[str], sa
     assert {rule["id"]: rule["status"] for rule in report["rules"]}["DF103"] == "passed"
 
 
+def test_an_app_that_ends_during_the_requests(run: Run) -> None:
+    """What it has answered until then is judged."""
+    code, report = run("sound", "--env=MUTANT=crashes")
+    assert code == 2
+    [reason] = report["could_not_run"]
+    assert "exited with 3 during " in reason
+    assert {rule["id"]: rule["status"] for rule in report["rules"]}["DF110"] == "passed"
+
+
 def test_what_can_not_be_seen_is_unknown(run: Run) -> None:
     """Without sh and ls nobody can tell what is written to /tmp."""
     _, report = run("bare", "--read-only")

@@ -86,10 +86,10 @@ class Container(Process):
     def _inspect(self, template: str) -> str:
         return self._call("inspect", f"--format={template}", self._name).strip()
 
-    def _inside(self, *command: str) -> str:
-        """Return the output of a command in the container; nothing if the image doesn't have it."""
+    def _try(self, command: str, *args: str) -> str:
+        """Return a command's output; nothing if it fails, as when the container has ended."""
         with suppress(CouldNotRunError):
-            return self._call("exec", self._name, *command)
+            return self._call(command, self._name, *args)
         return ""
 
     @property
@@ -128,7 +128,7 @@ class Container(Process):
         if self._has_host_network:
             return super().listening()
         ports: dict[int, list[str]] = {}
-        table = self._inside("cat", "/proc/net/tcp", "/proc/net/tcp6")
+        table = self._try("exec", "cat", "/proc/net/tcp", "/proc/net/tcp6")
         for text, port, state in _sockets(table):
             if state == _LISTENS and (address := _address(text)) != _DOCKER_DNS:
                 ports.setdefault(int(port, 16), []).append(address)
@@ -137,21 +137,17 @@ class Container(Process):
         return ports
 
     def _table(self) -> list[tuple[int, int, str]]:
-        try:
-            table = self._call("top", self._name, "pid", "ppid", "args")
-        except CouldNotRunError:
-            table = self._call("top", self._name, "-eo", "pid,ppid,args")  # docker's are ps's
-        # Zombies have no command line.
-        found = _row(table)
-        return [(int(pid), int(parent), command.rstrip()) for pid, parent, command in found]
+        # As podman takes it, or as ps does. Zombies have no command line.
+        table = self._try("top", "pid", "ppid", "args") or self._try("top", "-eo", "pid,ppid,args")
+        return [(int(pid), int(parent), command) for pid, parent, command in _row(table)]
 
     def log_files(self) -> list[str] | None:
         """Return the files it writes to whose names are those of logs; None if it can't be seen."""
-        lines = self._inside("sh", "-c", _OPEN_FILES).splitlines()
+        lines = self._try("exec", "sh", "-c", _OPEN_FILES).splitlines()
         files = [line for line in lines if " -> /" in line]
         written = {line.rpartition(" -> ")[2] for line in files if line[2] == "w"}
         # What was closed again; the engine doesn't see what is written to a mount.
-        changes = [line[2:] for line in self._call("diff", self._name).splitlines()]
+        changes = [line[2:] for line in self._try("diff").splitlines()]
         written |= {path for path in changes if Path(path).suffix == ".log"}
         found = sorted(filter(is_log, written))
         return None if not (found or lines) and self._has_mounts else found

@@ -63,6 +63,8 @@ class Handler(BaseHTTPRequestHandler):
         return is_valid
 
     def answer(self, status: int, body: bytes, type_: str = "application/json") -> None:
+        if self.mutant == "crashes" and self.path == "/":
+            os._exit(3)
         self.send_response(status)
         self.send_header("Content-Type", type_)
         self.send_header("Content-Length", str(len(body)))

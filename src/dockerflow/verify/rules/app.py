@@ -378,7 +378,8 @@ def _text_logs(evidence: Evidence) -> Findings:
     for run in evidence.runs:
         if run.log_files is None:
             message = "what it writes to /tmp and volumes can't be seen: the image has no sh and ls"
-            yield Unknown(message, run.where, "run it without --read-only")
+            would_tell = "an image that has them, or one without volumes and --read-only"
+            yield Unknown(message, run.where, would_tell)
         for file in run.log_files or ():
             yield Finding(f"it logs to the file {file}", run.where, run.start)
         if not any(run.stdout.lines) and not any(run.stderr.lines):
