@@ -69,10 +69,9 @@ def build(engine: Engine, folder: Path) -> Callable[[str], str]:
 
 
 def left(engine: Engine) -> list[str]:
-    """The containers and volumes that there are."""
-    found = engine.podman("ps", "--all", "--format={{.Names}}").stdout.split()
-    # Other tests run containers, too, but have no volumes.
-    containers = [name for name in found if name.startswith("dockerflow-verify-")]
+    """The subject's containers that there are, and all volumes: no other image has any."""
+    found = engine.podman("ps", "--all", "--format={{.Image}} {{.Names}}").stdout.splitlines()
+    containers = [line for line in found if line.startswith(TAG)]
     return containers + engine.podman("volume", "ls", "--quiet").stdout.split()
 
 
@@ -219,7 +218,7 @@ def test_an_interruption_leaves_nothing_behind(
                "--env=MUTANT=ignores-sigterm", "--grace=60"]  # fmt: skip
 
     def is_running() -> bool:
-        return any(name.startswith("dockerflow-verify-") for name in left(engine))
+        return any(name.startswith(TAG) for name in left(engine))
 
     for seconds in (0.0, 0.1, 0.3, 3.0):
         verifier = subprocess.Popen(
