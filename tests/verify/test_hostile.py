@@ -148,6 +148,7 @@ def test_nobody_there():
         report = verify(Targets(url=url))
         assert report.exit_code == 2
         assert url in report.could_not_run[0]
+        assert report.could_not_run[0].endswith("; --wait gives it time to start")
         assert {v.status for v in report.verdicts} == {"not checked"}
         assert verify(Targets(url="http://nowhere.invalid")).exit_code == 2
 

@@ -54,6 +54,12 @@ class TestPorts:
         assert re.fullmatch(r"it got PORT=\d+, but it listens on \d+ instead", message)
         assert "DF110" in with_status(report, "passed")
 
+    @pytest.mark.skipif(sys.platform != "linux", reason="other systems have only 127.0.0.1")
+    def test_an_address_of_its_own(self):
+        report = verify(odd("one-address"))
+        assert with_status(report, "passed") >= {"DF102", "DF110"}
+        assert messages(report, "DF118") == ["it listens on 127.0.0.2 only"]
+
     def test_a_port_that_is_open_before_the_app(self):
         """As an engine's, which listens before its container does."""
         report = verify(odd("closes-first"))
@@ -80,6 +86,11 @@ class TestBrokenServices:
         assert message == (
             "with DATABASE=down the app doesn't listen within 5 s (--wait), instead of reporting it"
         )
+
+    def test_an_exit_at_the_first_request(self):
+        report = verify(odd("dies-without-database", breaks=(("DATABASE", "down"),)))
+        (message,) = messages(report, "DF109")
+        assert message == "with DATABASE=down the app exits with 3, instead of reporting it"
 
 
 class TestStop:

@@ -18,7 +18,7 @@ HEARTBEAT: Final = "/__heartbeat__"
 LBHEARTBEAT: Final = "/__lbheartbeat__"
 ENDPOINTS: Final = (LBHEARTBEAT, VERSION, HEARTBEAT)
 
-_credential = re.compile("(?i)auth|cookie|token|secret|passw|credential|session|key").search
+_credential = re.compile(r"(?i)auth|cookie|token|secret|passw|credential|session|key\b|key_").search
 # It may have an unescaped slash, if what is before that can't be a port.
 _password = re.compile(r"(://[^\s/:@\[]*:)(?:[^\s/]*|(?!\d+/)[^\s@]*)(?=@)").sub
 _words = re.compile(rb"[\w+/=-]+|[^\w+/=-]+").findall

@@ -163,7 +163,8 @@ class Collector:
         while (response := prober.request("GET", LBHEARTBEAT)).status != HTTPStatus.OK:
             if time.monotonic() >= end:
                 if response.unreachable:
-                    raise CouldNotRunError(f"{prober.where}: {response.error}")
+                    hint = "" if seconds else "; --wait gives it time to start"
+                    raise CouldNotRunError(f"{prober.where}: {response.error}{hint}")
                 return
             self._on_progress(f"{prober.where}: waiting for it ({response.summary})")
             time.sleep(0.2)
@@ -257,6 +258,8 @@ class Collector:
             if now > next_look:
                 listening = process.listening()
                 others = {port: process.url(port, found) for port, found in listening.items()}
+                if (base := others.get(process.port)) is not None:  # at another address
+                    return base, []
                 settled = min(settled, now + SETTLE) if others else end
                 # The other rules are tried on the port that it took instead.
                 for base in filter(None, others.values()) if now >= settled else ():
@@ -290,6 +293,8 @@ class Collector:
                 return
             with self._prober(base) as prober:
                 self._request_all(prober, service)
+            if not service.has_responded:
+                service.exit_code = process.exit_code
 
     def _end_with_request(self, process: Process, run: Run, base: str, path: str) -> None:
         """Send SIGTERM while a request is being handled."""

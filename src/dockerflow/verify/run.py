@@ -5,10 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection
 from dataclasses import replace
+from typing import Any, TypeVar
 
 from dockerflow.verify.evidence import CouldNotRunError, Evidence, hide_passwords
 from dockerflow.verify.probes import Collector, Targets
+from dockerflow.verify.rules import Finding, Unknown
 from dockerflow.verify.verdicts import Report, Verdict, judge
+
+_Result = TypeVar("_Result", Finding, Unknown)
 
 
 def verify(
@@ -48,18 +52,14 @@ def verify(
 
 
 def _without_passwords(verdict: Verdict) -> Verdict:
-    findings = [
-        finding._replace(
-            message=hide_passwords(finding.message),
-            where=hide_passwords(finding.where),
-            reproduce=hide_passwords(finding.reproduce),
-        )
-        for finding in verdict.findings
-    ]
-    unknowns = [
-        unknown._replace(
-            message=hide_passwords(unknown.message), where=hide_passwords(unknown.where)
-        )
-        for unknown in verdict.unknowns
-    ]
-    return replace(verdict, findings=findings, unknowns=unknowns)
+    findings, unknowns = map(_hide, verdict.findings), map(_hide, verdict.unknowns)
+    return replace(verdict, findings=list(findings), unknowns=list(unknowns))
+
+
+def _hide(result: _Result) -> _Result:
+    texts: dict[str, Any] = {
+        key: hide_passwords(value)
+        for key, value in result._asdict().items()
+        if isinstance(value, str)
+    }
+    return result._replace(**texts)

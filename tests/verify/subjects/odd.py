@@ -19,6 +19,11 @@ PAGE = b"<html><title>App</title><script nonce=%x></script></html>"
 
 
 class Handler(BaseHTTPRequestHandler):
+    def handle_one_request(self) -> None:
+        if MODE == "dies-without-database" and BROKEN:
+            os._exit(3)
+        super().handle_one_request()
+
     def do_GET(self) -> None:
         status, body, headers = 200, b"", {}
         if self.path == "/__version__":
@@ -37,8 +42,6 @@ class Handler(BaseHTTPRequestHandler):
             status, body = 400, b"Bad Request: unknown host\n"
         elif MODE == "refuses-host-page":
             status, body = 400, b"<html>\n<title>DisallowedHost at /</title>"
-        elif MODE == "dies" and (self.command, self.path) == ("HEAD", "/__version__"):
-            os._exit(7)
         elif MODE == "needs-headers" and (
             self.headers["Authorization"] != "Bearer s3cret" or self.headers["X-Team"] != "web=1"
         ):
@@ -51,6 +54,8 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def do_HEAD(self) -> None:
+        if MODE == "dies" and self.path == "/__version__":
+            os._exit(7)
         self.do_GET()
 
     def log_message(self, *_: object) -> None:
@@ -102,4 +107,5 @@ if MODE == "unix":
             self.socket.bind(self.server_address)
 
     Server(os.environ["SOCKET"], Handler).serve_forever(0.02)
-ThreadingHTTPServer(("0.0.0.0", port), Handler).serve_forever(0.02)
+host = "127.0.0.2" if MODE == "one-address" else "0.0.0.0"
+ThreadingHTTPServer((host, port), Handler).serve_forever(0.02)
