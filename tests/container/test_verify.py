@@ -215,7 +215,7 @@ def test_an_interruption_leaves_nothing_behind(
 ) -> None:
     """While it starts, is asked, and is waited for after SIGTERM; also a second one."""
     command = [DOCKERFLOW, "verify", f"--image={build('sound')}", "--run", "--network=bridge",
-               "--env=MUTANT=ignores-sigterm", "--grace=60"]  # fmt: skip
+               "--env=MUTANT=ignores-sigterm", "--grace=5"]  # fmt: skip
 
     def is_running() -> bool:
         return any(name.startswith(TAG) for name in left(engine))
