@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse
@@ -11,7 +13,7 @@ from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 
 from dockerflow.checks import contrib
 from dockerflow.fastapi import install
-from links import assets, health, hits, page, storage
+from links import assets, health, hits, page, polling, storage
 from links.codes import is_code
 from links.schemas import MAX_BODY, Link, NewLink, Problem, explain
 from links.settings import get_settings
@@ -67,9 +69,9 @@ def index() -> HTMLResponse:
 
 @app.get("/api/links")
 @app.head("/api/links", include_in_schema=False)
-def newest(request: Request) -> list[Link]:
-    """Return the newest links."""
-    links = store.newest(20)
+def newest(request: Request, wait: str = "0") -> list[Link]:
+    """Return the newest links; wait so many seconds for one that isn't there yet."""
+    links = polling.newest(partial(store.newest, 20), wait)
     counts = counter.get([link.code for link in links])
     return [shown(request, *pair) for pair in zip(links, counts, strict=True)]
 

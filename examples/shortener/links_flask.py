@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from flask import Flask, Response, json, jsonify, redirect, request
@@ -12,7 +13,7 @@ from werkzeug.exceptions import HTTPException
 
 from dockerflow.checks import contrib
 from dockerflow.flask import Dockerflow
-from links import assets, health, hits, page, storage
+from links import assets, health, hits, page, polling, storage
 from links.codes import is_code
 from links.schemas import MAX_BODY, Link, NewLink, explain
 from links.settings import get_settings
@@ -55,8 +56,8 @@ def index() -> ResponseReturnValue:
 
 @app.get("/api/links")
 def newest() -> Response:
-    """Return the newest links."""
-    links = store.newest(20)
+    """Return the newest links; wait so many seconds for one that isn't there yet."""
+    links = polling.newest(partial(store.newest, 20), request.args.get("wait", "0"))
     counts = counter.get([link.code for link in links])
     return jsonify([shown(*pair) for pair in zip(links, counts, strict=True)])
 

@@ -107,6 +107,13 @@ class Engine:
                     self.podman("pull", "--quiet", OFFICIAL)
                     self.podman("tag", OFFICIAL, BASE)
 
+    def bridged(self) -> dict[str, str]:
+        """Variables by which containers have a network of their own, as they do elsewhere."""
+        path = self.folder / "bridged.conf"
+        text = CONTAINERS.replace('netns = "host"', 'netns = "bridge"')
+        path.write_text(text, encoding="utf-8")
+        return {"CONTAINERS_CONF": str(path)}
+
     @contextlib.contextmanager
     def alone(self) -> Iterator[int]:
         """Have the store for oneself, as long as the file is open; gives its descriptor.
@@ -116,6 +123,13 @@ class Engine:
         with (self.folder / "lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield file.fileno()
+
+    @contextlib.contextmanager
+    def verifying(self) -> Iterator[None]:
+        """Be the only one who counts what a verification leaves behind."""
+        with (self.folder / "verifying").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
 
     def run(self, *command: str, check: bool = True, **options: Any) -> Any:
         options = {"timeout": 500, "stdin": subprocess.DEVNULL, "text": True, **options}
@@ -206,12 +220,7 @@ def act_as_docker(args: list[str]) -> None:
             os.set_inheritable(lock, True)  # it is held until the build ends
             args = [*engine.build_command(), *rest]
             os.execvpe(args[0], args, engine.environ)
-    if command == "run":
-        # The network is the machine's, where nothing is published and only 127.0.0.1 is bound.
-        rest = [part for part in rest if not re.fullmatch(r"--publish|127\.0\.0\.1:.*", part)]
-        args = ["podman", "run", "--pull=never", "--env=HOST=127.0.0.1", *rest]
-    else:
-        args = ["podman", *args]
+    args = ["podman", "run", "--pull=never", *rest] if command == "run" else ["podman", *args]
     os.execvpe(args[0], args, engine.environ)
 
 

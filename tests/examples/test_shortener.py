@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
 
 import jsonschema
@@ -41,6 +42,21 @@ def test_shorten_and_follow(shared):
     other = shared.shorten("http://example.org").json()
     assert other["url"] == "http://example.org/"
     assert shared.get("/api/links").json()[:2] == [other, link]
+
+
+def test_a_client_can_wait_for_a_new_link(shared):
+    shared.shorten("https://example.org/known")
+    began = time.monotonic()
+    known = shared.get("/api/links?wait=0.5").json()
+    assert time.monotonic() - began >= 0.5, "nothing came"
+    assert known[0]["url"] == "https://example.org/known"
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(shared.get, "/api/links?wait=60")
+        time.sleep(0.5)
+        new = shared.shorten("https://example.org/new").json()
+        assert waiting.result(PATIENCE).json()[0] == new
+    for wrong in ("", "x", "-1", "nan"):
+        assert shared.get(f"/api/links?wait={wrong}").json()[0] == new
 
 
 def test_what_is_no_code_is_not_found(shared):

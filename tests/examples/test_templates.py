@@ -297,9 +297,8 @@ case $call in "$FAILS"*) exit 1 ;; esac
 
 @pytest.mark.parametrize(
     "step",
-    ["docker build", "docker run --name tests-", "docker run --detach", "dockerflow healthcheck",
-     "dockerflow verify", "docker stop"],
-)  # fmt: skip
+    ["docker build", "docker run --name tests-", "dockerflow verify"],
+)
 def test_what_fails_is_said_and_nothing_is_saved(tmp_path: Path, step: str) -> None:
     for name in ("docker", "dockerflow"):
         (tmp_path / name).write_text(FAKE_COMMAND, encoding="utf-8")
@@ -312,11 +311,10 @@ def test_what_fails_is_said_and_nothing_is_saved(tmp_path: Path, step: str) -> N
     assert result.returncode == 1, result
     assert f"said by {step}" in result.stdout, "whoever reads the pipeline's log sees why"
     *calls, last = (tmp_path / "calls").read_text(encoding="utf-8").splitlines()
-    assert re.fullmatch(r"docker rm --force tests-\d+ app-\d+", last)
+    assert re.fullmatch(r"docker rm --force tests-\d+", last)
     assert not [call for call in calls if call.startswith("docker save")]
     assert [call for call in calls if call.startswith("docker cp")] or step == "docker build"
-    kept = {path.name for path in (tmp_path / "reports").iterdir()}
-    assert kept >= {"build.log", "app.log"}
+    assert (tmp_path / "reports" / "build.log").exists()
     if step == "dockerflow verify":
         assert step in (tmp_path / "reports" / "dockerflow.xml").read_text(encoding="utf-8")
 

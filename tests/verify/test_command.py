@@ -18,6 +18,7 @@ from verify_helpers import APP
 
 from dockerflow.cli.verify import verify
 from dockerflow.verify.rules import RULES
+from dockerflow.verify.verdicts import FAIL_ON
 
 DOCKERFILE = str(verify_helpers.DOCKERFILE)
 
@@ -83,10 +84,15 @@ def test_finds(run):
         (["--ignore", ",", "http://a"], "there is no rule"),
         (["--explain", "nonsense"], "There is no rule 'nonsense'"),
         (["--break", "X=1", "http://a"], "--break needs a command"),
+        (["--run", "http://a"], "--run needs --image"),
+        (["--read-only", "--image", "a"], "--read-only needs --run"),
+        (["--network", "a", "--image", "a"], "--network needs --run"),
+        (["--require", "DF999", "http://a"], "there is no rule 'DF999'"),
+        (["--require", "DF1", "--select", "DF2", "http://a"], "it is not selected"),
         (["--env", "X=1", "http://a"], "--env needs a command"),
         (["--env", "X", "--", "a"], "'X' is not NAME=VALUE"),
         (["--slow", "/", "http://a"], "--slow needs a command"),
-        (["--static", "/", "--logs", "x"], "--static needs a URL or a command"),
+        (["--static", "/", "--logs", "x"], "--static needs a URL, a command or --run"),
         (["--target", "x", "http://a"], "--target needs --dockerfile"),
         (["--build-arg", "A=1", "http://a"], "--build-arg needs --dockerfile"),
         (["--logs", "-", "--logs", "-"], "can be given once"),
@@ -142,13 +148,52 @@ def test_select_and_ignore(run):
     assert set(rules(run(*both))) == set(RULES)
 
 
+def codes(run, *args) -> dict[str, int]:
+    return {level: run(*args, "--fail-on", level).exit_code for level in FAIL_ON}
+
+
 def test_fail_on(run):
+    """Each level includes those before it, but never includes nothing."""
     Path("app.log").write_text("hello\n")
-    codes = {
-        level: run("--logs", "app.log", "--fail-on", level).exit_code
-        for level in ("error", "warning", "never")
-    }
-    assert codes == {"error": 0, "warning": 1, "never": 0}
+    warning = ("--logs", "app.log", "--select", "DF302")
+    assert codes(run, *warning) == {
+        "error": 0, "warning": 1, "unknown": 1, "not-checked": 1, "never": 0,
+    }  # fmt: skip
+    not_checked = ("--dockerfile", DOCKERFILE, "--select", "DF109,DF2")
+    assert codes(run, *not_checked) == {
+        "error": 0, "warning": 0, "unknown": 0, "not-checked": 1, "never": 0,
+    }  # fmt: skip
+    unknown = ("--select", "DF109", "--env", "MUTANT=unwell", "--break", "DATABASE=down")
+    assert {
+        level: run(*unknown, "--fail-on", level, "--", *APP).exit_code
+        for level in ("warning", "unknown", "not-checked", "never")
+    } == {"warning": 0, "unknown": 1, "not-checked": 1, "never": 0}
+
+
+def test_required_rules_must_be_checked(run):
+    dockerfile = ("--dockerfile", DOCKERFILE)
+    assert run(*dockerfile, "--require", "DF2").exit_code == 0
+    result = run(*dockerfile, "--require", "DF2,DF109", "--require", "DF111")
+    assert result.exit_code == 1
+    for id_ in ("DF109", "DF111"):
+        assert f"{id_}: required, but not checked; it looks at a command" in result.stdout
+    assert "DF117: " not in result.stdout
+    # Not those that are ignored, but then all of an option's would be.
+    assert run(*dockerfile, "--require", "DF1", "--ignore", "DF1").exit_code == 2
+    assert run(*dockerfile, "--require", "DF10", "--select", "DF2,DF103").exit_code == 1
+    assert run(*dockerfile, "--require", "DF20", "--ignore", "DF201").exit_code == 0
+    assert run(*dockerfile, "--require", "DF109", "--fail-on", "never").exit_code == 0
+
+
+def test_a_heartbeat_that_always_fails_tells_nothing(run):
+    """Whether it is 5xx because of the broken service."""
+    args = ("--env", "MUTANT=unwell", "--break", "DATABASE=down", "--require", "DF109")
+    result = run(*args, "--select", "DF109", "--", *APP)
+    assert result.exit_code == 1
+    assert (
+        "DF109: required, but unknown: GET /__heartbeat__ is HTTP 5xx, but also without "
+        "DATABASE=down" in result.stdout
+    )
 
 
 def test_logs_from_stdin(run):

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import psutil
 import pytest
@@ -351,6 +352,6 @@ def test_sigterm_in_the_midst_of_a_start_or_an_end(monkeypatch, when):
     else:
         monkeypatch.setattr(Process, "kill", signal_and_end)
     command = (sys.executable, "-c", "import time; time.sleep(600)", marker)
-    with pytest.raises(SystemExit), _exit_on_sigterm(), started(command, {}):
+    with pytest.raises(SystemExit), _exit_on_sigterm(), started(partial(Process, command, {})):
         assert when == "end", "it was asked to end before"
     assert left(marker) == []

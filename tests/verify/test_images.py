@@ -138,13 +138,74 @@ def test_no_engine_has_it(tmp_path, monkeypatch):
     report = verify(Targets(images=("app:1",), limit=0.5))
     assert report.exit_code == 2
     assert "docker: Cannot connect to the daemon" in report.could_not_run[0]
-    assert "podman did not save it in time" in report.could_not_run[0]
+    assert "podman did not finish within 0.5 s" in report.could_not_run[0]
     monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
     assert (
         "docker is not installed; podman is not installed"
         in verify(Targets(images=("app:1",))).could_not_run[0]
     )
     assert "not the name of an image" in verify(Targets(images=("--help",))).could_not_run[0]
+
+
+@pytest.mark.parametrize(
+    ("command", "script", "said"),
+    [
+        ("create", "echo 'WARN x' >&2; echo 'Error: no' >&2; echo more >&2; exit 125", "Error: no"),
+        ("create", "exit 125", "exit code 125"),
+        ("start", "echo 'Error: port is taken' >&2; exit 1", "can't be started: Error: port is"),
+        ("start", "exit 126", "can't be started: it wrote nothing"),
+    ],
+)
+def test_an_engine_that_fails_to_start_it(  # noqa: PLR0917
+    images, tmp_path, monkeypatch, command, script, said
+):
+    """One line, exit code 2, and the container is removed."""
+    bin_ = tmp_path / "bin"
+    bin_.mkdir()
+    fake_engine(
+        bin_,
+        "podman",
+        f"""echo "$@" >> {tmp_path}/calls
+        case "$1 $3" in
+            "{command} "*) {script} ;;
+            "image "*) cp {images.docker()} "$4" ;;
+        esac
+        case "$*" in
+            *StartedAt*) echo "0001-01-01 00:00:00 +0000 UTC" ;;
+            *NetworkMode*) echo "bridge 0" ;;
+        esac""",
+    )
+    monkeypatch.setenv("PATH", f"{bin_}:/usr/bin:/bin")
+    fake_engine(bin_, "docker", "exit 1")
+    report = verify(Targets(images=("app:1",), run=True, wait=2))
+    assert report.exit_code == 2
+    (reason,) = report.could_not_run
+    assert said in reason
+    assert "\n" not in reason
+    create, *_, last = [
+        line for line in (tmp_path / "calls").read_text().splitlines() if "image save" not in line
+    ]
+    name = create.split()[1].removeprefix("--name=")
+    assert last == f"rm --force --volumes {name}"
+
+
+def test_a_container_that_can_not_be_removed_is_told(images, tmp_path, monkeypatch):
+    bin_ = tmp_path / "bin"
+    bin_.mkdir()
+    fake_engine(
+        bin_,
+        "docker",
+        f"""case "$*" in
+            image*) cp {images.docker()} "$4" ;;
+            rm*) echo "Error: it is stuck" >&2; exit 1 ;;
+            *StartedAt*) echo 2026 ;;
+            *NetworkMode*) echo "bridge 0" ;;
+        esac""",
+    )
+    monkeypatch.setenv("PATH", f"{bin_}:/usr/bin:/bin")
+    report = verify(Targets(images=("app:1",), run=True, wait=2))
+    assert report.exit_code == 2
+    assert report.could_not_run == ["docker: Error: it is stuck"]
 
 
 def podman_works() -> bool:

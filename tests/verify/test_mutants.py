@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import pytest
@@ -22,7 +22,7 @@ from verify_helpers import (
 
 from dockerflow.verify import dockerfile, probes
 from dockerflow.verify.probes import Targets
-from dockerflow.verify.process import started
+from dockerflow.verify.process import Process, started
 from dockerflow.verify.rules import RULES
 from dockerflow.verify.run import verify
 from dockerflow.verify.verdicts import Report
@@ -265,7 +265,7 @@ def test_a_sound_app_passes_all_that_an_app_can():
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    with started(APP, {}) as process:
+    with started(partial(Process, APP, {})) as process:
         url = f"http://127.0.0.1:{process.port}"
         needs_sound(verify(Targets(url=url, wait=60)), SOUND_APP)
         yield url

@@ -147,7 +147,9 @@ def test_choices(app, tmp_path):
         subject.verify(static=["/style.css"], select=["DF115"])
     with pytest.raises(ValueError, match="there is no rule 'DF9'"):
         subject.verify(select=["DF9"])
-    with pytest.raises(ValueError, match="must be error, warning or never"):
+    with pytest.raises(
+        ValueError, match="must be one of error, warning, unknown, not-checked, never"
+    ):
         subject.verify(fail_on="often")
     other = tmp_path / "other.json"
     other.write_text('{"version": "another"}')

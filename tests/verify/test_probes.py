@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 
 import pytest
 from hypothesis import example, given
@@ -109,13 +110,16 @@ class TestStop:
 
     @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
     def test_after_an_error(self, stopped, error):
-        with pytest.raises(error), started((sys.executable, ODD, ""), {}) as process:
+        with (
+            pytest.raises(error),
+            started(partial(Process, (sys.executable, ODD, ""), {})) as process,
+        ):
             self.fail_when_it_listens(process, error)
         assert stopped.read_text() == "stopped\n"
 
     def test_the_children_of_a_shell(self, stopped):
         command = ("sh", "-c", f"{shlex.join((sys.executable, ODD, ''))}; true")
-        with started(command, {}) as process:
+        with started(partial(Process, command, {})) as process:
             self.wait_for(process)
         assert process.exit_code is not None
         assert stopped.read_text() == "stopped\n"
@@ -127,7 +131,9 @@ class TestStop:
         assert time.monotonic() - began < 60
 
     def interrupt_the_end(self) -> None:
-        with started((sys.executable, ODD, "ignores-sigterm"), {}, grace=500) as process:
+        with started(
+            partial(Process, (sys.executable, ODD, "ignores-sigterm"), {}), grace=500
+        ) as process:
             self.wait_for(process)
             threading.Timer(0.5, signal.raise_signal, (signal.SIGINT,)).start()
 
@@ -259,7 +265,7 @@ class TestHeaders:
 
     def test_from_the_command_line(self, capfd, monkeypatch, tmp_path):
         monkeypatch.chdir(tmp_path)
-        with started((sys.executable, ODD, "needs-headers"), {}) as process:
+        with started(partial(Process, (sys.executable, ODD, "needs-headers"), {})) as process:
             args = [
                 "verify", f"http://127.0.0.1:{process.port}", "--wait", "30", "--format", "json",
                 "--header", "Authorization=Bearer s3cret", "--header", "X-Team=web=1",
@@ -280,7 +286,7 @@ class TestHeaders:
 class TestUnixSockets:
     def test_an_app_on_one(self, tmp_path):
         path = tmp_path / "app.sock"
-        with started((sys.executable, ODD, "unix"), {"SOCKET": str(path)}):
+        with started(partial(Process, (sys.executable, ODD, "unix"), {"SOCKET": str(path)})):
             report = verify(Targets(url=f"unix:{path}", wait=30, static=("/nope",)))
             assert report.could_not_run == []
             assert report.targets == [f"unix:{path}"]

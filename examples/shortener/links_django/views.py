@@ -7,7 +7,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonRes
 from django.views.decorators.http import require_http_methods, require_safe
 from pydantic import ValidationError
 
-from links import page
+from links import page, polling
 from links.codes import is_code
 from links.schemas import Link, NewLink, explain
 from links_django.apps import counter
@@ -22,10 +22,14 @@ def index(_: HttpRequest) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def links(request: HttpRequest) -> HttpResponse:
-    """Keep a link, or return the newest ones."""
+    """Keep a link, or return the newest ones and wait so many seconds for another."""
     if request.method == "POST":
         return shorten(request)
-    found = list(StoredLink.objects.order_by("-id")[:20])
+
+    def find() -> list[StoredLink]:
+        return list(StoredLink.objects.order_by("-id")[:20])
+
+    found = polling.newest(find, request.GET.get("wait", "0"))
     counts = counter.get([link.code for link in found])
     pairs = zip(found, counts, strict=True)
     return JsonResponse([shown(request, *pair) for pair in pairs], safe=False)

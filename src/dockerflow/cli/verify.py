@@ -24,7 +24,7 @@ from dockerflow.verify import formats, run
 from dockerflow.verify.evidence import ENDPOINTS, hide_passwords
 from dockerflow.verify.probes import Targets
 from dockerflow.verify.rules import RULES, matching
-from dockerflow.verify.verdicts import Report, exit_code
+from dockerflow.verify.verdicts import FAIL_ON, Report, exit_code
 
 _is_token = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+").fullmatch  # RFC 9110, section 5.6.2
 _has_control = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]").search
@@ -75,6 +75,12 @@ class _Run:
     def selected(self) -> set[str]:
         select, ignore = self.params["select"] or [RULES], self.params["ignore"]
         return set[str]().union(*select).difference(*ignore)
+
+    def required(self) -> set[str]:
+        selected, require = self.selected(), self.params["require"]
+        if ids := next((ids for ids in require if not ids & selected), None):
+            raise click.UsageError(f"--require {', '.join(sorted(ids))}: it is not selected.")
+        return selected.intersection(set[str]().union(*require))
 
 
 class _Command(click.Command):
@@ -255,11 +261,20 @@ _time = partial(click.option, type=_seconds, metavar="SECONDS", show_default=Tru
     "version_jsons",
     help="A version.json to check, and to compare `/__version__` with.",
 )
-@_pairs("--env", "environ", help="Set a variable for the command.")
+@click.option(
+    "--run",
+    is_flag=True,
+    help="Start a container of the image, without capabilities, and check it like a command.",
+)
+@click.option(
+    "--read-only", is_flag=True, help="The container may write to /tmp only, which is a tmpfs."
+)
+@click.option("--network", metavar="NAME", help="Network that the container joins.")
+@_pairs("--env", "environ", help="Set a variable for the command or the container.")
 @_pairs(
     "--break",
     "breaks",
-    help="Start the command once more with a variable that breaks a backing service.",
+    help="Start it once more with a variable that breaks a backing service.",
 )
 @_several(
     "--header",
@@ -281,7 +296,8 @@ _time = partial(click.option, type=_seconds, metavar="SECONDS", show_default=Tru
 @_time(
     "--wait",
     show_default=False,
-    help="How long to wait until the URL answers (default 0) or the command listens (default 20).",
+    help="How long to wait until the URL answers (default 0), or the command or the container "
+    "listens (default 20).",
 )
 @_time("--timeout", default=10.0, help="Time limit of one request.")
 @_time("--grace", default=10.0, help="Time from SIGTERM to the end of the process.")
@@ -305,12 +321,13 @@ _time = partial(click.option, type=_seconds, metavar="SECONDS", show_default=Tru
 @click.option(
     "--update-baseline", is_flag=True, help="Write today's findings to the baseline's file."
 )
+@_rules("--require", help="Fail if one of these rules was not checked, or is unknown.")
 @click.option(
     "--fail-on",
-    type=click.Choice(["error", "warning", "never"]),
+    type=click.Choice(FAIL_ON),
     default="error",
     show_default=True,
-    help="Lowest level of a finding that makes the exit code 1.",
+    help="What makes the exit code 1; each includes those before it, but never is nothing.",
 )
 @click.option(
     "--format",
@@ -343,12 +360,13 @@ def verify(
 ) -> None:
     """Check an app, its image or its deployment against the Dockerflow specification.
 
-    The app runs at a URL or on a Unix socket (unix:PATH), or is a command that is started with a
-    free port as $PORT. It may be written in any language.
+    The app runs at a URL or on a Unix socket (unix:PATH), or is a command or an image that is
+    started with a free port as $PORT. It may be written in any language.
 
     \b
       dockerflow verify http://localhost:8000
       dockerflow verify --dockerfile Dockerfile -- python app.py
+      dockerflow verify --dockerfile Dockerfile --image app --run --read-only
       helm template chart | dockerflow verify --manifest -
       docker logs app 2>&1 | dockerflow verify --logs -
     """  # noqa: D301 - click's mark for a paragraph that is not wrapped
@@ -359,6 +377,7 @@ def verify(
     for one in runs:
         try:
             _check_combination(one.targets())
+            one.required()
         except click.UsageError as error:
             where = f"{one.settings.where(one.name)} " if one.name in one.settings.targets else ""
             raise click.UsageError(where + error.message, ctx) from None
@@ -393,6 +412,7 @@ def _verify(
         selected=one.selected(),
         ignored_at=ignored_at,
         fail_on=one.params["fail_on"],
+        required=one.required(),
         on_progress=on_progress,
     )
     report.name = one.name
@@ -427,7 +447,8 @@ def _write(path: Path, content: str) -> None:
 
 def _check_combination(targets: Targets) -> None:
     """Refuse to do nothing, and options that would have no effect."""
-    has_app = targets.url is not None or bool(targets.command)
+    is_started = targets.run or bool(targets.command)
+    has_app = targets.url is not None or is_started
     streams = (*targets.logs, *targets.manifests, *targets.composes)
     files = (targets.dockerfiles, targets.images, targets.archives, targets.version_jsons)
     if not (has_app or any(files) or streams):
@@ -437,11 +458,14 @@ def _check_combination(targets: Targets) -> None:
         )
         raise click.UsageError(message)
     for name, value, needed, is_given in (
-        ("--env", targets.environ, "a command after --", targets.command),
-        ("--break", targets.breaks, "a command after --", targets.command),
-        ("--slow", targets.slow, "a command after --", targets.command),
-        ("--static", targets.static, "a URL or a command", has_app),
-        ("--header", targets.headers, "a URL or a command", has_app),
+        ("--run", targets.run, "--image", targets.images),
+        ("--read-only", targets.read_only, "--run", targets.run),
+        ("--network", targets.network, "--run", targets.run),
+        ("--env", targets.environ, "a command after --, or --run", is_started),
+        ("--break", targets.breaks, "a command after --, or --run", is_started),
+        ("--slow", targets.slow, "a command after --, or --run", is_started),
+        ("--static", targets.static, "a URL, a command or --run", has_app),
+        ("--header", targets.headers, "a URL, a command or --run", has_app),
         ("--build-arg", targets.build_args, "--dockerfile", targets.dockerfiles),
         ("--target", targets.target, "--dockerfile", targets.dockerfiles),
     ):

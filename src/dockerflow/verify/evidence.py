@@ -169,7 +169,7 @@ class Service:
 
 @dataclass
 class Run:
-    """A command that was started, from its start to its end."""
+    """A command or a container that was started, from its start to its end."""
 
     where: str
     start: str
@@ -184,7 +184,8 @@ class Run:
     addresses: list[str] = field(default_factory=list[str])
     """The addresses on which it listens on the port; empty if that can't be told."""
     processes: list[str] = field(default_factory=list[str])
-    log_files: list[str] = field(default_factory=list[str])
+    log_files: list[str] | None = field(default_factory=list[str])
+    """None if they can't be seen."""
     ended_in_time: bool | None = None
     """Whether it ended within ``grace``; None if it wasn't sent SIGTERM."""
     in_flight: Response | None = None
@@ -271,6 +272,8 @@ class Image:
     """Whether there is any file below /app other than version.json."""
     version: VersionFile
     reproduce: str = ""
+    engine: str = ""
+    """The engine that has it, docker or podman; empty if it was read from an archive."""
 
 
 class Place(NamedTuple):

@@ -43,34 +43,42 @@ def read_engine(name: str, seconds: float) -> Image:
     for engine in ENGINES:
         with tempfile.TemporaryDirectory(prefix="dockerflow-verify-") as folder:
             archive = Path(folder) / "image.tar"
-            reason = _save(engine, name, archive, max(end - time.monotonic(), 0.1))
-            if reason:
-                reasons.append(reason)
+            save = ("image", "save", "-o", str(archive), name)
+            try:
+                call_engine(engine, *save, seconds=max(end - time.monotonic(), 0.1))
+            except CouldNotRunError as error:
+                reasons.append(str(error))
                 continue
             image = read_archive(archive, max(end - time.monotonic(), 1), where=name)
+            image.engine = engine
             image.reproduce = f"{engine} run --rm --entrypoint sh {name} -c"
             return image
     raise CouldNotRunError(f"the image {name} can't be saved: {'; '.join(reasons)}")
 
 
-def _save(engine: str, name: str, archive: Path, seconds: float) -> str:
-    """Save an image; return why it failed, or an empty text."""
+def call_engine(engine: str, *args: str, seconds: float) -> str:
+    """Run a command of docker or podman, and return its output.
+
+    :raises CouldNotRunError: when it fails; the message has the engine's reason.
+    """
     if shutil.which(engine) is None:
-        return f"{engine} is not installed"
+        raise CouldNotRunError(f"{engine} is not installed")
     try:
-        result = subprocess.run(  # noqa: S603 - no shell, and the name is not an option
-            [engine, "image", "save", "-o", str(archive), name],
+        result = subprocess.run(  # noqa: S603 - no shell, and names are not options
+            [engine, *args],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=seconds,
             check=False,
+            start_new_session=True,  # Ctrl-C is for us, and must not stop it halfway
         )
     except subprocess.TimeoutExpired:
-        return f"{engine} did not save it in time"
+        raise CouldNotRunError(f"{engine} did not finish within {seconds:.1f} s") from None
     if result.returncode == 0:
-        return ""
-    last = result.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2]
-    return f"{engine}: {printable(last) or f'exit code {result.returncode}'}"
+        return result.stdout.decode("utf-8", "replace")
+    lines = result.stderr.decode("utf-8", "replace").strip().splitlines() or [""]
+    reason = next((line for line in lines if line.startswith("Error")), lines[-1])
+    raise CouldNotRunError(f"{engine}: {printable(reason) or f'exit code {result.returncode}'}")
 
 
 def read_archive(path: Path, seconds: float, where: str = "") -> Image:

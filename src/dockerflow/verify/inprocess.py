@@ -13,7 +13,7 @@ from dockerflow.verify.evidence import Evidence, Response, Service, VersionFile,
 from dockerflow.verify.formats import text
 from dockerflow.verify.http import request_all
 from dockerflow.verify.rules import RULES, matching
-from dockerflow.verify.verdicts import Report, judge
+from dockerflow.verify.verdicts import FAIL_ON, Report, judge
 
 BASE = "http://testserver"
 
@@ -50,7 +50,7 @@ class DockerflowApp:
             be 5xx and the load balancer's heartbeat still 200.
         :param select: ids of rules, or their beginnings: judge by these only.
         :param ignore: ids of rules, or their beginnings: judge by all but these.
-        :param fail_on: the lowest level that fails: error, warning or never.
+        :param fail_on: the lowest level that fails: error, warning, unknown, not-checked or never.
         :returns: the report.
         :raises AssertionError: when a rule fails; the message has the ids and the findings.
         :raises ValueError: when there is no such rule or level.
@@ -59,8 +59,8 @@ class DockerflowApp:
         """
         __tracebackhide__ = True
         selected = (_ids(select) or set(RULES)) - _ids(ignore)
-        if fail_on not in {"error", "warning", "never"}:
-            message = f"fail_on must be error, warning or never, not {fail_on!r}"
+        if fail_on not in FAIL_ON:
+            message = f"fail_on must be one of {', '.join(FAIL_ON)}, not {fail_on!r}"
             raise ValueError(message)
         began = time.monotonic()
         service = Service(f"{type(self.app).__module__}.{type(self.app).__qualname__}")

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import shlex
-import socket
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent import futures
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from dockerflow.verify import compose, dockerfile, documents, image, kubernetes
+from dockerflow.verify.container import Container
 from dockerflow.verify.evidence import (
     LBHEARTBEAT,
     MAX_BODY,
@@ -65,6 +65,10 @@ class Targets:
     """The files of one project: a later one is laid over those before it."""
     environ: Pairs = ()
     breaks: Pairs = ()
+    run: bool = False
+    """Whether a container of each of ``images`` is started."""
+    read_only: bool = False
+    network: str | None = None
     static: tuple[str, ...] = ()
     slow: str | None = None
     headers: Pairs = ()
@@ -148,7 +152,12 @@ class Collector:
         self._evidence.images.append(image.read_archive(path, self._targets.limit))
 
     def _image(self, name: str) -> None:
-        self._evidence.images.append(image.read_engine(name, self._targets.limit))
+        targets = self._targets
+        found = image.read_engine(name, targets.limit)
+        self._evidence.images.append(found)
+        if targets.run:
+            start = partial(Container, found.engine, name, read_only=targets.read_only)
+            self._run(partial(start, network=targets.network))
 
     def _log(self, name: str) -> None:
         content = _read_named(name, MAX_LOG_FILE)
@@ -193,20 +202,28 @@ class Collector:
             candidates = (Path("/app/version.json"), Path("version.json"))
             if (path := next(filter(Path.is_file, candidates), None)) is not None:
                 self._version_json(path)
+        self._run(partial(Process, targets.command))
+
+    def _run(self, start: Callable[[Mapping[str, str]], Process]) -> None:
+        """Start a command or a container with variables, and once more for each that breaks it."""
+        targets = self._targets
         environ = dict(targets.environ)
-        with started(targets.command, environ, grace=targets.grace) as process:
+        with started(partial(start, environ), grace=targets.grace) as process:
             run = Run(process.where, process.start, process.port, targets.grace)
             self._examine(process, run)
         run.stdout.lines, run.stderr.lines = process.stdout.lines(), process.stderr.lines()
         self._evidence.runs.append(run)
         for name, value in targets.breaks:
-            self._break(name, value)
+            broken_by = f"{name}={hide_credential(name, value)}"
+            self._break(partial(start, {**environ, name: value}), broken_by)
 
     def _examine(self, process: Process, run: Run) -> None:
         base, run.other_ports = self._wait_for_app(process)
-        run.listens, run.waited = base is not None and not run.other_ports, self._seconds
         addresses = process.listening().get(process.port, [])
         run.addresses = sorted({address.removeprefix("::ffff:") for address in addresses})
+        # In a container it can't be reached if it listens on the loopback address only.
+        run.listens = bool(addresses) or (base is not None and not run.other_ports)
+        run.waited = self._seconds
         service = Service(process.where, start=run.start)
         if base is not None:
             with self._prober(base) as prober:
@@ -258,28 +275,26 @@ class Collector:
     def _wait_for_port(self, process: Process, end: float) -> tuple[str | None, list[int]]:
         self._on_progress(f"{process.where}: waiting for it to listen on port {process.port}")
         next_look, settled = 0.0, end
-        others: dict[int, str] = {}
+        others: dict[int, str | None] = {}
         while True:
             if process.exit_code is not None:
                 raise _exited(process, "before it listened")
-            if (host := _reachable_host(process.port)) is not None:
+            if (host := process.reachable_host()) is not None:
                 return f"http://{host}:{process.port}", []
             now = time.monotonic()
             if now > next_look:
-                others = {
-                    port: f"http://{_host(addresses)}:{port}"
-                    for port, addresses in process.listening().items()
-                }
+                listening = process.listening()
+                others = {port: process.url(port, found) for port, found in listening.items()}
                 if (base := others.get(process.port)) is not None:  # at another address
                     return base, []
                 settled = min(settled, now + SETTLE) if others else end
                 # The other rules are tried on the port that it took instead.
-                for base in others.values() if now >= settled else ():
+                for base in filter(None, others.values()) if now >= settled else ():
                     if self._has_endpoints(base):
                         return base, sorted(others)
                 next_look = time.monotonic() + POLL_PORTS
             if now >= end:
-                return next(iter(others.values()), None), sorted(others)
+                return next(filter(None, others.values()), None), sorted(others)
             time.sleep(POLL)
 
     def _has_endpoints(self, base: str) -> bool:
@@ -290,11 +305,9 @@ class Collector:
             heartbeat = prober.request("GET", LBHEARTBEAT)
         return heartbeat.is_200 and not service.is_any_page(heartbeat)
 
-    def _break(self, name: str, value: str) -> None:
-        """Start the command once more with a variable that breaks a backing service."""
-        environ = {**dict(self._targets.environ), name: value}
-        broken_by = f"{name}={hide_credential(name, value)}"
-        with started(self._targets.command, environ, grace=self._targets.grace) as process:
+    def _break(self, start: Callable[[], Process], broken_by: str) -> None:
+        """Start it once more with a variable that breaks a backing service."""
+        with started(start, grace=self._targets.grace) as process:
             service = Service(process.where, start=process.start, broken_by=broken_by)
             self._evidence.broken.append(service)
             try:
@@ -347,24 +360,6 @@ def _shown(name: str) -> str:
 def _exited(process: Process, when: str) -> CouldNotRunError:
     message = f"{process.where} exited with {process.exit_code} {when}: {process.last_words()}"
     return CouldNotRunError(message)
-
-
-def _reachable_host(port: int) -> str | None:
-    for host, in_url in (("127.0.0.1", "127.0.0.1"), ("::1", "[::1]")):
-        try:
-            socket.create_connection((host, port), timeout=1).close()
-        except OSError:
-            continue
-        return in_url
-    return None
-
-
-def _host(addresses: Sequence[str]) -> str:
-    """Return the host to connect to, of the addresses that something listens on."""
-    address = addresses[0]
-    if address in ("0.0.0.0", "::"):  # noqa: S104 - seen, not bound
-        return "127.0.0.1"
-    return f"[{address}]" if ":" in address else address
 
 
 def _lasting_processes(process: Process) -> list[str]:

@@ -130,20 +130,43 @@ class Process:
         """Return the app's processes: those in a container, if any, and not the engine's."""
         return self.in_containers() or self._tree()
 
+    def _table(self) -> list[tuple[int, int, str]]:
+        """Return the pid, the parent's pid and the command line of each of the app's processes."""
+        # Zombies have no command line.
+        return _ask(
+            self._app(), lambda p: (p.pid, p.ppid(), _command_line(p.cmdline() or [p.name()]))
+        )
+
     def processes(self) -> list[str]:
         """Return the command line of each of the app's processes.
 
         A server's master and its only worker, a copy of it, count as one.
         """
-        # Zombies have no command line.
-        found = _ask(self._app(), lambda p: (p.pid, p.ppid(), p.cmdline() or [p.name()]))
+        found = self._table()
         commands = {pid: command for pid, _, command in found}
         parents = [parent for _, parent, _ in found]
         return [
-            printable(_command_line(command), 100)
+            printable(command, 100)
             for _, parent, command in found
             if parents.count(parent) > 1 or commands.get(parent) != command
         ]
+
+    def reachable_host(self) -> str | None:
+        """Return the host at which $PORT can be reached, for URLs."""
+        for host, in_url in (("127.0.0.1", "127.0.0.1"), ("::1", "[::1]")):
+            try:
+                socket.create_connection((host, self.port), timeout=1).close()
+            except OSError:
+                continue
+            return in_url
+        return None
+
+    def url(self, port: int, addresses: Sequence[str]) -> str | None:
+        """Return the URL of a port that is listened on; None if it can't be reached."""
+        address = addresses[0]
+        if address in ("0.0.0.0", "::"):  # noqa: S104 - seen, not bound
+            return f"http://127.0.0.1:{port}"
+        return f"http://[{address}]:{port}" if ":" in address else f"http://{address}:{port}"
 
     def listening(self) -> dict[int, list[str]]:
         """Return the TCP ports that its processes listen on, each with the addresses.
@@ -156,15 +179,11 @@ class Process:
                 ports.setdefault(connection.laddr.port, []).append(str(connection.laddr.ip))
         return ports
 
-    def log_files(self) -> list[str]:
-        """Return the files it writes to whose names are those of logs."""
+    def log_files(self) -> list[str] | None:
+        """Return the files it writes to whose names are those of logs; None if it can't be seen."""
         files = chain(*_ask(self._app(), lambda p: p.open_files()))
         written = {file.path for file in files if getattr(file, "mode", "r") != "r"}
-        return sorted(
-            path
-            for path in written
-            if (".log" in Path(path).name or "/log/" in path) and not _is_of_package_manager(path)
-        )
+        return sorted(filter(is_log, written))
 
     def terminate(self) -> None:
         """Send SIGTERM to the command itself, as an engine does to a container's first process."""
@@ -218,6 +237,12 @@ class Process:
         self.stderr.close()
 
 
+def is_log(path: str) -> bool:
+    """Whether a file's name is that of a log."""
+    is_named_so = ".log" in Path(path).name or "/log/" in path
+    return is_named_so and not _is_of_package_manager(path)
+
+
 def _ask(
     processes: Iterable[psutil.Process], question: Callable[[psutil.Process], _Reply]
 ) -> list[_Reply]:
@@ -230,10 +255,8 @@ def _ask(
 
 
 @contextmanager
-def started(
-    command: Sequence[str], environ: Mapping[str, str], *, grace: float = 10.0
-) -> Generator[Process]:
-    """Start a command; at the end of the ``with`` statement, stop it and kill what is left.
+def started(start: Callable[[], Process], *, grace: float = 10.0) -> Generator[Process]:
+    """Start a command or a container; at the end of the ``with``, stop it and kill what is left.
 
     Any other child that this process gets in between is taken for one of the command's.
 
@@ -243,7 +266,7 @@ def started(
         process = None
         try:
             with _signals_deferred():
-                process = Process(command, environ)
+                process = start()
             yield process
         finally:
             if process is not None:

@@ -21,18 +21,20 @@ def verify(
     selected: Collection[str] | None = None,
     ignored_at: Sequence[tuple[str, Collection[str]]] = (),
     fail_on: str = "error",
+    required: Collection[str] = (),
     on_progress: Callable[[str], None] = lambda _: None,
 ) -> Report:
     """Examine all targets and judge them; errors of a target are in the report.
 
     :param selected: ids of the rules to judge by; by default all.
     :param ignored_at: patterns of places, each with the ids of the rules to ignore there.
-    :param fail_on: the lowest level that fails: error, warning or never.
+    :param fail_on: the lowest level that fails, one of ``FAIL_ON``.
+    :param required: ids of the rules that must have been looked at.
     :param on_progress: is called with a text for people, such as "waiting for ...".
     :returns: the report, without the passwords of URLs.
     """
     began = time.monotonic()
-    evidence, report = Evidence(), Report([], fail_on=fail_on)
+    evidence, report = Evidence(), Report([], fail_on=fail_on, required=required)
 
     def show(text: str) -> None:
         on_progress(hide_passwords(text))

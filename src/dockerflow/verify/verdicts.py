@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Literal
+from typing import Final, Literal
 
 from dockerflow.verify.evidence import Evidence
 from dockerflow.verify.rules import RULES, Finding, Rule, Unknown
 
 Status = Literal["passed", "failed", "unknown", "accepted", "ignored", "not checked"]
+
+FAIL_ON: Final = ("error", "warning", "unknown", "not-checked", "never")
+"""What makes a verification fail: each includes those before it, but ``never`` is nothing."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,13 @@ class Verdict:
         """The findings, and what can't be told."""
         return [*self.findings, *self.unknowns]
 
+    @property
+    def level(self) -> str:
+        """One of ``FAIL_ON``; empty if it passed or is ignored."""
+        if self.status == "failed":
+            return self.rule.level
+        return self.status.replace(" ", "-") if self.status in ("unknown", "not checked") else ""
+
 
 @dataclass
 class Report:
@@ -39,6 +49,8 @@ class Report:
     could_not_run: list[str] = field(default_factory=list[str])
     seconds: float = 0.0
     fail_on: str = "error"
+    required: Collection[str] = ()
+    """The ids of the rules that must have been looked at."""
     name: str = ""
     """The target's name in the settings."""
     file: str = ""
@@ -50,9 +62,11 @@ class Report:
 
     def fails(self, verdict: Verdict) -> bool:
         """Whether this verdict makes the whole verification fail."""
-        if verdict.status != "failed" or self.fail_on == "never":
+        if self.fail_on == "never":
             return False
-        return self.fail_on == "warning" or verdict.rule.level == "error"
+        is_open = bool(verdict.unknowns) or verdict.status == "not checked"
+        levels = FAIL_ON[: FAIL_ON.index(self.fail_on) + 1]
+        return verdict.level in levels or (is_open and verdict.rule.id in self.required)
 
     @property
     def exit_code(self) -> int:

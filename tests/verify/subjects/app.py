@@ -63,6 +63,8 @@ class Handler(BaseHTTPRequestHandler):
         return is_valid
 
     def answer(self, status: int, body: bytes, type_: str = "application/json") -> None:
+        if self.mutant == "crashes" and self.path == "/":
+            os._exit(3)
         self.send_response(status)
         self.send_header("Content-Type", type_)
         self.send_header("Content-Length", str(len(body)))
@@ -132,6 +134,10 @@ class Server(ThreadingHTTPServer):
     block_on_close = True
 
 
+if MUTANT == "deaf":
+    log("app.start", msg="deaf")
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    sys.exit(signal.sigwait([signal.SIGTERM]) - signal.SIGTERM)
 host = "127.0.0.1" if MUTANT == "loopback" else "0.0.0.0"
 port = 0 if MUTANT == "any-port" else int(os.environ["PORT"])
 server = Server((host, port), Handler)

@@ -55,7 +55,7 @@ _recommendation = partial(rule, "warning")
     "DF101",
     "Configured by the environment",
     sentence="Accept its configuration through environment variables.",
-    looks_at="a command: whether $PORT, or a variable of --break, had any effect",
+    looks_at="a command or container: whether $PORT, or a variable of --break, had any effect",
     fix="Read every setting from an environment variable; keep none in the image or in arguments.",
 )
 def _environment(evidence: Evidence) -> Findings:
@@ -82,8 +82,8 @@ _literal_port = re.compile(
     "DF102",
     "Listens on $PORT",
     sentence="Listen on environment variable `$PORT` for HTTP requests.",
-    looks_at="a command, which gets a free port as $PORT; a Dockerfile whose ENTRYPOINT or CMD "
-    "names a port",
+    looks_at="a command or container, which gets a free port as $PORT; a Dockerfile whose "
+    "ENTRYPOINT or CMD names a port",
     fix="Let the app read PORT, or let a shell fill it in: `sh -c 'exec app --port $PORT'`.",
 )
 def _port(evidence: Evidence) -> Findings:
@@ -267,15 +267,20 @@ def _heartbeat(evidence: Evidence) -> Findings:
     "The heartbeat checks backing services",
     sentence="This should check backing services like a database for connectivity and may respond "
     "with the status of backing services and application components as a JSON payload.",
-    looks_at="a command, started again with each --break: NAME=VALUE that breaks a service",
+    looks_at="a command or container, started again with each --break: NAME=VALUE that breaks a "
+    "service",
     fix="Connect to each backing service in the heartbeat, and answer 5xx when that fails.",
 )
 def _heartbeat_services(evidence: Evidence) -> Findings:
+    unwell = [found.where for found, response in _responses(evidence, HEARTBEAT) if response.is_5xx]
     for service in evidence.broken:
         response, cause = service.get(HEARTBEAT), service.broken_by
         if service.no_response:
             message = f"with {cause} the app {service.no_response}, instead of reporting it"
             yield Finding(message, service.where, service.start)
+        elif response is not None and response.is_5xx and service.where in unwell:
+            message = f"GET {HEARTBEAT} is HTTP 5xx, but also without {cause}"
+            yield Unknown(message, service.where, "start it with services that work (--env)")
         elif response is not None:
             message = f"GET {HEARTBEAT} with {cause}: {response.summary}, not HTTP 5xx"
             yield None if response.is_5xx else _on(service, response, message)
@@ -302,7 +307,8 @@ def _lbheartbeat(evidence: Evidence) -> Findings:
     "DF111",
     "The load balancer's heartbeat needs no backing service",
     sentence="This is for load balancer checks and should **not** check backing services.",
-    looks_at="a command, started again with each --break; a running app whose heartbeat is 5xx",
+    looks_at="a command or container, started again with each --break; a running app whose "
+    "heartbeat is 5xx",
     fix="Answer /__lbheartbeat__ without touching a database, a cache or another service.",
 )
 def _lbheartbeat_alone(evidence: Evidence) -> Findings:
@@ -365,12 +371,16 @@ def _methods(evidence: Evidence) -> Findings:
     "DF114",
     "Logs to stdout or stderr",
     sentence="Send text logs to `stdout` or `stderr`.",
-    looks_at="the output of a command; a log",
+    looks_at="the output of a command or container; a log",
     fix="Log lines of UTF-8 to stdout or stderr, and to no file.",
 )
 def _text_logs(evidence: Evidence) -> Findings:
     for run in evidence.runs:
-        for file in run.log_files:
+        if run.log_files is None:
+            message = "what it writes to /tmp and volumes can't be seen: the image has no sh and ls"
+            would_tell = "an image that has them, or one without volumes and --read-only"
+            yield Unknown(message, run.where, would_tell)
+        for file in run.log_files or ():
             yield Finding(f"it logs to the file {file}", run.where, run.start)
         if not any(run.stdout.lines) and not any(run.stderr.lines):
             yield Finding("it wrote nothing to stdout or stderr", run.where, run.start)
@@ -410,7 +420,7 @@ def _static(evidence: Evidence) -> Findings:
     "Ends on SIGTERM",
     sentence=_STOP_SENTENCE,
     source=_STOP,
-    looks_at="a command, which has --grace seconds to end",
+    looks_at="a command or container, which has --grace seconds to end",
     fix="Handle SIGTERM; start the app with exec, so that no shell stands between it and the "
     "signal.",
 )
@@ -426,7 +436,8 @@ def _sigterm(evidence: Evidence) -> Findings:
     "Finishes requests on SIGTERM",
     sentence=_STOP_SENTENCE,
     source=_STOP,
-    looks_at="a command: a request to the path of --slow is being handled when SIGTERM comes",
+    looks_at="a command or container: a request to the path of --slow is being handled when "
+    "SIGTERM comes",
     fix="On SIGTERM stop accepting connections, finish the open requests, then end.",
 )
 def _in_flight(evidence: Evidence) -> Findings:

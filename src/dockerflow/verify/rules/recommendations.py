@@ -33,7 +33,7 @@ _recommendation = partial(rule, "warning", source=_SOURCE)
     "DF301",
     "Runs one process",
     sentence="Each instance of a container should only run one process.",
-    looks_at="a command",
+    looks_at="a command or container",
     fix="Run one worker per container, and start it with exec; scale by more containers.",
 )
 def _one_process(evidence: Evidence) -> Findings:
@@ -51,7 +51,7 @@ def _one_process(evidence: Evidence) -> Findings:
     "DF302",
     "Logs mozlog to stdout",
     sentence="Log to `stdout` in the mozlog json schema.",
-    looks_at="the output of a command; a log",
+    looks_at="the output of a command or container; a log",
     fix="Log one JSON object per line to stdout, as `dockerflow.logging.logging_config()` does.",
 )
 def _mozlog_stdout(evidence: Evidence) -> Findings:
@@ -83,7 +83,7 @@ def _all_mozlog(log: Log) -> Finding | None:
     "mozlog is valid",
     sentence="mozlog is JSON schema for a common application logging format. Timestamp: required.",
     source=_MOZLOG,
-    looks_at="the lines of mozlog in the output of a command, or in a log",
+    looks_at="the lines of mozlog in the output of a command or container, or in a log",
     fix="Write strict JSON with an integer Timestamp in nanoseconds and the types of the schema.",
 )
 def _mozlog_valid(evidence: Evidence) -> Findings:
@@ -101,7 +101,7 @@ def _mozlog_valid(evidence: Evidence) -> Findings:
     sentence="For http requests it is recommended to include these common fields in a single log "
     "message rather than spread them over several individual log messages.",
     source=_MOZLOG,
-    looks_at="the valid lines of mozlog in the output of a command, or in a log",
+    looks_at="the valid lines of mozlog in the output of a command or container, or in a log",
     fix=f"Add the fields {', '.join(mozlog.RECOMMENDED)}, and to the Fields of {mozlog.SUMMARY}: "
     f"{', '.join(mozlog.SUMMARY_FIELDS)}.",
 )
