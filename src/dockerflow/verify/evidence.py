@@ -9,6 +9,8 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self, cast
 
+from dockerflow.verify.bases import Base
+from dockerflow.verify.system import System
 from dockerflow.version import parse_json
 
 VERSION: Final = "/__version__"
@@ -171,12 +173,16 @@ class Dockerfile:
     instructions: list[Instruction]
     arguments: list[Instruction]
     """The ARG instructions before the first FROM."""
-    users: list[Instruction]
-    """Where users may be created: ``instructions``, and the stages that /etc/passwd comes from."""
+    base: Base
+    """The image that it is based on."""
+    system: System
+    """What it leaves in the image, as far as that is known."""
     line: int
     """The line of the last stage's FROM."""
     ignored: set[str]
     """The ids of the rules that its comments ignore."""
+    reproduce: str
+    """The command that verifies it."""
 
 
 @dataclass

@@ -6,7 +6,7 @@ import re
 from functools import partial
 from typing import Final
 
-from dockerflow.verify import mozlog, users
+from dockerflow.verify import instructions, mozlog
 from dockerflow.verify.evidence import Dockerfile, Evidence, Instruction, printable
 from dockerflow.verify.rules._registry import Finding, Findings, in_dockerfile, in_log, rule
 
@@ -139,7 +139,7 @@ def _wasteful(dockerfile: Dockerfile) -> Findings:
 def _copies_all(instruction: Instruction) -> bool:
     if instruction.name not in ("COPY", "ADD") or "--from=" in instruction.value:
         return False
-    return any(source in (".", "./", "/") for source in users.copied(instruction)[0])
+    return any(source in (".", "./", "/") for source in instructions.copied(instruction)[0])
 
 
 def _installs_app(text: str) -> bool:
