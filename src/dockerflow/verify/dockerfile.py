@@ -210,11 +210,11 @@ class _Reader:
             trigger, _, rest = value.partition(" ")
             stage.triggers.append((trigger.upper(), rest.strip(), line, body))
         stage.system.line = line
-        words: list[str] = []
+        words, raw = list[str](), value
         if name in _EXPANDED:
             words, value = self._expanded(value, variables)
         try:
-            self._follow(stage, name, value, words, body)
+            self._follow(stage, name, raw, words, body)
         except Unfollowable:
             why = "a text that is too long or too deeply nested to follow"
             stage.system.cannot_follow(unknown(), why, stage.folder)

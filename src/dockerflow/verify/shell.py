@@ -24,6 +24,8 @@ UNKNOWN: Final = "\0"
 MAX_STEPS: Final = 20_000
 """How many commands of a Dockerfile are followed."""
 MAX_DEPTH: Final = 30
+MAX_CHAIN: Final = 6
+"""How many further && and || are followed both ways."""
 MAX_TEXT: Final = 1 << 16
 """How many characters of a variable or of a command's output are kept."""
 
@@ -202,6 +204,9 @@ class Machine(Protocol):
     """What commands run on."""
 
     def copy(self) -> Self: ...
+
+    def assign(self, other: Self) -> None:
+        """Take the state of another one, which isn't used any more."""
 
     def join(self, other: Self) -> None:
         """Keep what is true of both."""
@@ -402,12 +407,24 @@ class Shell:
             left, operator, right = node.children[0], node.children[1], node.children[-1]
             steps.append((operator.type, right))
             node = left
-        status = self._run(node)
-        for operator, right in reversed(steps):
+        return self._chain(self._run(node), steps[::-1])
+
+    def _chain(self, status: Status, steps: list[tuple[str, Node]]) -> Status:
+        for index, (operator, right) in enumerate(steps):
             if self._ended:
                 break
+            rest = steps[index + 1 :]
+            if status == Status.UNKNOWN and rest and len(rest) < MAX_CHAIN:
+                return self._chain_both(operator, right, rest)
             status = self._and(status, right) if operator == "&&" else self._or(status, right)
         return status
+
+    def _chain_both(self, operator: str, right: Node, rest: list[tuple[str, Node]]) -> Status:
+        """Go on with both outcomes of a test, to see what `test && this || that` does."""
+        skipped = Status.FALSE if operator == "&&" else Status.OK
+        return self._either(
+            lambda: self._chain(self._run(right), rest), lambda: self._chain(skipped, rest)
+        )
 
     def _and(self, status: Status, right: Node) -> Status:
         if status == Status.FALSE:
@@ -459,7 +476,7 @@ class Shell:
         return _State(self.machine.copy(), self.variables.copy(), self.folder)
 
     def _restore(self, state: _State) -> None:
-        self.machine.assign(state.machine)
+        self.machine.assign(state.machine.copy())
         self.variables, self.folder = state.variables.copy(), state.folder
 
     @staticmethod
@@ -956,7 +973,7 @@ class Shell:
         if is_known(text) and has_shell(text):
             return self._scoped(lambda: self.run_text(text, arguments))
         shown = posixpath.basename(path) if is_known(path) else "a script that is not known"
-        self.cannot_follow("app passwd group /app", f"{shown}, which the build runs")
+        self.cannot_follow(unknown(), f"{shown}, which the build runs")
         return Status.PLAIN
 
 

@@ -55,6 +55,10 @@ class System:
         """Files that are there, and folders that aren't empty."""
         self.app_unknown = why
         """Why it isn't known whether anything is in /app."""
+        if base.is_known and re.search(r"(?:^|/)node(?:[:@]|$)", base.name):
+            accounts = self.accounts()
+            accounts.users.rows["node"] = User("1000", "1000")
+            accounts.groups.rows["node"] = Group("1000")
 
     # --- What a shell asks for.
 
@@ -257,7 +261,7 @@ class System:
                 table.blur(f"what {source} contains", also_existing=False)
             if folder == "":
                 self.app_unknown = self.app_unknown or f"what {source} contains"
-        if name != "version.json":
+        if "version.json" not in (name, posixpath.basename(one)):
             self.files[one] = unknown() if one not in _FILES else self.files[one]
             self.populated.add(one if one != APP else f"{APP}/*")
             if is_tree or not into:

@@ -163,21 +163,22 @@ class Accounts:
         number = f"{FREE}{name}" if uid is None else _number(uid)
         if (row and row.exists) or not number or (unique and self.users.has_id(number)):
             return Status.ERROR
+        for other in supplementary:
+            if self.add_member(name, other) != Status.OK:
+                return Status.ERROR
         if group is None:
             taken = self.groups.has_id(number)
             if taken and not free_gid:
                 return Status.ERROR
-            if self.add_group(name, None if taken else number, unique=False) != Status.OK:
+            is_free = taken or uid is None
+            if self.add_group(name, None if is_free else number, unique=False) != Status.OK:
                 return Status.ERROR
-            gid = f"{FREE}{name}" if taken else number
+            gid = f"{FREE}{name}" if is_free else number
         else:
             found = self.gid_of(group)
             if found is None:
                 return Status.ERROR
             gid = found
-        for other in supplementary:
-            if self.add_member(name, other) != Status.OK:
-                return Status.ERROR
         self.users.set(name, User(number, gid), self.line)
         return Status.OK
 
@@ -362,6 +363,8 @@ def _run_shadow(
 
 
 def _useradd(call: _Call, name: str, accounts: Accounts) -> Status:
+    if call.has("D"):  # it is for the defaults, and takes no name
+        return Status.ERROR
     group = call.options.get("gid", "100" if call.has("no-user-group") else None)
     return accounts.add_user(
         name,

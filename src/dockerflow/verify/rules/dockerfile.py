@@ -150,10 +150,16 @@ def _is_member(user: User, group: Group | None) -> bool | None:
     """Return whether user app is in group app; None if that isn't known."""
     if group is None:  # that it is missing is another rule's
         return user.gid == ID if is_known(user.gid) else None
+    if not group.exists and (user.gid.startswith(FREE) or user.gid in _OTHERS):
+        return False
     if "app" in group.members or (user.gid == group.id and user.gid != unknown()):
         return group.exists or None
     is_certain = group.exists and is_known(user.gid) and is_known(group.id)
     return False if is_certain and all(map(is_known, group.members)) else None
+
+
+_OTHERS: Final = frozenset({"0", "100", "65534"})
+"""GIDs that a base image has for root, users and nogroup."""
 
 
 def _group_named(groups: Table[Group], gid: str) -> str:
