@@ -5,8 +5,13 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 # Names in github.com/docker-library/official-images, also of those that are deprecated.
-_OFFICIAL: Final = frozenset("""
+_OFFICIAL: Final = _names("""
     adminer aerospike almalinux alpine amazoncorretto amazonlinux api-firewall arangodb archlinux
     backdrop bash bonita buildpack-deps busybox caddy cassandra centos chronograf cirros clearlinux
     clefos clickhouse clojure consul convertigo couchbase couchdb crate dart debian docker
@@ -21,21 +26,19 @@ _OFFICIAL: Final = frozenset("""
     sapmachine satosa silverpeas sl solr sonarqube spark spiped storm swift swipl teamspeak
     telegraf tomcat tomee traefik ubuntu unit valkey varnish vault websphere-liberty wordpress
     xwiki yourls znc zookeeper
-""".split())  # fmt: skip
+""")
 # Those of them that are known to have no ENTRYPOINT.
-_WITHOUT_ENTRYPOINT: Final = frozenset("""
+_WITHOUT_ENTRYPOINT: Final = _names("""
     almalinux alpine amazoncorretto amazonlinux archlinux buildpack-deps busybox centos clojure
     debian elixir erlang fedora gcc golang haskell httpd openjdk oraclelinux perl photon pypy
     python r-base rockylinux ruby rust swift ubuntu
-""".split())
+""")
 _ALPINE: Final = frozenset({"alpine", "busybox"})
-_FEDORA: Final = frozenset(
-    "almalinux amazonlinux amazoncorretto centos fedora oraclelinux rockylinux".split()
-)
-_DEBIAN: Final = frozenset("""
+_FEDORA: Final = _names("almalinux amazonlinux amazoncorretto centos fedora oraclelinux rockylinux")
+_DEBIAN: Final = _names("""
     buildpack-deps clojure debian elixir erlang gcc golang haskell httpd julia node openjdk perl
     php pypy python r-base ruby rust ubuntu
-""".split())
+""")
 _FOLDERS: Final = {
     "golang": "/go",
     "httpd": "/usr/local/apache2",
@@ -84,4 +87,10 @@ def base(image: str) -> Base:
     else:
         family = ""
     folder = _FOLDERS.get(name, "/")
-    return Base(image, True, family, name not in _WITHOUT_ENTRYPOINT, folder)
+    return Base(
+        image,
+        is_known=True,
+        family=family,
+        may_have_entrypoint=name not in _WITHOUT_ENTRYPOINT,
+        folder=folder,
+    )

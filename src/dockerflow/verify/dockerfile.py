@@ -19,6 +19,7 @@ from dockerflow.verify import instructions
 from dockerflow.verify.bases import Base, base
 from dockerflow.verify.evidence import CouldNotRunError, Dockerfile, Instruction
 from dockerflow.verify.shell import (
+    MAX_TEXT,
     UNKNOWN,
     Shell,
     Steps,
@@ -65,6 +66,7 @@ class _Stage:
     environ: dict[str, str] = field(default_factory=dict[str, str])
     """The variables of ENV, which win over those of ARG."""
     folder: str = "/"
+    user: str = ""
     shell: list[str] = field(default_factory=lambda: ["/bin/sh", "-c"])
     triggers: list[tuple[str, str, int, str]] = field(
         default_factory=list[tuple[str, str, int, str]]
@@ -96,7 +98,10 @@ def parse(
 ) -> Dockerfile:
     """Read the text of a Dockerfile; see :func:`read`."""
     reader = _Reader(build_args or {})
-    reader.read(text)
+    try:
+        reader.read(text)
+    except Unfollowable:
+        raise CouldNotRunError(f"{where} has too many stages") from None
     if not reader.stages:
         problem = "has no FROM" if text.strip() else "is empty"
         raise CouldNotRunError(f"{where} is not a Dockerfile: it {problem}")
@@ -159,12 +164,13 @@ class _Reader:
         return self.stages[number] if number < len(self.stages) else None
 
     def _expand(self, text: str, variables: Variables) -> str:
-        return expand(text, variables, self._escape)
+        return expand(text, variables, self._escape) if len(text) <= MAX_TEXT else unknown()
 
     def _begin_stage(self, value: str, line: int) -> None:
         match = _from(self._expand(value, self._globals))
         if match is None:
             return
+        self._steps.take(20)  # so that there can be 1,000 stages
         name, below = (match["name"] or "").lower(), self.find(match["image"])
         if below is None:
             image = base(_shown(match["image"]) if is_known(match["image"]) else match["image"])
@@ -173,6 +179,7 @@ class _Reader:
             shown = image._replace(name=_shown(image.name))
             stage = _Stage(name, line, shown, System(shown), variables=variables, folder=folder)
         else:
+            self._steps.take(1 + (below.system.size + len(below.instructions)) // 10)
             stage = replace(
                 below,
                 name=name,
@@ -183,7 +190,6 @@ class _Reader:
                 environ=dict(below.environ),
                 triggers=[],
             )
-        self._steps.take(1 + stage.system.size // 10 + len(stage.instructions) // 10)
         self.stages.append(stage)
         for trigger in below.triggers if below else ():
             self._add(*trigger)
@@ -192,8 +198,7 @@ class _Reader:
         if not self.stages:
             if name == "ARG":
                 self._declare(value, self._globals, {})
-            values = dict(self._globals.values)
-            self.arguments.append(Instruction(name, value, line, -1, values, body))
+            self.arguments.append(Instruction(name, value, line, -1, body))
             return
         stage = self.stages[-1]
         variables = stage.variables
@@ -216,14 +221,9 @@ class _Reader:
         try:
             self._follow(stage, name, raw, words, body)
         except Unfollowable:
-            why = "a text that is too long or too deeply nested to follow"
-            stage.system.cannot_follow(unknown(), why, stage.folder)
-            for file in ("/etc/passwd", "/etc/group"):
-                stage.system.cannot_follow(file, why, "/")
-        number, values = len(self.stages) - 1, dict(variables.values)
-        stage.instructions.append(
-            Instruction(name, _shown(value), line, number, values, body)
-        )
+            stage.system.forget("a text that is too long or too deeply nested to follow")
+        number = len(self.stages) - 1
+        stage.instructions.append(Instruction(name, _shown(value), line, number, body))
 
     def _declare(self, value: str, variables: Variables, environ: Mapping[str, str]) -> None:
         """Set the variables of an ARG."""
@@ -253,14 +253,14 @@ class _Reader:
         words = [self._expand(word, variables) for word in words]
         return words, flags + json.dumps(words)
 
-    def _follow(
-        self, stage: _Stage, name: str, value: str, words: list[str], body: str
-    ) -> None:
+    def _follow(self, stage: _Stage, name: str, value: str, words: list[str], body: str) -> None:
         """Do what an instruction does to the files of its stage."""
         match name:
             case "WORKDIR":
                 path = _path(stage.folder, " ".join(words) or "/")
                 stage.folder = path
+            case "USER":
+                stage.user = " ".join(words)
             case "SHELL":
                 stage.shell = instructions.json_words(value) or stage.shell
             case "COPY" | "ADD":
@@ -270,9 +270,7 @@ class _Reader:
             case _:
                 pass
 
-    def _copy(
-        self, stage: _Stage, name: str, value: str, words: list[str], body: str
-    ) -> None:
+    def _copy(self, stage: _Stage, name: str, value: str, words: list[str], body: str) -> None:
         flags, _ = instructions.flags(value)
         *sources, last = words or [""]
         if not sources:
@@ -312,12 +310,11 @@ class _Reader:
 
     def _run(self, stage: _Stage, value: str, body: str) -> None:
         flags, text = instructions.flags(value)
+        self._steps.take(1 + len(stage.variables.values) // 50)
         variables = stage.variables.copy()
         variables.exported = set(variables.values)
         shell = Shell(stage.system, variables, stage.folder, self._steps)
-        users = [i.value for i in stage.instructions if i.name == "USER"]
-        user = users[-1].partition(":")[0] if users else ""
-        shell.is_root = user in _ROOT or "$" in user
+        shell.is_root = stage.user.partition(":")[0] in _ROOT or not is_known(stage.user)
         for mount in flags.get("--mount", ()):
             parts = dict(part.partition("=")[::2] for part in mount.split(","))
             names = ("target", "dst", "destination")
@@ -327,7 +324,8 @@ class _Reader:
             text = instructions.script(text, body)
             words = [*stage.shell, text]
             if text.startswith("#!") and not has_shell(text):
-                words = [posixpath.basename(text[2:].split("\n", 1)[0].split(" ")[-1]) or "sh", text]
+                interpreter = text[2:].partition("\n")[0].rpartition(" ")[2]
+                words = [posixpath.basename(interpreter) or "python", text]
         shell.run_words(words)
 
 

@@ -157,7 +157,6 @@ class Instruction(NamedTuple):
     line: int
     stage: int
     """The number of its stage, from 0."""
-    variables: Mapping[str, str] = {}
     body: str = ""
     """The text of its here-documents."""
 

@@ -14,10 +14,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 if TYPE_CHECKING:
-    from tree_sitter import Node
+    from tree_sitter import Node, Parser
 
 UNKNOWN: Final = "\0"
 """Stands in a text for what is not known; a shell's text can't contain it."""
@@ -27,7 +28,7 @@ MAX_DEPTH: Final = 30
 MAX_CHAIN: Final = 6
 """How many further && and || are followed both ways."""
 MAX_TEXT: Final = 1 << 16
-"""How many characters of a variable or of a command's output are kept."""
+"""How many characters of a text, a variable or a command's output are looked at."""
 
 SHELLS: Final = frozenset({"sh", "ash", "bash", "dash", "ksh", "zsh"})
 _name = re.compile(r"[A-Za-z_]\w*").match
@@ -73,11 +74,13 @@ class Variables:
     base_is_known: bool = True
 
     def copy(self) -> Variables:
+        """Return a copy that can be changed on its own."""
         return Variables(
             dict(self.values), set(self.undefined), set(self.exported), self.base_is_known
         )
 
     def set(self, name: str, value: str, *, export: bool = False) -> None:
+        """Set a variable."""
         self.values[name] = value if len(value) <= MAX_TEXT else unknown()
         if export:
             self.exported.add(name)
@@ -95,6 +98,7 @@ class Variables:
         return ""
 
     def join(self, other: Variables) -> None:
+        """Keep what is true of both."""
         for name in self.values.keys() | other.values.keys():
             if self.values.get(name) != other.values.get(name):
                 self.values[name] = unknown()
@@ -102,9 +106,8 @@ class Variables:
         self.exported |= other.exported
 
 
-_FROM_ELSEWHERE: Final = frozenset(
-    "PATH HOME PWD OLDPWD HOSTNAME SHELL USER LOGNAME RANDOM SECONDS PPID ? ! $ _ -".split()
-)
+_from_elsewhere = "PATH HOME PWD OLDPWD HOSTNAME SHELL USER LOGNAME RANDOM SECONDS PPID ? ! $ _ -"
+_FROM_ELSEWHERE: Final = frozenset(_from_elsewhere.split())
 
 
 def expand(text: str, variables: Variables, escape: str = "\\", *, quotes: bool = True) -> str:
@@ -139,7 +142,9 @@ def expand(text: str, variables: Variables, escape: str = "\\", *, quotes: bool 
     return "".join(out)
 
 
-def _substitute(text: str, at: int, variables: Variables, depth: int) -> tuple[str, int]:
+def _substitute(  # noqa: C901, PLR0911
+    text: str, at: int, variables: Variables, depth: int
+) -> tuple[str, int]:
     """Return the value of the variable at ``$``, and where the text goes on."""
     if match := re.compile(r"\$(\w+|[@*#?!$-])").match(text, at):
         name = match[1]
@@ -203,7 +208,8 @@ def _closing(text: str, at: int, opening: str, closing: str) -> int:
 class Machine(Protocol):
     """What commands run on."""
 
-    def copy(self) -> Self: ...
+    def copy(self) -> Self:
+        """Return a copy that can be changed on its own."""
 
     def assign(self, other: Self) -> None:
         """Take the state of another one, which isn't used any more."""
@@ -221,7 +227,8 @@ class Machine(Protocol):
     def read(self, path: str) -> str:
         """Return what a file contains."""
 
-    def write(self, path: str, text: str, *, append: bool) -> None: ...
+    def write(self, path: str, text: str, *, append: bool) -> None:
+        """Write a file."""
 
     def cannot_follow(self, text: str, why: str, folder: str) -> None:
         """Take note that anything that the text mentions may have happened."""
@@ -234,6 +241,10 @@ class Steps:
         self.left = left
 
     def take(self, count: int = 1) -> None:
+        """Count steps.
+
+        :raises Unfollowable: when there were too many.
+        """
         self.left -= count
         if self.left < 0:
             raise Unfollowable
@@ -263,7 +274,7 @@ class Shell:
         self.root = "/"
         self.mounted: list[str] = []
         """Where folders are mounted that don't stay."""
-        self._steps = steps or Steps()
+        self.steps = steps or Steps()
         self._out: list[str] = []
         self._functions: dict[str, str] = {}
         self._ended = ""
@@ -293,7 +304,7 @@ class Shell:
 
     def run_words(self, words: list[str]) -> Status:
         """Run a command."""
-        self._steps.take()
+        self.steps.take()
         if not words:
             return Status.OK
         name = words[0] if UNKNOWN in words[0] else posixpath.basename(words[0])
@@ -303,7 +314,8 @@ class Shell:
             return builtin(self, words[1:])
         if name in SHELLS:
             return self._shell(words[1:])
-        return self.machine.run(words, self)
+        status: Status = self.machine.run(words, self)
+        return status
 
     def run_text(self, text: str, arguments: list[str] | None = None) -> Status:
         """Run a text in a shell that sees the exported variables."""
@@ -325,14 +337,19 @@ class Shell:
         if not is_known(text):
             self.cannot_follow(text, "a command that is not known")
             return Status.PLAIN
-        self._steps.take(1 + len(text) // 1000)
-        root = _parse(text.encode("utf-8", "replace"))
         with self._nested():
-            status = self._run_all(root)
+            status = self._run_all(self._parsed(text))
         self._catch("exit")
         return status
 
+    def _parsed(self, text: str) -> Node:
+        self.steps.take(1 + len(text) // 1000)
+        if len(text) > MAX_TEXT:
+            raise Unfollowable
+        return _parser().parse(text.encode("utf-8", "replace")).root_node
+
     def cannot_follow(self, text: str, why: str) -> None:
+        """Take note that anything that a text mentions may have happened."""
         self.machine.cannot_follow(text, why, self.path("."))
 
     # --- The grammar's nodes.
@@ -361,7 +378,7 @@ class Shell:
         return status
 
     def _run(self, node: Node) -> Status:
-        self._steps.take()
+        self.steps.take()
         with self._nested():
             if node.type in ("ERROR", "heredoc_body") or node.is_missing:
                 return self._not_understood(node)
@@ -404,6 +421,7 @@ class Shell:
         """Run commands with && and || between, which are nested to the left."""
         steps: list[tuple[str, Node]] = []
         while node.type == "list":
+            self.steps.take()
             left, operator, right = node.children[0], node.children[1], node.children[-1]
             steps.append((operator.type, right))
             node = left
@@ -449,7 +467,7 @@ class Shell:
         ends: list[tuple[_State, Status]] = []
         endings: list[str] = []
         for branch in branches:
-            self._steps.take(1 + start.machine.size // 10)
+            self.steps.take(1 + start.machine.size // 10)
             self._restore(start)
             status = branch()
             state, ended, self._ended = self._state(), self._ended, ""
@@ -521,9 +539,7 @@ class Shell:
                     body.append(child)
                 else:
                     status = self._run(child)
-        return self._choose(
-            status, lambda: self._run_nodes(body), lambda: self._clause(others)
-        )
+        return self._choose(status, lambda: self._run_nodes(body), lambda: self._clause(others))
 
     def _choose(
         self, status: Status, if_so: Callable[[], Status], if_not: Callable[[], Status]
@@ -603,7 +619,7 @@ class Shell:
                 if child.is_named and (child.start_byte, child.end_byte) not in others
                 and child.type != "comment"
             ]  # fmt: skip
-            run = partial_nodes(self, body)
+            run = partial(self._run_nodes, body)
             if is_known(word) and all(map(is_known, patterns)):
                 if any(fnmatch.fnmatchcase(word, pattern) for pattern in patterns):
                     branches.append(run)
@@ -628,9 +644,8 @@ class Shell:
         names = [n for n in self.variables.values if n.isdecimal() or n in "@*#"]
         before = {name: self.variables.values.pop(name) for name in names}
         self._set_arguments(arguments)
-        self._steps.take(1 + len(text) // 1000)
         with self._nested():
-            status = self._run_all(_parse(text.encode("utf-8", "replace")))
+            status = self._run_all(self._parsed(text))
         self._catch("return")
         for name in [n for n in self.variables.values if n.isdecimal() or n in "@*#"]:
             del self.variables.values[name]
@@ -654,7 +669,7 @@ class Shell:
         self.stdin = before if text is None else text
         nodes = [child for child in node.children if child.is_named]
         for index, child in enumerate(nodes):
-            run = lambda child=child: self._scoped(lambda: self._run(child))  # noqa: E731
+            run = partial(self._scoped, partial(self._run, child))
             if index == len(nodes) - 1:
                 status = run()
             else:
@@ -668,7 +683,9 @@ class Shell:
         run = (lambda: self._run(body)) if body is not None else (lambda: Status.OK)
         return self._redirected(redirects, run)
 
-    def _redirected(self, redirects: list[Node], run: Callable[[], Status]) -> Status:
+    def _redirected(  # noqa: C901, PLR0912
+        self, redirects: list[Node], run: Callable[[], Status]
+    ) -> Status:
         """Run something with its input and output redirected."""
         before, targets = self.stdin, list[tuple[str, bool]]()
         following: list[Node] = []
@@ -770,9 +787,9 @@ class Shell:
             return Status.UNKNOWN
         return _status(self._holds(inner[0]))
 
-    def _holds(self, node: Node) -> bool | None:
+    def _holds(self, node: Node) -> bool | None:  # noqa: PLR0911
         """Return whether the expression in a test holds; None if that isn't known."""
-        self._steps.take()
+        self.steps.take()
         with self._nested():
             children = node.children
             if node.type == "parenthesized_expression":
@@ -786,7 +803,9 @@ class Shell:
                 if operator in ("&&", "||") or _text(children[1]) in ("-a", "-o"):
                     one, two = self._holds(left), self._holds(right)
                     if operator == "&&" or _text(children[1]) == "-a":
-                        return False if False in (one, two) else None if None in (one, two) else True
+                        return (
+                            False if False in (one, two) else None if None in (one, two) else True
+                        )
                     return True if True in (one, two) else None if None in (one, two) else False
                 return self._test([*self._one(left), _text(children[1]), *self._one(right)])
             if node.type in ("word", "string", "raw_string", "simple_expansion", "expansion",
@@ -797,7 +816,7 @@ class Shell:
     def _one(self, node: Node) -> list[str]:
         return ["".join(t for t, _ in self._segments(node))]
 
-    def _test(self, words: list[str]) -> bool | None:
+    def _test(self, words: list[str]) -> bool | None:  # noqa: PLR0911
         """Return whether the words of ``test`` hold; None if that isn't known."""
         match words:
             case []:
@@ -805,8 +824,10 @@ class Shell:
             case ["!", *others]:
                 return _not(self._test(others))
             case [word]:
-                return True if word.replace(UNKNOWN, "") and is_known(word) else (
-                    False if is_known(word) else None
+                return (
+                    True
+                    if word.replace(UNKNOWN, "") and is_known(word)
+                    else (False if is_known(word) else None)
                 )
             case ["-n" | "-z" as operator, word]:
                 if not is_known(word):
@@ -840,8 +861,8 @@ class Shell:
             elif not child.type.endswith("redirect") and child.is_named:
                 words += self._fields(child)
         if not words:  # the command was a variable that is empty
-            for name, value in assigned.items():
-                self.variables.set(name, value)
+            for variable, text in assigned.items():
+                self.variables.set(variable, text)
             return Status.OK
         return self.with_variables(assigned, lambda: self.run_words(words))
 
@@ -880,9 +901,9 @@ class Shell:
                     current = (current or "") + part
         return fields if current is None else [*fields, current]
 
-    def _segments(self, node: Node) -> list[tuple[str, bool]]:
+    def _segments(self, node: Node) -> list[tuple[str, bool]]:  # noqa: C901, PLR0911
         """Return the texts that make up a word, and whether each is split at spaces."""
-        self._steps.take()
+        self.steps.take()
         raw = _text(node)
         match node.type:
             case "word" | "number" | "variable_name" | "extglob_pattern" | "special_variable_name":
@@ -921,7 +942,7 @@ class Shell:
         at = source.find(b'"') + 1
         start = node.start_byte
         for child in node.children:
-            if child.type == '"' or child.type == "$":
+            if child.type in ('"', "$"):
                 continue
             text = _text(child).encode()
             from_ = child.start_byte - start
@@ -983,10 +1004,6 @@ _CONTAINERS: Final = frozenset({
 })  # fmt: skip
 
 
-def partial_nodes(shell: Shell, nodes: list[Node]) -> Callable[[], Status]:
-    return lambda: shell._run_nodes(nodes)  # noqa: SLF001
-
-
 def has_shell(text: str) -> bool:
     """Whether a script is one for a shell, as its first line tells."""
     if not text.startswith("#!"):
@@ -995,12 +1012,12 @@ def has_shell(text: str) -> bool:
     return any(posixpath.basename(word) in SHELLS for word in words)
 
 
-def _parse(text: bytes) -> Node:
+@cache
+def _parser() -> Parser:
     import tree_sitter
     import tree_sitter_bash
 
-    language = tree_sitter.Language(tree_sitter_bash.language())
-    return tree_sitter.Parser(language).parse(text).root_node
+    return tree_sitter.Parser(tree_sitter.Language(tree_sitter_bash.language()))
 
 
 def _text(node: Node | None) -> str:
@@ -1071,9 +1088,11 @@ def _printf(shell: Shell, arguments: list[str]) -> Status:
     count = len(re.findall(r"%[-\d.]*[sdbiq]", form))
     out: list[str] = []
     while True:
-        now, values = values[:count], values[count:]
-        given = iter(now)
-        out.append(re.sub(r"%[-\d.]*([sdbiq])|%%", lambda m: next(given, "") if m[1] else "%", form))
+        given = iter(values[:count])
+        parts = re.split(r"(%[-\d.]*[sdbiq]|%%)", form)
+        fields = ["%" if p == "%%" else next(given, "") for p in parts[1::2]]
+        out += [part for pair in zip(parts[::2], [*fields, ""], strict=True) for part in pair]
+        values = values[count:]
         if not values or not count:
             break
     shell.print("".join(out))
@@ -1206,8 +1225,8 @@ def _sudo(shell: Shell, arguments: list[str]) -> Status:
 def _su(shell: Shell, arguments: list[str]) -> Status:
     for index, word in enumerate(arguments[:-1]):
         if re.fullmatch("-[a-z]*c|--command", word):
-            text = arguments[index + 1]
-            return shell._scoped(lambda: shell.run_text(text))  # noqa: SLF001
+            run = partial(shell.run_text, arguments[index + 1])
+            return shell._scoped(run)  # noqa: SLF001
     return Status.PLAIN
 
 

@@ -14,7 +14,7 @@ from dockerflow.verify.shell import UNKNOWN, Shell, Status, is_known, unknown
 from dockerflow.verify.users import Accounts, Group, Table, User
 
 APP: Final = "/app"
-_PASSWD: Final = "/etc/passwd"
+_PASSWD: Final = "/etc/passwd"  # noqa: S105
 _GROUP: Final = "/etc/group"
 _FILES: Final = frozenset({_PASSWD, _GROUP})
 _Content = str | Table[User] | Table[Group]
@@ -27,7 +27,7 @@ _changes_accounts = re.compile(
 _installers = re.compile(
     r"nodesource\.com|rustup\.rs|install\.python-poetry\.org|astral\.sh|get\.docker\.com"
     r"|bun\.sh|deno\.land|getcomposer\.org|nvm-sh/nvm|dl\.yarnpkg\.com|pyenv|install-poetry"
-    r"|get-poetry|get\.volta\.sh|get-pip|pnpm\.io|installer\.golangci|get\.helm\.sh"
+    r"|get-poetry|sdk\.cloud\.google\.com|get\.volta\.sh|get-pip|pnpm\.io|installer\.golangci|get\.helm\.sh"
 ).search
 
 
@@ -63,6 +63,7 @@ class System:
     # --- What a shell asks for.
 
     def copy(self) -> System:
+        """Return a copy that can be changed on its own."""
         other = System(self.base)
         other.assign(self)
         other.files = {
@@ -79,6 +80,7 @@ class System:
         self.app_unknown = other.app_unknown
 
     def join(self, other: System) -> None:
+        """Keep what is true of both."""
         for path in self.files.keys() | other.files.keys():
             mine, others = self.files.get(path), other.files.get(path)
             if isinstance(mine, Table) and isinstance(others, Table):
@@ -96,14 +98,17 @@ class System:
 
     @property
     def size(self) -> int:
+        """How much a copy takes."""
         tables = (table for table in self.files.values() if isinstance(table, Table))
         return len(self.files) + len(self.populated) + sum(len(t.rows) for t in tables)
 
     def read(self, path: str) -> str:
+        """Return what a file contains."""
         content = self.files.get(path)
         return content if isinstance(content, str) else unknown()
 
     def write(self, path: str, text: str, *, append: bool) -> None:
+        """Write a file."""
         if not is_known(path):
             self._maybe_in_app(path)
             return
@@ -111,7 +116,7 @@ class System:
         content = self.files.get(path)
         if isinstance(content, Table):
             root = posixpath.dirname(posixpath.dirname(path))
-            self.accounts(root).write(content.kind is User, text, append=append)
+            self.accounts(root).write(text, is_passwd=content.kind is User, append=append)
             return
         if append and content is None:
             folders = (path.rpartition("/")[0], "/")
@@ -120,7 +125,18 @@ class System:
         before = content if append and isinstance(content, str) else ""
         self.files[path] = (before + text)[-(1 << 16) :]
 
+    def forget(self, why: str) -> None:
+        """Know nothing any more."""
+        for table in self._tables():
+            table.rows = {}
+            table.blur(why, self.line)
+        for path in [path for path in self.files if path not in _FILES]:
+            del self.files[path]
+        self.populated = set()
+        self.app_unknown = self.app_unknown or why
+
     def cannot_follow(self, text: str, why: str, folder: str) -> None:
+        """Take note that anything that a text mentions may have happened."""
         if _installers(text):
             return
         is_any = not is_known(text)  # as a script's is
@@ -143,8 +159,8 @@ class System:
                 table: Table[Any] = Table(kind, unknown=f"the folder {root}")
                 self.files[full] = table
                 if isinstance(content, str):
-                    one = Accounts(table, table, self.line)  # type: ignore[arg-type]
-                    one.write(kind is User, content, append=False)
+                    one = Accounts(table, table, self.line)
+                    one.write(content, is_passwd=kind is User, append=False)
                 content = table
             found.append(content)
         return Accounts(found[0], found[1], self.line)
@@ -195,12 +211,14 @@ class System:
                 cast("Any", self.files[path]).lines["app"] = self.line
             else:
                 text = content if isinstance(content, str) else unknown()
-                self.accounts().write(path == _PASSWD, text, append=False)
+                self.accounts().write(text, is_passwd=path == _PASSWD, append=False)
         else:
             self.files[path] = content
         self.populated.add(path)
 
-    def take(self, other: System, source: str, target: str, *, into: bool, contents: bool) -> None:
+    def take(  # noqa: C901, PLR0912
+        self, other: System, source: str, target: str, *, into: bool, contents: bool
+    ) -> None:
         """Copy a file or folder from an image, which may be this one.
 
         :param into: the target is a folder.
@@ -279,7 +297,8 @@ class System:
 
     # --- Commands.
 
-    def run(self, words: list[str], shell: Shell) -> Status:
+    def run(self, words: list[str], shell: Shell) -> Status:  # noqa: PLR0911
+        """Run a command that is not the shell's own."""
         name, arguments = posixpath.basename(words[0]), words[1:]
         if not is_known(words[0]):
             text = " ".join(arguments)
@@ -296,8 +315,9 @@ class System:
         if command := _commands.get(name):
             return command(self, arguments, shell)
         if "/" in words[0] and not words[0].startswith(_SYSTEM_FOLDERS):
-            known_tool = name in _TOOLS or "node_modules" in words[0] or name.endswith(".py")
-            if not known_tool and ("bin" not in words[0].split("/")[:-1] or words[0][0] == "."):
+            is_tool = name in _TOOLS or "node_modules" in words[0] or name.endswith(".py")
+            is_installed = words[0].startswith("/") and "bin" in words[0].split("/")[:-1]
+            if not is_tool and not is_installed:
                 return shell.run_script(words[0], arguments)
         if name.endswith(".sh"):
             return shell.run_script(words[0], arguments)
@@ -321,9 +341,10 @@ class System:
 
     @staticmethod
     def _is_mounted(shell: Shell) -> bool:
-        return any(APP == m or APP.startswith(f"{m}/") for m in shell.mounted)
+        return any(m == APP or APP.startswith(f"{m}/") for m in shell.mounted)
 
     def _run_accounts(self, name: str, arguments: list[str], shell: Shell) -> Status:
+        shell.steps.take(self.size // 50)
         is_shadow = name.startswith(("user", "group", "gpasswd")) or name == "newusers"
         lacks = self.family == "alpine" and is_shadow and not self.has_shadow
         if not shell.is_root or (lacks and self.base.is_known):
@@ -351,15 +372,16 @@ _TOOLS: Final = frozenset({
     "python3", "pip", "pip3", "npm", "yarn", "node", "go", "cargo", "poetry", "uv", "flask",
     "rebar3", "mix", "lein", "sbt", "composer", "bundle", "rake", "rails", "pipenv", "conda",
 })  # fmt: skip
-_HARMLESS: Final = frozenset("""
-    apt apt-get aptitude apk dnf yum microdnf zypper pacman dpkg rpm gem pipx conda mamba
-    mkdir chmod chown chgrp ls rmdir stat du df find sleep date whoami uname sync mount umount
+_harmless = """
+    apt apt-get aptitude apk dnf yum microdnf zypper pacman dpkg rpm gem pipx conda mamba mkdir
+    chmod chown chgrp ls rmdir stat du df find sleep date whoami uname sync mount umount
     ldconfig locale-gen localedef update-ca-certificates update-alternatives dpkg-reconfigure
     debconf-set-selections add-apt-repository apt-key gpg ssh-keyscan corepack rustup strip
     a2enmod a2dissite a2ensite docker-php-ext-install docker-php-ext-configure
     docker-php-ext-enable pecl setcap chpasswd passwd chsh chage usermod kill pkill service
     systemctl nginx java ssh crontab
-""".split())
+"""
+_HARMLESS: Final = frozenset(_harmless.split())
 
 _Command = Callable[[System, list[str], Shell], Status]
 
@@ -425,7 +447,8 @@ def _copy(system: System, arguments: list[str], shell: Shell, *, moves: bool = F
     return Status.PLAIN
 
 
-_FOLDERS: Final = frozenset({"/", "/etc", "/usr", "/bin", "/usr/bin", "/usr/local/bin", "/tmp", "/opt", "/srv", "/var", "/home", "/root"})  # noqa: S108, E501
+_folders = "/ /etc /usr /bin /usr/bin /usr/local/bin /tmp /opt /srv /var /home /root"
+_FOLDERS: Final = frozenset(_folders.split())
 
 
 def _move(system: System, arguments: list[str], shell: Shell) -> Status:
@@ -453,10 +476,9 @@ def _remove(system: System, arguments: list[str], shell: Shell) -> Status:
     for path in _operands(arguments)[0]:
         if is_known(path):
             system.remove(shell.path(path))
-        elif f"{APP}/".startswith(path.partition(UNKNOWN)[0]):
-            if system.has_sources:
-                system.app_unknown = "a path that is removed"
-                system.populated = {p for p in system.populated if not is_in_app(p)}
+        elif f"{APP}/".startswith(path.partition(UNKNOWN)[0]) and system.has_sources:
+            system.app_unknown = "a path that is removed"
+            system.populated = {p for p in system.populated if not is_in_app(p)}
     return Status.PLAIN
 
 
@@ -483,7 +505,9 @@ def _cat(system: System, arguments: list[str], shell: Shell) -> Status:
     operands, _ = _operands(arguments)
     for path in operands or ["-"]:
         known = is_known(path)
-        shell.print(shell.stdin if path == "-" else system.read(shell.path(path)) if known else path)
+        shell.print(
+            shell.stdin if path == "-" else system.read(shell.path(path)) if known else path
+        )
     return Status.PLAIN
 
 
@@ -725,7 +749,7 @@ def _exists(row: User | Group | None) -> Status:
 
 def _getent(system: System, arguments: list[str], shell: Shell) -> Status:
     accounts = system.accounts(shell.root)
-    table: Any = {"passwd": accounts.users, "group": accounts.groups}.get(*arguments[:1], None)
+    table: Any = {"passwd": accounts.users, "group": accounts.groups}.get(*arguments[:1])
     if table is None or len(arguments) != 2 or not is_known(arguments[1]):  # noqa: PLR2004
         shell.print(unknown())
         return Status.UNKNOWN
@@ -834,7 +858,7 @@ def _newusers(system: System, _arguments: list[str], _shell: Shell) -> Status:
     return Status.PLAIN
 
 
-def _automation(system: System, arguments: list[str], shell: Shell) -> Status:
+def _automation(system: System, _arguments: list[str], shell: Shell) -> Status:
     """Ansible and its like can do anything."""
     system.cannot_follow(unknown(), "a script that is not known", shell.folder)
     return Status.PLAIN

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from getopt import GetoptError, gnu_getopt
 from typing import Final, Generic, NamedTuple, TypeVar
 
-from dockerflow.verify.shell import UNKNOWN, Status, is_known, unknown
+from dockerflow.verify.shell import Status, is_known, unknown
 
 ID: Final = "10001"
 """The id that Dockerflow asks for, of user and group."""
@@ -77,9 +77,11 @@ class Table(Generic[Row]):
             self.rows = {name: row for name, row in self.rows.items() if row}
 
     def copy(self) -> Table[Row]:
+        """Return a copy that can be changed on its own."""
         return Table(self.kind, dict(self.rows), self.unknown, dict(self.lines))
 
     def assign(self, other: Table[Row]) -> None:
+        """Take the state of another one, which isn't used any more."""
         self.rows, self.unknown, self.lines = other.rows, other.unknown, other.lines
 
     def join(self, other: Table[Row]) -> None:
@@ -109,9 +111,11 @@ class Accounts:
     """The line of the instruction that runs."""
 
     def copy(self) -> Accounts:
+        """Return a copy that can be changed on its own."""
         return Accounts(self.users.copy(), self.groups.copy(), self.line)
 
     def join(self, other: Accounts) -> None:
+        """Keep what is true of both."""
         self.users.join(other.users)
         self.groups.join(other.groups)
 
@@ -137,6 +141,7 @@ class Accounts:
         return None if row is None else row.id
 
     def add_group(self, name: str, gid: str | None, *, unique: bool = True) -> Status:
+        """Create a group."""
         row = self.groups.get(name)
         number = f"{FREE}{name}" if gid is None else _number(gid)
         if (row and row.exists) or not number or (unique and self.groups.has_id(number)):
@@ -183,6 +188,7 @@ class Accounts:
         return Status.OK
 
     def add_member(self, user: str, group: str) -> Status:
+        """Put a user into a group."""
         if group.isdecimal():
             names = [n for n, row in self.groups.rows.items() if row and row.id == _number(group)]
             group = names[0] if names else f"the group {group}"
@@ -194,11 +200,12 @@ class Accounts:
         return Status.OK
 
     def remove_member(self, user: str, group: str) -> Status:
+        """Take a user out of a group."""
         if row := self.groups.get(group):
             self.groups.set(group, row._replace(members=row.members - {user}), self.line)
         return Status.OK
 
-    def write(self, is_passwd: bool, text: str, *, append: bool) -> None:
+    def write(self, text: str, *, is_passwd: bool, append: bool) -> None:
         """Add lines to one of the files; the first with a name counts."""
         table: Table[User] | Table[Group] = self.users if is_passwd else self.groups
         if not append:
@@ -239,7 +246,8 @@ _SHADOW: Final[dict[str, tuple[str, list[str]]]] = {
     "useradd": _USERADD,
     "groupadd": (
         "fg:K:op:rR:P:U:",
-        ["force", "gid=", "key=", "non-unique", "password=", "system", "root=", "prefix=", "users="],
+        ["force", "gid=", "key=", "non-unique", "password=", "system", "root=", "prefix=",
+         "users="],
     ),
     "usermod": (
         "abc:d:e:f:g:G:l:Lmop:rR:P:s:u:Uv:V:w:W:Z:",
@@ -345,9 +353,7 @@ def _parsed(name: str, arguments: list[str], short: str, long: list[str]) -> _Ca
     return _Call(name, {names.get(key, key): text for key, text in options.items()}, operands)
 
 
-def _run_shadow(
-    name: str, arguments: list[str], accounts_of: Callable[[str], Accounts]
-) -> Status:
+def _run_shadow(name: str, arguments: list[str], accounts_of: Callable[[str], Accounts]) -> Status:
     call = _parsed(name, arguments, *_SHADOW[name])
     if call is None or not call.names:
         return Status.OK if call and call.has("D") else Status.ERROR
@@ -389,7 +395,7 @@ def _groupadd(call: _Call, name: str, accounts: Accounts) -> Status:
     return status
 
 
-def _usermod(call: _Call, name: str, accounts: Accounts) -> Status:
+def _usermod(call: _Call, name: str, accounts: Accounts) -> Status:  # noqa: C901, PLR0912
     users, options = accounts.users, call.options
     row = users.get(name)
     if row is None:
@@ -489,7 +495,7 @@ _shadow: Final = {
 }
 
 
-def _run_simple(call: _Call, family: str, accounts: Accounts) -> Status:
+def _run_simple(call: _Call, family: str, accounts: Accounts) -> Status:  # noqa: PLR0911
     """Run a command of Debian's adduser, or of busybox."""
     name, *others = call.names
     adds, is_system = call.name.startswith("add"), call.has("system")

@@ -15,6 +15,7 @@ from dockerflow.verify.evidence import (
     HEARTBEAT,
     LBHEARTBEAT,
     VERSION,
+    Dockerfile,
     Evidence,
     Response,
     Service,
@@ -71,9 +72,11 @@ def _reacted(service: Service) -> bool:
 
 
 _port_option = re.compile(
-    r"(?:-{1,2}[\w.-]*?(?:port|addr(?:ess)?|bind|listen|http|https|host|socket)|-[bplPS])", re.IGNORECASE
+    r"-{1,2}[\w.-]*?(?:port|addr(?:ess)?|bind|listen|https?|host|socket)|-[bplPS]", re.IGNORECASE
 ).fullmatch
-_address = re.compile(r"(?:\w+://)?(?:[\w.*-]*:|\[[\da-f:]*\]:)?(\d{2,5})/?", re.IGNORECASE).fullmatch
+_address = re.compile(
+    r"(?:\w+://)?(?:[\w.*-]*:|\[[\da-f:]*\]:)?(\d{2,5})/?", re.IGNORECASE
+).fullmatch
 
 
 def _literal_port(words: list[str]) -> str:
