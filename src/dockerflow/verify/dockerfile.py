@@ -316,9 +316,8 @@ class _Reader:
         shell = Shell(stage.system, variables, stage.folder, self._steps)
         shell.is_root = stage.user.partition(":")[0] in _ROOT or not is_known(stage.user)
         for mount in flags.get("--mount", ()):
-            parts = dict(part.partition("=")[::2] for part in mount.split(","))
-            names = ("target", "dst", "destination")
-            shell.mounted += [_path(stage.folder, parts[n]) for n in names if n in parts]
+            folders = re.findall(r"(?:^|,)(?:target|dst|destination)=([^,]+)", mount)
+            shell.mounted += [_path(stage.folder, folder) for folder in folders]
         words = instructions.json_words(text)
         if words is None:
             text = instructions.script(text, body)
@@ -330,11 +329,8 @@ class _Reader:
 
 
 def _path(folder: str, path: str) -> str:
-    """Return the absolute path; unknown if the folder is, and it matters."""
-    if not is_known(path) or path.startswith("/"):
-        full = path if path.startswith("/") else posixpath.join(folder, path)
-    else:
-        full = posixpath.join(folder, path)
+    """Return the absolute path; what isn't known of it stays."""
+    full = posixpath.join(folder, path)
     return posixpath.normpath(full).replace("//", "/") if is_known(full) else full
 
 

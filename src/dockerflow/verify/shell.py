@@ -10,7 +10,7 @@ import codecs
 import fnmatch
 import posixpath
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
@@ -210,6 +210,7 @@ class Machine(Protocol):
 
     def copy(self) -> Self:
         """Return a copy that can be changed on its own."""
+        ...
 
     def assign(self, other: Self) -> None:
         """Take the state of another one, which isn't used any more."""
@@ -220,12 +221,15 @@ class Machine(Protocol):
     @property
     def size(self) -> int:
         """How much a copy takes."""
+        ...
 
     def run(self, words: list[str], shell: Shell) -> Status:
         """Run a command that is not the shell's own."""
+        ...
 
     def read(self, path: str) -> str:
         """Return what a file contains."""
+        ...
 
     def write(self, path: str, text: str, *, append: bool) -> None:
         """Write a file."""
@@ -277,7 +281,7 @@ class Shell:
         self.steps = steps or Steps()
         self._out: list[str] = []
         self._functions: dict[str, str] = {}
-        self._ended = ""
+        self.ended = ""
         self._pending: dict[str, list[_State]] = {}
         self._depth = 0
 
@@ -325,7 +329,7 @@ class Shell:
             name: value for name, value in exported.values.items() if name in exported.exported
         }
         self.variables, self._functions = exported, {}
-        self._set_arguments(arguments or [])
+        self.set_arguments(arguments or [])
         try:
             status = self.execute(text)
         finally:
@@ -355,7 +359,7 @@ class Shell:
     # --- The grammar's nodes.
 
     @contextmanager
-    def _nested(self) -> Iterator[None]:
+    def _nested(self) -> Generator[None]:
         self._depth += 1
         if self._depth > MAX_DEPTH:
             self._depth -= 1
@@ -370,7 +374,7 @@ class Shell:
         status = Status.OK
         children = node.children
         for index, child in enumerate(children):
-            if self._ended:
+            if self.ended:
                 break
             if child.is_named and child.type != "comment":
                 following = children[index + 1].type if index + 1 < len(children) else ""
@@ -397,13 +401,13 @@ class Shell:
     _run_program = _run_compound_statement = _run_do_group = _run_else_clause = _run_all
 
     def _run_subshell(self, node: Node) -> Status:
-        return self._scoped(lambda: self._run_all(node))
+        return self.scoped(lambda: self._run_all(node))
 
     def _in_subshell(self, node: Node) -> Status:
-        self._scoped(lambda: self._run(node))
+        self.scoped(lambda: self._run(node))
         return Status.OK
 
-    def _scoped(self, run: Callable[[], Status]) -> Status:
+    def scoped(self, run: Callable[[], Status]) -> Status:
         """Run something whose variables, folder and exit don't leave it."""
         before = self.variables, self.folder
         self.variables = self.variables.copy()
@@ -414,7 +418,7 @@ class Shell:
             for state in pending:
                 self.machine.join(state.machine)
             self.variables, self.folder = before
-        self._ended = "" if self._ended in ("exit", "failure") else self._ended
+        self.ended = "" if self.ended in ("exit", "failure") else self.ended
         return status
 
     def _run_list(self, node: Node) -> Status:
@@ -429,7 +433,7 @@ class Shell:
 
     def _chain(self, status: Status, steps: list[tuple[str, Node]]) -> Status:
         for index, (operator, right) in enumerate(steps):
-            if self._ended:
+            if self.ended:
                 break
             rest = steps[index + 1 :]
             if status == Status.UNKNOWN and rest and len(rest) < MAX_CHAIN:
@@ -470,7 +474,7 @@ class Shell:
             self.steps.take(1 + start.machine.size // 10)
             self._restore(start)
             status = branch()
-            state, ended, self._ended = self._state(), self._ended, ""
+            state, ended, self.ended = self._state(), self.ended, ""
             if not ended:
                 ends.append((state, status))
             else:
@@ -478,9 +482,9 @@ class Shell:
                 if ended != "failure":
                     self._pending.setdefault(ended, []).append(state)
         if not ends:
-            self._ended = next((one for one in endings if one != "failure"), "failure")
+            self.ended = next((one for one in endings if one != "failure"), "failure")
             self._restore(start)
-            if states := self._pending.get(self._ended):
+            if states := self._pending.get(self.ended):
                 self._restore(states.pop())
             return Status.OK
         first, status = ends[0]
@@ -508,14 +512,14 @@ class Shell:
         """Go on after those that have left early."""
         for kind in kinds:
             for state in self._pending.pop(kind, []):
-                if self._ended == "failure":
+                if self.ended == "failure":
                     self._restore(state)
                 else:
                     mine = self._state()
                     self._join(mine, state)
                     self._restore(mine)
-        if self._ended in (*kinds, "failure"):
-            self._ended = "failure" if self._ended == "failure" and "exit" not in kinds else ""
+        if self.ended in (*kinds, "failure"):
+            self.ended = "failure" if self.ended == "failure" and "exit" not in kinds else ""
 
     def _run_if_statement(self, node: Node) -> Status:
         clauses = [node, *(c for c in node.children if c.type in ("elif_clause", "else_clause"))]
@@ -544,7 +548,7 @@ class Shell:
     def _choose(
         self, status: Status, if_so: Callable[[], Status], if_not: Callable[[], Status]
     ) -> Status:
-        if self._ended:
+        if self.ended:
             return status
         if status == Status.OK:
             return if_so()
@@ -555,7 +559,7 @@ class Shell:
     def _run_nodes(self, nodes: list[Node]) -> Status:
         status = Status.OK
         for node in nodes:
-            if self._ended:
+            if self.ended:
                 break
             status = self._run(node)
         return status
@@ -587,7 +591,7 @@ class Shell:
             return status
 
         for value in values:
-            if self._ended:
+            if self.ended:
                 break
             if not is_known(value) or _is_pattern(value):  # any number of words
                 self._either(lambda: Status.OK, lambda: once(unknown()))
@@ -643,7 +647,7 @@ class Shell:
     def _call(self, text: str, arguments: list[str]) -> Status:
         names = [n for n in self.variables.values if n.isdecimal() or n in "@*#"]
         before = {name: self.variables.values.pop(name) for name in names}
-        self._set_arguments(arguments)
+        self.set_arguments(arguments)
         with self._nested():
             status = self._run_all(self._parsed(text))
         self._catch("return")
@@ -652,7 +656,8 @@ class Shell:
         self.variables.values |= before
         return status
 
-    def _set_arguments(self, arguments: list[str]) -> None:
+    def set_arguments(self, arguments: list[str]) -> None:
+        """Set $1 and those that follow."""
         joined = " ".join(arguments)
         for number, value in enumerate(arguments, 1):
             self.variables.set(str(number), value)
@@ -669,7 +674,7 @@ class Shell:
         self.stdin = before if text is None else text
         nodes = [child for child in node.children if child.is_named]
         for index, child in enumerate(nodes):
-            run = partial(self._scoped, partial(self._run, child))
+            run = partial(self.scoped, partial(self._run, child))
             if index == len(nodes) - 1:
                 status = run()
             else:
@@ -716,7 +721,7 @@ class Shell:
             self.print(text)
         for path, append in targets:
             self._write(path, text, append=append)
-        if following and not self._ended:
+        if following and not self.ended:
             join = self._and if following[0].type == "&&" else self._or
             status = join(status, following[-1])
         return status
@@ -797,7 +802,7 @@ class Shell:
             if node.type == "unary_expression":
                 if children[0].type == "!":
                     return _not(self._holds(children[-1]))
-                return self._test([_text(children[0]), *self._one(children[-1])])
+                return self.test([_text(children[0]), *self._one(children[-1])])
             if node.type == "binary_expression":
                 left, operator, right = children[0], children[1].type, children[-1]
                 if operator in ("&&", "||") or _text(children[1]) in ("-a", "-o"):
@@ -807,22 +812,22 @@ class Shell:
                             False if False in (one, two) else None if None in (one, two) else True
                         )
                     return True if True in (one, two) else None if None in (one, two) else False
-                return self._test([*self._one(left), _text(children[1]), *self._one(right)])
+                return self.test([*self._one(left), _text(children[1]), *self._one(right)])
             if node.type in ("word", "string", "raw_string", "simple_expansion", "expansion",
                              "concatenation", "number", "command_substitution"):  # fmt: skip
-                return self._test(self._one(node))
+                return self.test(self._one(node))
             return None
 
     def _one(self, node: Node) -> list[str]:
         return ["".join(t for t, _ in self._segments(node))]
 
-    def _test(self, words: list[str]) -> bool | None:  # noqa: PLR0911
+    def test(self, words: list[str]) -> bool | None:  # noqa: PLR0911
         """Return whether the words of ``test`` hold; None if that isn't known."""
         match words:
             case []:
                 return False
             case ["!", *others]:
-                return _not(self._test(others))
+                return _not(self.test(others))
             case [word]:
                 return (
                     True
@@ -962,7 +967,7 @@ class Shell:
 
     def _output_of(self, node: Node) -> str:
         with self._nested():
-            _, text = self.captured(lambda: self._scoped(lambda: self._run_all(node)))
+            _, text = self.captured(lambda: self.scoped(lambda: self._run_all(node)))
         return text.rstrip("\n")
 
     def _shell(self, arguments: list[str]) -> Status:
@@ -979,20 +984,20 @@ class Shell:
                     del rest[0]
         if has_text:
             text, *arguments = rest or [""]
-            return self._scoped(lambda: self.run_text(text, arguments[1:]))
+            return self.scoped(lambda: self.run_text(text, arguments[1:]))
         if rest and rest[0] not in ("-", "/dev/stdin"):
             return self.run_script(rest[0], rest[1:])
         if not is_known(self.stdin):
             self.cannot_follow(self.stdin, "a script that is not known")
             return Status.PLAIN
         text = self.stdin
-        return self._scoped(lambda: self.run_text(text, rest[1:]))
+        return self.scoped(lambda: self.run_text(text, rest[1:]))
 
     def run_script(self, path: str, arguments: list[str]) -> Status:
         """Run a script, if it is known."""
         text = self.machine.read(self.path(path)) if is_known(path) else unknown()
         if is_known(text) and has_shell(text):
-            return self._scoped(lambda: self.run_text(text, arguments))
+            return self.scoped(lambda: self.run_text(text, arguments))
         shown = posixpath.basename(path) if is_known(path) else "a script that is not known"
         self.cannot_follow(unknown(), f"{shown}, which the build runs")
         return Status.PLAIN
@@ -1102,7 +1107,7 @@ def _printf(shell: Shell, arguments: list[str]) -> Status:
 def _end(kind: str) -> Callable[[Shell, list[str]], Status]:
     def end(shell: Shell, arguments: list[str]) -> Status:
         failed = kind == "exit" and arguments and arguments[0] not in ("0", "$?")
-        shell._ended = "failure" if failed else kind  # noqa: SLF001
+        shell.ended = "failure" if failed else kind
         return Status.OK
 
     return end
@@ -1135,13 +1140,13 @@ def _shift(shell: Shell, _arguments: list[str]) -> Status:
     words = [v for n, v in sorted(shell.variables.values.items()) if n.isdecimal()]
     for name in [n for n in shell.variables.values if n.isdecimal()]:
         del shell.variables.values[name]
-    shell._set_arguments(words[1:])  # noqa: SLF001
+    shell.set_arguments(words[1:])
     return Status.OK
 
 
 def _set(shell: Shell, arguments: list[str]) -> Status:
     if "--" in arguments:
-        shell._set_arguments(arguments[arguments.index("--") + 1 :])  # noqa: SLF001
+        shell.set_arguments(arguments[arguments.index("--") + 1 :])
     return Status.OK
 
 
@@ -1149,7 +1154,7 @@ def _test(shell: Shell, arguments: list[str]) -> Status:
     words = arguments[:-1] if arguments[-1:] == ["]"] else arguments
     if "-a" in words or "-o" in words:
         return Status.UNKNOWN
-    return _status(shell._test(words))  # noqa: SLF001
+    return _status(shell.test(words))
 
 
 def _nothing(_shell: Shell, _arguments: list[str]) -> Status:
@@ -1170,7 +1175,7 @@ def _command(shell: Shell, arguments: list[str]) -> Status:
 def _exec(shell: Shell, arguments: list[str]) -> Status:
     status = shell.run_words(arguments)
     if arguments:
-        shell._ended = "exit"  # noqa: SLF001
+        shell.ended = "exit"
     return status
 
 
@@ -1226,7 +1231,7 @@ def _su(shell: Shell, arguments: list[str]) -> Status:
     for index, word in enumerate(arguments[:-1]):
         if re.fullmatch("-[a-z]*c|--command", word):
             run = partial(shell.run_text, arguments[index + 1])
-            return shell._scoped(run)  # noqa: SLF001
+            return shell.scoped(run)
     return Status.PLAIN
 
 

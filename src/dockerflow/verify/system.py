@@ -127,7 +127,7 @@ class System:
 
     def forget(self, why: str) -> None:
         """Know nothing any more."""
-        for table in self._tables():
+        for table in self.tables():
             table.rows = {}
             table.blur(why, self.line)
         for path in [path for path in self.files if path not in _FILES]:
@@ -141,12 +141,13 @@ class System:
             return
         is_any = not is_known(text)  # as a script's is
         if is_any or _changes_accounts(text):
-            for table in self._tables():
+            for table in self.tables():
                 table.blur(why, self.line, also_existing=not is_any)
         if is_any or APP in text or is_in_app(folder):
             self.app_unknown = self.app_unknown or why
 
-    def _tables(self) -> list[Table[Any]]:
+    def tables(self) -> list[Table[Any]]:
+        """Return the rows of /etc/passwd and of /etc/group."""
         return [cast("Table[Any]", self.files[path]) for path in (_PASSWD, _GROUP)]
 
     def accounts(self, root: str = "/") -> Accounts:
@@ -156,7 +157,7 @@ class System:
             full = root.rstrip("/") + path
             content = self.files.get(full)
             if not isinstance(content, Table):
-                table: Table[Any] = Table(kind, unknown=f"the folder {root}")
+                table: Table[Any] = Table(cast("Any", kind), unknown=f"the folder {root}")
                 self.files[full] = table
                 if isinstance(content, str):
                     one = Accounts(table, table, self.line)
@@ -227,7 +228,7 @@ class System:
         if not (is_known(source) and is_known(target)):
             self.fill(target)
             if not is_known(target) or target in (*_FILES, "/etc", "/"):
-                for table in self._tables():
+                for table in self.tables():
                     table.blur("a path that is not known", self.line, also_existing=True)
             return
         base, folder = source.rstrip("/"), target.rstrip("/")
@@ -275,7 +276,7 @@ class System:
         if one in _FILES:
             self.put(one, unknown())
         elif target in ("/", "/etc", "/etc/") and is_tree:
-            for table in self._tables() if name not in ("", ".") else ():
+            for table in self.tables() if name not in ("", ".") else ():
                 table.blur(f"what {source} contains", also_existing=False)
             if folder == "":
                 self.app_unknown = self.app_unknown or f"what {source} contains"
@@ -290,7 +291,7 @@ class System:
     def unpack(self, folder: str, archive: str) -> None:
         """Unpack an archive that isn't known."""
         if folder == "/":
-            for table in self._tables():
+            for table in self.tables():
                 table.blur(f"what {archive} contains", also_existing=False)
             self.app_unknown = self.app_unknown or f"what {archive} contains"
         self.fill(f"{folder.rstrip('/')}/*")
@@ -321,9 +322,9 @@ class System:
                 return shell.run_script(words[0], arguments)
         if name.endswith(".sh"):
             return shell.run_script(words[0], arguments)
-        return self._run_other(name, arguments, shell)
+        return self.run_other(name, arguments, shell)
 
-    def _run_other(self, name: str, arguments: list[str], shell: Shell) -> Status:
+    def run_other(self, name: str, arguments: list[str], shell: Shell) -> Status:
         """Run a command that isn't known; it may write to where it is and to what it names."""
         text = " ".join(arguments)
         takes_text = name.startswith(("python", "perl", "ruby", "node", "php", "awk", "ed"))
@@ -683,7 +684,7 @@ def _python(system: System, arguments: list[str], shell: Shell) -> Status:
     if arguments and arguments[0] in ("-V", "--version"):
         shell.print(unknown())
         return Status.PLAIN
-    return system._run_other("python", arguments, shell)  # noqa: SLF001
+    return system.run_other("python", arguments, shell)
 
 
 def _venv(system: System, arguments: list[str], shell: Shell) -> Status:
@@ -696,7 +697,7 @@ def _uv(system: System, arguments: list[str], shell: Shell) -> Status:
         return _pip(system, arguments[1:], shell)
     if arguments[:1] == ["venv"]:
         return _venv(system, arguments[1:] or [".venv"], shell)
-    return system._run_other("uv", arguments, shell)  # noqa: SLF001
+    return system.run_other("uv", arguments, shell)
 
 
 def _npm(system: System, arguments: list[str], shell: Shell) -> Status:
@@ -704,7 +705,7 @@ def _npm(system: System, arguments: list[str], shell: Shell) -> Status:
     if harmless & set(arguments):
         shell.print(unknown())
         return Status.PLAIN
-    return system._run_other("npm", arguments, shell)  # noqa: SLF001
+    return system.run_other("npm", arguments, shell)
 
 
 def _output_option(*names: str, command: str = "") -> _Command:
@@ -715,7 +716,7 @@ def _output_option(*names: str, command: str = "") -> _Command:
         paths = [options[name] for name in names if name in options]
         if paths:
             return _fill_all(system, [posixpath.join(path, "*") for path in paths], shell)
-        return system._run_other(command, arguments, shell)  # noqa: SLF001
+        return system.run_other(command, arguments, shell)
 
     return run
 
@@ -853,7 +854,7 @@ def _sysuser(accounts: Accounts, name: str, uid: str, group: str) -> None:
 
 
 def _newusers(system: System, _arguments: list[str], _shell: Shell) -> Status:
-    for table in system._tables():  # noqa: SLF001
+    for table in system.tables():
         table.blur("what newusers creates", system.line, also_existing=False)
     return Status.PLAIN
 

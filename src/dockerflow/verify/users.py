@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from getopt import GetoptError, gnu_getopt
 from typing import Final, Generic, NamedTuple, TypeVar
@@ -96,7 +96,7 @@ class Table(Generic[Row]):
         self.unknown = self.unknown or other.unknown
         self.lines = {**other.lines, **self.lines}
 
-    def _blurred(self, fields: list[object]) -> Row:
+    def _blurred(self, fields: Sequence[object]) -> Row:
         default = self.kind()
         return self.kind(*(d if f is None else f for f, d in zip(fields, default, strict=True)))  # type: ignore[arg-type]
 
