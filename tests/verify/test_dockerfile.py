@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dockerflow.verify import dockerfile
-from dockerflow.verify.evidence import CouldNotRunError, Evidence
+from dockerflow.verify.evidence import CouldNotRunError, Evidence, Image, VersionFile
 from dockerflow.verify.shell import Variables, expand
 from dockerflow.verify.verdicts import judge
 
@@ -218,6 +218,145 @@ def test_not_text(tmp_path):
     with pytest.raises(CouldNotRunError, match="can't be read"):
         dockerfile.read(tmp_path, {}, None)
 
+
+@pytest.mark.parametrize(
+    ("start", "expected"),
+    [
+        ('CMD ["app", "--addr", "127.0.0.1:8000"]', "8000"),
+        ('CMD ["app", "--addr=127.0.0.1:8000"]', "8000"),
+        ('ENTRYPOINT ["gunicorn"]\nCMD ["-b", "0.0.0.0:8000", "app"]', "8000"),
+        ('ENTRYPOINT ["gunicorn"]\nCMD ["--bind=:8000", "app"]', "8000"),
+        ('ENTRYPOINT ["gunicorn"]\nCMD ["--bind", "[::]:8000", "app"]', "8000"),
+        ("CMD gunicorn -b tcp://0.0.0.0:8000 app", "8000"),
+        ("CMD uvicorn app:app --host 0.0.0.0 --port=8000", "8000"),
+        ("CMD uvicorn app:app --port '8000'", "8000"),
+        ("CMD exec app -p 8000", "8000"),
+        ("CMD app -p8000", "8000"),
+        ("CMD cd /app && app --listen :8000", "8000"),
+        ("CMD bash -c 'app --http-socket :8000'", "8000"),
+        ('CMD ["sh", "-c", "app --port 8000"]', "8000"),
+        ("CMD PORT=8000 app", "8000"),
+        ("CMD env PORT=8000 app", "8000"),
+        ('ENTRYPOINT ["env", "PORT=8000", "app"]', "8000"),
+        ("CMD export PORT=8000; exec app", "8000"),
+        ("CMD PORT=8000; app --port $PORT", "8000"),
+        ("CMD python manage.py runserver 0.0.0.0:8000", "8000"),
+        ("CMD python -m http.server 8000", "8000"),
+        ("CMD java -Dserver.port=8000 -jar app.jar", "8000"),
+        ("CMD app --port $PORT", "passed"),
+        ("CMD app --port ${PORT:-8000}", "passed"),
+        ("CMD app --bind 0.0.0.0:$PORT", "passed"),
+        ('CMD app --bind "0.0.0.0:${PORT}"', "passed"),
+        ("CMD PORT=$PORT app", "not checked"),
+        ("CMD P=${PORT:-8000}; app --port $P", "passed"),
+        ('CMD ["sh", "-c", "app --port $PORT"]', "passed"),
+        ('ENTRYPOINT ["sh", "-c"]\nCMD ["app --port $PORT"]', "passed"),
+        ("""CMD ["python", "-c", "import os; run(os.environ['PORT'])"]""", "passed"),
+        ('CMD ["app", "--port", "$PORT"]', "not checked"),  # no shell fills it in
+        ("CMD app --port '$PORT'", "not checked"),
+        ("CMD app --workers 8000 --timeout 120", "not checked"),
+        ("CMD mkdir -p 80x && app", "not checked"),
+        ("CMD echo --port 8000; app", "not checked"),
+        ("CMD app # --port 8000", "not checked"),
+        ('ENTRYPOINT app\nCMD ["--port", "8000"]', "not checked"),  # a shell ignores it
+        ("CMD app\nHEALTHCHECK CMD curl --port 8000", "not checked"),
+        ("CMD []", "not checked"),
+        ("CMD app --port", "not checked"),
+    ],
+)
+def test_ports_in_the_command(start, expected):
+    seen = Evidence(dockerfiles=[dockerfile.parse(f"FROM python\n{start}", "Dockerfile")])
+    (verdict,) = judge(seen, ("DF102",))
+    if expected == "8000":
+        (finding,) = verdict.findings
+        assert "8000" in finding.message
+        assert finding.line == len(start.splitlines()) + 1
+    else:
+        assert verdict.status == expected
+
+
+@pytest.mark.parametrize(
+    ("commands", "expected"),
+    [
+        ("pip install -r requirements.txt", "failed"),
+        ("pip install -r /app/requirements.txt", "failed"),
+        ("pip install --target /app x", "failed"),
+        ("pip install /app", "passed"),
+        ("pip install -e /app[dev]", "passed"),
+        ("pip install .", "passed"),
+        ("pip install './[dev]'", "passed"),
+        ("pip install --no-deps x", "passed"),
+        ("echo pip install x", "passed"),
+        ("true # pip install x", "passed"),
+        ("if x; then pip install x; fi", "failed"),
+        ("apt-get update && apt-get install -y x", "failed"),
+        ("echo 'apt-get install x'", "passed"),
+    ],
+)
+def test_what_is_installed_after_the_sources_were_copied(commands, expected):
+    assert statuses(f"FROM python\nCOPY . /app\nRUN {commands}", "DF305") == {"DF305": expected}
+
+
+def messages(text: str, rule: str, **options) -> list[str]:
+    seen = Evidence(dockerfiles=[dockerfile.parse(text, "Dockerfile", **options)])
+    (verdict,) = judge(seen, (rule,))
+    return [one.message for one in (*verdict.findings, *verdict.unknowns)]
+
+
+@pytest.mark.parametrize(
+    ("text", "rule", "message"),
+    [
+        ("FROM python\nRUN groupadd -g 9500 app", "DF202", "group app has GID 9500, not 10001"),
+        ("FROM python\nRUN groupadd app", "DF202", "group app has a free GID, not 10001"),
+        ("FROM python\nRUN useradd -u 9500 app", "DF203", "user app has UID 9500, not 10001"),
+        ("FROM python\nARG G\nRUN groupadd -g $G app", "DF202", "group app has GID $G, which is not known"),
+        ("FROM python\nRUN groupadd -g 10001 app; groupadd -g 7 x; useradd -u 10001 -g x app", "DF203",
+         "user app is not in group app, but in group x"),
+        ("FROM a\nRUN x", "DF202", "whether there is a group app depends on a"),
+        ("FROM python\nRUN ./x.sh", "DF203", "whether there is a user app depends on x.sh, which the build runs"),
+        ("FROM a", "DF201", "whether anything is in /app depends on a"),
+        ("FROM a", "DF204", "whether it has ENTRYPOINT and CMD depends on a"),
+        ("FROM a", "DF205", "it has no USER, so its user depends on a"),
+        ("FROM a:${V}", "DF205", "it has no USER, so its user depends on a:"),
+        ("ARG V\nFROM a:${V}", "DF205", "it has no USER, so its user depends on a:$V"),
+        ("FROM python", "DF205", "it has no USER, so it runs as root"),
+        ("FROM python\nARG U\nUSER $U", "DF205", "it runs as $U, which is not known"),
+        ("FROM python\nUSER root", "DF205", "it runs as root, not as app"),
+        ("FROM python\nEXPOSE 8888 8888/udp", "DF306", "it is for port 8888, not 8000"),
+    ],
+)  # fmt: skip
+def test_messages(text, rule, message):
+    assert messages(text, rule) == [message]
+
+
+def test_reproduce_with_the_same_options():
+    text = "FROM python AS a\nFROM a"
+    options = {"build_args": {"A": "1", "B": "two words"}, "target": "a"}
+    seen = Evidence(dockerfiles=[dockerfile.parse(text, "my file", **options)])
+    (verdict,) = judge(seen, ("DF205",))
+    assert [finding.reproduce for finding in verdict.findings] == [
+        "dockerflow verify --dockerfile 'my file' --target a --build-arg A=1 "
+        "--build-arg 'B=two words'"
+    ]
+
+
+def test_an_image_tells_what_a_dockerfile_does_not():
+    unknown = dockerfile.parse("FROM a", "Dockerfile")
+    config = {"User": "app", "Entrypoint": ["a"], "Cmd": ["b"]}
+    version = VersionFile("", b"{}", "")
+    image = Image("a", config, "app:x:10001:10001::", "app:x:10001:", True, version)
+    for seen, expected in [
+        (Evidence(dockerfiles=[unknown]), "unknown"),
+        (Evidence(dockerfiles=[unknown], images=[image]), "passed"),
+    ]:
+        assert {v.status for v in judge(seen, RULES_ON_IMAGES)} == {expected}
+    (verdict,) = judge(Evidence(dockerfiles=[unknown]), ("DF202",))
+    (one,) = verdict.unknowns
+    assert one.would_tell == "check the image that it builds: dockerflow verify --image NAME"
+    assert (one.file, one.line) == ("Dockerfile", 1)
+
+
+RULES_ON_IMAGES = ("DF201", "DF202", "DF203", "DF204", "DF205")
 
 PIECES = st.sampled_from(
     ["FROM a", "FROM python AS b", "FROM b", "FROM 0", "RUN", "<<EOF", "EOF", "\\", "\n", " ", "${", "}", "$", "$(", "`",

@@ -330,7 +330,7 @@ class _Reader:
 
 def _path(folder: str, path: str) -> str:
     """Return the absolute path; what isn't known of it stays."""
-    full = posixpath.join(folder, path)
+    full = path if path.startswith(UNKNOWN) else posixpath.join(folder, path)
     return posixpath.normpath(full).replace("//", "/") if is_known(full) else full
 
 

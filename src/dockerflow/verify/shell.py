@@ -289,6 +289,8 @@ class Shell:
 
     def path(self, path: str) -> str:
         """Return a path as an absolute one, as seen from outside of a chroot."""
+        if path.startswith(UNKNOWN):  # which may be absolute, or not
+            return path
         full = posixpath.normpath(posixpath.join(self.folder, path))
         return posixpath.normpath(f"{self.root}/{full}").replace("//", "/")
 

@@ -63,7 +63,7 @@ def _group(evidence: Evidence) -> Findings:
             message = f"whether there is a group app depends on {_reason(groups)}"
             yield from unknown_in_dockerfile(evidence, dockerfile, message)
         else:
-            yield from _judged_id(evidence, dockerfile, "group app has GID", group.id, groups)
+            yield from _judged_id(evidence, dockerfile, "group app has", "GID", group.id, groups)
     for image in evidence.images:
         gid = next((row[2] for row in _rows(image.group, 3) if row[0] == "app"), None)
         message = f"group app has GID {gid}, not {ID}" if gid else "there is no group app"
@@ -74,16 +74,16 @@ def _reason(table: Table[Any]) -> str:
     return printable(table.unknown or "a condition that is not known", 100)
 
 
-def _judged_id(
-    evidence: Evidence, dockerfile: Dockerfile, has: str, id_: str, table: Table[Any]
+def _judged_id(  # noqa: PLR0917
+    evidence: Evidence, dockerfile: Dockerfile, has: str, kind: str, id_: str, table: Table[Any]
 ) -> Findings:
     """Judge the id of user or group app."""
     at = _at(dockerfile, table.lines.get("app", 0))
     if is_known(id_):
-        shown = "a free one" if id_.startswith(FREE) else printable(id_, 40)
+        shown = f"a free {kind}" if id_.startswith(FREE) else f"{kind} {printable(id_, 40)}"
         yield None if id_ == ID else in_dockerfile(dockerfile, f"{has} {shown}, not {ID}", at)
     else:
-        message = f"{has} {_named(id_)}, which is not known"
+        message = f"{has} {kind} {_named(id_)}, which is not known"
         yield from unknown_in_dockerfile(evidence, dockerfile, message, at)
 
 
@@ -143,7 +143,7 @@ def _user_created(evidence: Evidence, dockerfile: Dockerfile) -> Findings:
         message = f"whether user app is in group app depends on {_reason(groups)}"
         yield from unknown_in_dockerfile(evidence, dockerfile, message)
     else:
-        yield from _judged_id(evidence, dockerfile, "user app has UID", user.id, users)
+        yield from _judged_id(evidence, dockerfile, "user app has", "UID", user.id, users)
 
 
 def _is_member(user: User, group: Group | None) -> bool | None:
