@@ -48,6 +48,7 @@ _from = re.compile(
 _pair = re.compile(
     r"""([A-Za-z_][\w.-]*)=((?:"(?:\\.|[^"\\])*"|'[^']*'|\\.|[^\s"'\\])*)""", re.DOTALL
 )
+_argument = re.compile(rf"(?<!\S)(?:{_pair.pattern}|[A-Za-z_][\w.-]*(?!\S))", re.DOTALL)
 # In these a build substitutes variables itself; in the others the shell does.
 _EXPANDED: Final = frozenset({"ADD", "COPY", "EXPOSE", "LABEL", "USER", "WORKDIR"})
 _ROOT: Final = frozenset({"", "root", "0"})
@@ -227,9 +228,8 @@ class _Reader:
 
     def _declare(self, value: str, variables: Variables, environ: Mapping[str, str]) -> None:
         """Set the variables of an ARG."""
-        words = [f"{key}={text}" for key, text in _pairs(value)] if "=" in value else value.split()
-        for word in words:
-            name, has_default, default = word.partition("=")
+        for match in _argument.finditer(value):
+            name, has_default, default = match[0].partition("=")
             if name in environ:  # which wins
                 continue
             if name in self._build_args:

@@ -63,6 +63,9 @@ def script(value: str, body: str) -> str:
     """Return the text that a RUN in shell form gives to the shell."""
     if _heredoc.fullmatch(value.strip()):
         return heredocs(value, body)[0][1]
+    if match := re.match(rf"({_heredoc.pattern})\s+(\S+)(?P<rest>.*)", value, re.DOTALL):
+        # The grammar knows redirections after a command's name only.
+        value = f"{match[5]} {match[1]}{match['rest']}"
     return f"{value}\n{body}"
 
 

@@ -378,6 +378,11 @@ class Shell:
         for index, child in enumerate(children):
             if self.ended:
                 break
+            if child.has_error:  # what follows may be read wrongly, too
+                start = child.start_byte - node.start_byte
+                rest = (node.text or b"")[start:].decode("utf-8", "replace")
+                self.cannot_follow(rest, "shell text that is not understood")
+                return Status.PLAIN
             if child.is_named and child.type != "comment":
                 following = children[index + 1].type if index + 1 < len(children) else ""
                 status = self._run(child) if following != "&" else self._in_subshell(child)
@@ -386,12 +391,8 @@ class Shell:
     def _run(self, node: Node) -> Status:
         self.steps.take()
         with self._nested():
-            if node.type in ("ERROR", "heredoc_body") or node.is_missing:
-                return self._not_understood(node)
             run = getattr(self, f"_run_{node.type}", None)
             if run is None:
-                return self._not_understood(node)
-            if node.has_error and node.type not in _CONTAINERS:
                 return self._not_understood(node)
             status: Status = run(node)
             return status
@@ -1003,12 +1004,6 @@ class Shell:
         shown = posixpath.basename(path) if is_known(path) else "a script that is not known"
         self.cannot_follow(unknown(), f"{shown}, which the build runs")
         return Status.PLAIN
-
-
-_CONTAINERS: Final = frozenset({
-    "program", "list", "if_statement", "for_statement", "while_statement", "compound_statement",
-    "subshell", "do_group", "else_clause",
-})  # fmt: skip
 
 
 def has_shell(text: str) -> bool:

@@ -205,16 +205,16 @@ class System:
 
     def put(self, path: str, content: _Content) -> None:
         """Replace a file."""
-        if path in _FILES:
-            is_right = isinstance(content, Table) and (content.kind is User) == (path == _PASSWD)
-            if is_right:
-                self.files[path] = cast("_Content", cast("Any", content).copy())
-                cast("Any", self.files[path]).lines["app"] = self.line
-            else:
-                text = content if isinstance(content, str) else unknown()
-                self.accounts().write(text, is_passwd=path == _PASSWD, append=False)
-        else:
+        if isinstance(content, Table):
+            content = cast("_Content", cast("Any", content).copy())
+        if path not in _FILES:
             self.files[path] = content
+        elif isinstance(content, Table) and (content.kind is User) == (path == _PASSWD):
+            content.lines["app"] = self.line
+            self.files[path] = content
+        else:
+            text = content if isinstance(content, str) else unknown()
+            self.accounts().write(text, is_passwd=path == _PASSWD, append=False)
         self.populated.add(path)
 
     def take(  # noqa: C901, PLR0912
@@ -227,7 +227,8 @@ class System:
         """
         if not (is_known(source) and is_known(target)):
             self.fill(target)
-            if not is_known(target) or target in (*_FILES, "/etc", "/"):
+            name = posixpath.basename(source)
+            if target in (*_FILES, "/etc", "/") or name in ("passwd", "group"):
                 for table in self.tables():
                     table.blur("a path that is not known", self.line, also_existing=True)
             return

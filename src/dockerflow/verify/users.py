@@ -14,6 +14,9 @@ ID: Final = "10001"
 """The id that Dockerflow asks for, of user and group."""
 
 FREE: Final = "a free one, that of "
+"""Stands, with a name, for the id that the system chooses."""
+OF_GROUP: Final = "GID of "
+"""Stands, with a name, for the GID of a group that the base image has."""
 
 
 class User(NamedTuple):
@@ -136,7 +139,7 @@ class Accounts:
             return gid if can_be else None
         row = self.groups.get(group)
         if row is not None and not row.exists:  # it does, or the command would fail
-            row = Group(unknown(f"GID of {group}"))
+            row = Group(unknown(f"{OF_GROUP}{group}"))
             self.groups.set(group, row, self.line)
         return None if row is None else row.id
 
@@ -438,7 +441,7 @@ def _groupmod(call: _Call, name: str, accounts: Accounts) -> Status:
     if row is None:
         return Status.ERROR
     if not row.exists:  # it does, or the command would fail
-        row = Group(unknown(f"GID of {name}"))
+        row = Group(unknown(f"{OF_GROUP}{name}"))
     if "gid" in options:
         gid = _number(options["gid"])
         if not gid or (gid != row.id and not call.has("non-unique") and groups.has_id(gid)):

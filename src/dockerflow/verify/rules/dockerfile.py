@@ -18,7 +18,7 @@ from dockerflow.verify.rules._registry import (
     unknown_in_dockerfile,
 )
 from dockerflow.verify.shell import UNKNOWN, is_known, unknown
-from dockerflow.verify.users import FREE, ID, Group, Table, User
+from dockerflow.verify.users import FREE, ID, OF_GROUP, Group, Table, User
 
 _SOURCE: Final = "https://github.com/mozilla-services/Dockerflow#dockerfile-requirements"
 
@@ -148,6 +148,8 @@ def _user_created(evidence: Evidence, dockerfile: Dockerfile) -> Findings:
 
 def _is_member(user: User, group: Group | None) -> bool | None:
     """Return whether user app is in group app; None if that isn't known."""
+    if OF_GROUP in user.gid and not (group and (user.gid == group.id or group.members)):
+        return False  # it is another group's
     if group is None:  # that it is missing is another rule's
         return user.gid == ID if is_known(user.gid) else None
     if not group.exists and (user.gid.startswith(FREE) or user.gid in _OTHERS):
