@@ -188,7 +188,7 @@ COMMANDS = [
     ("PP", "groupadd -g 10001 'app' && useradd -u '10001' -g \"app\" a'p'p"),
     ("PP", 'groupadd -g 1"00"01 app && useradd -u 10001 -g app app'),
     ("FF", "groupadd -g 10001 app\\ x && useradd -u 10001 -g app app"),
-    ("FF", "true # groupadd -g 10001 app && useradd -u 10001 app"),
+    ("FF", "# groupadd -g 10001 app && useradd -u 10001 app true"),
     (
         "PP",
         "getent group app || groupadd -g 10001 app; getent passwd app || useradd -u 10001 -g app app",
@@ -209,7 +209,7 @@ COMMANDS = [
         "PP",
         "grep -q '^app:' /etc/group || groupadd -g 10001 app; grep -q ^app: /etc/passwd || useradd -u 10001 -g app app",
     ),
-    ("PP", "id app &>/dev/null || useradd -u 10001 app"),
+    ("FF", "id app &>/dev/null || useradd -u 10001 app"),
     ("PP", "! id -u app || exit 1; useradd -u 10001 app"),
     (
         "PP",
@@ -244,7 +244,7 @@ COMMANDS = [
     ("PP", '[ "$(id -u)" = 0 ] && groupadd -g 10001 app && useradd -u 10001 -g app app'),
     ("FF", '[ "a" = "b" ] && groupadd -g 10001 app && useradd -u 10001 -g app app; true'),
     ("FF", "[[ a == b ]] && useradd -u 10001 app; true"),
-    ("PP", "[[ app == a* ]] && useradd -u 10001 app"),
+    ("FF", "[[ app == a* ]] && useradd -u 10001 app"),
     ("FF", "test 1 -eq 2 && useradd -u 10001 app; :"),
     ("PP", "x=1; [ $x -eq 1 ] && useradd -u 10001 app"),
     ("FF", "unset X; X=; useradd -u $X app"),
@@ -292,7 +292,178 @@ COMMANDS = [
         "printf 'g app 10001\\nu app 10001:10001\\n' > /etc/sysusers.d/a.conf && systemd-sysusers",
     ),
     ("FF", "echo 'u app 10001' > /etc/sysusers.d/a.conf"),
+    ("??", "useradd -u 10001 app; if [ -f /x ]; then userdel app; groupdel app; fi"),
+    ("PF", "useradd -u 10001 app; [ -f /x ] || true; usermod -u 5 app"),
+    (
+        "P?",
+        "groupadd -g 10001 app; useradd -u 10001 -g app app; test -f /x && usermod -u 5 app || true",
+    ),
+    ("PP", "useradd -u 10001 app || useradd -u 1000 app"),
+    ("PF", "groupadd -g 10001 app; useradd -u 1000 app || useradd -u 1000 -g app app"),
+    ("PP", "groupadd -g 10001 app; useradd -u 10001 app || useradd -u 10001 -g app app"),
+    ("FF", "useradd app || true"),
+    (
+        "PP",
+        "for u in app; do for g in $u; do groupadd -g 10001 $g; useradd -u 10001 -g $g $u; done; done",
+    ),
+    ("??", "for u in; do useradd -u 10001 app; done"),
+    ("FF", "while false; do useradd -u 10001 app; done"),
+    ("??", "while [ -f /x ]; do useradd -u 10001 app; done"),
+    ("FF", "until true; do useradd -u 10001 app; done"),
+    ("FF", "for u in app; do break; useradd -u 10001 $u; done"),
+    ("PP", "for u in x app; do [ $u = x ] && continue; useradd -u 10001 $u; done"),
+    ("FF", "f() { return 0; useradd -u 10001 app; }; f"),
+    ("PP", "f() { return 0; }; f; useradd -u 10001 app"),
+    ("FF", "f() { exit 0; }; f; useradd -u 10001 app"),
+    ("PP", "(exit 0); useradd -u 10001 app"),
+    ("FF", 'if [ -z "$X" ]; then exit 0; fi; useradd -u 10001 app'),
+    ("??", "if [ -f /x ]; then exit 0; fi; useradd -u 10001 app"),
+    ("PP", "if [ -f /x ]; then exit 1; fi; useradd -u 10001 app"),
+    ("PP", "[ -f /x ] || { echo no; exit 1; }; useradd -u 10001 app"),
+    ("??", "[ -f /x ] && exit 0; useradd -u 10001 app"),
+    ("FP", "groupadd -g 10002 app; N=10001; groupmod -g 10003 app; useradd -u $N -g app app"),
+    ("PP", "N=10001; (N=5); useradd -u $N app"),
+    ("PP", "N=10001; N=5 true; useradd -u $N app"),
+    ("PP", "N=10001; echo x | N=5; useradd -u $N app"),
+    ("FF", "N=10001; { N=5; }; useradd -u $N app"),
+    ("??", "N=10001; if [ -f /x ]; then N=5; fi; useradd -u $N app"),
+    ("PP", "read N < /x; useradd -u 10001 app"),
+    ("??", "read N; useradd -u $N app"),
+    ("FF", "useradd -u 10001 'app '"),
+    ("FF", 'useradd -u 10001 "app\\n"'),
+    ("FF", "useradd -u '' app"),
+    ("FF", "useradd -u abc app"),
+    ("FF", "useradd -u -10001 app"),
+    ("FF", "useradd -u 10001"),
+    ("FF", "useradd -x -u 10001 app"),
+    ("FF", "useradd --nope -u 10001 app"),
+    ("FF", "useradd -u 10001 app web"),
+    ("FF", "useradd app 10001"),
+    ("FF", "groupadd 10001 app; useradd 10001 app"),
+    ("FF", "useradd -u 10001 -g nope app"),
+    ("PP", "useradd -u 10001 -G nope app"),
+    ("FF", "useradd --help -u 10001 app"),
+    ("PP", "useradd -u 10001 -g 0 -G users web; useradd -u 10001 -o app"),
+    ("PF", "useradd -u 10001 web; groupadd -o -g 10001 app; useradd -u 10001 -g app app"),
+    ("FF", "echo app:x:10001:10001 >/etc/passwd.bak"),
+    ("FF", "echo '#app:x:10001:10001::/:' >> /etc/passwd; echo '#app:x:10001:' >> /etc/group"),
+    ("PP", "echo 'app:x:10001:10001::/:' > /etc/passwd; echo 'app:x:10001:' > /etc/group"),
+    ("PF", "useradd -u 10001 app; echo 'root:x:0:0::/:' > /etc/passwd"),
+    ("F-", "useradd -u 10001 app; echo 'root:x:0:' > /etc/group"),
+    ("F-", "useradd -u 10001 app; : > /etc/group"),
+    ("PF", "useradd -u 10001 app; rm /etc/passwd"),
+    ("P?", "useradd -u 10001 app; cp /etc/passwd- /etc/passwd"),
+    ("PF", "cp /etc/passwd /tmp/p; useradd -u 10001 app; cp /tmp/p /etc/passwd"),
+    ("PP", "useradd -u 10001 app; cp /etc/passwd /tmp/p; cp /tmp/p /etc/passwd"),
+    ("P?", "useradd -u 10001 app; grep -v app /etc/passwd > /tmp/p; mv /tmp/p /etc/passwd"),
+    ("P?", "useradd -u 10001 app; sed -i '/^app/d' /etc/passwd"),
+    ("P?", "useradd -u 10001 app; sed -i -e '$d' /etc/passwd"),
+    ("??", "useradd -u 10001 app; perl -pi -e 's/10001/5/' /etc/passwd /etc/group"),
+    ("??", "useradd -u 10001 app; awk -i inplace '!/app/' /etc/passwd"),
+    ("PP", "useradd -u 10001 app; cat /etc/passwd; grep app /etc/group"),
+    ("??", 'printf "app:x:$(cat /uid):10001::/:\\n" >> /etc/passwd; cat /group >> /etc/group'),
+    ("F-", "printf 'app:x:%s:%s::/:\\n' 10001 10001 >> /etc/passwd"),
+    ("PF", "useradd -u 10001 app; chroot / userdel app"),
+    ("PP", "useradd -u 10001 app; chroot /mnt userdel app"),
+    ("??", "ssh host useradd -u 10001 app"),
+    ("??", "docker run x useradd -u 10001 app"),
+    ("??", "man useradd -u 10001 app"),
+    ("FF", "which useradd -u 10001 app"),
+    ("FF", "command -v useradd"),
+    ("PP", "command useradd -u 10001 app"),
+    ("PP", "exec useradd -u 10001 app"),
+    ("PP", "env -i useradd -u 10001 app"),
+    ("PP", "env -u X Y=1 useradd -u 10001 app"),
+    ("PP", "nice -n 5 useradd -u 10001 app"),
+    ("PP", "sudo -n -- useradd -u 10001 app"),
+    ("PP", "sudo sh -c 'useradd -u 10001 app'"),
+    ("PP", 'sudo bash -c "groupadd -g 10001 app; useradd -u 10001 -g app app"'),
+    ("PP", "echo y | useradd -u 10001 app"),
+    ("PP", "yes | adduser --uid 10001 --disabled-password app"),
+    ("PP", "useradd -u 10001 app 2>/dev/null || true"),
+    ("PP", "useradd -u 10001 app > /dev/null 2>&1"),
+    ("PP", "2>/dev/null useradd -u 10001 app"),
+    ("PP", "useradd -u 10001 app && unset X && export Y=1"),
+    ("PP", "useradd -u 10001 app && cd /x && ls *.py | wc -l"),
+    ("PP", "[ -d /x ] && rm -rf /x; useradd -u 10001 app"),
+    ("PP", "set -o pipefail; curl -s x | tar xz && useradd -u 10001 app"),
+    ("PP", "a=$(mktemp -d) && cd $a && useradd -u 10001 app"),
+    ("PP", "export PATH=$PATH:/usr/sbin && useradd -u 10001 app"),
+    (
+        "PP",
+        'arch="$(dpkg --print-architecture)"; case "${arch##*-}" in amd64) x=1 ;; *) echo >&2 no; exit 1 ;; esac; useradd -u 10001 app',
+    ),
+    ("PP", 'if [ "$(uname -m)" = x86_64 ]; then A=1; else A=2; fi && useradd -u 10001 app'),
+    ("PP", "mkdir -p /x && { echo a; echo b; } > /x/y && useradd -u 10001 app"),
+    (
+        "PP",
+        "dpkgArch=$(dpkg --print-architecture | awk -F- '{ print $NF }') && useradd -u 10001 app",
+    ),
+    (
+        "PP",
+        'for k in A B C; do gpg --recv-keys "$k" || gpg --keyserver x --recv-keys "$k"; done && useradd -u 10001 app',
+    ),
+    ("PP", "useradd -u 10001 app && find / -name '*.pyc' -exec rm -rf {} +"),
+    ("PP", "find /x -type f -exec sed -i 's/a/b/' {} \\; && useradd -u 10001 app"),
+    ("PP", "useradd -u 10001 app && (crontab -l; echo '* * * * * x') | crontab -"),
+    ("FF", "[[ $(id -u) -eq 0 ]] && useradd -u 10001 app"),
+    ("PP", 'useradd -u 10001 app && echo "app ALL=(ALL) NOPASSWD:ALL" >> /etc/sudoers'),
+    (
+        "PP",
+        "useradd -u 10001 app && sed -i 's/^#//' /etc/sudoers && sed -i -e 's/a/b/g' -e \"s/c/d/\" x",
+    ),
+    ("PP", "wget -qO- https://x | bash -s -- a; useradd -u 10001 app"),
+    ("PP", "useradd -u 10001 app && su app -c 'pip install x'"),
+    ("PP", 'useradd -u 10001 app && su - app -s /bin/bash -c "cd && ls"'),
+    ("PP", "python - <<EOF\nprint('hello')\nEOF\nRUN useradd -u 10001 app"),
+    ("FF", "python -c 'print(1)'"),
+    ("FF", "python manage.py collectstatic --noinput"),
+    ("FF", "python manage.py createsuperuser --username app"),
+    ("??", "bundle exec rake db:useradd"),
+    ("FF", "pip install django-groupadd"),
+    ("??", "ruby -e 'system(\"useradd -u 10001 app\")'"),
+    ("PP", "useradd\t-u\t10001\tapp"),
+    ("PP", " useradd   -u 10001   app  "),
+    ("PP", "useradd -u 10001 -- app"),
+    ("PP", "useradd -mu10001 app"),
+    ("PP", "useradd -d/app -u10001 -s/bin/sh app"),
+    ("FF", "useradd -du 10001 app"),
+    ("PP", "useradd -u 10001 app"),
+    (
+        "PP",
+        "addgroup --system --gid 10001 app && adduser --system --uid 10001 --gid 10001 --no-create-home app",
+    ),
+    (
+        "PP",
+        "addgroup --system --gid 10001 app && adduser --system --disabled-login --ingroup app --no-create-home --home /nonexistent --gecos 'app user' --shell /bin/false --uid 10001 app",
+    ),
+    ("FF", "addgroup --system app && adduser --system --ingroup app app"),
+    ("FF", "adduser --system --group app"),
+    (
+        "PP",
+        "groupadd -g 10001 app; useradd --uid=10001 --gid=app --comment='x y' --shell=/bin/sh app",
+    ),
+    (
+        "PP",
+        "GROUP_ID=${GROUP_ID:-10001}; USER_ID=${USER_ID:-10001}; groupadd -g ${GROUP_ID} app; useradd -u ${USER_ID} -g app app",
+    ),
+    ("PP", ": ${ID:=10001}; useradd -u $ID app"),
+    ("PP", "ID=${ID:=10001}; useradd -u $ID app"),
+    ("PP", "useradd -u ${ID-10001} app"),
+    ("FF", "ID=; useradd -u ${ID-10001} app"),
+    ("FF", "useradd -u ${ID:+10001} app"),
+    ("PP", "A=100; B=01; useradd -u $A$B app"),
+    ("PP", "A=ap; useradd -u 10001 ${A}p"),
+    ("PF", "A=ap; groupadd -g 10001 app; useradd -u 10001 -g app $Ap"),
+    ("PP", "useradd -u \\10001 app"),
+    ("PP", 'useradd -u 1000"1" \\\n app'),
+    ("PP", "u=app id=10001; useradd -u $id $u"),
+    ("PP", "useradd -u $((10000 + 1)) app"),
+    ("??", "useradd -u $((RANDOM)) app"),
+    ("??", "useradd -u $RANDOM app"),
+    ("??", "useradd -u $HOSTNAME app"),
 ]
+
 ON_ALPINE = [
     ("PP", "addgroup -g 10001 app && adduser -D -u 10001 -G app app"),
     ("PF", "addgroup -g 10001 app && adduser -D -u 10001 app"),
@@ -312,6 +483,7 @@ ON_ALPINE = [
         "set -x ; addgroup -g 10001 -S app ; adduser -u 10001 -D -S -G app app && exit 0 ; exit 1",
     ),
 ]
+
 ON_FEDORA = [
     ("PP", "groupadd -g 10001 app && adduser -u 10001 -g app app"),
     ("PP", "adduser -u 10001 app"),
@@ -319,6 +491,7 @@ ON_FEDORA = [
     ("FF", "addgroup -g 10001 app && adduser -D -u 10001 -G app app"),
     ("PP", "dnf -y install shadow-utils && useradd -u 10001 app"),
 ]
+
 ON_AN_UNKNOWN_BASE = [
     ("PP", "useradd -u 10001 app"),
     ("PP", "groupadd -g 10001 app && useradd -u 10001 -g app app"),
@@ -334,6 +507,7 @@ ON_AN_UNKNOWN_BASE = [
     ("PP", "adduser -D -u 10001 app"),
     ("FF", "useradd -u 1000 app"),
 ]
+
 # Of the sources in /app.
 SOURCES = [
     ("P", "RUN mkdir /app && cp -r /src/. /app/"),
@@ -452,45 +626,201 @@ SOURCES = [
     ("F", "RUN cp version.json /app/"),
     ("F", "RUN curl -o /app/version.json https://x"),
     ("P", "COPY . /app\nRUN cp /x /app/version.json"),
+    ("F", "RUN cp -r /app /srv"),
+    ("F", "RUN cp -r /app/. /srv/"),
+    ("F", "RUN ls -l /app && cat /app/x"),
+    ("F", "RUN find /app -name x"),
+    ("F", "RUN chmod -R g+w /app && chown -R app /app"),
+    ("F", "RUN mkdir -p /app/a /app/b"),
+    ("F", "RUN install -o app -d /app"),
+    ("F", "RUN rm -rf /app && mkdir /app"),
+    ("F", "COPY . /app\nRUN rm -rf /app/*"),
+    ("F", "COPY . /app/\nRUN rm -r /app && mkdir /app"),
+    ("F", "COPY . /app\nRUN rm -rf /app/* /app/.git"),
+    ("P", "COPY . /app\nRUN rm -rf /app/.git"),
+    ("P", "COPY a /app/a\nCOPY b /app/b\nRUN rm /app/a"),
+    ("F", "COPY a /app/a\nRUN rm /app/a"),
+    ("F", "RUN touch /app/x && rm /app/x"),
+    ("F", "COPY . /src\nRUN mv /app/x /src"),
+    ("F", "RUN echo hi > /dev/null"),
+    ("F", "RUN git clone https://x/y /src && cp -r /src/app /opt"),
+    ("F", "RUN pip install --target /opt x"),
+    ("F", "RUN curl -o /dev/null https://x/app/"),
+    ("F", "RUN curl -sf https://x/app | sh -c 'cat >/dev/null'"),
+    ("F", "RUN wget -O- https://x/app > /srv/app"),
+    ("F", "RUN wget -q -O /dev/null https://x"),
+    ("F", "WORKDIR /app\nRUN wget -qO- https://x > /srv/x"),
+    ("F", "WORKDIR /app\nRUN curl -s https://x > /srv/x"),
+    ("F", "WORKDIR /app\nRUN tar -C /opt -xf /x.tar"),
+    ("F", "WORKDIR /app\nRUN unzip /x.zip -d /opt"),
+    ("F", "WORKDIR /app\nRUN git clone https://x /src"),
+    ("F", "WORKDIR /app\nRUN go build -o /bin/x ./..."),
+    ("P", "WORKDIR /app\nRUN go build"),
+    ("F", "WORKDIR /app\nRUN go env"),
+    ("F", "WORKDIR /app\nRUN go mod download"),
+    ("F", "WORKDIR /app\nRUN pip install -r /x.txt && pip --version"),
+    ("F", "WORKDIR /app\nRUN mkdir -p static media"),
+    ("F", "WORKDIR /app\nRUN useradd x; chown x ."),
+    ("F", "WORKDIR /app\nRUN apk add --no-cache x"),
+    ("F", "WORKDIR /app\nRUN echo x"),
+    ("F", "WORKDIR /app\nRUN ln -s /x y"),
+    ("P", "WORKDIR /app\nRUN echo x > y"),
+    ("P", "WORKDIR /app\nRUN echo x >> ./y/z"),
+    ("F", "WORKDIR /app\nRUN echo x > ../y"),
+    ("F", "WORKDIR /app\nRUN cd .. && echo x > y"),
+    ("F", "WORKDIR /app\nRUN cp /x /y"),
+    ("P", "WORKDIR /app\nRUN cp /x y"),
+    ("P", "WORKDIR /app\nRUN mv /x/* ."),
+    ("P", "WORKDIR /app\nRUN cp -a /x/. ./"),
+    ("F", "WORKDIR /app\nRUN cp -r . /x"),
+    ("F", "WORKDIR /app\nRUN cp a /x/"),
+    ("P", "WORKDIR /app\nADD . ."),
+    ("P", "WORKDIR /app\nADD https://x/y ."),
+    ("P", "WORKDIR /app\nCOPY --from=org/x /x ."),
+    ("P", "COPY --from=org/x /x /app/y"),
+    ("P", "COPY --chmod=755 --link a /app/"),
+    ("F", "COPY --from=org/x /app/version.json /app/version.json"),
+    ("F", "WORKDIR /app\nCOPY version.json ."),
+    ("F", "WORKDIR /app\nCOPY version.json version.json"),
+    ("F", "WORKDIR /app\nCOPY ./version.json ./"),
+    ("F", "WORKDIR /app/\nADD version.json ./version.json"),
+    ("F", 'COPY ["version.json", "/app/"]'),
+    ("F", "ENV D=/app\nCOPY version.json $D/"),
+    ("F", "WORKDIR /app\nRUN echo '{\"version\": 1}' > version.json"),
+    ("F", "RUN printf x | tee /app/version.json"),
+    ("F", "RUN cp /src/version.json /app/version.json"),
+    ("F", "COPY . /src\nRUN cp /src/version.json /app"),
+    ("F", "RUN mv /tmp/version.json /app/"),
+    ("F", "RUN ln -s /x /app/version.json"),
+    ("F", "RUN install -m 644 version.json /app/version.json"),
+    ("F", "RUN cp /tmp/v.json /app/version.json"),
+    ("F", "RUN touch /app/version.json"),
+    ("F", "RUN wget -O /app/version.json x"),
+    ("F", "WORKDIR /app\nRUN wget https://x/version.json"),
+    ("F", "WORKDIR /app\nRUN curl -O https://x/version.json"),
+    ("?", "RUN python -c \"open('/app/x','w')\""),
+    ("P", "ARG DIR=app\nCOPY . /$DIR"),
+    ("F", "ARG DIR=srv\nCOPY . /$DIR"),
+    ("?", "ARG DIR\nCOPY . /$DIR"),
+    ("F", "ARG DIR\nCOPY . /opt/$DIR"),
+    ("P", "ARG DIR\nCOPY . /app/$DIR"),
+    ("?", "ARG DIR\nCOPY . /app$DIR"),
+    ("F", "ENV A=/app B=${A}/x\nCOPY . ${B}"),
+    ("P", "ENV A=/app\nENV B=${A}/x\nCOPY . ${B}"),
+    ("F", "ENV A=/srv\nENV A=/srv B=$A\nCOPY . $B"),
+    ("F", "COPY --from=b . /srv\n#COPY . /app"),
+    ("F", "RUN true \\\n#  && cp x /app\n && true"),
+    ("F", 'RUN echo "cp x /app"'),
+    ("F", "RUN sh -c 'cd /app' && cp /a b"),
+    ("P", "RUN sh -c 'cd /app && cp /a b'"),
+    ("P", "RUN pushd /app && cp /a b"),
+    ("F", "RUN pushd /app && popd && cp /a /b"),
+    ("?", "RUN cd $(cat /y) && cp /a b"),
+    ("P", "RUN for f in a b; do cp /src/$f /app/; done"),
+    ("P", "RUN set -e; D=/app; mkdir -p $D; cp -r /src $D"),
+    ("P", "RUN test -f /x && true; cp /a /app/"),
+    ("P", "RUN cp /a /app/ || true"),
+    ("P", "RUN apt-get install -y x && cp /a /app/"),
+    ("F", "RUN false && cp /a /app/ || true"),
+    ("?", "RUN test -f /a && cp /a /app/ || true"),
+    ("F", "RUN true || cp /a /app/"),
+    ("P", "RUN --mount=target=/src cp -r /src/* /app/"),
+    ("P", "RUN --mount=type=bind,target=/src,ro cd /src && cp -r . /app"),
+    ("F", "RUN --mount=type=tmpfs,target=/app touch /app/x"),
+    ("F", "RUN --mount=type=bind,dst=/app ls /app"),
+    ("F", "WORKDIR /app\nRUN --mount=type=bind,target=. go build -o /x ."),
+    ("F", "WORKDIR /app\nRUN --mount=type=bind,target=. npm run build"),
+    ("P", "RUN dd if=/x of=/app/y"),
+    ("P", "RUN base64 -d /x > /app/y"),
+    ("P", "RUN cat /x > /app/y"),
+    ("P", "RUN cat /x | tee /app/y > /dev/null"),
+    ("P", "RUN rsync -a /x /app"),
+    ("P", "RUN scp h:/x /app/"),
+    ("P", "RUN cp -r --target-directory=/app /x"),
+    ("P", "RUN svn co https://x /app"),
+    ("P", "RUN hg clone https://x /app"),
+    ("P", "RUN 7z x a.7z -o/app"),
+    ("P", "RUN bsdtar -xf x -C /app"),
+    ("P", "RUN python3 -m venv /app/.venv && /app/.venv/bin/pip install x"),
+    ("P", "RUN uv venv /app/.venv"),
+    ("P", "RUN pip wheel -w /app/wheels x"),
+    ("P", "RUN pip download -d /app/x y"),
+    ("P", "RUN cargo build --release --target-dir /app/target"),
+    ("P", "RUN gcc -o /app/x x.c"),
+    ("P", "RUN javac -d /app X.java"),
+    ("P", "RUN dotnet publish --output=/app"),
+    ("?", "RUN mvn package -DoutputDirectory=/app"),
+    ("?", "RUN npm install --prefix /app x"),
+    ("?", "RUN make install DESTDIR=/app"),
+    ("?", "WORKDIR /app\nRUN npm install express"),
+    ("?", "RUN django-admin startproject x /app"),
+    ("?", "RUN composer create-project x /app"),
+    ("F", "RUN make install"),
+    ("F", "RUN npm ci"),
 ]
+
 # Of all five.
 DOCKERFILES = [
-    ("PPPPP", "FROM python AS a\n" + IDS + "FROM a\n" + T),
-    ("PFFPP", "FROM python AS a\n" + IDS + "FROM python\n" + T),
-    ("PPPPP", "FROM python AS a\n" + IDS + "FROM a AS b\nFROM b\n" + T),
-    ("PPPPP", "FROM python AS a\n" + IDS + "FROM scratch\nCOPY --from=a /etc /etc\n" + T),
-    ("PPPPP", "FROM python AS a\n" + IDS + "FROM scratch\nCOPY --from=a /etc/ /etc/\n" + T),
-    ("PPPPP", "FROM python AS a\n" + IDS + "FROM scratch\nCOPY --from=0 / /\n" + T),
     (
         "PPPPP",
-        "FROM python AS a\n"
-        + IDS
-        + "FROM scratch\nCOPY --from=a --chown=0:0 /etc/passwd /etc/group /etc/\n"
+        "FROM python AS a\nRUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 app\nFROM a\n"
+        + T,
+    ),
+    (
+        "PFFPP",
+        "FROM python AS a\nRUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 app\nFROM python\n"
         + T,
     ),
     (
         "PPPPP",
-        "FROM python AS a\n"
-        + IDS
-        + "FROM scratch\nCOPY --from=a /etc/pass* /etc/group /etc/\n"
+        "FROM python AS a\nRUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 app\nFROM a AS b\nFROM b\n"
         + T,
     ),
     (
         "PPPPP",
-        "FROM python AS a\n"
-        + IDS
-        + "FROM scratch\nCOPY --from=a --parents /etc/passwd /etc/group /\n"
+        "FROM python AS a\nRUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 app\nFROM scratch\nCOPY --from=a /etc /etc\n"
+        + T,
+    ),
+    (
+        "PPPPP",
+        "FROM python AS a\nRUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 app\nFROM scratch\nCOPY --from=a /etc/ /etc/\n"
+        + T,
+    ),
+    (
+        "PPPPP",
+        "FROM python AS a\nRUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 app\nFROM scratch\nCOPY --from=0 / /\n"
+        + T,
+    ),
+    (
+        "PPPPP",
+        "FROM python AS a\nRUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 app\nFROM scratch\nCOPY --from=a --chown=0:0 /etc/passwd /etc/group /etc/\n"
+        + T,
+    ),
+    (
+        "PPPPP",
+        "FROM python AS a\nRUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 app\nFROM scratch\nCOPY --from=a /etc/pass* /etc/group /etc/\n"
+        + T,
+    ),
+    (
+        "PPPPP",
+        "FROM python AS a\nRUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 app\nFROM scratch\nCOPY --from=a --parents /etc/passwd /etc/group /\n"
         + T,
     ),
     (
         "PPFPP",
-        "FROM python AS a\n" + IDS + "FROM scratch\nCOPY --from=a /etc/group /etc/group\n" + T,
+        "FROM python AS a\nRUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 app\nFROM scratch\nCOPY --from=a /etc/group /etc/group\n"
+        + T,
     ),
     (
         "PFFPP",
-        "FROM python AS a\n" + IDS + "FROM scratch\nCOPY --from=a /etc/passwd /etc/group /\n" + T,
+        "FROM python AS a\nRUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 app\nFROM scratch\nCOPY --from=a /etc/passwd /etc/group /\n"
+        + T,
     ),
-    ("PFFPP", "FROM python AS a\n" + IDS + "FROM scratch\nCOPY --from=a /etc/hosts /etc/\n" + T),
+    (
+        "PFFPP",
+        "FROM python AS a\nRUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 app\nFROM scratch\nCOPY --from=a /etc/hosts /etc/\n"
+        + T,
+    ),
     (
         "PPPPP",
         "FROM python AS a\nRUN mkdir -p /out/etc && echo 'app:x:10001:10001::/:' > /out/etc/passwd && echo 'app:x:10001:' > /out/etc/group\nFROM scratch\nCOPY --from=a /out/ /\n"
@@ -516,42 +846,48 @@ DOCKERFILES = [
     ),
     (
         "PPPPP",
-        B + "RUN <<EOF\nset -e\ngroupadd -g 10001 app\nuseradd -u 10001 -g app app\nEOF\n" + T,
+        "FROM python:3.13-slim\nRUN <<EOF\nset -e\ngroupadd -g 10001 app\nuseradd -u 10001 -g app app\nEOF\n"
+        + T,
     ),
     (
         "PPPPP",
-        B + "RUN <<-EOF\n\tgroupadd -g 10001 app\n\tuseradd -u 10001 -g app app\n\tEOF\n" + T,
+        "FROM python:3.13-slim\nRUN <<-EOF\n\tgroupadd -g 10001 app\n\tuseradd -u 10001 -g app app\n\tEOF\n"
+        + T,
     ),
     (
         "PPPPP",
-        B + "RUN <<EOF bash -e\ngroupadd -g 10001 app\nuseradd -u 10001 -g app app\nEOF\n" + T,
+        "FROM python:3.13-slim\nRUN <<EOF bash -e\ngroupadd -g 10001 app\nuseradd -u 10001 -g app app\nEOF\n"
+        + T,
     ),
     (
         "PPPPP",
-        B + "RUN bash <<'EOF'\ngroupadd -g 10001 app\nuseradd -u 10001 -g app app\nEOF\n" + T,
+        "FROM python:3.13-slim\nRUN bash <<'EOF'\ngroupadd -g 10001 app\nuseradd -u 10001 -g app app\nEOF\n"
+        + T,
     ),
     (
         "PPPPP",
-        B + "RUN <<EOF\n#!/bin/bash\ngroupadd -g 10001 app\nuseradd -u 10001 -g app app\nEOF\n" + T,
+        "FROM python:3.13-slim\nRUN <<EOF\n#!/bin/bash\ngroupadd -g 10001 app\nuseradd -u 10001 -g app app\nEOF\n"
+        + T,
     ),
-    ("PFFPP", B + "RUN <<EOF\n#!/usr/bin/env python\nprint('hello')\nEOF\n" + T),
+    ("PFFPP", "FROM python:3.13-slim\nRUN <<EOF\n#!/usr/bin/env python\nprint('hello')\nEOF\n" + T),
     (
         "P??PP",
-        B
-        + "RUN <<EOF\n#!/usr/bin/env python\nimport os; os.system('useradd -u 10001 app')\nEOF\n"
+        "FROM python:3.13-slim\nRUN <<EOF\n#!/usr/bin/env python\nimport os; os.system('useradd -u 10001 app')\nEOF\n"
         + T,
     ),
-    ("PFFPP", B + "RUN cat <<EOF > /x\ngroupadd -g 10001 app\nEOF\n" + T),
+    ("PFFPP", "FROM python:3.13-slim\nRUN cat <<EOF > /x\ngroupadd -g 10001 app\nEOF\n" + T),
     (
         "PPPPP",
-        B
-        + "RUN cat <<EOF >> /etc/passwd && echo app:x:10001: >> /etc/group\napp:x:10001:10001::/:\nEOF\n"
+        "FROM python:3.13-slim\nRUN cat <<EOF >> /etc/passwd && echo app:x:10001: >> /etc/group\napp:x:10001:10001::/:\nEOF\n"
         + T,
     ),
-    ("PPPPP", B + "COPY <<EOF /s.sh\nuseradd -u 10001 app\nEOF\nRUN sh /s.sh\n" + T),
-    ("P??PP", B + "COPY s.sh /\nRUN sh /s.sh\n" + T),
-    ("PPPPP", B + 'SHELL ["/bin/bash", "-c"]\nRUN useradd -u 10001 app\n' + T),
-    ("P??PP", B + 'SHELL ["pwsh", "-Command"]\nRUN useradd -u 10001 app\n' + T),
+    (
+        "PPPPP",
+        "FROM python:3.13-slim\nCOPY <<EOF /s.sh\nuseradd -u 10001 app\nEOF\nRUN sh /s.sh\n" + T,
+    ),
+    ("P??PP", "FROM python:3.13-slim\nCOPY s.sh /\nRUN sh /s.sh\n" + T),
+    ("PPPPP", 'FROM python:3.13-slim\nSHELL ["/bin/bash", "-c"]\nRUN useradd -u 10001 app\n' + T),
+    ("P??PP", 'FROM python:3.13-slim\nSHELL ["pwsh", "-Command"]\nRUN useradd -u 10001 app\n' + T),
     ("PFFPP", "FROM python\nENV ID=1000\nARG ID=10001\nRUN useradd -u $ID app\n" + T),
     ("PPPPP", "FROM python\nARG ID=1000\nENV ID=10001\nRUN useradd -u $ID app\n" + T),
     ("PPPPP", "FROM python AS a\nENV ID=10001\nFROM a\nARG ID=5\nRUN useradd -u $ID app\n" + T),
@@ -562,56 +898,98 @@ DOCKERFILES = [
     ("PPPPP", "FROM python\nARG A=1000${X}1\nARG ID=${A:+10001}\nRUN useradd -u $ID app\n" + T),
     ("PPPPP", "FROM python\nENV A=10001\nENV ID=${A:-5}\nRUN useradd -u ${ID} app\n" + T),
     ("PPPPP", "FROM python\nENV A=x A2=$A\nENV ID 10001\nRUN useradd -u ${ID} app\n" + T),
-    ("PPPPP", "ARG BASE=python:3\nFROM ${BASE} AS x\n" + IDS + T),
+    (
+        "PPPPP",
+        "ARG BASE=python:3\nFROM ${BASE} AS x\nRUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 app\n"
+        + T,
+    ),
     ("P??PP", "ARG BASE\nFROM ${BASE} AS x\n" + T),
     ("PFFPP", "FROM --platform=linux/amd64 python:3.13@sha256:aa AS x\n" + T),
     ("PFFPP", "FROM docker.io/library/python:3\n" + T),
     ("P??PP", "FROM quay.io/org/python:3\n" + T),
-    ("PPPPF", B + IDS + "COPY . /app\nUSER root\nENTRYPOINT x\nCMD y\n"),
-    ("PPPPP", B + IDS + "COPY . /app\nUSER root\nUSER app\nENTRYPOINT x\nCMD y\n"),
-    ("PPPPF", B + IDS + "COPY . /app\nENTRYPOINT x\nCMD y\n"),
-    ("PPPPF", B + IDS + "COPY . /app\nUSER web\nENTRYPOINT x\nCMD y\n"),
-    ("PPPP?", B + IDS + "COPY . /app\nARG U\nUSER $U\nENTRYPOINT x\nCMD y\n"),
-    ("PPPPP", B + IDS + "COPY . /app\nARG U\nUSER ${U:-app}\nENTRYPOINT x\nCMD y\n"),
-    ("PPPPF", B + IDS + "COPY . /app\nUSER $U\nENTRYPOINT x\nCMD y\n"),
-    ("PPPPP", B + IDS + "COPY . /app\nUSER 10001\nENTRYPOINT x\nCMD y\n"),
-    ("PPPPP", B + IDS + "COPY . /app\nUSER 'app'\nENTRYPOINT x\nCMD y\n"),
-    ("PPPPF", B + IDS + "COPY . /app\nUSER 1000:10001\nENTRYPOINT x\nCMD y\n"),
-    ("PPPF-", B + IDS + "COPY . /app\nUSER app\nCMD y\n"),
-    ("PPPFP", B + IDS + "COPY . /app\nUSER app\nENTRYPOINT y\n"),
-    ("PPPFP", B + IDS + 'COPY . /app\nUSER app\nENTRYPOINT ["x"]\nCMD ["y"]\nENTRYPOINT []\n'),
-    ("PPPFP", B + IDS + 'COPY . /app\nUSER app\nENTRYPOINT ["x"]\nCMD []\n'),
-    ("PPP?P", "FROM node:20\n" + IDS + 'COPY . /app\nUSER app\nCMD ["npm", "start"]\n'),
-    ("PPPFP", "FROM node:20\n" + IDS + 'COPY . /app\nUSER app\nENTRYPOINT ["npm", "start"]\n'),
+    (
+        "PPPPF",
+        "FROM python:3.13-slim\nRUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 app\nCOPY . /app\nUSER root\nENTRYPOINT x\nCMD y\n",
+    ),
+    (
+        "PPPPP",
+        "FROM python:3.13-slim\nRUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 app\nCOPY . /app\nUSER root\nUSER app\nENTRYPOINT x\nCMD y\n",
+    ),
+    (
+        "PPPPF",
+        "FROM python:3.13-slim\nRUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 app\nCOPY . /app\nENTRYPOINT x\nCMD y\n",
+    ),
+    (
+        "PPPPF",
+        "FROM python:3.13-slim\nRUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 app\nCOPY . /app\nUSER web\nENTRYPOINT x\nCMD y\n",
+    ),
+    (
+        "PPPP?",
+        "FROM python:3.13-slim\nRUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 app\nCOPY . /app\nARG U\nUSER $U\nENTRYPOINT x\nCMD y\n",
+    ),
+    (
+        "PPPPP",
+        "FROM python:3.13-slim\nRUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 app\nCOPY . /app\nARG U\nUSER ${U:-app}\nENTRYPOINT x\nCMD y\n",
+    ),
+    (
+        "PPPPF",
+        "FROM python:3.13-slim\nRUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 app\nCOPY . /app\nUSER $U\nENTRYPOINT x\nCMD y\n",
+    ),
+    (
+        "PPPPP",
+        "FROM python:3.13-slim\nRUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 app\nCOPY . /app\nUSER 10001\nENTRYPOINT x\nCMD y\n",
+    ),
+    (
+        "PPPPP",
+        "FROM python:3.13-slim\nRUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 app\nCOPY . /app\nUSER 'app'\nENTRYPOINT x\nCMD y\n",
+    ),
+    (
+        "PPPPF",
+        "FROM python:3.13-slim\nRUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 app\nCOPY . /app\nUSER 1000:10001\nENTRYPOINT x\nCMD y\n",
+    ),
+    (
+        "PPPF-",
+        "FROM python:3.13-slim\nRUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 app\nCOPY . /app\nUSER app\nCMD y\n",
+    ),
+    (
+        "PPPFP",
+        "FROM python:3.13-slim\nRUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 app\nCOPY . /app\nUSER app\nENTRYPOINT y\n",
+    ),
+    (
+        "PPPFP",
+        'FROM python:3.13-slim\nRUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 app\nCOPY . /app\nUSER app\nENTRYPOINT ["x"]\nCMD ["y"]\nENTRYPOINT []\n',
+    ),
+    (
+        "PPPFP",
+        'FROM python:3.13-slim\nRUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 app\nCOPY . /app\nUSER app\nENTRYPOINT ["x"]\nCMD []\n',
+    ),
+    (
+        "PPP?P",
+        'FROM node:20\nRUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 app\nCOPY . /app\nUSER app\nCMD ["npm", "start"]\n',
+    ),
+    (
+        "PPPFP",
+        'FROM node:20\nRUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 app\nCOPY . /app\nUSER app\nENTRYPOINT ["npm", "start"]\n',
+    ),
     (
         "PPPFP",
         'FROM scratch\nCOPY --from=python /x /y\nCOPY <<A /etc/passwd\napp:x:10001:10001::/:\nA\nCOPY <<A /etc/group\napp:x:10001:\nA\nCOPY . /app\nUSER app\nCMD ["y"]\n',
     ),
     (
         "PPPFP",
-        'FROM python AS b\nENTRYPOINT ["x"]\nCMD ["y"]\n'
-        + IDS
-        + 'COPY . /app\nUSER app\nFROM b\nENTRYPOINT ["z"]\n',
+        'FROM python AS b\nENTRYPOINT ["x"]\nCMD ["y"]\nRUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 app\nCOPY . /app\nUSER app\nFROM b\nENTRYPOINT ["z"]\n',
     ),
     (
         "PPPPP",
-        'FROM python AS b\nENTRYPOINT ["x"]\nCMD ["y"]\n'
-        + IDS
-        + 'COPY . /app\nUSER app\nFROM b\nCMD ["z"]\n',
+        'FROM python AS b\nENTRYPOINT ["x"]\nCMD ["y"]\nRUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 app\nCOPY . /app\nUSER app\nFROM b\nCMD ["z"]\n',
     ),
     (
         "PPPPP",
-        "FROM python AS b\nONBUILD COPY . /app\nONBUILD USER app\n"
-        + IDS
-        + 'FROM b\nENTRYPOINT ["z"]\nCMD ["a"]\n',
+        'FROM python AS b\nONBUILD COPY . /app\nONBUILD USER app\nRUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 app\nFROM b\nENTRYPOINT ["z"]\nCMD ["a"]\n',
     ),
     (
         "FPPPF",
-        "FROM python AS b\nONBUILD COPY . /app\nONBUILD USER app\n"
-        + IDS
-        + "FROM b AS c\nFROM python AS d\n"
-        + IDS
-        + 'ENTRYPOINT ["z"]\nCMD ["a"]\n',
+        'FROM python AS b\nONBUILD COPY . /app\nONBUILD USER app\nRUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 app\nFROM b AS c\nFROM python AS d\nRUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 app\nENTRYPOINT ["z"]\nCMD ["a"]\n',
     ),
     (
         "PFFPP",
@@ -662,6 +1040,247 @@ DOCKERFILES = [
         "PPPPP",
         "FROM alpine AS b\nWORKDIR /app\nCOPY . .\nFROM alpine\nRUN addgroup -g 10001 app && adduser -D -u 10001 -G app app\nCOPY --from=b / /\nRUN addgroup -g 10001 app && adduser -D -u 10001 -G app app\n"
         + E,
+    ),
+    ("PFFPP", "FROM scratch\nCOPY --from=debian /etc/passwd /etc/passwd\n" + T),
+    (
+        "PFFPP",
+        "FROM debian AS a\nRUN useradd -u 10001 app\nFROM a AS b\nRUN userdel app && groupdel app\nFROM b\n"
+        + T,
+    ),
+    (
+        "PPPPP",
+        "FROM debian AS a\nRUN useradd -u 10001 app\nFROM a AS b\nRUN userdel app\nFROM a\n" + T,
+    ),
+    ("PFFPP", "FROM debian AS a\nRUN useradd -u 10001 app\nFROM debian AS a\nFROM a\n" + T),
+    ("PPPPP", "FROM debian AS Base\nRUN useradd -u 10001 app\nFROM base\n" + T),
+    (
+        "PPPPP",
+        "FROM debian AS a\nRUN useradd -u 10001 app\nFROM scratch AS s\nCOPY --from=a /etc/passwd /etc/group /etc/\nFROM scratch\nCOPY --from=s / /\n"
+        + T,
+    ),
+    (
+        "PFPPP",
+        "FROM debian AS a\nRUN useradd -u 10001 app\nFROM scratch\nCOPY --from=a /etc/passwd /etc/\n"
+        + T,
+    ),
+    (
+        "PPPPP",
+        "FROM debian AS a\nRUN useradd -u 10001 app && cp /etc/passwd /etc/group /out/\nFROM scratch\nCOPY --from=a /out/passwd /out/group /etc/\n"
+        + T,
+    ),
+    (
+        "P??PP",
+        "FROM debian AS a\nRUN useradd -u 10001 app && mkdir /out && grep app /etc/passwd > /out/p && grep app /etc/group > /out/g\nFROM scratch\nCOPY --from=a /out/p /etc/passwd\nCOPY --from=a /out/g /etc/group\n"
+        + T,
+    ),
+    (
+        "PPPPP",
+        "FROM busybox AS a\nRUN echo 'app:x:10001:10001:app:/app:' > /passwd && echo 'app:x:10001:' > /group\nFROM scratch\nCOPY --from=a /passwd /group /etc/\n"
+        + T,
+    ),
+    (
+        "PPPPP",
+        "FROM busybox AS a\nWORKDIR /x/etc\nRUN echo 'app:x:10001:10001:app:/app:' > passwd && echo 'app:x:10001:' > group\nFROM scratch\nCOPY --from=a /x /\n"
+        + T,
+    ),
+    (
+        "PPPPP",
+        "FROM busybox AS a\nRUN adduser -D -u 10001 app\nFROM scratch\nCOPY --from=a /etc/passwd /etc/passwd\nCOPY --from=a /etc/group /etc/group\n"
+        + T,
+    ),
+    ("P??PP", "FROM org/x AS a\nFROM scratch\nCOPY --from=a /etc/passwd /etc/group /etc/\n" + T),
+    (
+        "PPPPP",
+        "FROM org/x AS a\nRUN useradd -u 10001 app\nFROM scratch\nCOPY --from=a /etc/passwd /etc/group /etc/\n"
+        + T,
+    ),
+    (
+        "PPPPP",
+        "FROM org/x AS a\nFROM python\nCOPY --from=a /x /usr/x\nRUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 app\n"
+        + T,
+    ),
+    ("P??PP", "FROM python\nCOPY --from=org/x /etc /etc\n" + T),
+    ("P??PP", "FROM python\nCOPY --from=org/x / /\n" + T),
+    (
+        "PPPPP",
+        "FROM python\nCOPY --from=org/x / /\nRUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 app\n"
+        + T,
+    ),
+    (
+        "P??PP",
+        "FROM python\nRUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 app\nCOPY --from=org/x / /\n"
+        + T,
+    ),
+    (
+        "P??PP",
+        "FROM python\nRUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 app\nCOPY --from=org/x /etc/passwd /etc/group /etc/\n"
+        + T,
+    ),
+    (
+        "PFFPP",
+        "FROM python\nRUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 app\nCOPY --from=busybox /etc/passwd /etc/group /etc/\n"
+        + T,
+    ),
+    (
+        "P??PP",
+        "FROM python\nRUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 app\nCOPY passwd group /etc/\n"
+        + T,
+    ),
+    (
+        "P??PP",
+        "FROM python\nRUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 app\nADD passwd /etc/passwd\nADD group /etc/group\n"
+        + T,
+    ),
+    (
+        "PPPPP",
+        "FROM python\nRUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 app\nCOPY nginx.conf /etc/nginx/\nCOPY x /etc/x\nCOPY rootfs/ /x/\n"
+        + T,
+    ),
+    (
+        "PPPPP",
+        "FROM python\nRUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 app\nCOPY a b /etc/\n"
+        + T,
+    ),
+    (
+        "PPPPP",
+        'FROM python AS a\nSHELL ["/bin/bash", "-o", "pipefail", "-euxc"]\nRUN useradd -u 10001 app\n'
+        + T,
+    ),
+    ("PFFPP", 'FROM python AS a\nSHELL ["/bin/bash", "-c"]\nRUN echo useradd -u 10001 app\n' + T),
+    ("PPPPP", 'FROM python\nRUN ["sh", "-c", "useradd -u 10001 app"]\n' + T),
+    ("PFFPP", 'FROM python\nENV ID=10001\nRUN ["useradd", "-u", "$ID", "app"]\n' + T),
+    ("PPPPP", 'FROM python\nENV ID=10001\nRUN ["sh", "-c", "useradd -u $ID app"]\n' + T),
+    ("P??PP", "FROM python\nRUN ['useradd', '-u', '10001', 'app']\n" + T),
+    ("PPPPP", 'FROM python\nRUN useradd -u 10001 app # ["x"]\n' + T),
+    ("PPPPP", "FROM python\nARG A=1\nARG B=${A}0001\nRUN useradd -u $B app\n" + T),
+    ("PFFPP", "FROM python\nRUN useradd -u $B app\nARG B=10001\n" + T),
+    ("PPPPP", "ARG B=10001\nFROM python\nARG B=10001\nRUN useradd -u $B app\n" + T),
+    ("PFFPP", "ARG B=10001\nFROM python\nARG B=1000\nRUN useradd -u $B app\n" + T),
+    ("PPPPP", "FROM python\nARG A B=10001\nRUN useradd -u $B app\n" + T),
+    ("PPPPP", 'FROM python\nARG B="10001"\nRUN useradd -u $B app\n' + T),
+    ("PPPPP", "FROM python\nARG N='app'\nENV N=${N}\nRUN useradd -u 10001 $N\n" + T),
+    ("PFFPP", "FROM python\nENV N=\nRUN useradd -u 10001 $N\n" + T),
+    ("PPPPP", "FROM python\nENV B=10001\nENV B=$B\nRUN useradd -u $B app\n" + T),
+    ("PFFPP", "FROM python\nENV B=5 C=10001\nRUN useradd -u $B app\n" + T),
+    ("PFFPP", "FROM python\nONBUILD RUN useradd -u 10001 app\n" + T),
+    ("PPPPP", "FROM python AS a\nONBUILD ARG B=10001\nONBUILD RUN useradd -u $B app\nFROM a\n" + T),
+    (
+        "PFFPP",
+        "FROM python AS a\nONBUILD RUN useradd -u 10001 app\nFROM a AS b\nRUN userdel app && groupdel app\nFROM b\n"
+        + T,
+    ),
+    ("PPPPP", "FROM python\nRUN <<A cat > /x && useradd -u 10001 app\nhello\nA\n" + T),
+    ("PFFPP", "FROM python\nRUN <<A cat > /x\nuseradd -u 10001 app\nA\n" + T),
+    ("PPPPP", "FROM python\nRUN <<'A'\nuseradd -u 10001 app\nA\n" + T),
+    ("PPPPP", "FROM python\nENV B=10001\nRUN <<A\nuseradd -u $B app\nA\n" + T),
+    ("PPPPP", "FROM python\nENV B=10001\nRUN <<'A'\nuseradd -u $B app\nA\n" + T),
+    ("PFFPP", "FROM python\nRUN cat > /x <<'A'\nuseradd -u 10001 app\nA\n" + T),
+    ("PPPPP", "FROM python\nRUN cat > /x <<'A'\nuseradd -u 10001 app\nA\nRUN sh /x\n" + T),
+    ("PPPPP", "FROM python\nRUN cat > /x.sh <<'A' && sh /x.sh\nuseradd -u 10001 app\nA\n" + T),
+    (
+        "PPPPP",
+        "FROM python\nCOPY --chmod=755 <<A /x\n#!/bin/sh\nuseradd -u 10001 app\nA\nRUN /x\n" + T,
+    ),
+    (
+        "PFFPP",
+        "FROM python\nCOPY --chmod=755 <<A /x\n#!/bin/sh\necho useradd -u 10001 app\nA\nRUN /x\n"
+        + T,
+    ),
+    (
+        "PPPPF",
+        "FROM python:3.13-slim\nRUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 app\nCOPY . /app\nUSER app\nUSER 0\nENTRYPOINT x\nCMD y\n",
+    ),
+    (
+        "PPPPF",
+        "FROM python:3.13-slim\nRUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 app\nCOPY . /app\nUSER application\nENTRYPOINT x\nCMD y\n",
+    ),
+    (
+        "PPPPF",
+        "FROM python:3.13-slim\nRUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 app\nCOPY . /app\nUSER app app\nENTRYPOINT x\nCMD y\n",
+    ),
+    (
+        "PPPPF",
+        "FROM python:3.13-slim\nRUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 app\nCOPY . /app\nUSER root:app\nENTRYPOINT x\nCMD y\n",
+    ),
+    (
+        "PPPPF",
+        "FROM python:3.13-slim\nRUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 app\nCOPY . /app\nUSER 1001\nENTRYPOINT x\nCMD y\n",
+    ),
+    (
+        "PPPPF",
+        "FROM python:3.13-slim\nRUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 app\nCOPY . /app\nUSER APP\nENTRYPOINT x\nCMD y\n",
+    ),
+    (
+        "PPPPF",
+        "FROM python:3.13-slim\nRUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 app\nCOPY . /app\nRUN su app\nENTRYPOINT x\nCMD y\n",
+    ),
+    (
+        "PPPPF",
+        "FROM python:3.13-slim\nRUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 app\nCOPY . /app\n# USER app\nENTRYPOINT x\nCMD y\n",
+    ),
+    (
+        "PPPPP",
+        "FROM python:3.13-slim\nRUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 app\nCOPY . /app\nENV U=app\nUSER ${U}:${U}\nENTRYPOINT x\nCMD y\n",
+    ),
+    (
+        "PPPPF",
+        "FROM python:3.13-slim\nRUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 app\nCOPY . /app\nENV U=app\nARG U=x\nUSER x$U\nENTRYPOINT x\nCMD y\n",
+    ),
+    (
+        "PPPPF",
+        "FROM python AS a\nUSER app\nFROM python\nRUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 app\nCOPY . /app\nENTRYPOINT x\nCMD y\n",
+    ),
+    (
+        "PPPPP",
+        "FROM python AS a\nRUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 app\nUSER app\nFROM a\nCOPY . /app\nENTRYPOINT x\nCMD y\n",
+    ),
+    (
+        "PPPP?",
+        "FROM org/a\nRUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 app\nCOPY . /app\nENTRYPOINT x\nCMD y\n",
+    ),
+    (
+        "PPPFP",
+        "FROM org/a\nRUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 app\nCOPY . /app\nUSER app\nENTRYPOINT x\n",
+    ),
+    (
+        "PPP?P",
+        "FROM org/a\nRUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 app\nCOPY . /app\nUSER app\nCMD x\n",
+    ),
+    (
+        "PPPFP",
+        "FROM org/a\nRUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 app\nCOPY . /app\nUSER app\nENTRYPOINT []\nCMD x\n",
+    ),
+    (
+        "PPPFP",
+        "FROM org/a\nRUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 app\nCOPY . /app\nUSER app\nCMD []\n",
+    ),
+    (
+        "PPPFP",
+        "FROM gcr.io/distroless/static AS x\nFROM python\nRUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 app\nCOPY . /app\nUSER app\nONBUILD ENTRYPOINT x\nCMD y\n",
+    ),
+    (
+        "PPPFP",
+        "FROM python:3.13-slim\nRUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 app\nCOPY . /app\nUSER app\nENTRYPOINT x\nLABEL CMD=x\n",
+    ),
+    (
+        "PPPFP",
+        "FROM python:3.13-slim\nRUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 app\nCOPY . /app\nUSER app\nENTRYPOINT x\nHEALTHCHECK NONE\n",
+    ),
+    (
+        "PPPPP",
+        'FROM python:3.13-slim\nRUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 app\nCOPY . /app\nUSER app\nCMD ["y"]\nCMD ["z"]\nENTRYPOINT ["x"]\n',
+    ),
+    (
+        "PPPFP",
+        'FROM python AS a\nCMD ["y"]\nFROM a\nRUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 app\nCOPY . /app\nUSER app\nENTRYPOINT ["x"]\n',
+    ),
+    (
+        "PPPPP",
+        'FROM python AS a\nCMD ["y"]\nENTRYPOINT ["x"]\nFROM a\nRUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 app\nCOPY . /app\nUSER app\n',
+    ),
+    (
+        "PPPFP",
+        'FROM python AS a\nCMD ["y"]\nENTRYPOINT ["x"]\nFROM a\nRUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 app\nCOPY . /app\nUSER app\nENTRYPOINT []\nCMD ["z"]\n',
     ),
 ]
 

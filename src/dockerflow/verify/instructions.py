@@ -125,6 +125,7 @@ class _Recorder:
     """Takes note of commands instead of running them."""
 
     size = 0
+    sh_is_dash = False
 
     def __init__(self) -> None:
         self.commands: list[Command] = []

@@ -223,6 +223,11 @@ class Machine(Protocol):
         """How much a copy takes."""
         ...
 
+    @property
+    def sh_is_dash(self) -> bool:
+        """Whether its /bin/sh certainly is dash."""
+        ...
+
     def run(self, words: list[str], shell: Shell) -> Status:
         """Run a command that is not the shell's own."""
         ...
@@ -275,6 +280,8 @@ class Shell:
         self.folder = folder
         self.stdin = unknown()
         self.is_root = True
+        self.is_dash = False
+        """Whether it certainly knows nothing of bash's additions."""
         self.root = "/"
         self.mounted: list[str] = []
         """Where folders are mounted that don't stay."""
@@ -319,7 +326,12 @@ class Shell:
         if builtin := _builtins.get(name):
             return builtin(self, words[1:])
         if name in SHELLS:
-            return self._shell(words[1:])
+            before = self.is_dash
+            self.is_dash = name == "dash" or (name == "sh" and self.machine.sh_is_dash)
+            try:
+                return self._shell(words[1:])
+            finally:
+                self.is_dash = before
         status: Status = self.machine.run(words, self)
         return status
 
@@ -688,6 +700,8 @@ class Shell:
     def _run_redirected_statement(self, node: Node) -> Status:
         body = node.child_by_field_name("body")
         redirects = node.children_by_field_name("redirect")
+        if body is not None and self.is_dash and any(_text(r)[:2] == "&>" for r in redirects):
+            return self._in_subshell(body)  # to dash it is "&", and then ">"
         run = (lambda: self._run(body)) if body is not None else (lambda: Status.OK)
         return self._redirected(redirects, run)
 
@@ -791,6 +805,8 @@ class Shell:
 
     def _run_test_command(self, node: Node) -> Status:
         inner = [child for child in node.children if child.is_named]
+        if self.is_dash and node.children[0].type == "[[":
+            return Status.FALSE  # there is no such command
         if len(inner) != 1:
             return Status.UNKNOWN
         return _status(self._holds(inner[0]))
@@ -841,6 +857,8 @@ class Shell:
                 if not is_known(word):
                     return None
                 return bool(word) == (operator == "-n")
+            case [_, "==", _] if self.is_dash:
+                return False
             case [left, "=" | "==" | "!=" | "-eq" | "-ne" as operator, right]:
                 if not (is_known(left) and is_known(right)):
                     return None
@@ -1071,14 +1089,13 @@ def _cd(shell: Shell, arguments: list[str]) -> Status:
 
 
 def _echo(shell: Shell, arguments: list[str]) -> Status:
-    words, end, escapes = [*arguments], "\n", False
-    while words and re.fullmatch("-[neE]+", words[0]):
+    words, end, escapes = [*arguments], "\n", shell.is_dash
+    while words and re.fullmatch("-n" if shell.is_dash else "-[neE]+", words[0]):
         end = "" if "n" in words[0] else end
         escapes = escapes or "e" in words[0]
         del words[0]
     text = " ".join(words)
-    # dash's echo knows escapes without -e.
-    shell.print((_unescaped(text) if escapes or "\\" in text else text) + end)
+    shell.print((_unescaped(text) if escapes else text) + end)
     return Status.OK
 
 

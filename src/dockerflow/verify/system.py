@@ -102,6 +102,11 @@ class System:
         tables = (table for table in self.files.values() if isinstance(table, Table))
         return len(self.files) + len(self.populated) + sum(len(t.rows) for t in tables)
 
+    @property
+    def sh_is_dash(self) -> bool:
+        """Whether /bin/sh certainly is dash."""
+        return self.base.is_known and self.base.family == "debian"
+
     def read(self, path: str) -> str:
         """Return what a file contains."""
         content = self.files.get(path)
