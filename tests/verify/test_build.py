@@ -341,7 +341,7 @@ COMMANDS = [
     ("FF", "useradd app 10001"),
     ("FF", "groupadd 10001 app; useradd 10001 app"),
     ("FF", "useradd -u 10001 -g nope app"),
-    ("PP", "useradd -u 10001 -G nope app"),
+    ("P?", "useradd -u 10001 -G nope app"),
     ("FF", "useradd --help -u 10001 app"),
     ("PP", "useradd -u 10001 -g 0 -G users web; useradd -u 10001 -o app"),
     ("PF", "useradd -u 10001 web; groupadd -o -g 10001 app; useradd -u 10001 -g app app"),

@@ -171,7 +171,11 @@ class Accounts:
         number = f"{FREE}{name}" if uid is None else _number(uid)
         if (row and row.exists) or not number or (unique and self.users.has_id(number)):
             return Status.ERROR
+        certain = True
         for other in supplementary:
+            known = self.groups.get(other)
+            may_lack = not self.groups.unknown and other not in _STANDARD
+            certain = certain and not (may_lack and known and not known.exists)
             if self.add_member(name, other) != Status.OK:
                 return Status.ERROR
         if group is None:
@@ -187,7 +191,7 @@ class Accounts:
             if found is None:
                 return Status.ERROR
             gid = found
-        self.users.set(name, User(number, gid), self.line)
+        self.users.set(name, User(number, gid, certain), self.line)
         return Status.OK
 
     def add_member(self, user: str, group: str) -> Status:
@@ -225,6 +229,15 @@ class Accounts:
                 else:
                     members = rest[2].split(",") if len(rest) > 2 and rest[2] else ()  # noqa: PLR2004
                     self.groups.set(name, Group(id_, frozenset(members)), self.line)
+
+
+_standard = """
+    root daemon bin sys adm tty disk lp mail news man kmem dialout cdrom floppy tape sudo audio dip
+    www-data backup operator src shadow utmp video sasl plugdev staff games users nogroup wheel
+    input render kvm netdev ping nobody node ssl-cert docker 0 4 27 33 50 100 65534
+"""
+_STANDARD: Final = frozenset(_standard.split())
+"""Groups that base images have."""
 
 
 def _number(text: str) -> str:
