@@ -493,6 +493,8 @@ ON_FEDORA = [
 ]
 
 ON_AN_UNKNOWN_BASE = [
+    ("?P", "groupadd -f -g 10001 app; useradd -u 10001 -g app app"),
+    ("?P", "adduser --system --uid 10001 --group app"),
     ("PP", "useradd -u 10001 app"),
     ("PP", "groupadd -g 10001 app && useradd -u 10001 -g app app"),
     ("?P", "useradd -u 10001 -g app app"),

@@ -399,7 +399,10 @@ def _useradd(call: _Call, name: str, accounts: Accounts) -> Status:
 
 def _groupadd(call: _Call, name: str, accounts: Accounts) -> Status:
     row = accounts.groups.get(name)
-    if call.has("force") and row and row.exists:
+    if call.has("force") and row:
+        if not row.exists:
+            row = Group(unknown(f"{OF_GROUP}{name}"))
+        accounts.groups.set(name, row, accounts.line)
         return Status.OK
     gid = call.options.get("gid")
     if call.has("force") and gid is not None and accounts.groups.has_id(_number(gid)):
@@ -536,7 +539,7 @@ def _run_simple(call: _Call, family: str, accounts: Accounts) -> Status:  # noqa
     row = accounts.groups.get(name)
     if group is None and is_system and not call.has("group"):
         group = "65534"  # nogroup
-    elif group is None and is_system and row and row.exists:
+    elif group is None and is_system and row:  # a group that is there is taken
         group = name
     unique_gid = not (is_system and family == "debian")
     return accounts.add_user(name, call.options.get("uid"), group, free_gid=not unique_gid)
