@@ -765,6 +765,302 @@ SOURCES = [
 DOCKERFILES = [
     (
         "PPPPP",
+        "FROM alpine:3\nRUN addgroup -g 10001 app && adduser -u 10001 -G app -s /bin/sh -D app\n"
+        + T,
+    ),
+    (
+        "PPPPP",
+        "FROM org/x\nRUN addgroup -g 10001 app && adduser -u 10001 -G app -s /bin/sh -D app\n" + T,
+    ),
+    (
+        "PPPPP",
+        "FROM org/x\nRUN addgroup --gid 10001 app && adduser --uid 10001 --gid 10001 --disabled-password --gecos '' app\n"
+        + T,
+    ),
+    ("PPPPP", "FROM alpine:3\nRUN adduser -u 10001 -D app && sed -i 's/x/y/' /etc/motd\n" + T),
+    (
+        "PPPPP",
+        "FROM alpine:3\nRUN apk add --update shadow && groupadd -g 10001 app; useradd -u 10001 -g app app\n"
+        + T,
+    ),
+    (
+        "PPPPP",
+        "FROM alpine:3\nRUN apk --no-cache add shadow~=4 && groupadd -g 10001 app && useradd -u 10001 -g app app\n"
+        + T,
+    ),
+    (
+        "PPPPP",
+        "FROM alpine:3\nRUN apk add --no-cache $(cat pkgs) && groupadd -g 10001 app && useradd -u 10001 -g app app\n"
+        + T,
+    ),
+    (
+        "PPPPP",
+        "FROM alpine:3\nRUN addgroup -g 10001 app; adduser -h /app -D -u 10001 -G app app; chown app:app /x\n"
+        + T,
+    ),
+    ("PPFPP", "FROM alpine:3\nRUN addgroup -g 10001 app; adduser -D -u 10001 -G nogroup app\n" + T),
+    ("PFFPP", "FROM alpine:3\nRUN adduser -D -u 10001 -G app app\n" + T),
+    (
+        "PPPPP",
+        "FROM alpine:3\nRUN set -ex \\\n && addgroup -S -g 10001 app \\\n && adduser -S -u 10001 -D -h /app -s /sbin/nologin -G app app\n"
+        + T,
+    ),
+    ("PFFPP", "FROM alpine:3\nRUN addgroup -S app && adduser -S -G app app\n" + T),
+    (
+        "PPPPP",
+        "FROM alpine:3\nRUN echo 'app:x:10001:10001:app:/:/bin/sh' >> /etc/passwd && echo 'app:x:10001:app' >> /etc/group && echo 'app:!::' >> /etc/shadow\n"
+        + T,
+    ),
+    (
+        "PPPPP",
+        'FROM org/x\nRUN if [ "$(cat /etc/alpine-release | wc -l)" = 1 ]; then addgroup -g 10001 app && adduser -D -u 10001 -G app app; else groupadd -g 10001 app && useradd -u 10001 -g app app; fi\n'
+        + T,
+    ),
+    ("PPPPP", B + "RUN useradd -u 10001 -U -m app && id app\n" + T),
+    ("PPPPP", B + "RUN useradd app --uid 10001 --user-group --create-home --shell /bin/bash\n" + T),
+    ("PPPPP", B + "RUN useradd -u 10001 -M -N -g $(groupadd -g 10001 app; echo app) app\n" + T),
+    ("PFFPP", B + "RUN useradd() { :; }; useradd -u 10001 app\n" + T),
+    (
+        "PFFPP",
+        B
+        + "RUN groupadd() { true; }; useradd() { true; }; groupadd -g 10001 app; useradd -u 10001 -g app app\n"
+        + T,
+    ),
+    ("PFFPP", B + "RUN set -n; false || exit 0; useradd -u 10001 app\n" + T),
+    ("PFFPP", B + "RUN echo ok; exit; useradd -u 10001 app\n" + T),
+    ("PFFPP", B + "RUN : useradd -u 10001 app\n" + T),
+    ("PFFPP", B + "RUN true useradd -u 10001 app\n" + T),
+    ("PFFPP", B + "RUN test useradd -u 10001 app || true\n" + T),
+    ("PFFPP", B + "RUN cat <<E\nuseradd -u 10001 app\nE\n" + T),
+    ("PFFPP", B + "RUN X='useradd -u 10001 app'\n" + T),
+    ("PFFPP", B + "RUN X='useradd -u 10001 app'; echo $X\n" + T),
+    ("PPPPP", B + "RUN X='useradd -u 10001 app'; $X\n" + T),
+    ("PPPPP", B + "RUN X='useradd -u 10001 app'; eval \"$X\"\n" + T),
+    ("PFFPP", B + "RUN X='useradd -u 10001 app'; \"$X\"\n" + T),
+    ("PFFPP", B + "RUN export X=10001 && bash -c 'useradd -u $Y app'\n" + T),
+    ("PPPPP", B + "RUN export X=10001 && bash -c 'useradd -u $X app'\n" + T),
+    ("PFFPP", B + "RUN grep -q '^app:' /etc/passwd && useradd -u 10001 app || true\n" + T),
+    ("PPPPP", B + "RUN grep -q '^app:' /etc/passwd || useradd -u 10001 app\n" + T),
+    (
+        "PPPPP",
+        B
+        + "RUN if id -u app 2>/dev/null; then usermod -u 10001 app; else useradd -u 10001 app; fi\n"
+        + T,
+    ),
+    (
+        "P??PP",
+        "FROM org/x\nRUN if id -u app 2>/dev/null; then echo ok; else useradd -u 10001 app; fi\n"
+        + T,
+    ),
+    ("P?PPP", "FROM org/x\nRUN groupadd -f -g 10001 app; useradd -u 10001 -g app app\n" + T),
+    ("PPPPP", "FROM org/x\nRUN groupadd -o -g 10001 app; useradd -o -u 10001 -g app app\n" + T),
+    (
+        "PPPPP",
+        "FROM node:20\nRUN userdel -r node; groupadd -g 10001 app; useradd -u 10001 -g app app\n"
+        + T,
+    ),
+    (
+        "PPPPP",
+        "FROM node:20\nRUN usermod -u 10001 node; groupmod -g 10001 node; usermod -l app node; groupmod -n app node\n"
+        + T,
+    ),
+    ("PFPPP", "FROM node:20\nRUN usermod -u 10001 -l app node; groupmod -n app node\n" + T),
+    ("PPFPP", "FROM node:20\nRUN groupmod -g 10001 -n app node\n" + T),
+    ("PFFPP", "FROM node:20-alpine\nRUN usermod -u 10001 node && groupmod -g 10001 node\n" + T),
+    (
+        "P?PPP",
+        "FROM org/x\nRUN usermod -l app -u 10001 web; groupmod -n app web; usermod -g app app\n"
+        + T,
+    ),
+    ("FPPPP", B + IDS + "COPY . /src\nRUN cp -r /src/version.json /app/version.json\n" + E),
+    ("FPPPP", B + IDS + "COPY . /src\nRUN cd /src && cp version.json /app\n" + E),
+    ("FPPPP", B + IDS + "COPY . /app\nRUN mv /app /opt/app && mkdir /app\n" + E),
+    ("FPPPP", B + IDS + "RUN ls /app/*\n" + E),
+    ("?PPPP", B + IDS + "ARG X\nCOPY . /app\nRUN rm -rf $X\n" + E),
+    ("?PPPP", B + IDS + "COPY . /app\nRUN if [ -f /x ]; then rm -rf /app; fi\n" + E),
+    ("PPPPP", B + IDS + "COPY . /app\nRUN cd /app && rm -rf tests docs\n" + E),
+    ("FPPPP", B + IDS + "COPY . /app\nWORKDIR /\nRUN rm -rf app\n" + E),
+    ("FPPPP", B + IDS + "COPY . /app\nRUN cd / && rm -rf ./app\n" + E),
+    ("PPPPP", B + IDS + "COPY . /app\nVOLUME /app/data\n" + E),
+    ("PPPPP", B + IDS + "COPY --chown=app . /app/\nRUN pip install -e /app\n" + E),
+    ("FPPPP", B + IDS + "WORKDIR /app\nUSER app\nRUN id\n" + E),
+    ("PPPPP", B + IDS + "COPY src/ /app/src/\nCOPY version.json /app/\n" + E),
+    ("PPPPP", B + IDS + "COPY *.py /app/\n" + E),
+    ("PPPPP", B + IDS + "COPY package*.json ./\nWORKDIR /app\nCOPY . ./\n" + E),
+    ("PPPPP", B + IDS + 'COPY ["package.json", "yarn.lock", "/app/"]\n' + E),
+    ("FPPPP", B + IDS + 'COPY ["version.json", "/app/version.json"]\n' + E),
+    ("FPPPP", B + IDS + "COPY --from=x --chown=a:b /app/ /srv/\n" + E),
+    ("PPPPP", B + IDS + "ADD --chown=app:app https://x/y.git /app\n" + E),
+    ("PPPPP", B + IDS + "ADD git@github.com:x/y.git /app\n" + E),
+    ("PPPPP", B + IDS + "COPY <<EOF1 <<EOF2 /app/\na\nEOF1\nb\nEOF2\n" + E),
+    ("PPPPP", B + IDS + "RUN <<EOF\nmkdir /app\ncat <<X > /app/y\nhello\nX\nEOF\n" + E),
+    ("FPPPP", B + IDS + "RUN <<EOF\nmkdir /app\ncat <<X > /srv/y\ncp x /app\nX\nEOF\n" + E),
+    (
+        "PPPPP",
+        B
+        + IDS
+        + "RUN mkdir /app \\\n && cd /app \\\n && curl -sL https://x | tar xz --strip-components=1\n"
+        + E,
+    ),
+    (
+        "FPPPP",
+        B
+        + IDS
+        + "RUN mkdir /app \\\n && cd /opt \\\n && curl -sL https://x | tar xz --strip-components=1\n"
+        + E,
+    ),
+    (
+        "PPPPP",
+        B + IDS + "RUN mkdir -p /app && git clone --branch=$V https://x/y.git /app --depth=1\n" + E,
+    ),
+    ("PPPPP", B + IDS + "RUN git clone https://x/y.git /tmp/y && mv /tmp/y /app\n" + E),
+    (
+        "PPPPP",
+        B
+        + IDS
+        + "RUN git clone https://x/y.git /tmp/y && cp -R /tmp/y/* /app && rm -rf /tmp/y\n"
+        + E,
+    ),
+    (
+        "PPPPP",
+        B + IDS + "RUN set -eux; wget -O /tmp/x.zip https://x; unzip -q /tmp/x.zip -d /app\n" + E,
+    ),
+    (
+        "PPPPP",
+        B
+        + IDS
+        + "RUN apt-get update && apt-get install -y git && git clone https://x /app && apt-get purge -y git\n"
+        + E,
+    ),
+    (
+        "PPPPP",
+        B
+        + IDS
+        + "ENV APP_HOME=/app\nRUN mkdir $APP_HOME\nWORKDIR $APP_HOME\nADD . $APP_HOME\n"
+        + E,
+    ),
+    ("PPPPP", B + IDS + "ENV HOME=/app\nWORKDIR $HOME\nCOPY . .\n" + E),
+    ("PPPPP", B + IDS + "RUN mkdir /app\nWORKDIR app\nCOPY . .\n" + E),
+    ("FPPPP", B + IDS + "WORKDIR /usr/src/app\nCOPY . .\n" + E),
+    ("FPPPP", B + IDS + "WORKDIR /home/app\nCOPY . .\n" + E),
+    ("FPPPP", B + IDS + "WORKDIR /opt\nCOPY . app\n" + E),
+    ("PPPPP", B + IDS + "WORKDIR /\nCOPY . app/\n" + E),
+    ("PPPPP", B + IDS + "COPY ./app /app\n" + E),
+    ("PPPPP", B + IDS + "COPY app app\n" + E),
+    ("FPPPP", B + IDS + "COPY app /\n" + E),
+    ("FPPPP", B + IDS + "ADD app.tar.gz /srv\n" + E),
+    (
+        "PPPPP",
+        "FROM composer AS v\nCOPY . .\nFROM python:3\nRUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 app\nCOPY --from=v /app /app\n"
+        + E,
+    ),
+    (
+        "FPPPP",
+        "FROM python AS v\nWORKDIR /app\nCOPY . .\nRUN make\nFROM python:3\nRUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 app\nCOPY --from=v /app/x /usr/bin/x\n"
+        + E,
+    ),
+    (
+        "FPPPP",
+        "FROM python AS v\nWORKDIR /app\nCOPY . .\nFROM python:3\nRUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 app\nWORKDIR /app\n"
+        + E,
+    ),
+    (
+        "PPPPP",
+        "FROM python AS v\nWORKDIR /app\nCOPY . .\nFROM python:3\nRUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 app\nWORKDIR /app\nCOPY --from=v /app .\n"
+        + E,
+    ),
+    (
+        "PPPPP",
+        "FROM python AS v\nWORKDIR /app\nCOPY . .\nFROM python:3\nRUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 app\nCOPY --from=v /app/ /app/\n"
+        + E,
+    ),
+    (
+        "PPPPP",
+        "FROM python AS v\nWORKDIR /b\nCOPY . .\nFROM python:3\nRUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 app\nCOPY --from=v /b/dist /app\n"
+        + E,
+    ),
+    (
+        "FPPPP",
+        "FROM python AS v\nWORKDIR /app\nCOPY version.json .\nFROM python:3\nRUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 app\nCOPY --from=v /app /app\n"
+        + E,
+    ),
+    (
+        "FPPPP",
+        "FROM python AS v\nWORKDIR /app\nCOPY version.json .\nFROM v\nRUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 app\n"
+        + E,
+    ),
+    (
+        "PPPPP",
+        "FROM python AS v\nWORKDIR /app\nCOPY . .\nFROM v AS w\nRUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 app\n"
+        + E,
+    ),
+    (
+        "PPPPP",
+        "FROM python AS base\nRUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 app\nFROM base AS deps\nRUN pip install x\nFROM base AS final\nCOPY --from=deps /usr/local /usr/local\n"
+        + T,
+    ),
+    (
+        "PFFPP",
+        "FROM python AS base\nFROM base AS deps\nRUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 app\nFROM base AS final\nCOPY --from=deps /usr/local /usr/local\n"
+        + T,
+    ),
+    (
+        "PPPPP",
+        "FROM python AS base\nRUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 app\nFROM scratch\nCOPY --from=base / /\n"
+        + T,
+    ),
+    (
+        "FPPPP",
+        "FROM python AS base\nRUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 app\nFROM scratch\nCOPY --from=base / /\n"
+        + E,
+    ),
+    (
+        "PPPPP",
+        "FROM python AS base\nRUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 app\nCOPY . /app\nFROM scratch\nCOPY --from=base / /\n"
+        + E,
+    ),
+    ("FFFFF", "FROM scratch\n"),
+    ("FFFFF", "FROM python\n"),
+    ("?????", "FROM org/x\n"),
+    ("?????", "FROM ${X}\n"),
+    ("FFF?F", "FROM nginx\n"),
+    (
+        "FPPPP",
+        "FROM golang AS b\nRUN go build -o /out/app .\nFROM python\nRUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 app\nCOPY --from=b /out/app /\n"
+        + E,
+    ),
+    (
+        "?PPPP",
+        "FROM golang AS b\nRUN go build -o /out/server .\nFROM python\nRUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 app\nCOPY --from=b /out/server /app\n"
+        + E,
+    ),
+    (
+        "PPPPP",
+        "FROM golang AS b\nRUN go build -o /out/server .\nFROM python\nRUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 app\nCOPY --from=b /out/server /app/\n"
+        + E,
+    ),
+    (
+        "PPPPP",
+        "FROM golang AS b\nRUN go build -o /out/server .\nFROM python\nRUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 app\nWORKDIR /app\nCOPY --from=b /out/server .\n"
+        + E,
+    ),
+    (
+        "PPPPP",
+        "FROM golang AS b\nRUN go build -o /out/server .\nFROM python\nRUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 app\nCOPY --from=b /out /app\n"
+        + E,
+    ),
+    (
+        "PPPPP",
+        "FROM golang AS b\nCOPY . /src\nFROM python\nRUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 app\nCOPY --from=b /src /app\n"
+        + E,
+    ),
+    ("?PPPP", B + IDS + "RUN go build -o /app .\n" + E),
+    ("?PPPP", B + IDS + "RUN curl -o /app https://x\n" + E),
+    ("PPPPP", B + IDS + "RUN cp -r /src /app\n" + E),
+    ("PPPPP", B + IDS + "RUN mkdir /app && cp x /app\n" + E),
+    ("PPPPP", B + IDS + "RUN mv /src /app\n" + E),
+    (
+        "PPPPP",
         "FROM python AS a\nRUN groupadd --gid 10001 app && useradd --uid 10001 --gid 10001 app\nFROM a\n"
         + T,
     ),

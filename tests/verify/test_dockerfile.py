@@ -317,7 +317,7 @@ def messages(text: str, rule: str, **options) -> list[str]:
         ("FROM a", "DF201", "whether anything is in /app depends on a"),
         ("FROM a", "DF204", "whether it has ENTRYPOINT and CMD depends on a"),
         ("FROM a", "DF205", "it has no USER, so its user depends on a"),
-        ("FROM a:${V}", "DF205", "it has no USER, so its user depends on a:"),
+        ("FROM a:${V}", "DF205", "it has no USER, so its user depends on a:$V"),
         ("ARG V\nFROM a:${V}", "DF205", "it has no USER, so its user depends on a:$V"),
         ("FROM python", "DF205", "it has no USER, so it runs as root"),
         ("FROM python\nARG U\nUSER $U", "DF205", "it runs as $U, which is not known"),

@@ -137,7 +137,7 @@ class _Reader:
         self.stages: list[_Stage] = []
         self.arguments: list[Instruction] = []
         self._build_args = build_args
-        self._globals = Variables()
+        self._globals = Variables(base_is_known=False)
         self._escape = "\\"
         self._steps = Steps()
 

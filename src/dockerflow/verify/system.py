@@ -176,7 +176,8 @@ class System:
     @property
     def has_sources(self) -> bool | None:
         """Whether anything but a version.json is in /app; None if that isn't known."""
-        if any(is_in_app(path) and path != f"{APP}/version.json" for path in self.populated):
+        in_app = (path for path in self.populated if path.startswith(f"{APP}/"))
+        if any(path != f"{APP}/version.json" for path in in_app):
             return True
         return None if self.app_unknown else False
 
@@ -184,6 +185,8 @@ class System:
         """Take note of a file at a path, or of files in it."""
         if not is_known(path):
             self._maybe_in_app(path)
+        elif path == APP:
+            self.app_unknown = self.app_unknown or f"whether {APP} is a folder"
         elif not any(path == m or path.startswith(f"{m}/") for m in mounted):
             self.populated.add(path)
 
@@ -265,7 +268,9 @@ class System:
             self.put(one, unknown())
         if is_in_app(target):
             # From an empty /app comes nothing.
-            if not (is_in_app(base) and other.has_sources is False):
+            if APP in copied:
+                self.fill(APP)
+            elif not (is_in_app(base) and other.has_sources is False):
                 self.populated.add(one if one != APP else f"{APP}/*")
         elif folder == "" and not is_in_app(base) and is_folder and other.app_unknown:
             self.app_unknown = self.app_unknown or other.app_unknown
@@ -288,7 +293,10 @@ class System:
                 self.app_unknown = self.app_unknown or f"what {source} contains"
         if "version.json" not in (name, posixpath.basename(one)):
             self.files[one] = unknown() if one not in _FILES else self.files[one]
-            self.populated.add(one if one != APP else f"{APP}/*")
+            if one != APP:
+                self.populated.add(one)
+            elif not into:
+                self.populated.add(f"{APP}/*")
             if is_tree or not into:
                 self.populated.add(f"{folder}/*")
         else:
@@ -448,7 +456,7 @@ def _copy(system: System, arguments: list[str], shell: Shell, *, moves: bool = F
         if any(full == m or full.startswith(f"{m}/") for m in shell.mounted):
             system.populated, system.app_unknown = before
         elif is_in_app(full) and not is_in_app(path):
-            system.fill(full)
+            system.fill(full if full != APP else f"{APP}/*")
         if moves and is_known(path):
             system.remove(path)
     return Status.PLAIN
