@@ -22,6 +22,10 @@ T = "COPY . /app\n" + E
 # What each rule is expected to yield: P passes, F a finding, ? it can't tell, - either.
 # Of group and user, on Debian.
 COMMANDS = [
+    ("??", "curl https://example.com/x.py | python -"),
+    ("FF", "curl -sSL https://install.python-poetry.org | python3 -"),
+    ("FF", "curl https://example.com/x.json | python -m json.tool"),
+    ("?F", "useradd -u 1000 app; curl https://sh.rustup.rs | sh; groupmod -g $(cat /x) app; it's"),
     ("PP", "set -eux; groupadd -g 10001 app; useradd -u 10001 -g app app"),
     ("FF", "true || { groupadd -g 10001 app && useradd -u 10001 -g app app; }"),
     ("FF", "false && groupadd -g 10001 app && useradd -u 10001 -g app app"),

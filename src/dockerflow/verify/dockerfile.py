@@ -171,7 +171,7 @@ class _Reader:
         match = _from(self._expand(value, self._globals))
         if match is None:
             return
-        self._steps.take(20)  # so that there can be 1,000 stages
+        self._steps.take(100)  # so that there can be 1,000 stages
         name, below = (match["name"] or "").lower(), self.find(match["image"])
         if below is None:
             image = base(_shown(match["image"]) if is_known(match["image"]) else match["image"])

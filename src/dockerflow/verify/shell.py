@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 UNKNOWN: Final = "\0"
 """Stands in a text for what is not known; a shell's text can't contain it."""
-MAX_STEPS: Final = 20_000
-"""How many commands of a Dockerfile are followed."""
+MAX_STEPS: Final = 100_000
+"""How many commands and words of a Dockerfile are followed."""
 MAX_DEPTH: Final = 30
 MAX_CHAIN: Final = 6
 """How many further && and || are followed both ways."""

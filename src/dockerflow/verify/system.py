@@ -142,9 +142,9 @@ class System:
 
     def cannot_follow(self, text: str, why: str, folder: str) -> None:
         """Take note that anything that a text mentions may have happened."""
-        if _installers(text):
-            return
         is_any = not is_known(text)  # as a script's is
+        if is_any and _installers(text):
+            return
         if is_any or _changes_accounts(text):
             for table in self.tables():
                 table.blur(why, self.line, also_existing=not is_any)
@@ -344,6 +344,8 @@ class System:
         takes_text = name.startswith(("python", "perl", "ruby", "node", "php", "awk", "ed"))
         if takes_text and is_known(shell.stdin):
             text += shell.stdin
+        elif takes_text and shell.stdin != unknown() and arguments in ([], ["-"]):
+            self.cannot_follow(shell.stdin, "a script that is not known", shell.folder)
         if _changes_accounts(text):
             self.cannot_follow(text.replace(APP, ""), f"what {name} does", "/")
         if name not in _HARMLESS:
