@@ -22,6 +22,10 @@ T = "COPY . /app\n" + E
 # What each rule is expected to yield: P passes, F a finding, ? it can't tell, - either.
 # Of group and user, on Debian.
 COMMANDS = [
+    ("PP", "[ $(uname -m) = x86_64 ] || exit 1; useradd -u 10001 app"),
+    ("PP", "case $(go version) in go*) ;; *) exit 1;; esac; useradd -u 10001 app"),
+    ("??", "if [ $(nproc) = 1 ]; then useradd -u 10001 app; fi"),
+    ("??", "if [ $(dpkg --print-architecture) = amd64 ]; then useradd -u 10001 app; fi"),
     ("??", "curl https://example.com/x.py | python -"),
     ("FF", "curl -sSL https://install.python-poetry.org | python3 -"),
     ("FF", "curl https://example.com/x.json | python -m json.tool"),
@@ -469,6 +473,7 @@ COMMANDS = [
 ]
 
 ON_ALPINE = [
+    ("PP", "case $(apk --print-arch) in x*) ;; *) exit 1;; esac; adduser -D -u 10001 app"),
     ("PP", "addgroup -g 10001 app && adduser -D -u 10001 -G app app"),
     ("PF", "addgroup -g 10001 app && adduser -D -u 10001 app"),
     ("PP", "addgroup -g 10001 -S app && adduser -S -G app -u 10001 app"),

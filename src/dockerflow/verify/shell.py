@@ -164,7 +164,7 @@ def _substitute(  # noqa: C901, PLR0911
         return unknown(), end
     name, operator, word = match[1], match[2] or "", inner[match.end() :]
     if not operator:
-        return (unknown() if word else variables.text(name)), end
+        return (_trimmed(variables.text(name), word) if word else variables.text(name)), end
     value = variables.get(name)
     is_set = value is not None and (value != "" or ":" not in operator)
     if value is not None and not is_known(value):
@@ -179,6 +179,20 @@ def _substitute(  # noqa: C901, PLR0911
     if operator[-1] == "=":
         variables.set(name, filled)
     return filled, end
+
+
+def _trimmed(value: str, operation: str) -> str:
+    """Return a value without the beginning or end that a pattern matches, as ``${A%%.*}`` has."""
+    match = re.fullmatch(r"(##?|%%?)([^$`\\]{1,20})", operation)
+    if match is None or not is_known(value) or len(value) > 100:  # noqa: PLR2004
+        return unknown()
+    lengths = range(len(value) + 1)
+    for length in reversed(lengths) if len(match[1]) > 1 else lengths:
+        rest = len(value) - length
+        part = value[:length] if match[1][0] == "#" else value[rest:]
+        if fnmatch.fnmatchcase(part, match[2]):
+            return value[length:] if match[1][0] == "#" else value[:rest]
+    return value
 
 
 def _expand_word(word: str, variables: Variables, depth: int) -> str:

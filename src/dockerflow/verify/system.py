@@ -353,6 +353,7 @@ class System:
             in_app = is_in_app(shell.path(".")) or any(map(is_in_app, paths)) or f"{APP}/" in text
             if in_app and not self._is_mounted(shell):
                 self.app_unknown = self.app_unknown or f"what {name} does in /app"
+        if name not in _SILENT:
             shell.print(unknown())
         return Status.PLAIN
 
@@ -399,6 +400,8 @@ _harmless = """
     systemctl nginx java ssh crontab
 """
 _HARMLESS: Final = frozenset(_harmless.split())
+
+_SILENT: Final = frozenset({"mkdir", "rmdir", "chmod", "chown", "chgrp", "sleep", "sync"})
 
 _Command = Callable[[System, list[str], Shell], Status]
 
@@ -649,6 +652,7 @@ def _checkout(system: System, arguments: list[str], shell: Shell) -> Status:
         name = posixpath.basename(operands[1].rstrip("/"))
         path = operands[2] if len(operands) > 2 else name  # noqa: PLR2004
         return _fill_all(system, [posixpath.join(path, "*")], shell)
+    shell.print(unknown())
     return Status.PLAIN
 
 
@@ -668,6 +672,7 @@ def _go(system: System, arguments: list[str], shell: Shell) -> Status:
         return _fill_all(system, [posixpath.join(folder, "*")], shell)
     if command == "install" and (target := shell.variables.get("GOBIN")):
         return _fill_all(system, [f"{target}/*"], shell)
+    shell.print(unknown())
     return Status.PLAIN
 
 
@@ -737,7 +742,8 @@ def _output_option(*names: str, command: str = "") -> _Command:
     return run
 
 
-def _apk(system: System, arguments: list[str], _shell: Shell) -> Status:
+def _apk(system: System, arguments: list[str], shell: Shell) -> Status:
+    shell.print(unknown())
     if system.family == "":
         system.family = "alpine"
     text = " ".join(arguments)

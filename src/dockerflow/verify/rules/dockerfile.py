@@ -83,16 +83,11 @@ def _judged_id(  # noqa: PLR0917
         shown = f"a free {kind}" if id_.startswith(FREE) else f"{kind} {printable(id_, 40)}"
         yield None if id_ == ID else in_dockerfile(dockerfile, f"{has} {shown}, not {ID}", at)
     else:
-        message = f"{has} {kind} {_named(id_)}, which is not known"
+        name = id_.replace(UNKNOWN, "")
+        is_variable = re.fullmatch(r"\w+", name)
+        shown = f"{kind} ${name}, which" if is_variable else f"a {kind} that"
+        message = f"{has} {shown} is not known"
         yield from unknown_in_dockerfile(evidence, dockerfile, message, at)
-
-
-def _named(text: str) -> str:
-    """Return the name of a value that isn't known."""
-    name = text.replace(UNKNOWN, "")
-    if re.fullmatch(r"\w+", name):
-        return f"${name}"
-    return f"the {name}" if name else "a value"
 
 
 def _at(dockerfile: Dockerfile, line: int) -> Instruction | None:
