@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dockerflow.verify import dockerfile
+from dockerflow.verify import dockerfile, shell, system, users
 from dockerflow.verify.evidence import CouldNotRunError, Evidence, Image, VersionFile
 from dockerflow.verify.shell import Variables, expand
 from dockerflow.verify.verdicts import judge
@@ -369,7 +370,7 @@ PIECES = st.sampled_from(
     ["FROM a", "FROM python AS b", "FROM b", "FROM 0", "RUN", "<<EOF", "EOF", "\\", "\n", " ", "${", "}", "$", "$(", "`",
      "ENV A=", "ARG A", "USER $A", '"', "'", "[", "]", "[[", "]]", "COPY --from=b", "ADD", "/etc/passwd", "/app", "#",
      "# escape=`", "ONBUILD", "SHELL", "useradd", "-u", "10001", "app", "groupmod -n", "adduser -D", "gpasswd -a",
-     "systemd-sysusers", "getent group", "sed -i", "tee", "cat", "|", "||", "&&", ";", "&", ">>", "<", "<<<", "if", "then",
+     "systemd-sysusers", "getent", "group", "sed -i", "tee", "cat", "|", "||", "&&", ";", "&", ">>", "<", "<<<", "if", "then",
      "else", "fi", "for u in", "do", "done", "while", "case", "in", "esac", "f() {", "(", ")", "sh -c", "eval", "xargs",
      "exit", "return", "break", "shift", "set --", "export", "test", "!", "printf %s", "tar -C", "cp -t", "curl -o", "\0"]
 )  # fmt: skip
@@ -383,6 +384,18 @@ def test_anything_gets_a_verdict(text):
     except CouldNotRunError:
         return
     judge(Evidence(dockerfiles=[parsed]))
+
+
+COMMANDS = sorted({*system._commands, *shell._builtins, *shell.SHELLS, *users.COMMANDS, "x"})
+ARGUMENTS = ["", "-", "--", "-x", "app", "-c", "-C", "-o", "-t", "-d", "-e", "-I", "-n", "-R", "-i", "-i app",
+             "--inline", "clone", "install", "build", "-m", "-m pip", "-m venv", "$X", "-u", "-g", "=", "of="]  # fmt: skip
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_any_command_may_lack_its_arguments(command):
+    for argument in ARGUMENTS:
+        run = f"{command} {argument}\nRUN echo a | {command} {argument}"
+        statuses(f"FROM python\nARG X\nRUN {run}\nRUN {json.dumps([command, argument])}")
 
 
 HOSTILE = {

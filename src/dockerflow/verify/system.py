@@ -772,7 +772,9 @@ def _exists(row: User | Group | None) -> Status:
 
 def _getent(system: System, arguments: list[str], shell: Shell) -> Status:
     accounts = system.accounts(shell.root)
-    table: Any = {"passwd": accounts.users, "group": accounts.groups}.get(*arguments[:1])
+    table: Any = {"passwd": accounts.users, "group": accounts.groups}.get(
+        arguments[0] if arguments else ""
+    )
     if table is None or len(arguments) != 2 or not is_known(arguments[1]):  # noqa: PLR2004
         shell.print(unknown())
         return Status.UNKNOWN
