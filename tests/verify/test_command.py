@@ -55,7 +55,7 @@ def test_passes(run):
 
 
 def test_finds(run):
-    Path("Dockerfile").write_text("FROM a\nUSER root\n")
+    Path("Dockerfile").write_text("FROM python\nUSER root\n")
     result = run("--dockerfile", "Dockerfile")
     assert result.exit_code == 1
     assert "Dockerfile:2: it runs as root, not as app" in result.stdout
@@ -131,7 +131,7 @@ def test_an_empty_dockerfile_could_not_run(run):
 
 
 def test_what_could_run_is_reported_beside_what_could_not(run):
-    Path("Dockerfile").write_text("FROM a\n")
+    Path("Dockerfile").write_text("FROM python\n")
     result = run("--dockerfile", "Dockerfile", "--logs", "nowhere", "--format", "json")
     assert result.exit_code == 2
     assert rules(result)["DF205"] == "failed"

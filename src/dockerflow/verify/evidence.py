@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, Self, cast
 from urllib.parse import urlsplit
 
+from dockerflow.verify.bases import Base
+from dockerflow.verify.system import System
 from dockerflow.version import parse_json
 
 VERSION: Final = "/__version__"
@@ -236,7 +238,6 @@ class Instruction(NamedTuple):
     line: int
     stage: int
     """The number of its stage, from 0."""
-    variables: Mapping[str, str] = {}
     body: str = ""
     """The text of its here-documents."""
 
@@ -252,12 +253,16 @@ class Dockerfile:
     instructions: list[Instruction]
     arguments: list[Instruction]
     """The ARG instructions before the first FROM."""
-    users: list[Instruction]
-    """Where users may be created: ``instructions``, and the stages that /etc/passwd comes from."""
+    base: Base
+    """The image that it is based on."""
+    system: System
+    """What it leaves in the image, as far as that is known."""
     line: int
     """The line of the last stage's FROM."""
     ignored: set[str]
     """The ids of the rules that its comments ignore."""
+    reproduce: str
+    """The command that verifies it."""
 
 
 @dataclass

@@ -61,6 +61,8 @@ class Rule(NamedTuple):
         return re.sub(r"/\S+|\$\w+", r"`\g<0>`", self.title)
 
 
+IMAGE_TELLS: Final = "check the image that it builds: dockerflow verify --image NAME"
+
 BY_ID: Final[dict[str, Rule]] = {}
 """The rules that are registered so far."""
 
@@ -87,9 +89,17 @@ def rule(
 
 def in_dockerfile(dockerfile: Dockerfile, message: str, at: Instruction | None = None) -> Finding:
     """Return a finding on an instruction; by default on the last stage's FROM."""
-    where = dockerfile.where
-    reproduce = f"dockerflow verify --dockerfile {shlex.quote(where)}"
-    return Finding(message, where, reproduce, where, at.line if at else dockerfile.line)
+    line = at.line if at else dockerfile.line
+    return Finding(message, dockerfile.where, dockerfile.reproduce, dockerfile.where, line)
+
+
+def unknown_in_dockerfile(
+    evidence: Evidence, dockerfile: Dockerfile, message: str, at: Instruction | None = None
+) -> Iterator[Unknown]:
+    """Yield that a Dockerfile doesn't tell, unless an image is there, which does."""
+    if not evidence.images:
+        line = at.line if at else dockerfile.line
+        yield Unknown(message, dockerfile.where, IMAGE_TELLS, dockerfile.where, line)
 
 
 def in_image(image: Image, message: str, command: str) -> Finding:

@@ -10,12 +10,13 @@ from functools import partial
 from http import HTTPStatus
 from typing import Any, Final, cast
 
-from dockerflow.verify import users
+from dockerflow.verify import instructions
 from dockerflow.verify.evidence import (
     ENDPOINTS,
     HEARTBEAT,
     LBHEARTBEAT,
     VERSION,
+    Dockerfile,
     Evidence,
     Response,
     Service,
@@ -32,6 +33,7 @@ from dockerflow.verify.rules._registry import (
     in_log,
     rule,
 )
+from dockerflow.verify.shell import is_known
 from dockerflow.version import KEYS, is_commit, parse_json
 
 _SOURCE: Final = "https://github.com/mozilla-services/Dockerflow#containerized-app-requirements"
@@ -73,9 +75,26 @@ def _reacted(service: Service) -> bool:
     return response is None or not response.is_200
 
 
-_literal_port = re.compile(
-    r"""(?:--(?:http-)?port[=\s]+|(?:--bind|-b|runserver)[=\s]+[\w.\[\]:]*?:?)(\d{2,5})\b"""
-).search
+_port_option = re.compile(
+    r"-{1,2}[\w.-]*?(?:port|addr(?:ess)?|bind|listen|https?|host|socket)|-[bplPS]", re.IGNORECASE
+).fullmatch
+_address = re.compile(
+    r"(?:\w+://)?(?:[\w.*-]*:|\[[\da-f:]*\]:)?(\d{2,5})/?", re.IGNORECASE
+).fullmatch
+
+
+def _literal_port(words: list[str]) -> str:
+    """Return the port that a command names; empty if it names none."""
+    for before, word in zip(["", *words], words, strict=False):
+        name, _, value = word.partition("=")
+        if value and _port_option(name) and (match := _address(value)):
+            return match[1]
+        is_value = _port_option(before) or before in ("runserver", "http.server")
+        if is_value and (match := _address(word)):
+            return match[1]
+        if (match := re.fullmatch(r"-[bpPl](?:[\w.*]*:)?(\d{2,5})", word)) is not None:
+            return match[1]
+    return ""
 
 
 @_requirement(
@@ -97,13 +116,32 @@ def _port(evidence: Evidence) -> Findings:
             found = f"within {run.waited:g} s (--wait) it listens on no port at all"
         yield Finding(f"it got PORT={run.port}, but {found}", run.where, run.start)
     for dockerfile in evidence.dockerfiles:
-        start = list(users.start(dockerfile.instructions).values())
-        words = " ".join(" ".join(users.words(instruction.value)) for instruction in start)
-        if "PORT" in words:
-            yield None
-        elif match := _literal_port(words):
-            message = f"it listens on port {match[1]} regardless of $PORT"
-            yield in_dockerfile(dockerfile, message, start[-1])
+        yield from _port_in_dockerfile(dockerfile)
+
+
+def _port_in_dockerfile(dockerfile: Dockerfile) -> Findings:
+    started = [one for one in instructions.start(dockerfile.instructions).values() if one]
+    last = started[-1] if started else None
+    in_json = [instructions.json_words(one.value) for one in started]
+    if len(started) > 1 and all(words is not None for words in in_json):
+        # In JSON form, CMD continues the command of ENTRYPOINT.
+        whole = [word for words in in_json for word in words or ()]
+        started = [started[-1]._replace(value=json.dumps(whole))]
+    elif started and in_json[0] is None:
+        started = started[:1]  # a shell ignores what follows it
+    commands = [command for one in started for command in instructions.commands(one)]
+    if any(instructions.PORT in word for command in commands for word in command.words):
+        yield None
+        return
+    for command in commands:
+        if is_known(command.port) and command.port:
+            message = f"it sets PORT to {printable(command.port, 40)}, regardless of $PORT"
+            yield in_dockerfile(dockerfile, message, last)
+        elif port := _literal_port(command.words):
+            message = f"it listens on port {port} regardless of $PORT"
+            yield in_dockerfile(dockerfile, message, last)
+        elif any(re.search(r"(?<!\$)(?<!\$\{)\bPORT\b", word) for word in command.words):
+            yield None  # as in a program that reads it
 
 
 @_requirement(

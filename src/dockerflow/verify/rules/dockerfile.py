@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import posixpath
 import re
 from collections.abc import Iterator
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
-from dockerflow.verify import users
-from dockerflow.verify.evidence import Dockerfile, Evidence, Image, printable
+from dockerflow.verify.evidence import Dockerfile, Evidence, Image, Instruction, printable
+from dockerflow.verify.instructions import start
 from dockerflow.verify.rules._registry import (
     Finding,
     Findings,
     in_dockerfile,
     in_image,
     rule,
+    unknown_in_dockerfile,
 )
-from dockerflow.verify.users import ID
+from dockerflow.verify.shell import UNKNOWN, is_known, unknown
+from dockerflow.verify.users import FREE, ID, OF_GROUP, Group, Table, User
 
 _SOURCE: Final = "https://github.com/mozilla-services/Dockerflow#dockerfile-requirements"
 
@@ -33,37 +34,16 @@ _requirement = partial(rule, "error", source=_SOURCE)
 )
 def _sources(evidence: Evidence) -> Findings:
     for dockerfile in evidence.dockerfiles:
-        is_copied = _copies_to_app(dockerfile)
-        yield None if is_copied else in_dockerfile(dockerfile, "nothing is copied to /app")
+        system = dockerfile.system
+        if system.has_sources is None:
+            message = f"whether anything is in /app depends on {system.app_unknown}"
+            yield from unknown_in_dockerfile(evidence, dockerfile, message)
+        else:
+            message = "nothing is copied to /app"
+            yield None if system.has_sources else in_dockerfile(dockerfile, message)
     for image in evidence.images:
         message = "there is nothing in /app, except perhaps a version.json"
         yield None if image.has_sources else in_image(image, message, "ls -la /app")
-
-
-_COPYING: Final = frozenset({"cp", "mv", "git", "tar", "unzip", "rsync"})
-
-
-def _copies_to_app(dockerfile: Dockerfile) -> bool:
-    folder = "/"
-    for instruction in dockerfile.instructions:
-        if instruction.name == "WORKDIR":
-            folder = posixpath.normpath(posixpath.join(folder, instruction.value))
-        elif instruction.name in ("COPY", "ADD"):
-            sources, destination = users.copied(instruction)
-            names = [posixpath.basename(source) for source in sources]
-            if destination and _is_in_app(folder, destination) and names != ["version.json"]:
-                return True
-        elif instruction.name == "RUN":
-            for command, *arguments in users.commands(instruction):
-                paths = (word for word in arguments if word.startswith(("/app", ".")))
-                if command in _COPYING and any(_is_in_app(folder, path) for path in paths):
-                    return True
-    return False
-
-
-def _is_in_app(folder: str, path: str) -> bool:
-    full = posixpath.normpath(posixpath.join(folder, path))
-    return full == "/app" or full.startswith("/app/")
 
 
 @_requirement(
@@ -75,22 +55,43 @@ def _is_in_app(folder: str, path: str) -> bool:
 )
 def _group(evidence: Evidence) -> Findings:
     for dockerfile in evidence.dockerfiles:
-        ids = users.created_by(dockerfile.users)
-        if ids.group is None:
+        groups = dockerfile.system.accounts().groups
+        group = groups.get("app")
+        if group is None:
             yield in_dockerfile(dockerfile, "it creates no group app")
+        elif not group.exists:
+            message = f"whether there is a group app depends on {_reason(groups)}"
+            yield from unknown_in_dockerfile(evidence, dockerfile, message)
         else:
-            message = f"group app has {_shown(ids.group)}, not {ID}"
-            yield None if ids.group == ID else in_dockerfile(dockerfile, message, ids.group_at)
+            yield from _judged_id(evidence, dockerfile, "group app has", "GID", group.id, groups)
     for image in evidence.images:
         gid = next((row[2] for row in _rows(image.group, 3) if row[0] == "app"), None)
         message = f"group app has GID {gid}, not {ID}" if gid else "there is no group app"
         yield None if gid == ID else in_image(image, message, "grep app /etc/group")
 
 
-def _shown(value: str) -> str:
-    if value.startswith("$"):
-        return f"the value of {value}, which is not known (give --build-arg)"
-    return printable(value, 40)
+def _reason(table: Table[Any]) -> str:
+    return printable(table.unknown or "a condition that is not known", 100)
+
+
+def _judged_id(  # noqa: PLR0917
+    evidence: Evidence, dockerfile: Dockerfile, has: str, kind: str, id_: str, table: Table[Any]
+) -> Findings:
+    """Judge the id of user or group app."""
+    at = _at(dockerfile, table.lines.get("app", 0))
+    if is_known(id_):
+        shown = f"a free {kind}" if id_.startswith(FREE) else f"{kind} {printable(id_, 40)}"
+        yield None if id_ == ID else in_dockerfile(dockerfile, f"{has} {shown}, not {ID}", at)
+    else:
+        name = id_.replace(UNKNOWN, "")
+        is_variable = re.fullmatch(r"\w+", name)
+        shown = f"{kind} ${name}, which" if is_variable else f"a {kind} that"
+        message = f"{has} {shown} is not known"
+        yield from unknown_in_dockerfile(evidence, dockerfile, message, at)
+
+
+def _at(dockerfile: Dockerfile, line: int) -> Instruction | None:
+    return next((i for i in dockerfile.instructions if i.line == line), None)
 
 
 def _rows(text: str, least: int) -> Iterator[list[str]]:
@@ -108,24 +109,59 @@ def _rows(text: str, least: int) -> Iterator[list[str]]:
 )
 def _user(evidence: Evidence) -> Findings:
     for dockerfile in evidence.dockerfiles:
-        yield _user_created(dockerfile)
+        yield from _user_created(evidence, dockerfile)
     for image in evidence.images:
         problem = _user_problem(image)
         command = "grep app /etc/passwd /etc/group"
         yield in_image(image, problem, command) if problem else None
 
 
-def _user_created(dockerfile: Dockerfile) -> Finding | None:
-    ids = users.created_by(dockerfile.users)
-    if ids.user is None:
-        return in_dockerfile(dockerfile, "it creates no user app")
-    if ids.user != ID:
-        message = f"user app has {_shown(ids.user)}, not {ID}"
-        return in_dockerfile(dockerfile, message, ids.user_at)
-    if ids.primary == "app" or (ids.primary is not None and ids.primary == ids.group):
-        return None
-    message = f"user app is in group {_shown(ids.primary or '')}, not in app"
-    return in_dockerfile(dockerfile, message, ids.user_at)
+def _user_created(evidence: Evidence, dockerfile: Dockerfile) -> Findings:
+    accounts = dockerfile.system.accounts()
+    users, groups = accounts.users, accounts.groups
+    user, group = users.get("app"), groups.get("app")
+    if user is None:
+        yield in_dockerfile(dockerfile, "it creates no user app")
+        return
+    if not user.exists:
+        message = f"whether there is a user app depends on {_reason(users)}"
+        yield from unknown_in_dockerfile(evidence, dockerfile, message)
+        return
+    is_member = _is_member(user, group)
+    if user.id == ID and is_member is not None:
+        at = _at(dockerfile, users.lines.get("app", 0))
+        message = "user app is not in group app" + (
+            f", but in {_group_named(groups, user.gid)}" if is_known(user.gid) else ""
+        )
+        yield None if is_member else in_dockerfile(dockerfile, message, at)
+    elif user.id == ID:
+        message = f"whether user app is in group app depends on {_reason(groups)}"
+        yield from unknown_in_dockerfile(evidence, dockerfile, message)
+    else:
+        yield from _judged_id(evidence, dockerfile, "user app has", "UID", user.id, users)
+
+
+def _is_member(user: User, group: Group | None) -> bool | None:
+    """Return whether user app is in group app; None if that isn't known."""
+    if OF_GROUP in user.gid and not (group and (user.gid == group.id or group.members)):
+        return False  # it is another group's
+    if group is None:  # that it is missing is another rule's
+        return user.gid == ID if is_known(user.gid) else None
+    if not group.exists and (user.gid.startswith(FREE) or user.gid in _OTHERS):
+        return False
+    if "app" in group.members or (user.gid == group.id and user.gid != unknown()):
+        return group.exists or None
+    is_certain = group.exists and is_known(user.gid) and is_known(group.id)
+    return False if is_certain and all(map(is_known, group.members)) else None
+
+
+_OTHERS: Final = frozenset({"0", "100", "65534"})
+"""GIDs that a base image has for root, users and nogroup."""
+
+
+def _group_named(groups: Table[Group], gid: str) -> str:
+    names = [name for name, row in groups.rows.items() if row and row.id == gid]
+    return f"group {printable(names[0] if names else gid, 40)}"
 
 
 def _user_problem(image: Image) -> str:
@@ -135,6 +171,8 @@ def _user_problem(image: Image) -> str:
     if user[2] != ID:
         return f"user app has UID {user[2]}, not {ID}"
     groups = [row for row in _rows(image.group, 3) if row[0] == "app"]
+    if not groups and user[3] == ID:  # that the group is missing is another rule's
+        return ""
     is_member = any(row[2] == user[3] or "app" in ",".join(row[3:]).split(",") for row in groups)
     return "" if is_member else "user app is not in group app"
 
@@ -149,10 +187,19 @@ def _user_problem(image: Image) -> str:
 def _entrypoint(evidence: Evidence) -> Findings:
     names = {"ENTRYPOINT": "Entrypoint", "CMD": "Cmd"}
     for dockerfile in evidence.dockerfiles:
-        start = users.start(dockerfile.instructions)
-        missing = [name for name in names if name not in start]
-        message = f"it has no {' and no '.join(missing)}"
-        yield in_dockerfile(dockerfile, message) if missing else None
+        found, base = start(dockerfile.instructions), dockerfile.base
+        # An ENTRYPOINT drops the CMD of the base.
+        of_base = {"ENTRYPOINT": base.may_have_entrypoint, "CMD": base.name != "scratch"}
+        absent = [name for name in names if found.get(name) is None]
+        missing = [name for name in absent if name in found or not of_base[name]]
+        if missing:
+            message = f"it has no {' and no '.join(missing)}"
+            yield in_dockerfile(dockerfile, message)
+        elif absent:
+            message = f"whether it has {' and '.join(absent)} depends on {base.name}"
+            yield from unknown_in_dockerfile(evidence, dockerfile, message)
+        else:
+            yield None
     for image in evidence.images:
         missing = [name for name, key in names.items() if not image.config.get(key)]
         yield Finding(f"it has no {' and no '.join(missing)}", image.where) if missing else None
@@ -171,11 +218,16 @@ _is_app_user = re.compile(rf"(?:app|{ID})(?::(?:app|{ID}))?").fullmatch
 def _default_user(evidence: Evidence) -> Findings:
     for dockerfile in evidence.dockerfiles:
         last = next((i for i in reversed(dockerfile.instructions) if i.name == "USER"), None)
-        if last is None:
-            message = "it has no USER, so it runs as the user of its base image"
-            yield in_dockerfile(dockerfile, message)
+        if last is None and dockerfile.base.is_known:
+            yield in_dockerfile(dockerfile, "it has no USER, so it runs as root")
+        elif last is None:
+            message = f"it has no USER, so its user depends on {dockerfile.base.name}"
+            yield from unknown_in_dockerfile(evidence, dockerfile, message)
+        elif "$" in last.value:
+            message = f"it runs as {printable(last.value, 40)}, which is not known"
+            yield from unknown_in_dockerfile(evidence, dockerfile, message, last)
         else:
-            message = f"it runs as {_shown(last.value)}, not as app"
+            message = f"it runs as {printable(last.value, 40)}, not as app"
             is_app = _is_app_user(last.value)
             yield None if is_app else in_dockerfile(dockerfile, message, last)
     for image in evidence.images:

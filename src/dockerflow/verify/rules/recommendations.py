@@ -6,7 +6,7 @@ import re
 from functools import partial
 from typing import Final
 
-from dockerflow.verify import mozlog, users
+from dockerflow.verify import instructions, mozlog
 from dockerflow.verify.evidence import Dockerfile, Evidence, Instruction, Log, printable
 from dockerflow.verify.rules._registry import (
     Finding,
@@ -122,7 +122,11 @@ _installs = re.compile(
     r"(?:-\S+\s+)*(?:install|add|ci|sync|fetch|(?:mod\s+)?download|pip\s+install)\b"
 ).search
 _apt_installs = re.compile(r"\bapt(?:-get)?\s+(?:-\S+\s+)*install\b").search
-_installs_folder = re.compile(r"install\s.*(?:\s|^)\.(?:\s|$)").search
+_is_folder = re.compile(r"(?:\.{1,2}|\.{0,2}/\S*)(?:\[[\w,-]+\])?").fullmatch
+# Options of pip whose value is no package.
+_WITH_PATH: Final = frozenset(
+    ("-r", "--requirement", "-c", "--constraint", "-t", "--target", "--prefix", "-f")
+)
 
 
 @_recommendation(
@@ -148,11 +152,16 @@ def _wasteful(dockerfile: Dockerfile) -> Findings:
             continue
         text = f"{instruction.value}\n{instruction.body}"
         is_after = sources_copied is not None and sources_copied.stage == instruction.stage
-        if is_after and (match := _installs(text)) and not _installs_app(text):
-            message = f"`{match[0]}` after all sources were copied runs again at each change"
+        commands = [command.words for command in instructions.commands(instruction)]
+        installing = [words for words in commands if _installs(" ".join(words))]
+        if is_after and (found := [words for words in installing if not _installs_app(words)]):
+            match = _installs(" ".join(found[0]))
+            shown = match[0] if match else ""
+            message = f"`{shown}` after all sources were copied runs again at each change"
             yield in_dockerfile(dockerfile, message, instruction)
             sources_copied = None
-        if (match := _apt_installs(text)) and "/var/lib/apt" not in text:
+        matches = (_apt_installs(" ".join(words)) for words in commands)
+        if "/var/lib/apt" not in text and (match := next(filter(None, matches), None)):
             message = f"`{match[0]}` leaves its package lists in the image"
             yield in_dockerfile(dockerfile, message, instruction)
 
@@ -160,12 +169,14 @@ def _wasteful(dockerfile: Dockerfile) -> Findings:
 def _copies_all(instruction: Instruction) -> bool:
     if instruction.name not in ("COPY", "ADD") or "--from=" in instruction.value:
         return False
-    return any(source in (".", "./", "/") for source in users.copied(instruction)[0])
+    return any(source in (".", "./", "/") for source in instructions.copied(instruction)[0])
 
 
-def _installs_app(text: str) -> bool:
-    """Whether the app itself is installed, without its dependencies."""
-    return "--no-deps" in text or _installs_folder(text) is not None
+def _installs_app(words: list[str]) -> bool:
+    """Whether the app itself is installed, from its folder, or without its dependencies."""
+    pairs = zip(["", *words], words, strict=False)
+    operands = (word for before, word in pairs if before not in _WITH_PATH)
+    return "--no-deps" in words or any(map(_is_folder, operands))
 
 
 @_recommendation(
@@ -189,7 +200,7 @@ def _port_8000(evidence: Evidence) -> Findings:
 def _other_port(ports: list[str]) -> str:
     if not ports:
         return "it names no port: it has neither EXPOSE nor ENV PORT"
-    return f"it is for port {printable(', '.join(ports), 40)}, not {PORT}"
+    return f"it is for port {printable(', '.join(dict.fromkeys(ports)), 40)}, not {PORT}"
 
 
 def _ports(dockerfile: Dockerfile) -> tuple[list[str], Instruction | None]:
