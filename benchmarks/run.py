@@ -174,7 +174,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("parts", nargs="*", help=f"of {', '.join(parts)}; by default all")
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=2, help="of load in each round")
     parser.add_argument("--requests", type=int, default=1_000_000, help="in a process's life")
     parser.add_argument("--fresh", action="store_true", help="make the environments anew")
