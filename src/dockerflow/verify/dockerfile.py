@@ -34,7 +34,6 @@ from dockerflow.verify.system import System
 
 MAX_BYTES: Final = 1 << 20
 
-_heredocs = re.compile(r"<<-?\s*([\"']?)([A-Za-z_]\w*)\1").findall
 _takes_heredocs = re.compile(r"^\s*(?:ONBUILD\s+)?(?:RUN|COPY|ADD)\s", re.IGNORECASE).match
 _escape = re.compile(r"^\s*#\s*escape\s*=\s*(\\|`)\s*$", re.IGNORECASE).match
 _directive = re.compile(r"^\s*#\s*\w+\s*=").match
@@ -347,8 +346,8 @@ def _shown(text: str) -> str:
 def _pairs(value: str) -> list[tuple[str, str]]:
     if re.match(r"^[\w.-]+=", value):
         return _pair.findall(value)
-    name, _, rest = value.partition(" ")  # the old form: ENV NAME, and all that follows
-    return [(name, rest.strip())]
+    name, *rest = value.split(maxsplit=1) or [""]  # the old form: ENV NAME, and all that follows
+    return [(name, "".join(rest))]
 
 
 def _without_heredocs(text: str, escape: str) -> tuple[list[str], dict[int, list[str]]]:
@@ -377,6 +376,6 @@ def _without_heredocs(text: str, escape: str) -> tuple[list[str], dict[int, list
             start = number
         if _takes_heredocs(line) or start in bodies:
             bodies.setdefault(start, [])
-            open_words = [word for _, word in _heredocs(line)]
+            open_words = [mark["name"] for mark in instructions.heredoc_marks(line)]
         is_continued = line.rstrip().endswith(escape)
     return [*lines, "\n"], bodies

@@ -40,7 +40,14 @@ def json_words(value: str) -> list[str] | None:
     return [str(w) for w in words] if all(isinstance(w, str) for w in words) else None
 
 
-_heredoc = re.compile(r"<<(-?)\s*([\"']?)([A-Za-z_]\w*)\2")
+# As a build has it, this is a word of its own: neither <<< nor in quotes.
+_shell_words = re.compile(r"""(?:[^\s"'\\]|\\.|"(?:\\.|[^"\\])*"|'[^']*')+""", re.DOTALL).findall
+_heredoc = re.compile(r"<<(?P<dash>-?)(?P<quote>[\"']?)(?P<name>[A-Za-z_]\w*)(?P=quote)")
+
+
+def heredoc_marks(text: str) -> list[re.Match[str]]:
+    """Return what starts a here-document, each with the groups dash, quote and name."""
+    return [match for match in map(_heredoc.fullmatch, _shell_words(text)) if match]
 
 
 def heredocs(value: str, body: str) -> list[tuple[str, str, bool]]:
@@ -50,7 +57,8 @@ def heredocs(value: str, body: str) -> list[tuple[str, str, bool]]:
     """
     found: list[tuple[str, str, bool]] = []
     lines = body.splitlines()
-    for dash, quote, name in _heredoc.findall(value):
+    for mark in heredoc_marks(value):
+        dash, quote, name = mark.groups()
         ends = (n for n, line in enumerate(lines) if line.strip("\t") == name)
         end = next(ends, len(lines))
         text = "".join(f"{line.lstrip(chr(9)) if dash else line}\n" for line in lines[:end])
@@ -63,9 +71,12 @@ def script(value: str, body: str) -> str:
     """Return the text that a RUN in shell form gives to the shell."""
     if _heredoc.fullmatch(value.strip()):
         return heredocs(value, body)[0][1]
-    if match := re.match(rf"({_heredoc.pattern})\s+(\S+)(?P<rest>.*)", value, re.DOTALL):
-        # The grammar knows redirections after a command's name only.
-        value = f"{match[5]} {match[1]}{match['rest']}"
+    match value.split(maxsplit=2):
+        case [mark, command, *rest] if _heredoc.fullmatch(mark):
+            # The grammar knows redirections after a command's name only.
+            value = " ".join([command, mark, *rest])
+        case _:
+            pass
     return f"{value}\n{body}"
 
 
