@@ -505,6 +505,39 @@ def test_a_signal_while_another_process_writes(is_long):
     assert messages in ({"waiting", "leaving"}, {"waiting"})
 
 
+STORM = """
+import logging, random, signal, sys
+from dockerflow.logging import configure_logging
+
+class Interrupted(BaseException):
+    pass
+
+def interrupt(*_):
+    raise Interrupted
+
+configure_logging("app")
+signal.signal(signal.SIGALRM, interrupt)
+n = 0
+for _ in range(1000):
+    try:
+        signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-4, 1e-3))
+        while True:
+            n += 1
+            logging.info("%d %s", n, "x" * (5000 if n % 30 == 0 else 0))
+    except Interrupted:
+        pass
+logging.info("end")
+"""
+
+
+def test_no_line_is_written_twice_or_keeps_later_ones_back_if_a_signal_handler_raises():
+    output, errors = run(STORM).communicate(timeout=60)
+    assert errors == b""
+    *messages, last = messages_of(output)
+    assert len(set(messages)) == len(messages)
+    assert last == "end"
+
+
 def test_a_full_disk_tears_one_line_only():
     logger = logging.Logger("app")
     with open("/dev/full", "w") as full:

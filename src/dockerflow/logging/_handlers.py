@@ -70,30 +70,42 @@ class _Output:
             if self._lines:  # a signal handler logs while its thread writes a line
                 self._lines.append((fd, line))
                 return
-            interruption: BaseException | None = None
-            if len(line) <= _PIPE_BUF and not self._torn:
-                try:
-                    line = line[os.write(fd, line) :]
-                except BlockingIOError:
-                    pass
-                except OSError:
-                    raise
-                except BaseException as error:  # noqa: BLE001 - of a signal: finish the line first
-                    interruption = error
-                if not line:
-                    return
-            self._lines.append((fd, line))
             try:
-                self._write_lines(interruption)
+                self._lines.append((fd, line))
+                self._write_lines()
             finally:
                 self._lines.clear()
 
-    def _write_lines(self, interruption: BaseException | None) -> None:
+    def _write_lines(self) -> None:
+        interruption: BaseException | None = None
         while self._lines:
-            interruption = self._write_rest(*self._lines[0], interruption)
+            fd, line = self._lines[0]
+            if len(line) <= _PIPE_BUF and not self._torn and interruption is None:
+                line, interruption = self._write_short(fd, line)
+            if line:
+                interruption = self._write_rest(fd, line, interruption)
             self._lines.popleft()
         if interruption is not None:
             raise interruption
+
+    def _write_short(self, fd: int, line: bytes) -> tuple[bytes, BaseException | None]:
+        """Return what is left of a line after one system call, and what a signal handler raised.
+
+        :raises OSError: if nothing could be written, other than to a non-blocking file.
+        """
+        interruption: BaseException | None = None
+        written: list[int] = []
+        try:
+            # Unlike an assignment, extend() is done before a signal handler may raise: else the
+            # line would be written twice.
+            written.extend(map(os.write, (fd,), (line,)))
+        except BlockingIOError:
+            pass
+        except BaseException as error:
+            if isinstance(error, OSError) and not written:
+                raise
+            interruption = error
+        return line[sum(written) :], interruption
 
     def _write_rest(
         self, fd: int, line: bytes, interruption: BaseException | None
