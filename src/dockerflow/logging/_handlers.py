@@ -94,18 +94,18 @@ class _Output:
         :raises OSError: if nothing could be written, other than to a non-blocking file.
         """
         interruption: BaseException | None = None
-        written: list[int] = []
+        written = 0
         try:
-            # Unlike an assignment, extend() is done before a signal handler may raise: else the
-            # line would be written twice.
-            written.extend(map(os.write, (fd,), (line,)))
+            # Signal handlers run after calls, and the line would be written twice if one raised
+            # before the assignment. This has no call in between.
+            [written] = map(os.write, (fd,), (line,))
         except BlockingIOError:
             pass
         except BaseException as error:
             if isinstance(error, OSError) and not written:
                 raise
             interruption = error
-        return line[sum(written) :], interruption
+        return line[written:], interruption
 
     def _write_rest(
         self, fd: int, line: bytes, interruption: BaseException | None
