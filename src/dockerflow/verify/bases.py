@@ -29,7 +29,7 @@ _OFFICIAL: Final = _names("""
 """)
 # Those of them that are known to have no ENTRYPOINT.
 _WITHOUT_ENTRYPOINT: Final = _names("""
-    almalinux alpine amazoncorretto amazonlinux archlinux buildpack-deps busybox centos clojure
+    almalinux alpine amazoncorretto amazonlinux archlinux buildpack-deps busybox centos
     debian elixir erlang fedora gcc golang haskell httpd openjdk oraclelinux perl photon pypy
     python r-base rockylinux ruby rust swift ubuntu
 """)
@@ -86,7 +86,8 @@ def base(image: str) -> Base:
         family = "debian"
     else:
         family = ""
-    folder = _FOLDERS.get(name, "/")
+    has_folder = name != "php" or re.search("apache|fpm", tag)  # its command line has none
+    folder = _FOLDERS.get(name, "/") if has_folder else "/"
     return Base(
         image,
         is_known=True,

@@ -41,10 +41,10 @@ class System:
 
     def __init__(self, base: Base) -> None:
         self.base = base
-        self.family = base.family
-        self.has_shadow = False
+        self.family: str = base.family
+        self.has_shadow: bool = False
         """Whether Alpine has groupadd and the like."""
-        self.line = 0
+        self.line: int = 0
         why = "" if base.is_known else base.name
         self.files: dict[str, _Content] = {
             _PASSWD: Table(User, unknown=why),
@@ -53,7 +53,7 @@ class System:
         """What is known of files: their text, or the rows of /etc/passwd and /etc/group."""
         self.populated: set[str] = set()
         """Files that are there, and folders that aren't empty."""
-        self.app_unknown = why
+        self.app_unknown: str = why
         """Why it isn't known whether anything is in /app."""
         if base.is_known and re.search(r"(?:^|/)node(?:[:@]|$)", base.name):
             accounts = self.accounts()
@@ -292,7 +292,8 @@ class System:
             if folder == "":
                 self.app_unknown = self.app_unknown or f"what {source} contains"
         if "version.json" not in (name, posixpath.basename(one)):
-            self.files[one] = unknown() if one not in _FILES else self.files[one]
+            if one not in _FILES and "://" not in source:
+                self.files[one] = unknown()
             if one != APP:
                 self.populated.add(one)
             elif not into:
@@ -329,6 +330,8 @@ class System:
             return self._run_accounts(name, arguments, shell)
         if command := _commands.get(name):
             return command(self, arguments, shell)
+        if script := self._copied_command(words[0], shell):
+            return shell.run_script(script, arguments)
         if "/" in words[0] and not words[0].startswith(_SYSTEM_FOLDERS):
             is_tool = name in _TOOLS or "node_modules" in words[0] or name.endswith(".py")
             is_installed = words[0].startswith("/") and "bin" in words[0].split("/")[:-1]
@@ -337,6 +340,15 @@ class System:
         if name.endswith(".sh"):
             return shell.run_script(words[0], arguments)
         return self.run_other(name, arguments, shell)
+
+    def _copied_command(self, word: str, shell: Shell) -> str | None:
+        """Return the path of a command that the build itself has put into a folder of commands."""
+        folder, name = posixpath.split(word)
+        if name in _TOOLS or name.endswith(".py"):
+            return None
+        folders = [shell.path(folder)] if folder else _BIN
+        paths = [f"{one}/{name}" for one in folders if posixpath.basename(one) in ("bin", "sbin")]
+        return next((path for path in paths if path in self.files), None)
 
     def run_other(self, name: str, arguments: list[str], shell: Shell) -> Status:
         """Run a command that isn't known; it may write to where it is and to what it names."""
@@ -385,6 +397,7 @@ _TREES: Final = frozenset(
     ["", ".", "root", "rootfs", "out", "output", "install", "overlay", "sysroot", "mnt", "image"]
 )
 _SYSTEM_FOLDERS: Final = ("/bin/", "/sbin/", "/usr/bin/", "/usr/sbin/")
+_BIN: Final = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 _TOOLS: Final = frozenset({
     "configure", "gradlew", "mvnw", "bootstrap", "autogen.sh", "manage.py", "artisan", "python",
     "python3", "pip", "pip3", "npm", "yarn", "node", "go", "cargo", "poetry", "uv", "flask",
