@@ -538,6 +538,41 @@ def test_no_line_is_written_twice_or_keeps_later_ones_back_if_a_signal_handler_r
     assert last == "end"
 
 
+def test_a_full_pipe_delays_no_other_file(tmp_path):
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(writer, b"\n")
+    path = tmp_path / "log"
+    with os.fdopen(writer, "w") as pipe, path.open("w") as file:
+        full, free = (MozlogHandler(stream) for stream in (pipe, file))
+        record = logging.makeLogRecord({"msg": "m"})
+        threads = [
+            threading.Thread(target=handler.emit, args=(record,)) for handler in (full, free)
+        ]
+        for thread in threads:
+            thread.start()
+            thread.join(0.5)
+        alive = [thread.is_alive() for thread in threads]
+        os.close(reader)
+        for thread in threads:
+            thread.join()
+    assert alive == [True, False]
+    assert messages_of(path.read_bytes()) == ["m"]
+
+
+def test_a_long_line_does_not_wait_for_a_reader_that_is_gone(logger):
+    reader, writer = os.pipe()
+    with os.fdopen(writer, "w") as pipe:
+        logger.addHandler(MozlogHandler(pipe))
+        logger.info("unread")
+        os.close(reader)
+        started = time.monotonic()
+        logger.info("x" * 9000)
+        assert time.monotonic() - started < 0.5
+
+
 def test_a_full_disk_tears_one_line_only():
     logger = logging.Logger("app")
     with open("/dev/full", "w") as full:

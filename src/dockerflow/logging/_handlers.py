@@ -18,6 +18,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from logging.handlers import QueueListener
+from types import BuiltinFunctionType
 from typing import Any, Final, TextIO
 
 from dockerflow._core.exchange import current_exchange, was_made_here
@@ -49,7 +50,7 @@ atexit.register(_exit_waits.append, 0.0)
 
 
 class _Output:
-    """Writes lines to open files, each as a whole, for the handlers and threads of one process.
+    """Writes lines to an open file, each as a whole, for the handlers and threads of one process.
 
     A pipe takes a line of up to PIPE_BUF bytes in one piece. A longer one could be mixed with what
     other processes write, if the pipe becomes full within it. So it waits until the pipe is empty.
@@ -169,12 +170,18 @@ def _lock(fd: int, *, hold: bool) -> None:
 
 
 def _unread(fd: int) -> int:
-    """Return how many bytes a pipe or a socket holds that its reader hasn't read."""
+    """Return how many bytes a pipe or a socket holds that its reader will read."""
     if sys.platform == "win32":
         return 0
     mode = os.fstat(fd).st_mode
     if not (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)):
         return 0
+    make_poll: Any = getattr(select, "poll", None)
+    if isinstance(make_poll, BuiltinFunctionType):  # gevent and eventlet replace or remove it
+        poll = make_poll()
+        poll.register(fd, 0)
+        if poll.poll(0):  # the reader is gone
+            return 0
     request = termios.FIONREAD if stat.S_ISFIFO(mode) else termios.TIOCOUTQ
     try:
         return int.from_bytes(fcntl.ioctl(fd, request, bytes(4)), sys.byteorder)
@@ -182,13 +189,20 @@ def _unread(fd: int) -> int:
         return 0
 
 
-# By process: a child that was forked while a thread of its parent wrote must not use its lock.
-_outputs: dict[int, _Output] = {}
+# By process, as a child that was forked while a thread of its parent wrote must not use its lock;
+# by device and inode, as two descriptors may be one pipe, and one that is full delays no other.
+_outputs: dict[tuple[int, int, int], _Output] = {}
+_by_descriptor: dict[tuple[int, int], _Output] = {}
+"""The same by process and descriptor, as found at its first line: that saves a system call."""
 
 
 def _write_line(fd: int, line: bytes) -> None:
     pid = os.getpid()
-    output = _outputs.get(pid) or _outputs.setdefault(pid, _Output())
+    output = _by_descriptor.get((pid, fd))
+    if output is None:
+        status = os.fstat(fd)
+        output = _outputs.setdefault((pid, status.st_dev, status.st_ino), _Output())
+        _by_descriptor[pid, fd] = output
     output.write(fd, line)
 
 
