@@ -219,18 +219,24 @@ def test_without_django_redis(monkeypatch):
     assert contrib.django_redis()().id == health.ERROR_MISSING_REDIS_CLIENT
 
 
-def mail_backend(name):
+def mail_backend(name, **settings):
     """The settings for one of Django's own backends, or for a wrong one."""
     backend = f"django.core.mail.backends.{name}.EmailBackend"
     if django.VERSION >= (6, 1):
-        return override_settings(MAILERS={"default": {"BACKEND": backend}})
-    return override_settings(EMAIL_BACKEND=backend)
+        return override_settings(MAILERS={"default": {"BACKEND": backend}}, **settings)
+    return override_settings(EMAIL_BACKEND=backend, **settings)
 
 
 @pytest.mark.parametrize("name", ["console", "dummy", "locmem"])
 def test_mail_backends_without_a_connection(name):
     with mail_backend(name):
         assert contrib.django_mail()() is None
+
+
+def test_mail_to_files_makes_no_files(tmp_path):
+    with mail_backend("filebased", EMAIL_FILE_PATH=tmp_path):
+        assert contrib.django_mail()() is None
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_mail_by_smtp(smtp_server):

@@ -85,8 +85,9 @@ def django_redis(alias: str = "default") -> Check:
 def django_mail(alias: str = "default") -> Check:
     """Make a check that Django's mail backend can connect and log in. It sends no mail.
 
-    Backends that need no connection, such as that for the console, always pass. Where the settings
-    have no time-out for the backend, the check waits three seconds for each step.
+    Backends that need no connection, such as those for the console and for files, always pass.
+    Where the settings have no time-out for the backend, the check waits three seconds for each
+    step.
 
     :param alias: its name in the setting ``MAILERS``. Where there is none, as before Django 6.1,
         ``default`` means the one of the setting ``EMAIL_BACKEND``.
@@ -260,6 +261,8 @@ def _mail(alias: str) -> CheckMessage | None:
     backend = None
     try:
         backend = _mail_backend(alias)
+        if isinstance(backend, load("django.core.mail.backends.filebased", "django").EmailBackend):
+            return None  # it has looked at its folder, and would open a new file each time
         backend.fail_silently = False
         if getattr(backend, "timeout", 0) is None:
             backend.timeout = MAIL_SECONDS
