@@ -53,7 +53,8 @@ class Plan:
     """The files to write, those that stay as they are, and what is left to do by hand."""
 
     def __init__(self, project: Project, *, force: bool) -> None:
-        self.project, self.force = project, force
+        self.project: Project = project
+        self.force: bool = force
         self.changes: dict[str, tuple[str | None, str]] = {}
         """The old text of each file, None if there is none, and the new one."""
         self.kept: list[str] = []

@@ -77,8 +77,8 @@ class Container(Process):
         self._has_mounts = read_only or mounts != "0"
         self.port = port
         shown = _set({name: hide_credential(name, value) for name, value in variables.items()})
-        self.where = f"a container of {image}"
-        self.start = shlex.join([engine, "run", "--rm", *options, *shown, image])
+        self.where: str = f"a container of {image}"
+        self.start: str = shlex.join([engine, "run", "--rm", *options, *shown, image])
 
     def _call(self, *args: str) -> str:
         return call_engine(self._engine, *args, seconds=ENGINE_SECONDS)

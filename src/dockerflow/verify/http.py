@@ -51,7 +51,8 @@ class Prober:
         self, base: str, *, timeout: float, limit: float, headers: Iterable[tuple[str, str]] = ()
     ) -> None:
         self.where: str = base.rstrip("/")
-        self.base, self._socket = self.where, None
+        self.base: str = self.where
+        self._socket: str | None = None
         if self.where.startswith("unix:"):
             self._socket, _, prefix = self.where.removeprefix("unix:").partition(":/")
             self.base = f"http://localhost/{prefix}".rstrip("/")

@@ -261,7 +261,7 @@ class Steps:
     """Counts how much was done."""
 
     def __init__(self, left: int = MAX_STEPS) -> None:
-        self.left = left
+        self.left: int = left
 
     def take(self, count: int = 1) -> None:
         """Count steps.
@@ -290,19 +290,19 @@ class Shell:
         self, machine: Machine, variables: Variables, folder: str, steps: Steps | None = None
     ) -> None:
         self.machine: Any = machine
-        self.variables = variables
-        self.folder = folder
-        self.stdin = unknown()
+        self.variables: Variables = variables
+        self.folder: str = folder
+        self.stdin: str = unknown()
         self.is_root = True
-        self.is_dash = False
+        self.is_dash: bool = False
         """Whether it certainly knows nothing of bash's additions."""
         self.root = "/"
         self.mounted: list[str] = []
         """Where folders are mounted that don't stay."""
-        self.steps = steps or Steps()
+        self.steps: Steps = steps or Steps()
         self._out: list[str] = []
         self._functions: dict[str, str] = {}
-        self.ended = ""
+        self.ended: str = ""
         self._pending: dict[str, list[_State]] = {}
         self._depth = 0
 

@@ -277,7 +277,7 @@ class System:
 
     def take_from_context(self, source: str, target: str, *, into: bool) -> None:
         """Copy a file or folder that isn't known."""
-        name = posixpath.basename(source.rstrip("/")) if source.rstrip("/") else ""
+        name = posixpath.basename(source.rstrip("/"))
         is_tree = source.endswith(("/", "*")) or _is_folder(source)
         if not is_known(target):
             self.fill(target)
@@ -292,8 +292,9 @@ class System:
             if folder == "":
                 self.app_unknown = self.app_unknown or f"what {source} contains"
         if "version.json" not in (name, posixpath.basename(one)):
-            if one not in _FILES and "://" not in source:
-                self.files[one] = unknown()
+            # What is behind a URL is a program rather than the project's own script.
+            scripts = [one] if one not in _FILES and "://" not in source else []
+            self.files |= dict.fromkeys(scripts, unknown())
             if one != APP:
                 self.populated.add(one)
             elif not into:
