@@ -337,6 +337,22 @@ def test_messages(text, rule, message):
     assert messages(text, rule) == [message]
 
 
+@pytest.mark.parametrize(
+    ("text", "argument"),
+    [
+        ("FROM python\nARG A=1 UID\nRUN useradd -u $UID app", "UID"),
+        ("ARG BASE\nFROM ${BASE}", "BASE"),
+        ("FROM a\nRUN useradd -u $UID app", None),
+    ],
+)
+def test_a_build_argument_may_tell(text, argument):
+    seen = Evidence(dockerfiles=[dockerfile.parse(text, "Dockerfile")])
+    (verdict,) = judge(seen, ("DF203",))
+    (one,) = verdict.unknowns
+    start = f"give --build-arg {argument}=VALUE, or check the image" if argument else "check"
+    assert one.would_tell.startswith(start)
+
+
 def test_reproduce_with_the_same_options():
     text = "FROM python AS a\nFROM a"
     options = {"build_args": {"A": "1", "B": "two words"}, "target": "a"}

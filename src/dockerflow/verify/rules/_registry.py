@@ -99,7 +99,14 @@ def unknown_in_dockerfile(
     """Yield that a Dockerfile doesn't tell, unless an image is there, which does."""
     if not evidence.images:
         line = at.line if at else dockerfile.line
-        yield Unknown(message, dockerfile.where, IMAGE_TELLS, dockerfile.where, line)
+        declared = [
+            i.value for i in (*dockerfile.arguments, *dockerfile.instructions) if i.name == "ARG"
+        ]
+        arguments = {word.partition("=")[0] for value in declared for word in value.split()}
+        named = [name for name in re.findall(r"\$(\w+)", message) if name in arguments]
+        by_argument = f"give --build-arg {named[0]}=VALUE, or " if named else ""
+        would_tell = f"{by_argument}{IMAGE_TELLS}"
+        yield Unknown(message, dockerfile.where, would_tell, dockerfile.where, line)
 
 
 def in_image(image: Image, message: str, command: str) -> Finding:
