@@ -396,6 +396,11 @@ class TestCompose:
             ("/app/healthcheck.sh", "$command", ""),
             ("dockerflow healthcheck", "/__lbheartbeat__", ""),
             ("dockerflow healthcheck --timeout 5 /__heartbeat__", "/__heartbeat__", ""),
+            ("dockerflow healthcheck http://a:8000/__heartbeat__", "/__heartbeat__", ""),
+            ("dockerflow healthcheck 'unix:/a.sock:/__heartbeat__'", "/__heartbeat__", ""),
+            ("dockerflow healthcheck unix:/a.sock > /dev/null", "/__lbheartbeat__", ""),
+            ("dockerflow healthcheck --file /tmp/beat --max-age 9", "$file", ""),
+            ("curl $$URL/__heartbeat__", "/__heartbeat__", ""),
         ],
     )
     def test_health_checks(self, test, path, port):

@@ -8,7 +8,16 @@ from pathlib import PurePath
 from typing import Final, NamedTuple
 
 from dockerflow.verify.documents import Node, first_true, parse
-from dockerflow.verify.evidence import ENDPOINTS, Caller, Container, CouldNotRunError, Place, Value
+from dockerflow.verify.evidence import (
+    ENDPOINTS,
+    HEARTBEAT,
+    LBHEARTBEAT,
+    Caller,
+    Container,
+    CouldNotRunError,
+    Place,
+    Value,
+)
 
 MAX_OBJECTS: Final = 5_000
 
@@ -274,10 +283,18 @@ def is_dockerflow(container: Container) -> bool:
 def requested(name: str, kind: str, command: str, place: Place) -> Caller:
     """Return what a command requests, by a URL or `dockerflow healthcheck`; a script hides it."""
     if "dockerflow healthcheck" in command:
-        path = re.search(r"\s(/\S+)", command.partition("healthcheck")[2])
-        return Caller(name, place, kind, path[1] if path else "/__lbheartbeat__")
+        arguments = re.split("[|&;<>]", command.partition("dockerflow healthcheck")[2])[0]
+        path = "$file" if "--file" in arguments else _healthcheck_path(arguments)
+        return Caller(name, place, kind, path)
     for found in _urls(command):
         is_local = found["host"] in ("localhost", "127.0.0.1", "0.0.0.0", "[::1]")  # noqa: S104
         if found["scheme"] or (found["path"] and (found["port"] or is_local)):
             return Caller(name, place, kind, found["path"] or "/", found["port"] or "")
-    return Caller(name, place, kind, "$command" if command else "")
+    named = next((one for one in (HEARTBEAT, *ENDPOINTS) if one in command), "$command")
+    return Caller(name, place, kind, named if command else "")
+
+
+def _healthcheck_path(arguments: str) -> str:
+    """Return the path that `dockerflow healthcheck` requests; its target may be a URL."""
+    path = re.search(r"\s['\"]?(?:https?://[^\s/]+|unix:[^\s:]+:)?(/[^\s'\"]+)", arguments)
+    return path[1] if path else LBHEARTBEAT
