@@ -69,7 +69,7 @@ def _read(path: Path, names: Collection[str]) -> object:
     """Return the table of this name; None if there is none."""
     try:
         content: object = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise click.UsageError(f"{path} can't be read: {error}") from None
     for name in names:
         content = (as_table(content) or {}).get(name)

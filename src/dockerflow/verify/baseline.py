@@ -39,10 +39,10 @@ def read(path: Path) -> set[Entry]:
     :raises ValueError: if it is no baseline; the message is one line.
     :raises OSError: if it can't be read.
     """
-    content: Any = json.loads(path.read_text("utf-8"))
     try:
+        content: Any = json.loads(path.read_text("utf-8"))
         return {Entry(*(str(item[key]) for key in Entry._fields)) for item in content["accepted"]}
-    except (KeyError, TypeError):
+    except (KeyError, TypeError, RecursionError):
         message = "it is not a baseline"
         raise ValueError(message) from None
 
