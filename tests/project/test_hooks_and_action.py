@@ -49,7 +49,7 @@ FILES = {
     "shop/compose.yml": True,
     "k8s/deployment.yaml": True,
     "shop/kubernetes/web.yml": True,
-    "composer.json": False,
+    "composer.yaml": False,
     ".github/workflows/ci.yml": False,
     "notk8s/a.yaml": False,
 }

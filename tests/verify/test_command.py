@@ -392,6 +392,47 @@ def test_a_target_that_is_given_is_checked_instead(run, fleet):
     assert run("--only", "shop", "blog/Dockerfile").exit_code == 2
 
 
+def test_compose_files_of_several_folders_are_several_projects(run):
+    """A pre-commit hook gives them all; one must not be laid over the other."""
+    text = "services: {{web: {{build: ., ports: ['8000'], user: '{}'}}}}\n"
+    for name, user in {
+        "a/compose.yaml": "1",
+        "b/compose.override.yaml": "10001",
+        "b/compose.yaml": "2",
+    }.items():
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).write_text(text.format(user))
+    options = ("--select", "DF404", "--format", "json")
+    files = ("a/compose.yaml", "b/compose.override.yaml", "b/compose.yaml")
+    (rule,) = json.loads(run(*options, *files).stdout)["rules"]
+    assert [one["file"] for one in rule["findings"]] == ["a/compose.yaml"]
+    assert rules(run(*options, *files[1:])) == {"DF404": "passed"}
+
+
+def test_arguments_and_options_are_checked_together(run, fleet):
+    Path("dockerflow.toml").write_text("dockerfile = 'legacy/Dockerfile'\nselect = ['DF205']\n")
+    result = run("shop/Dockerfile", "--dockerfile", "blog/Dockerfile", "--format", "json")
+    assert json.loads(result.stdout)["targets"] == ["blog/Dockerfile", "shop/Dockerfile"]
+    result = run("shop/Dockerfile", "--format", "json")
+    assert json.loads(result.stdout)["targets"] == ["shop/Dockerfile"]
+    result = run("--url", "http://127.0.0.1:1", "http://127.0.0.1:2")
+    assert (result.exit_code, "as arguments" in result.stderr) == (2, True)
+
+
+def test_files_that_are_nested_too_deeply(run):
+    Path("deep.json").write_text("[" * 200_000)
+    result = run(DOCKERFILE, "--baseline", "deep.json")
+    assert (result.exit_code, "it is not a baseline" in result.stderr) == (2, True)
+    Path("dockerflow.toml").write_text("a = " + "[" * 20_000)
+    result = run(DOCKERFILE)
+    assert (result.exit_code, "can't be read" in result.stderr) == (2, True)
+
+
+def test_a_name_that_is_too_long(run):
+    result = run("a" * 5000)
+    assert (result.exit_code, "is neither a file nor a URL" in result.stderr) == (2, True)
+
+
 def test_named_targets_in_pyproject(run, fleet):
     text = FLEET.replace("[targets.", "[tool.dockerflow.verify.targets.")
     Path("dockerflow.toml").unlink()

@@ -38,11 +38,12 @@ EXAMINED: Final = (
 )  # fmt: skip
 """The parameters that name something to examine."""
 KINDS: Final = {
-    "composes": re.compile(r"(docker-)?compose\b.*\.ya?ml"),
+    "projects": re.compile(r"(docker-)?compose([-._].*)?\.ya?ml"),
     "manifests": re.compile(r".+\.ya?ml"),
     "dockerfiles": re.compile(r".+"),
 }
-"""Which of them a file is by its name, if it is given without an option; the first that matches."""
+"""What a file is by its name, if it is given without an option; the first that matches."""
+_is_base = re.compile(r"(docker-)?compose\.ya?ml").fullmatch
 NO_SETTINGS: Final = ("explain", "given", "only", "update_baseline")
 """The parameters that are for the command line only."""
 SHARED: Final = ("baseline", "format", "output", "per-file-ignores")
@@ -61,16 +62,17 @@ class _Run:
     def targets(self) -> Targets:
         names = {field.name for field in fields(Targets)}
         values = {name: value for name, value in self.params.items() if name in names}
-        given: dict[str, Any] = {}
         for one in self.params["given"]:
             if isinstance(one, str):
-                given["url"] = one
+                values["url"] = one
             else:
-                kinds = (kind for kind, name in KINDS.items() if name.fullmatch(one.name))
-                kind = next(kind for kind in kinds if kind in names)
+                kind = _kind(one)
                 value = one if kind == "dockerfiles" else str(one)
-                given[kind] = (*given.get(kind, ()), value)
-        return Targets(command=self.command, **values | given)
+                values[kind] = (*values.get(kind, ()), value)
+        # Hooks give files by their names, which has compose.override.yaml before compose.yaml.
+        files: tuple[str, ...] = values.pop("projects", ())
+        projects = tuple(sorted(files, key=lambda file: not _is_base(Path(file).name)))
+        return Targets(command=self.command, projects=projects, **values)
 
     def selected(self) -> set[str]:
         select, ignore = self.params["select"] or [RULES], self.params["ignore"]
@@ -108,6 +110,7 @@ class _Command(click.Command):
         )
         ctx.default_map = shared
         rest = super().parse_args(ctx, list(args))
+        _forget_replaced(ctx)
         ctx.meta[RUNS] = _by_url(_Run(settings, ctx.params, command or configured))
         is_given = command or any(map(partial(_is_given, ctx), EXAMINED))
         only: tuple[str, ...] = ctx.params["only"]
@@ -140,6 +143,22 @@ class _Command(click.Command):
         except click.UsageError as error:
             raise click.UsageError(f"{where} {error.format_message()}", ctx) from None
         return replace(run, params=context.params, command=command or run.command)
+
+
+def _forget_replaced(ctx: click.Context) -> None:
+    """Drop the settings that arguments replace; options beside them are kept."""
+    given = ctx.params["given"]
+    if _is_given(ctx, "url") and any(isinstance(one, str) for one in given):
+        message = "Give all URLs as arguments, or a single one with --url."
+        raise click.UsageError(message, ctx)
+    for kind in {_kind(one) for one in given if isinstance(one, Path)}:
+        name = "composes" if kind == "projects" else kind
+        if not _is_given(ctx, name):
+            ctx.params[name] = ()
+
+
+def _kind(path: Path) -> str:
+    return next(kind for kind, name in KINDS.items() if name.fullmatch(path.name))
 
 
 def _by_url(run: _Run) -> list[_Run]:
@@ -210,8 +229,9 @@ def _header(value: str) -> tuple[str, str]:
 
 def _target(value: str) -> str | Path:
     path = Path(value)
-    if path.is_file():
-        return path
+    with suppress(OSError):  # of a name that is too long
+        if path.is_file():
+            return path
     if ":" in value:
         return _url(value)
     message = f"{value!r} is neither a file nor a URL. A command to start goes after --."
@@ -449,7 +469,7 @@ def _check_combination(targets: Targets) -> None:
     """Refuse to do nothing, and options that would have no effect."""
     is_started = targets.run or bool(targets.command)
     has_app = targets.url is not None or is_started
-    streams = (*targets.logs, *targets.manifests, *targets.composes)
+    streams = (*targets.logs, *targets.manifests, *targets.composes, *targets.projects)
     files = (targets.dockerfiles, targets.images, targets.archives, targets.version_jsons)
     if not (has_app or any(files) or streams):
         message = (

@@ -63,6 +63,8 @@ class Targets:
     manifests: tuple[str, ...] = ()
     composes: tuple[str, ...] = ()
     """The files of one project: a later one is laid over those before it."""
+    projects: tuple[str, ...] = ()
+    """Compose files of which those in one folder are one project."""
     environ: Pairs = ()
     breaks: Pairs = ()
     run: bool = False
@@ -79,6 +81,11 @@ class Targets:
     grace: float = 10.0
     limit: float = 120.0
 
+    def compose_files(self) -> Iterator[tuple[str, Path | None]]:
+        """Yield each Compose file; one of ``projects`` with the folder of its project."""
+        yield from ((name, None) for name in self.composes)
+        yield from ((name, Path(name).parent) for name in self.projects)
+
 
 class Collector:
     """Examines the targets one after the other.
@@ -94,7 +101,7 @@ class Collector:
         self._evidence = evidence
         self._on_progress = on_progress
         self._objects: list[documents.Node] = []
-        self._compose: list[documents.Node] = []
+        self._compose: dict[Path | None, list[documents.Node]] = {}
 
     def probes(self) -> Iterator[tuple[str, Callable[[], None]]]:
         """Yield each target's name, and the function that examines it.
@@ -108,8 +115,8 @@ class Collector:
             yield str(path), partial(self._dockerfile, path)
         for name in targets.manifests:
             yield _shown(name), partial(self._manifest, name)
-        for name in targets.composes:
-            yield _shown(name), partial(self._compose_file, name)
+        for name, project in targets.compose_files():
+            yield _shown(name), partial(self._compose_file, name, project)
         for path in targets.archives:
             yield str(path), partial(self._archive, path)
         for name in targets.images:
@@ -135,9 +142,9 @@ class Collector:
         self._objects += kubernetes.objects(content, _shown(name))
         self._deployment()
 
-    def _compose_file(self, name: str) -> None:
+    def _compose_file(self, name: str, project: Path | None) -> None:
         content = _read_named(name, documents.MAX_BYTES)
-        self._compose.append(compose.project(content, _shown(name)))
+        self._compose.setdefault(project, []).append(compose.project(content, _shown(name)))
         self._deployment()
 
     def _deployment(self) -> None:
@@ -145,8 +152,8 @@ class Collector:
         evidence = self._evidence
         evidence.containers = kubernetes.containers(self._objects)
         evidence.balancers = list(kubernetes.balancers(self._objects))
-        if self._compose:
-            evidence.containers += compose.containers(reduce(compose.overlay, self._compose))
+        for files in self._compose.values():
+            evidence.containers += compose.containers(reduce(compose.overlay, files))
 
     def _archive(self, path: Path) -> None:
         self._evidence.images.append(image.read_archive(path, self._targets.limit))
