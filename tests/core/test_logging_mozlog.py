@@ -589,6 +589,21 @@ def test_override():
     assert "Hostname" not in out
 
 
+def test_override_whose_fields_are_not_its_own():
+    shared = {"a": 1, "text": "x" * 3000}
+
+    class Own(MozlogFormatter):
+        def convert_record(self, record):
+            return {"Fields": self.fields}
+
+    formatter = Own(max_bytes=1024)
+    formatter.fields = types.MappingProxyType(shared)
+    assert parse(formatter.format(record()))["Fields"]["a"] == 1
+    formatter.fields = shared
+    assert parse(formatter.format(record()))["Fields"]["truncated"] > 3000
+    assert shared == {"a": 1, "text": "x" * 3000}
+
+
 def test_override_with_odd_values():
     class Own(MozlogFormatter):
         def convert_record(self, record):

@@ -215,7 +215,9 @@ class MozlogFormatter(logging.Formatter):
         line: dict[str, Any] = {"Timestamp": timestamp(record)}
         for key, value in out.items():
             if key == "Fields":
-                line[key] = value if isinstance(value, Mapping) else {key: value}
+                # A copy: it may be no dictionary, or one that the override uses again.
+                is_mapping = isinstance(value, Mapping)
+                line[key] = dict(cast("Any", value).items()) if is_mapping else {key: value}
             elif key == "EnvVersion":
                 is_right = isinstance(value, str) and _is_version(value) is not None
                 line[key] = value if is_right else self.LOGGING_FORMAT_VERSION
