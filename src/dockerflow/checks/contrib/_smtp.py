@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import smtplib
 import ssl
 from dataclasses import dataclass, field
 from typing import Literal
@@ -62,6 +61,8 @@ class _Server:
     timeout: float
 
     def log_in(self) -> None:
+        import smtplib  # takes about as long to import as all the other checks
+
         context = self.context or (ssl.create_default_context() if self.encryption else None)
         connect = (
             functools.partial(smtplib.SMTP_SSL, context=context)
