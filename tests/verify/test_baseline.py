@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dockerflow.verify import baseline
-from dockerflow.verify.evidence import Dockerfile, Evidence
+from dockerflow.verify import baseline, dockerfile
+from dockerflow.verify.evidence import Evidence
 from dockerflow.verify.rules import RULES, Finding, Unknown
 from dockerflow.verify.verdicts import Report, Verdict, judge
 
@@ -106,7 +107,7 @@ def test_an_ignored_unknown_is_ignored(monkeypatch):
     monkeypatch.setitem(RULES, "DF205", rule)
 
     def status(ignored: set[str], **options) -> str:
-        file = Dockerfile("a/Dockerfile", [], [], [], 1, ignored)
+        file = replace(dockerfile.parse("FROM a\n", "a/Dockerfile"), ignored=ignored)
         (verdict,) = judge(Evidence(dockerfiles=[file]), {"DF205"}, **options)
         return verdict.status
 
