@@ -152,11 +152,14 @@ def test_what_starts_the_app(init, dockerflow, name):
     assert ("TODO" in str(cmd)) == (
         "# TODO: the command" in (dockerflow.folder / "Dockerfile").read_text()
     )
-    report = json.loads(dockerflow("verify", "--dockerfile", "Dockerfile", "--format=json").out)
+    given = ("--dockerfile", "Dockerfile", "--manifest", "kubernetes.yaml")
+    assert f"\n  dockerflow verify {' '.join(given)} --image " in output
+    report = json.loads(dockerflow("verify", *given, "--format=json").out)
     statuses = {rule["id"]: rule["status"] for rule in report["rules"]}
     judged = {id_: status for id_, status in statuses.items() if status != "not checked"}
     assert {*judged.values()} == {"passed"}
     assert judged.keys() >= {"DF201", "DF202", "DF203", "DF204", "DF205", "DF305", "DF306"}
+    assert judged.keys() >= {"DF401", "DF402", "DF403", "DF404", "DF406", "DF407"}
     before = tree(dockerflow.folder)
     again = dockerflow("init", *options)
     assert (again.code, tree(dockerflow.folder)) == (0, before)
@@ -622,7 +625,7 @@ def test_a_diff_is_what_git_applies(init, dockerflow):
 def test_other_languages_have_a_dockerfile_already(init, dockerflow):
     text = f"FROM golang\nCOPY ca.pem /etc/\n{REST}{GOOD}"
     output = init({"main.go": "", "Containerfile": text})
-    assert "found no Python and no Node\n" in output
+    assert "found no framework that is known\n" in output
     assert "dockerflow verify --dockerfile Containerfile" in output
     assert set(tree(dockerflow.folder)) == {
         "main.go",
@@ -710,6 +713,21 @@ def test_ci_of_a_repository_around_the_folder(dockerflow):
 
 
 DEPLOYMENT = "kind: Deployment\nmetadata: {}\n"
+
+
+@pytest.mark.parametrize(
+    ("files", "given"),
+    [
+        ({}, "--manifest kubernetes.yaml "),
+        ({"k8s/a b.yaml": DEPLOYMENT}, "--manifest 'k8s/a b.yaml' "),
+        ({"helm/web.yaml": DEPLOYMENT + "x: {{ .Values.x }}"}, ""),
+        ({"compose.yaml": "services: {}"}, "--compose compose.yaml "),
+    ],
+)
+def test_the_next_step_names_the_deployment_files(init, files, given):
+    shown = f"dockerflow verify --dockerfile Dockerfile {given}--image "
+    assert shown in init({"app.py": FLASK} | files)
+    assert shown in init()
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,8 @@ class Plan:
         """The old text of each file, None if there is none, and the new one."""
         self.kept: list[str] = []
         self.todo: list[str] = []
+        self.deployment: list[str] = []
+        """The options by which ``dockerflow verify`` gets the deployment files."""
 
     def add(self, name: str, text: str) -> None:
         """Plan to write a file; an existing one only if that is forced."""
@@ -278,6 +280,11 @@ def _plan_probes(plan: Plan, dockerfile: str) -> None:
         plan.todo.append(f"in {where}, for the container of the app:\n{templates.PROBES}")
     elif not manifests and (not compose or project.has(target)):
         plan.add(target, templates.kubernetes(project))
+    found = [name for name in manifests if "{{" not in texts[name]]
+    if target in plan.changes or _is_workload(texts.get(target, "")):
+        found.append(target)
+    plan.deployment = [word for name in found for word in ("--manifest", shlex.quote(name))]
+    plan.deployment += ["--compose", compose] if compose else []
     text = plan.changes.get(dockerfile, ("", ""))[1] or project.read(dockerfile)
     if compose and "healthcheck" not in (text + project.read(compose)).lower():
         plan.todo.append(f"in {compose}, for the service of the app:\n{templates.COMPOSE}")
@@ -339,7 +346,7 @@ def _plan_code(plan: Plan) -> None:
 
 def _report(plan: Plan, name: str, patched: Patched | None, *, verb: str) -> Iterator[str]:
     project = plan.project
-    found = [project.framework or "no Python and no Node"]
+    found = [project.framework or "no framework that is known"]
     if project.is_python:
         app = f"{project.app} in {project.app.file}" if project.app else "no app"
         found += [project.server, app, f"Python {project.version}"]
@@ -369,4 +376,5 @@ def _report(plan: Plan, name: str, patched: Patched | None, *, verb: str) -> Ite
     yield "\nnext:"
     yield "  dockerflow version write"
     yield f"  docker build --file {file} --tag {project.name} ."
-    yield f"  dockerflow verify --dockerfile {file} --image {project.name}"
+    options = ["--dockerfile", file, *plan.deployment, "--image", project.name, "--run"]
+    yield f"  dockerflow verify {' '.join(options)}"
