@@ -250,6 +250,7 @@ def test_listens_on_nothing():
     [
         (("false",), "exited with 1 before it listened: it wrote nothing"),
         (("sh", "-c", "echo no such luck >&2; exit 3"), "exited with 3 .*no such luck"),
+        (("sh", "-c", "printf %0400d 1 >&2; exit 3"), "exited with 3 .*0001$"),
         (
             (
                 "sh",

@@ -203,7 +203,7 @@ class Process:
         last_lines = [lines[-1] for lines in outputs if lines]
         last_messages = [message_of(line) or line for line in last_lines]
         reasons = [*filter(None, map(_last_error, outputs)), *last_messages, "it wrote nothing"]
-        return printable(reasons[0], 200)
+        return printable(reasons[0], 500)  # an engine has the reason at its end
 
     def stop(self, grace: float) -> None:
         """Ask it to end with SIGTERM, for at most ``grace`` seconds; :meth:`kill` ends the rest.
