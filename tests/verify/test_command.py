@@ -419,6 +419,19 @@ def test_arguments_and_options_are_checked_together(run, fleet):
     assert (result.exit_code, "as arguments" in result.stderr) == (2, True)
 
 
+def test_only_what_an_argument_names_is_checked(run, fleet):
+    """A pre-commit hook starts no app; options of the settings for it have no effect."""
+    Path("dockerflow.toml").write_text(
+        "select = ['DF205']\nformat = 'json'\ncommand = ['false']\nimage = 'none'\nrun = true\n"
+        "url = 'http://127.0.0.1:1'\nenv = {A = 'b'}\nbuild-arg = {A = 'b'}\n"
+    )
+    result = run("shop/Dockerfile")
+    assert json.loads(result.stdout)["targets"] == ["shop/Dockerfile"]
+    assert result.exit_code == 0
+    result = run("shop/Dockerfile", "--break", "A=b")
+    assert (result.exit_code, "--break needs a command" in result.stderr) == (2, True)
+
+
 def test_files_that_are_nested_too_deeply(run):
     Path("deep.json").write_text("[" * 200_000)
     result = run(DOCKERFILE, "--baseline", "deep.json")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import signal
 import sys
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields, replace
 from functools import partial
@@ -110,7 +110,9 @@ class _Command(click.Command):
         )
         ctx.default_map = shared
         rest = super().parse_args(ctx, list(args))
-        _forget_replaced(ctx)
+        if ctx.params["given"]:
+            configured = ()
+            _forget_settings(ctx)
         ctx.meta[RUNS] = _by_url(_Run(settings, ctx.params, command or configured))
         is_given = command or any(map(partial(_is_given, ctx), EXAMINED))
         only: tuple[str, ...] = ctx.params["only"]
@@ -145,16 +147,14 @@ class _Command(click.Command):
         return replace(run, params=context.params, command=command or run.command)
 
 
-def _forget_replaced(ctx: click.Context) -> None:
-    """Drop the settings that arguments replace; options beside them are kept."""
-    given = ctx.params["given"]
-    if _is_given(ctx, "url") and any(isinstance(one, str) for one in given):
+def _forget_settings(ctx: click.Context) -> None:
+    """Drop what the settings would have examined, as arguments name it; options are kept."""
+    if _is_given(ctx, "url") and any(isinstance(one, str) for one in ctx.params["given"]):
         message = "Give all URLs as arguments, or a single one with --url."
         raise click.UsageError(message, ctx)
-    for kind in {_kind(one) for one in given if isinstance(one, Path)}:
-        name = "composes" if kind == "projects" else kind
+    for name in EXAMINED:
         if not _is_given(ctx, name):
-            ctx.params[name] = ()
+            ctx.params[name] = None if name == "url" else ()
 
 
 def _kind(path: Path) -> str:
@@ -394,9 +394,13 @@ def verify(
         _explain(explain)
         return
     runs: list[_Run] = ctx.meta[RUNS]
+    options = {
+        option for parameter in ctx.command.params for option in parameter.opts
+        if not ctx.params["given"] or _is_given(ctx, str(parameter.name))
+    }  # fmt: skip
     for one in runs:
         try:
-            _check_combination(one.targets())
+            _check_combination(one.targets(), options)
             one.required()
         except click.UsageError as error:
             where = f"{one.settings.where(one.name)} " if one.name in one.settings.targets else ""
@@ -465,9 +469,9 @@ def _write(path: Path, content: str) -> None:
         raise click.UsageError(f"{path} can't be written: {error.strerror}") from None
 
 
-def _check_combination(targets: Targets) -> None:
-    """Refuse to do nothing, and options that would have no effect."""
-    is_started = targets.run or bool(targets.command)
+def _check_combination(targets: Targets, options: Collection[str]) -> None:
+    """Refuse to do nothing, and any of these options that would have no effect."""
+    is_started = (targets.run and bool(targets.images)) or bool(targets.command)
     has_app = targets.url is not None or is_started
     streams = (*targets.logs, *targets.manifests, *targets.composes, *targets.projects)
     files = (targets.dockerfiles, targets.images, targets.archives, targets.version_jsons)
@@ -489,7 +493,7 @@ def _check_combination(targets: Targets) -> None:
         ("--build-arg", targets.build_args, "--dockerfile", targets.dockerfiles),
         ("--target", targets.target, "--dockerfile", targets.dockerfiles),
     ):
-        if value and not is_given:
+        if value and not is_given and name in options:
             raise click.UsageError(f"{name} needs {needed}.")
     if streams.count("-") > 1:
         message = "- can be given once: there is only one stdin."
