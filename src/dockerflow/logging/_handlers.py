@@ -81,32 +81,23 @@ class _Output:
         interruption: BaseException | None = None
         while self._lines:
             fd, line = self._lines[0]
+            written = 0
             if len(line) <= _PIPE_BUF and not self._torn and interruption is None:
-                line, interruption = self._write_short(fd, line)
-            if line:
-                interruption = self._write_rest(fd, line, interruption)
+                try:
+                    # A signal handler may run after any call. If it raised before the assignment,
+                    # the line would be written twice; so there is no call in between.
+                    [written] = map(os.write, (fd,), (line,))
+                except BlockingIOError:
+                    pass
+                except BaseException as error:
+                    if isinstance(error, OSError) and not written:
+                        raise
+                    interruption = error
+            if written < len(line):
+                interruption = self._write_rest(fd, line[written:], interruption)
             self._lines.popleft()
         if interruption is not None:
             raise interruption
-
-    def _write_short(self, fd: int, line: bytes) -> tuple[bytes, BaseException | None]:
-        """Return what is left of a line after one system call, and what a signal handler raised.
-
-        :raises OSError: if nothing could be written, other than to a non-blocking file.
-        """
-        interruption: BaseException | None = None
-        written = 0
-        try:
-            # Signal handlers run after calls, and the line would be written twice if one raised
-            # before the assignment. This has no call in between.
-            [written] = map(os.write, (fd,), (line,))
-        except BlockingIOError:
-            pass
-        except BaseException as error:
-            if isinstance(error, OSError) and not written:
-                raise
-            interruption = error
-        return line[written:], interruption
 
     def _write_rest(
         self, fd: int, line: bytes, interruption: BaseException | None
