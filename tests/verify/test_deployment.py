@@ -191,6 +191,21 @@ class TestKubernetes:
     def test_unknown(self, text, rule, expected):
         assert expected in unknown(in_kubernetes(text), rule)
 
+    @pytest.mark.parametrize(
+        ("own", "of_pod", "expected"),
+        [
+            ("runAsUser: 10001, runAsGroup: 10001", "", "passed"),
+            ("runAsUser: 10001, runAsGroup: 0", "runAsGroup: 10001", "failed"),
+            ("", "runAsUser: 10001, runAsGroup: 3000", "failed"),
+            ("runAsUser: 0", "runAsUser: 10001", "failed"),
+            ("runAsGroup: 10001", "", "unknown"),
+        ],
+    )
+    def test_user_and_group(self, own, of_pod, expected):
+        security = f"      securityContext: {{{of_pod}}}\n"
+        text = pod(f"{{{APP}, securityContext: {{{own}}}}}", more=security)
+        assert status(in_kubernetes(text), "DF404") == expected
+
     def test_config_maps(self):
         text = (
             pod(

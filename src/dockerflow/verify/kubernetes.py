@@ -195,7 +195,7 @@ class _Pod:
             environ=environ,
             unread=unread,
             command=[*node.get("command").texts, *node.get("args").texts],
-            user=(own.get("runAsUser") or of_pod.get("runAsUser")).setting,
+            user=_user(own, of_pod),
             non_root=(own.get("runAsNonRoot") or of_pod.get("runAsNonRoot")).text == "true",
             grace=self._spec.get("terminationGracePeriodSeconds").setting,
             pre_stop=Value(sleep, hook.place) if sleep else None,
@@ -247,6 +247,13 @@ class _Pod:
                 text = config.get("data", key.get("key").text).text if config else "$(reference)"
             environ[item.get("name").text] = Value(text, item.place)
         return environ, ", ".join(unread)
+
+
+def _user(own: Node, of_pod: Node) -> Value | None:
+    """Return the user, with the group if that is set, as Compose has it."""
+    user = (own.get("runAsUser") or of_pod.get("runAsUser")).setting
+    group = (own.get("runAsGroup") or of_pod.get("runAsGroup")).setting
+    return Value(f"{user.text}:{group.text}", group.place) if user and group else user
 
 
 def _number(node: Node, name: str) -> str:
