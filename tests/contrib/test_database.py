@@ -44,6 +44,26 @@ def test_a_broken_connection_is_closed():
     assert connection.closed
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        "postgresl://app:word-of-app@127.0.0.1/db",
+        "postgresql://app:word-of-app @127.0.0.1/db",
+        "host=127.0.0.1 password=word-of-app user",
+        "host=127.0.0.1 password = 'word-of-app' user",
+    ],
+)
+@pytest.mark.parametrize("is_keyword", [False, True])
+def test_no_password_of_a_wrong_url_is_logged(given, is_keyword):
+    def connect(dsn):
+        raise ValueError(f"can't parse {dsn}")
+
+    arguments, keywords = ([], {"dsn": given}) if is_keyword else ([given], {})
+    message = contrib.dbapi(functools.partial(connect, *arguments, **keywords))()
+    assert "can't parse" in message.log_detail
+    assert "word-of-app" not in f"{message.log_detail} {message.log_error}"
+
+
 @pytest.mark.parametrize("name", ["password", "passwd"])
 def test_a_password_is_not_logged(name):
     def connect(**arguments):

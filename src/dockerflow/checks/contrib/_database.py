@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any, Final, Protocol, overload
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 _STATEMENT: Final = "SELECT 1"
+_find: Final = re.compile(r"://[^:/@]*:(.+)@|password\s*=\s*(?:'([^']*)'|(\S+))").finditer
 
 
 def dbapi(connect: Callable[[], Any]) -> Check:
@@ -53,8 +55,7 @@ def _dbapi(connect: Callable[[], Any]) -> CheckMessage | None:
     try:
         connection = connect()
     except Exception as error:  # noqa: BLE001 - each driver has its own exceptions
-        keywords = getattr(connect, "keywords", {})  # those of a partial
-        return _cannot_connect(error, keywords.get("password"), keywords.get("passwd"))
+        return _cannot_connect(error, *_passwords(connect))
     try:
         with closing(connection.cursor()) as cursor:
             cursor.execute(_STATEMENT)
@@ -65,6 +66,15 @@ def _dbapi(connect: Callable[[], Any]) -> CheckMessage | None:
         with suppress(Exception):  # a connection that broke
             connection.close()
     return None
+
+
+def _passwords(connect: Any) -> Iterator[object]:
+    """Yield the passwords among the arguments of a partial; drivers quote a URL that is wrong."""
+    keywords = getattr(connect, "keywords", {})
+    yield from (keywords.get("password"), keywords.get("passwd"))
+    for argument in (*getattr(connect, "args", ()), *keywords.values()):
+        if isinstance(argument, str):
+            yield from (password for match in _find(argument) for password in match.groups())
 
 
 class _Pool(Protocol):
