@@ -269,6 +269,12 @@ def test_not_text(tmp_path):
         ("CMD app\nHEALTHCHECK CMD curl --port 8000", "not checked"),
         ("CMD []", "not checked"),
         ("CMD app --port", "not checked"),
+        ("CMD app --httpPort=8000 --db-host db:5432", "8000"),
+        ("CMD app --web.listen-address=:8000", "8000"),
+        ("CMD app --db-host db:5432 --redis-addr redis:6379 --host backend:80", "not checked"),
+        ("CMD app --metrics-port 9090 --db-port=5432", "not checked"),
+        ("CMD java -Dmanagement.server.port=9090 -jar app.jar", "not checked"),
+        ("CMD wait-for-it.sh -p 5432 && app", "not checked"),
     ],
 )
 def test_ports_in_the_command(start, expected):

@@ -75,16 +75,24 @@ def _reacted(service: Service) -> bool:
     return response is None or not response.is_200
 
 
+_own = "port|addr(?:ess)?|bind|listen|https?|host|socket"
+# An option of a server: --db-host or --metrics-port is about something else.
 _port_option = re.compile(
-    r"-{1,2}[\w.-]*?(?:port|addr(?:ess)?|bind|listen|https?|host|socket)|-[bplPS]", re.IGNORECASE
+    rf"--?D?(?:(?:{_own}|server|web|app|api|tcp|public|quarkus|micronaut|jetty)[._-]?)*(?:{_own})"
+    "|-[bplPS]",
+    re.IGNORECASE,
 ).fullmatch
+# What has a name is elsewhere, such as redis:6379.
 _address = re.compile(
-    r"(?:\w+://)?(?:[\w.*-]*:|\[[\da-f:]*\]:)?(\d{2,5})/?", re.IGNORECASE
+    r"(?:\w+://)?(?:(?:[\d.*+]*|localhost):|\[[\da-f:]*\]:)?(\d{2,5})/?", re.IGNORECASE
 ).fullmatch
+_is_client = re.compile(r"(?:.*/)?(?:wait-for.*|nc|psql|pg_isready|mysql.*|redis-cli)").fullmatch
 
 
 def _literal_port(words: list[str]) -> str:
     """Return the port that a command names; empty if it names none."""
+    if words and _is_client(words[0]):
+        return ""
     for before, word in zip(["", *words], words, strict=False):
         name, _, value = word.partition("=")
         if value and _port_option(name) and (match := _address(value)):
