@@ -6,6 +6,7 @@ import fnmatch
 import posixpath
 import re
 from collections.abc import Callable, Iterable
+from itertools import takewhile
 from typing import Any, Final, cast
 
 from dockerflow.verify import users
@@ -516,6 +517,15 @@ def _remove(system: System, arguments: list[str], shell: Shell) -> Status:
     return Status.PLAIN
 
 
+def _find(system: System, arguments: list[str], shell: Shell) -> Status:
+    paths = list(takewhile(lambda word: not word.startswith(("-", "(", "!")), arguments))
+    options = {word for word in arguments[len(paths) :] if not word.isdecimal()}
+    if "-delete" in options and options <= {"-delete", "-depth", "-mindepth", "-xdev"}:
+        for path in filter(is_known, paths or ["."]):  # everything in it
+            system.remove(shell.path(path))
+    return system.run_other("find", arguments, shell)
+
+
 def _fill_all(system: System, paths: Iterable[str], shell: Shell) -> Status:
     for path in paths:
         system.fill(shell.path(path) if is_known(path) else path, shell.mounted)
@@ -907,7 +917,8 @@ _commands: Final[dict[str, _Command]] = {
     "cp": _copy, "mv": _move, "install": _install, "rsync": _copy, "scp": _copy, "ln": _link,
     "rm": _remove, "touch": _touch, "tee": _tee, "cat": _cat, "dd": _dd, "curl": _curl,
     "wget": _wget, "tar": _tar, "bsdtar": _tar, "unzip": _unzip, "7z": _seven_zip, "git": _git,
-    "svn": _checkout, "hg": _checkout, "go": _go, "pip": _pip, "pip3": _pip, "python": _python,
+    "find": _find, "svn": _checkout,
+    "hg": _checkout, "go": _go, "pip": _pip, "pip3": _pip, "python": _python,
     "python3": _python, "virtualenv": _venv, "uv": _uv, "npm": _npm, "yarn": _npm, "pnpm": _npm,
     "dotnet": _output_option("-o", "--output", command="dotnet"),
     "cargo": _output_option("--root", "--target-dir", "--out-dir", command="cargo"),
