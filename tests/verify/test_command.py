@@ -497,6 +497,12 @@ def test_settings_for_all_hold_for_each_target(run):
     assert results(run()) == {"a": {"DF108": "passed"}, "b": {"DF108": "failed"}}
 
 
+def test_a_setting_for_all_may_have_no_effect_on_some(run, fleet):
+    Path("dockerflow.toml").write_text(f"run = true\nheader = {{A = 'b'}}\n{FLEET.lstrip()}")
+    assert list(results(run("--only", "shop", "--only", "shop"))) == ["shop"]
+    assert run("--only", "shop", "--slow", "/").exit_code == 2
+
+
 def test_several_urls_are_targets_of_their_names(run):
     result = run("http://127.0.0.1:1", "http://127.0.0.1:2", DOCKERFILE, "--format", "json")
     assert list(results(result)) == ["http://127.0.0.1:1", "http://127.0.0.1:2"]

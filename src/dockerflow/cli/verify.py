@@ -125,7 +125,7 @@ class _Command(click.Command):
                 del parameters[name]
             ctx.meta[RUNS] = [
                 self._named(ctx, _Run(settings, shared, configured, name), args, parameters)
-                for name in only or names
+                for name in dict.fromkeys(only) or names
             ]
         return rest
 
@@ -394,13 +394,9 @@ def verify(
         _explain(explain)
         return
     runs: list[_Run] = ctx.meta[RUNS]
-    options = {
-        option for parameter in ctx.command.params for option in parameter.opts
-        if not ctx.params["given"] or _is_given(ctx, str(parameter.name))
-    }  # fmt: skip
     for one in runs:
         try:
-            _check_combination(one.targets(), options)
+            _check_combination(one.targets(), _meant(ctx, one))
             one.required()
         except click.UsageError as error:
             where = f"{one.settings.where(one.name)} " if one.name in one.settings.targets else ""
@@ -467,6 +463,18 @@ def _write(path: Path, content: str) -> None:
         path.write_bytes(content.encode("utf-8", "replace"))
     except OSError as error:
         raise click.UsageError(f"{path} can't be written: {error.strerror}") from None
+
+
+def _meant(ctx: click.Context, one: _Run) -> set[str]:
+    """Return the options that are for this run, and not for others as well."""
+    own = one.settings.targets.get(one.name)
+    is_only = own is None and not ctx.params["given"]
+    return {
+        option
+        for parameter in ctx.command.params
+        for option in parameter.opts
+        if is_only or _is_given(ctx, str(parameter.name)) or option.lstrip("-") in (own or ())
+    }
 
 
 def _check_combination(targets: Targets, options: Collection[str]) -> None:
