@@ -419,6 +419,28 @@ def test_arguments_and_options_are_checked_together(run, fleet):
     assert (result.exit_code, "as arguments" in result.stderr) == (2, True)
 
 
+def test_a_line_of_stdin_may_move(run):
+    """Otherwise `helm template` has new findings with each line that is added before them."""
+    text = "services: {a: {build: ., ports: ['80'], tty: true}}"
+    options = (
+        "--select",
+        "DF407",
+        "--fail-on",
+        "warning",
+        "--compose",
+        "-",
+        "--baseline",
+        "b.json",
+    )
+    assert run(*options, "--update-baseline", input=text).exit_code == 0
+    assert run(*options, input=f"# new\n{text}").exit_code == 0
+    assert run(*options, input=text.replace("tty", "stdin_open")).exit_code == 1
+    gone = run(*options, input=text.replace("true", "false"))
+    assert "no longer found, though in the baseline: DF407 at stdin: " in gone.stdout
+    shown = run(*options[:-2], "--format", "github", input=text).stdout
+    assert shown.startswith("::warning title=DF407 Has no terminal::stdin, line 1: ")
+
+
 def test_only_what_an_argument_names_is_checked(run, fleet):
     """A pre-commit hook starts no app; options of the settings for it have no effect."""
     Path("dockerflow.toml").write_text(

@@ -30,7 +30,8 @@ class Entry(NamedTuple):
 def entry(target: str, rule: str, finding: Finding | Unknown) -> Entry:
     """Return the entry of a finding."""
     message = _VOLATILE.sub("#", finding.message)
-    return Entry(target, finding.file or finding.where, rule, message)
+    place = finding.file or finding.where.partition(", line ")[0]  # of stdin
+    return Entry(target, place, rule, message)
 
 
 def read(path: Path) -> set[Entry]:

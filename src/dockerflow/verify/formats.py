@@ -506,7 +506,8 @@ def _annotation(report: Report, verdict: Verdict, found: Finding | Unknown) -> s
     if isinstance(found, Unknown) and not report.fails(verdict):
         level = "notice"
     title = _named(report, f"{rule.id} {rule.title}")
-    properties = {"file": found.file, "line": found.line, "title": title}
+    line = found.line if found.file else None
+    properties = {"file": found.file, "line": line, "title": title}
     shown = ",".join(f"{key}={_escape_property(str(v))}" for key, v in properties.items() if v)
     message = f"{_place(found)}: {_message(found)}"
     if isinstance(found, Finding):
