@@ -508,7 +508,7 @@ def _in_flight(evidence: Evidence) -> Findings:
     sentence="Internal host loopback address. Addresses of this form MUST NOT appear outside a "
     "host.",
     source=_LOOPBACK,
-    looks_at="a command that listens on $PORT: on which addresses",
+    looks_at="a command or container that listens on $PORT: on which addresses",
     fix="Listen on 0.0.0.0 or ::, for example by `--host 0.0.0.0`: on 127.0.0.1, the app can only "
     "be reached from inside of its container.",
 )
