@@ -148,8 +148,10 @@ def _wait_for_room(fd: int) -> None:
     """
     _lock(fd, hold=True)
     end = time.monotonic() + _ROOM_SECONDS
+    seconds = _BUSY_SECONDS / 32  # most readers are quick
     while _unread(fd) and time.monotonic() < end:
-        time.sleep(_BUSY_SECONDS)
+        time.sleep(seconds)
+        seconds = min(seconds * 2, _BUSY_SECONDS)
 
 
 def _lock(fd: int, *, hold: bool) -> None:
