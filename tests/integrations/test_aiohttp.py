@@ -586,7 +586,8 @@ web.run_app(app, host="127.0.0.1", port=int(os.environ["PORT"]))
 
 def test_drain_before_the_first_request(tmp_path: Path) -> None:
     (tmp_path / "run.py").write_text(RUN_APP)
-    server = WebServer(["run"], tmp_path, PYTHONPATH=str(tmp_path), DOCKERFLOW_DRAIN_SECONDS="2")
+    environ = {"PYTHONPATH": str(tmp_path), "PYTHONUNBUFFERED": "1"}
+    server = WebServer(["run"], tmp_path, DOCKERFLOW_DRAIN_SECONDS="2", **environ)
     try:
         server.wait_for(lambda: "Running on" in server.output())
         server.process.terminate()

@@ -1488,6 +1488,8 @@ DOCKERFILES = [
     ("PFFPP", "FROM php\nADD https://example.com/add /usr/local/bin/\nRUN add gd\n" + T),
     ("PPPPP", "FROM php:cli\nWORKDIR app\nCOPY . .\n" + IDS + E),
     ("FPPPP", "FROM php:fpm\nWORKDIR app\nCOPY . .\n" + IDS + E),
+    ("FPPPP", "FROM golang:1\nWORKDIR app\nCOPY . .\n" + IDS + E),
+    ("?PPPP", "FROM redis:8\nWORKDIR app\nCOPY . .\n" + IDS + E),
     ("PPP?P", "FROM clojure\nCOPY . /app\n" + IDS + 'USER app\nCMD ["x"]\n'),
     ("PPPPP", 'FROM python\nRUN <<"A" bash\nB=10001\nuseradd -u $B app\nA\n' + T),
     ("PPPPP", 'FROM python\nSHELL ["bash", "-c"]\nRUN grep -q x <<<"xyz"\n' + IDS + T),

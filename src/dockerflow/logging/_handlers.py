@@ -36,7 +36,7 @@ _BUSY_SECONDS: Final = 0.005
 """How long to wait before writing again to a non-blocking file that is full."""
 
 _ROOM_SECONDS: Final = 1.0
-"""How long a long line waits for an empty pipe that other processes keep filling."""
+"""How long a long line waits for room in a pipe that other processes keep filling."""
 
 _FLUSH_SECONDS: Final = 5.0
 """How long a flush waits for the lines of a :class:`QueuedHandler`."""
@@ -53,7 +53,7 @@ class _Output:
     """Writes lines to an open file, each as a whole, for the handlers and threads of one process.
 
     A pipe takes a line of up to PIPE_BUF bytes in one piece. A longer one could be mixed with what
-    other processes write, if the pipe becomes full within it. So it waits until the pipe is empty.
+    other processes write, if the pipe becomes full within it. So it waits until there is room.
     """
 
     def __init__(self) -> None:
@@ -119,7 +119,7 @@ class _Output:
             while True:
                 try:
                     if not has_room:
-                        _wait_for_room(fd)
+                        _wait_for_room(fd, len(line))
                         has_room = True
                     rest.flush()
                     break
@@ -140,7 +140,7 @@ class _Output:
         return interruption
 
 
-def _wait_for_room(fd: int) -> None:
+def _wait_for_room(fd: int, length: int) -> None:
     """Wait until a pipe or socket has room for a long line, and keep those of others waiting.
 
     The lock is the processes'. What they write without it, short lines, could fill the pipe for
@@ -149,7 +149,7 @@ def _wait_for_room(fd: int) -> None:
     _lock(fd, hold=True)
     end = time.monotonic() + _ROOM_SECONDS
     seconds = _BUSY_SECONDS / 32  # most readers are quick
-    while _unread(fd) and time.monotonic() < end:
+    while not _has_room(fd, length) and time.monotonic() < end:
         time.sleep(seconds)
         seconds = min(seconds * 2, _BUSY_SECONDS)
 
@@ -162,24 +162,32 @@ def _lock(fd: int, *, hold: bool) -> None:
             pass
 
 
-def _unread(fd: int) -> int:
-    """Return how many bytes a pipe or a socket holds that its reader will read."""
+def _has_room(fd: int, length: int) -> bool:
+    """Whether the system takes so many bytes in one piece, as far as it tells."""
     if sys.platform == "win32":
-        return 0
+        return True
     mode = os.fstat(fd).st_mode
-    if not (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)):
-        return 0
+    is_pipe = stat.S_ISFIFO(mode)
+    if not (is_pipe or stat.S_ISSOCK(mode)):
+        return True
     make_poll: Any = getattr(select, "poll", None)
     if isinstance(make_poll, BuiltinFunctionType):  # gevent and eventlet replace or remove it
         poll = make_poll()
         poll.register(fd, 0)
         if poll.poll(0):  # the reader is gone
-            return 0
-    request = termios.FIONREAD if stat.S_ISFIFO(mode) else termios.TIOCOUTQ
+            return True
     try:
-        return int.from_bytes(fcntl.ioctl(fd, request, bytes(4)), sys.byteorder)
+        request = termios.FIONREAD if is_pipe else termios.TIOCOUTQ
+        unread = int.from_bytes(fcntl.ioctl(fd, request, bytes(4)), sys.byteorder)
     except OSError:  # not every system tells
-        return 0
+        return True
+    if not (unread and is_pipe and sys.platform == "linux"):
+        return not unread
+    # A pipe consists of pages, and a line that doesn't fit into the last one begins a new one. So
+    # two neighbours have more than a page of bytes together; the reader is within the first one.
+    page = os.sysconf("SC_PAGE_SIZE")
+    pages = fcntl.fcntl(fd, fcntl.F_GETPIPE_SZ) // page
+    return 2 * unread // page + 2 + -(-length // page) <= pages
 
 
 # By process, as a child that was forked while a thread of its parent wrote must not use its lock;

@@ -39,6 +39,12 @@ _DEBIAN: Final = _names("""
     buildpack-deps clojure debian elixir erlang gcc golang haskell httpd julia node openjdk perl
     php pypy python r-base ruby rust ubuntu
 """)
+# Those that are known to have no WORKDIR, or another one than /.
+_AT_ROOT: Final = _names("""
+    almalinux alpine amazoncorretto amazonlinux archlinux bash buildpack-deps busybox centos debian
+    eclipse-temurin elixir erlang fedora gcc nginx node openjdk oraclelinux pypy python rockylinux
+    ruby rust swift ubuntu
+""")
 _FOLDERS: Final = {
     "golang": "/go",
     "httpd": "/usr/local/apache2",
@@ -61,21 +67,22 @@ class Base(NamedTuple):
     family: str = ""
     """Whose commands it has: debian, alpine or fedora; empty if that isn't known."""
     may_have_entrypoint: bool = True
-    folder: str = "/"
-    """Its WORKDIR."""
+    folder: str = ""
+    """Its WORKDIR; empty if that isn't known."""
 
 
 def base(image: str) -> Base:
     """Return what the name of an image tells."""
     if image == "scratch":
-        return Base(image, is_known=True, may_have_entrypoint=False)
+        return Base(image, is_known=True, may_have_entrypoint=False, folder="/")
     match = _parts(_REGISTRIES.sub("", image))
     if match is None:
         return Base(image)
     name, tag = match[1], match[2] or ""
     if name.startswith("gcr.io/distroless/"):
         plain = re.fullmatch(r"(?:static|base|base-nossl|cc)(?:-debian\d+)?", name.split("/")[-1])
-        return Base(image, is_known=True, may_have_entrypoint=plain is None)
+        folder = "" if "nonroot" in image else "/"
+        return Base(image, is_known=True, may_have_entrypoint=plain is None, folder=folder)
     if name not in _OFFICIAL or "onbuild" in tag:
         return Base(image)
     if name in _ALPINE or "alpine" in tag:
@@ -86,8 +93,9 @@ def base(image: str) -> Base:
         family = "debian"
     else:
         family = ""
-    has_folder = name != "php" or re.search("apache|fpm", tag)  # its command line has none
-    folder = _FOLDERS.get(name, "/") if has_folder else "/"
+    folder = "/" if name in _AT_ROOT else _FOLDERS.get(name, "")
+    if name == "php" and not re.search("apache|fpm", tag):  # its command line has none
+        folder = "/"
     return Base(
         image,
         is_known=True,

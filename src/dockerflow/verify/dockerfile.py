@@ -175,7 +175,7 @@ class _Reader:
         if below is None:
             image = base(_shown(match["image"]) if is_known(match["image"]) else match["image"])
             variables = Variables(base_is_known=image.is_known)
-            folder = image.folder if image.is_known else unknown("WORKDIR")
+            folder = image.folder or unknown("WORKDIR")
             shown = image._replace(name=_shown(image.name))
             stage = _Stage(name, line, shown, System(shown), variables=variables, folder=folder)
         else:
