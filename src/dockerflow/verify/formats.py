@@ -186,6 +186,9 @@ def _summary(report: Report) -> str:
         for name, number in _counts(report)
         if number or name not in ("can't tell", "accepted")
     ]
+    unseen = sum(report.fails(one) for one in report.verdicts if one.status != "failed")
+    if unseen:  # by --require or --fail-on
+        shown.insert(0, f"{unseen} not seen to pass")
     return f"{_RESULTS[report.exit_code]}: {', '.join(shown)}, in {report.seconds:.1f} s"
 
 
