@@ -219,11 +219,12 @@ def test_without_django_redis(monkeypatch):
     assert contrib.django_redis()().id == health.ERROR_MISSING_REDIS_CLIENT
 
 
-def mail_backend(name, **settings):
+def mail_backend(name, **options):
     """The settings for one of Django's own backends, or for a wrong one."""
     backend = f"django.core.mail.backends.{name}.EmailBackend"
     if django.VERSION >= (6, 1):
-        return override_settings(MAILERS={"default": {"BACKEND": backend}}, **settings)
+        return override_settings(MAILERS={"default": {"BACKEND": backend, "OPTIONS": options}})
+    settings = {f"EMAIL_{key.upper()}": value for key, value in options.items()}
     return override_settings(EMAIL_BACKEND=backend, **settings)
 
 
@@ -234,7 +235,7 @@ def test_mail_backends_without_a_connection(name):
 
 
 def test_mail_to_files_makes_no_files(tmp_path):
-    with mail_backend("filebased", EMAIL_FILE_PATH=tmp_path):
+    with mail_backend("filebased", file_path=tmp_path):
         assert contrib.django_mail()() is None
     assert list(tmp_path.iterdir()) == []
 
