@@ -649,6 +649,7 @@ class Memcached(Service):
             while stack.enter_context(self.connect()).recv(100).startswith(b"VERSION"):
                 pass
             yield
+        wait_for(self.answers, "memcached has noticed that they are closed")
 
 
 class SmtpServer(Service):
