@@ -32,9 +32,13 @@ _installers = re.compile(
 ).search
 
 
+def _is_in(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(f"{folder}/")
+
+
 def is_in_app(path: str) -> bool:
     """Whether a path is /app or below it."""
-    return path == APP or path.startswith(f"{APP}/")
+    return _is_in(path, APP)
 
 
 class System:
@@ -188,7 +192,7 @@ class System:
             self._maybe_in_app(path)
         elif path == APP:
             self.app_unknown = self.app_unknown or f"whether {APP} is a folder"
-        elif not any(path == m or path.startswith(f"{m}/") for m in mounted):
+        elif not any(_is_in(path, m) for m in mounted):
             self.populated.add(path)
 
     def _maybe_in_app(self, path: str) -> None:
@@ -201,11 +205,11 @@ class System:
     def remove(self, path: str) -> None:
         """Remove a file, or a folder with what is in it."""
         path = path.removesuffix("/*")
-        for found in [p for p in self.populated if p == path or p.startswith(f"{path}/")]:
+        for found in [p for p in self.populated if _is_in(p, path)]:
             self.populated.discard(found)
         if path == APP:
             self.app_unknown = ""
-        for found in [p for p in self.files if p == path or p.startswith(f"{path}/")]:
+        for found in [p for p in self.files if _is_in(p, path)]:
             content = self.files[found]
             if isinstance(content, Table) and found in _FILES:
                 content.rows, content.unknown = {}, ""
@@ -373,7 +377,7 @@ class System:
 
     @staticmethod
     def _is_mounted(shell: Shell) -> bool:
-        return any(m == APP or APP.startswith(f"{m}/") for m in shell.mounted)
+        return any(_is_in(APP, m) for m in shell.mounted)
 
     def _run_accounts(self, name: str, arguments: list[str], shell: Shell) -> Status:
         shell.steps.take(self.size // 50)
@@ -473,7 +477,7 @@ def _copy(system: System, arguments: list[str], shell: Shell, *, moves: bool = F
             continue
         before = set(system.populated), system.app_unknown
         system.take(system, path.removesuffix("/*"), full, into=into, contents=contents)
-        if any(full == m or full.startswith(f"{m}/") for m in shell.mounted):
+        if any(_is_in(full, m) for m in shell.mounted):
             system.populated, system.app_unknown = before
         elif is_in_app(full) and not is_in_app(path):
             system.fill(full if full != APP else f"{APP}/*")
@@ -500,7 +504,7 @@ def _link(system: System, arguments: list[str], shell: Shell) -> Status:
     operands, _ = _operands(arguments, "-t -S")
     if len(operands) > 1 and is_known(operands[-1]) and shell.path(operands[-1]) == APP:
         source = shell.path(operands[0]) if is_known(operands[0]) else unknown()
-        if any(path == source or path.startswith(f"{source}/") for path in system.populated):
+        if any(_is_in(path, source) for path in system.populated):
             system.fill(f"{APP}/*")
         else:
             system.app_unknown = system.app_unknown or f"the folder that {APP} is a link to"
