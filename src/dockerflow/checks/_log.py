@@ -36,7 +36,7 @@ class LogThread:
     """
 
     def __init__(self) -> None:
-        self._worker = Workers(max_threads=1)
+        self._worker = Workers(max_threads=1, name="dockerflow-log")
         self._is_stuck = False
 
     def submit(self, job: Job) -> None:

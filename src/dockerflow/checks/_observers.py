@@ -41,7 +41,7 @@ class Observers:
 
     def __init__(self) -> None:
         self._observers: tuple[Observer, ...] = ()
-        self._worker = PerProcess(lambda: Workers(max_threads=1))
+        self._worker = PerProcess(lambda: Workers(max_threads=1, name="dockerflow-observers"))
         self._is_dropping = False
 
     def add(self, observer: Observer) -> None:

@@ -51,8 +51,9 @@ class Workers:
     A thread ends when no job is waiting. Jobs must not raise.
     """
 
-    def __init__(self, max_threads: int = MAX_THREADS) -> None:
+    def __init__(self, max_threads: int = MAX_THREADS, name: str = "dockerflow-check") -> None:
         self.max_threads = max_threads
+        self._name = name
         self._changed = threading.Condition()
         self._waiting: deque[Job] = deque()
         self._threads = 0
@@ -90,7 +91,7 @@ class Workers:
                 self._threads += 1
             try:
                 threading.Thread(
-                    target=self._work, args=(job,), name="dockerflow-check", daemon=True
+                    target=self._work, args=(job,), name=self._name, daemon=True
                 ).start()
             except RuntimeError:
                 with self._changed:
