@@ -54,8 +54,10 @@ class DockerflowMiddleware:
         core = self._core_of(scope)
         if core.drains:
             core.install_drain()
-        path = path_below(scope["path"], scope.get("root_path", ""))
-        endpoint = core.paths.get(path) if self._serves_endpoints else None
+        endpoint = None
+        if self._serves_endpoints:
+            path, root = scope["path"], scope.get("root_path")
+            endpoint = core.paths.get(path_below(path, root) if root else path)
         if EXCHANGE in scope:  # another of our middlewares further out does the rest
             self._join(scope[EXCHANGE])
             await self._serve(core, endpoint, scope, receive, send)
@@ -68,7 +70,8 @@ class DockerflowMiddleware:
         exchange.enter()
         try:
             await self._serve(core, endpoint, scope, exchange.receive, exchange.send)
-            exchange.end()
+            if not exchange.is_ended:
+                exchange.end()
         except BaseException as error:
             exchange.end(error)
             raise
@@ -192,13 +195,14 @@ def make_request(scope: Scope, settings: RequestSettings) -> Request:
             headers[name] = value.decode("latin-1")
         elif name in LIST_HEADERS:
             headers[name] += "," + value.decode("latin-1")
-    query = scope.get("query_string", b"").decode("latin-1")
-    return Request(scope["method"], _full_path(scope), query, headers)
-
-
-def _full_path(scope: Scope) -> str:
     path: str = scope["path"]
-    root: str = scope.get("root_path", "").rstrip("/")
-    if not root or path == root or path.startswith(root + "/"):
+    if root := scope.get("root_path"):
+        path = _full_path(path, root.rstrip("/"))
+    query = scope.get("query_string", b"").decode("latin-1")
+    return Request(scope["method"], path, query, headers)
+
+
+def _full_path(path: str, root: str) -> str:
+    if path == root or path.startswith(root + "/"):
         return path
     return root + path
