@@ -6,6 +6,7 @@ import json
 import logging
 import re
 import sys
+from urllib.parse import quote
 
 import pytest
 
@@ -35,6 +36,15 @@ def parse(line):
     assert not LINE_ENDS.search(line), "more than one line"
     line.encode()
     return json.loads(line, object_pairs_hook=unique, parse_constant=no_constant)
+
+
+def error_in(summary):
+    """Return the exception's text in the message of a summary, which begins as each does."""
+    fields = vars(summary)
+    begin = f"{fields['method']} {quote(fields['path'])} {fields['code']} {fields['t']} ms"
+    message = summary.getMessage()
+    assert message.startswith(begin), message
+    return message.removeprefix(begin).removeprefix(": ")
 
 
 def kind(value):
@@ -86,7 +96,8 @@ def check(out):
 
 
 def record(msg="", *args, name="app", level=logging.INFO, exc_info=None, sinfo=None, **extra):
-    made = logging.LogRecord(name, level, "/srv/app.py", 7, msg, args, exc_info, "func", sinfo)
+    func = name if name == "request.summary" else "func"
+    made = logging.LogRecord(name, level, "/srv/app.py", 7, msg, args, exc_info, func, sinfo)
     made.__dict__.update(extra)
     return made
 

@@ -40,7 +40,7 @@ def test_summary():
     text = render(line(kind="request.summary", **fields))
     assert text == f"{TIME} INFO     request.summary GET /a 200 12 ms errno=0"
     text = render(line(3, kind="request.summary", msg="boom", **fields))
-    assert text == f"{TIME} ERROR    request.summary GET /a 200 12 ms boom errno=0"
+    assert text == f"{TIME} ERROR    request.summary GET /a 200 12 ms: boom errno=0"
 
 
 def test_traceback():

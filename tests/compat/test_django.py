@@ -15,6 +15,7 @@ from unittest import mock
 from uuid import UUID
 
 import pytest
+from log_lines import error_in
 
 pytest.importorskip("django")
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -253,7 +254,7 @@ def test_process_exception_is_one_error(middleware, summaries, and_more):
     if and_more:
         middleware.process_response(asked, HttpResponse(status=500))
     [record] = summaries
-    assert (record.levelno, record.getMessage()) == (logging.ERROR, "something went wrong")
+    assert (record.levelno, error_in(record)) == (logging.ERROR, "something went wrong")
     assert (record.errno, record.code, record.rid, record.uid) == (500, 500, "abc", "")
 
 
@@ -445,8 +446,11 @@ def test_something_else_in_the_loggers_place(middleware, summaries):
         method.call_args_list
         for method in (middleware.summary_logger.info, middleware.summary_logger.error)
     )
-    assert (info.args, info.kwargs["extra"]["path"]) == (("",), "/a")
-    assert (error.args, error.kwargs["extra"]["path"]) == (("%s", "100% wrong"), "/b")
+    [text] = info.args
+    assert re.fullmatch("GET /a 200 [0-9]+ ms", text)
+    [text] = error.args
+    assert re.fullmatch("GET /b 500 [0-9]+ ms: 100% wrong", text)
+    assert [call.kwargs["extra"]["path"] for call in (info, error)] == ["/a", "/b"]
     middleware.summary_logger = logging.LoggerAdapter(logging.getLogger("request.summary"))
     middleware(request("/c"))
     assert len(list(summaries)) == 1

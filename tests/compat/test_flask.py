@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from unittest import mock
 
 import pytest
+from log_lines import error_in
 
 flask = pytest.importorskip("flask")
 
@@ -206,7 +207,7 @@ def test_summary_by_hand(app, dockerflow, summaries):
 def test_summary_of_an_exception(app, dockerflow, summaries):
     assert app.test_client().get("/fail").status_code == 500
     [record] = summaries
-    assert (record.levelname, record.getMessage(), record.errno) == ("ERROR", "broken", 500)
+    assert (record.levelname, error_in(record), record.errno) == ("ERROR", "broken", 500)
 
 
 def test_summary_of_a_propagated_exception_by_hand(app, dockerflow, summaries):
@@ -217,7 +218,7 @@ def test_summary_of_a_propagated_exception_by_hand(app, dockerflow, summaries):
         except ValueError as error:
             app.handle_exception(error)
     [record] = summaries
-    assert (record.levelname, record.getMessage()) == ("ERROR", "broken")
+    assert (record.levelname, error_in(record)) == ("ERROR", "broken")
 
 
 def test_request_id_of_the_app(app, dockerflow):

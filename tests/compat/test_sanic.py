@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from unittest import mock
 
 import pytest
+from log_lines import error_in
 
 sanic = pytest.importorskip("sanic")
 pytest.importorskip("sanic_testing")
@@ -132,7 +133,7 @@ def test_summaries_of_errors(app, get, summaries):
     assert get("/fail").status == 500
     assert get("/missing").status == 404
     failed, missing = summaries
-    assert (failed.levelname, failed.getMessage(), failed.errno) == ("ERROR", "broken", 500)
+    assert (failed.levelname, error_in(failed), failed.errno) == ("ERROR", "broken", 500)
     assert (missing.levelname, missing.code, missing.errno) == ("INFO", 404, 0)
 
 

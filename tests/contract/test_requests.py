@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from log_lines import error_in
 from services.command import python
 
 from dockerflow.logging import get_request_id
@@ -38,11 +39,11 @@ def test_one_summary_with_the_same_fields_everywhere(
     }  # fmt: skip
     assert 0 <= record.t <= (time.monotonic() - started) * 1000
     if path == "/fail" and client.row.escapes:
-        assert (record.levelno, record.getMessage()) == (logging.ERROR, "100% broken")
+        assert (record.levelno, error_in(record)) == (logging.ERROR, "100% broken")
         assert str(response.error) == "100% broken"
     else:
         said = (logging.ERROR, "100% broken") if client.row.reports and path == "/fail" else None
-        assert (record.levelno, record.getMessage()) == (said or (logging.INFO, ""))
+        assert (record.levelno, error_in(record)) == (said or (logging.INFO, ""))
         assert response.status == status
         assert response.all("x-request-id") == ["abc"]
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from log_lines import error_in
 
 from dockerflow._core.request_id import get_request_id, request_id_context
 from dockerflow.asgi import DockerflowMiddleware
@@ -96,7 +97,7 @@ def test_one_summary_with_all_fields(summaries, status, errno):
         "agent": "curl/8", "code": status, "errno": errno, "lang": "de", "method": "GET",
         "path": "/items/é", "rid": "abc", "uid": "",
     }  # fmt: skip
-    assert (record.levelno, record.getMessage()) == (logging.INFO, "")
+    assert (record.levelno, error_in(record)) == (logging.INFO, "")
 
 
 def test_each_proxy_may_add_a_line_of_its_own(summaries):
@@ -128,7 +129,7 @@ def test_an_escaped_exception_is_an_error_and_escapes(summaries):
     with pytest.raises(ValueError, match="100% broken"):
         asyncio.run(call(wrap(app)))
     [record] = summaries
-    assert (record.levelno, record.getMessage()) == (logging.ERROR, "100% broken")
+    assert (record.levelno, error_in(record)) == (logging.ERROR, "100% broken")
     assert (record.code, record.errno) == (500, 500)
 
 
@@ -140,7 +141,7 @@ def test_an_exception_behind_its_own_answer_is_one_error(summaries):
     with pytest.raises(ValueError, match="after"):
         asyncio.run(call(wrap(app)))
     [record] = summaries
-    assert (record.levelno, record.getMessage(), record.code) == (logging.ERROR, "after", 500)
+    assert (record.levelno, error_in(record), record.code) == (logging.ERROR, "after", 500)
 
 
 def test_an_exception_in_the_middle_of_a_stream_keeps_the_real_code(summaries):

@@ -264,7 +264,7 @@ def test_google_error_reporting():
 def test_google_http_request():
     out = gcp(
         record(
-            name="request.summary", method="GET", path="/a", querystring="q=1", code=200, t=1234,
+            "GET /a 200 1234 ms", name="request.summary", method="GET", path="/a", querystring="q=1", code=200, t=1234,
             agent="UA", remoteAddressChain=["1.2.3.4", "5.6.7.8"], rid="r", lang="",
         )
     )  # fmt: skip

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import random
 import sys
 import time
 import types
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dockerflow._core.exchange import Exchange
 from dockerflow._core.messages import Request
+from dockerflow._core.settings import RequestSettings
 from dockerflow._core.summary import Outcome, redact, summarise, summary_text
 from dockerflow.asgi import DockerflowMiddleware
 from dockerflow.config import Config
+from dockerflow.logging import MozlogFormatter
 
 REQUEST = Request("GET", "/a/é", "q=1&token=s3", {"user-agent": "UA", "accept-language": "de"})
 
@@ -107,9 +111,54 @@ def test_an_outcome_is_a_status_until_more_is_known() -> None:
 
 def test_text_for_people() -> None:
     fields = summary(Outcome(200), seconds=0.0061)[2]
-    assert summary_text(fields) == "GET /a/é 200 6 ms"
-    assert summary_text(fields | {"t": NoTextError()}) == "GET /a/é 200 NoTextError ms"
-    assert summary_text({}) == "    ms"
+    assert summary_text(fields) == "GET /a/%C3%A9 200 6 ms"
+    assert summary_text(fields | {"t": NoTextError()}) == "GET /a/%C3%A9 200 NoTextError ms"
+    assert summary_text({}) == "- - - - ms"
+
+
+@pytest.mark.parametrize(
+    ("path", "shown"),
+    [
+        ("/a/b-c_d.~1;v=1,2:@!$&'()*+", "/a/b-c_d.~1;v=1,2:@!$&'()*+"),
+        ("/50% off?#", "/50%%20off%3F%23"),
+        ("/x 200 1 ms\nGET /forged", "/x%20200%201%20ms%0AGET%20/forged"),
+        ("/\x1b[31m\r\u2028\ud800\x7f", "/%1B%5B31m%0D%E2%80%A8%ED%A0%80%7F"),
+    ],
+)
+def test_no_path_forges_another_text(path: str, shown: str) -> None:
+    assert (
+        summary_text({"method": "GET", "path": path, "code": 200, "t": 6})
+        == f"GET {shown} 200 6 ms"
+    )
+
+
+@pytest.mark.property
+@given(st.text(), st.text(), st.text())
+def test_a_text_is_one_line_with_its_parts_in_their_places(
+    method: str, path: str, error: str
+) -> None:
+    text = summary_text({"method": method, "path": path, "code": 500, "t": 6}, error)
+    assert text.isprintable()
+    shown_method, shown_path, code, rest = text.split(" ", 3)
+    assert (code, rest[:4]) == ("500", "6 ms")
+    assert unquote(shown_method) == (unquote(method) or "-")
+    assert unquote(shown_path) == (unquote(path) or "-")
+    assert rest[4:] == (f": {error}" if error.isprintable() and error else rest[4:])
+    assert bool(error) == rest[4:].startswith(": ")
+
+
+def test_the_record_of_a_summary(summaries: list[logging.LogRecord]) -> None:
+    """It has a message for any formatter, and names no file of the library as its module."""
+    exchange = Exchange(RequestSettings(Config()), REQUEST)
+    with pytest.raises(ValueError, match="100%"), exchange:
+        raise ValueError("100% of\nit")
+    [record] = summaries
+    assert record.getMessage() == f"GET /a/%C3%A9 500 {vars(record)['t']} ms: 100% of\\nit"
+    assert (record.module, record.funcName) == ("dockerflow", "request.summary")
+    line = json.loads(MozlogFormatter().format(record))
+    assert line["Fields"] == exchange.fields() | {
+        "code": 500, "errno": 500, "msg": "100% of\nit", "t": vars(record)["t"],
+    }  # fmt: skip
 
 
 def test_extra_fields() -> None:

@@ -17,6 +17,7 @@ from wsgiref.validate import validator
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from log_lines import error_in
 
 from dockerflow._core.request_id import get_request_id, noted_request, request_id_context
 from dockerflow.checks import Registry
@@ -153,7 +154,7 @@ def test_an_escaped_exception_is_one_error_and_escapes(summaries, when):
     with pytest.raises(ValueError, match="100% broken"):
         call(wrap(app))
     [record] = summaries
-    assert (record.levelno, record.getMessage()) == (logging.ERROR, "100% broken")
+    assert (record.levelno, error_in(record)) == (logging.ERROR, "100% broken")
     assert record.code == (500 if when == "call" else 200)
     assert record.errno == 500
     assert request_id_context.get() is None

@@ -76,6 +76,7 @@ HELD_BY = {
     "summary-once": "compat/test_fastapi.py::test_the_middlewares_in_any_order",
     "summary-outside": "core/test_asgi.py::test_a_client_gone_before_the_status",
     "summary-fields": "contract/test_requests.py::test_one_summary_with_the_same_fields_everywhere",
+    "summary-message": "core/test_summary.py::test_the_record_of_a_summary",
     "summary-code": "core/test_asgi.py::test_the_app_adds_fields_and_cannot_fake_the_code",
     "summary-stream": "contract/test_requests.py::test_streams_and_bodies_arrive_whole",
     "summary-time": "contract/test_requests.py::test_durations_are_of_the_monotonic_clock",

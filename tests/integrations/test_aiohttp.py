@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from log_lines import error_in
 
 pytest.importorskip("aiohttp")
 from aiohttp import ClientError, web  # noqa: E402 - after the skip
@@ -63,7 +64,7 @@ def get(app: web.Application, *paths: str, **options: Any) -> list[Any]:
 
 def outcome(record: logging.LogRecord) -> tuple[Any, ...]:
     fields = vars(record)
-    return record.levelname, record.getMessage(), fields["code"], fields["errno"]
+    return record.levelname, error_in(record), fields["code"], fields["errno"]
 
 
 async def hello(request: web.Request) -> web.Response:

@@ -9,6 +9,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
+from log_lines import error_in
 
 pytest.importorskip("django")
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -116,7 +117,7 @@ def test_signals_have_the_level(is_async):
 def test_a_real_500_is_an_error_with_the_exceptions_text(is_async, summaries):
     response = get("/fail", is_async, **{"x-request-id": "abc"})
     [record] = summaries
-    assert (record.levelno, record.getMessage(), record.code) == (40, "100% broken", 500)
+    assert (record.levelno, error_in(record), record.code) == (40, "100% broken", 500)
     assert response["X-Request-ID"] == record.rid == "abc"
     assert request_id_context.get() is None
 
@@ -173,7 +174,7 @@ def test_a_stream_that_fails_is_an_error(summaries):
         list(response.streaming_content)
     response.close()
     [record] = summaries
-    assert (record.levelno, record.getMessage()) == (40, "100% broken")
+    assert (record.levelno, error_in(record)) == (40, "100% broken")
 
 
 class User:

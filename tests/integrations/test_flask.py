@@ -7,6 +7,7 @@ import logging
 import threading
 
 import pytest
+from log_lines import error_in
 
 flask = pytest.importorskip("flask")
 
@@ -85,7 +86,7 @@ def test_a_hook_that_fails_for_the_error_page_too(summaries, with_driver):
     with app.test_client().get("/") as response:
         assert response.status_code == 500
     [record] = summaries
-    assert (record.levelname, record.code, record.getMessage()) == ("ERROR", 500, "no template")
+    assert (record.levelname, record.code, error_in(record)) == ("ERROR", 500, "no template")
 
 
 def test_a_single_module_has_its_version_beside_itself(tmp_path):
@@ -192,7 +193,7 @@ def test_an_exception(summaries, testing):
         response = client.get("/fail", headers={"X-Request-ID": "abc"})
         assert (response.status_code, response.headers["X-Request-ID"]) == (500, "abc")
     [record] = summaries
-    assert (record.levelname, record.getMessage(), record.code) == ("ERROR", "broken", 500)
+    assert (record.levelname, error_in(record), record.code) == ("ERROR", "broken", 500)
 
 
 def test_an_exception_that_the_app_handles(summaries):

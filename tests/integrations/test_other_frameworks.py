@@ -18,6 +18,7 @@ from typing import Any
 
 import pages
 import pytest
+from log_lines import error_in
 from services import wait_for
 from services.web import WebServer
 
@@ -65,7 +66,7 @@ def get(app: Any, path: str, **options: Any) -> Response:
 
 
 def outcome(record: logging.LogRecord) -> tuple[Any, ...]:
-    return record.levelname, record.getMessage(), vars(record)["code"]
+    return record.levelname, error_in(record), vars(record)["code"]
 
 
 def talk(app: Any, path: str) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any
 from wsgiref.util import setup_testing_defaults
 
 import pytest
+from log_lines import error_in
 
 from dockerflow import checks
 from dockerflow.config import Config
@@ -37,7 +38,7 @@ def environ(path: str, body: io.BytesIO) -> dict[str, Any]:
 def assert_gone(summaries: Records) -> None:
     [record] = summaries
     assert (vars(record)["code"], vars(record)["errno"]) == (499, 0)
-    assert (record.levelno, record.getMessage()) == (logging.INFO, "")
+    assert (record.levelno, error_in(record)) == (logging.INFO, "")
 
 
 @pytest.mark.parametrize("body", [io.BytesIO, Broken])

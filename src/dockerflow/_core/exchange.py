@@ -16,10 +16,10 @@ from dockerflow._core.guard import Guarded
 from dockerflow._core.messages import Request
 from dockerflow._core.request_id import choose_request_id, note_request, request_id_context
 from dockerflow._core.settings import RequestSettings
-from dockerflow._core.summary import Outcome, summarise
+from dockerflow._core.summary import ERROR, NAME, Outcome, summarise, summary_text
 
 logger = logging.getLogger("dockerflow")
-summary_logger = logging.getLogger("request.summary")
+summary_logger = logging.getLogger(NAME)
 
 EXCHANGE: Final = "dockerflow.exchange"
 """Where an ASGI scope or a WSGI environ holds the :class:`Exchange`, for the adapters.
@@ -199,15 +199,17 @@ class Exchange(Outcome):
         )
         if (is_logger and not log.isEnabledFor(level)) or self._is_left_out():
             return
-        level, message, fields = self._summarise(self, self._extra())
-        # Not by Logger.log(), which searches the stack for its caller: that is always this place.
-        # As an argument the message's percent signs stay as they are.
-        text, args = ("%s", (message,)) if message else ("", ())
+        level, error, fields = self._summarise(self, self._extra())
+        # Without arguments, logging leaves the text's percent signs as they are.
+        text = summary_text(fields, error)
         if not is_logger:  # an app has put something else in its place, such as an adapter
-            (log.info if level == logging.INFO else log.error)(text, *args, extra=fields)
+            (log.info if level == logging.INFO else log.error)(text, extra=fields)
             return
-        record = log.makeRecord(log.name, level, __file__, 0, text, args, None, "request.summary")
+        # Not by Logger.log(), which searches the stack for its caller: that is always this place.
+        record = log.makeRecord(log.name, level, "dockerflow", 0, text, (), None, NAME)
         record.__dict__.update(fields)
+        if error:
+            record.__dict__[ERROR] = error
         log.handle(record)
 
     def _is_left_out(self) -> bool:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import unquote, unquote_plus
+from urllib.parse import quote, unquote, unquote_plus
 
 from dockerflow._core.endpoints import SERVER_ERROR
 from dockerflow._core.messages import Request
@@ -16,8 +16,14 @@ from dockerflow.config import REDACTED_KEYS, Config
 KEY: Final = "dockerflow.summary"
 """Where an ASGI scope or a WSGI environ holds the fields that the app adds to the summary."""
 
+NAME: Final = "request.summary"
+"""The logger of summaries, and the function that their records name, whatever their logger."""
+
 TEXT_FIELDS: Final = ("method", "path", "code", "t")
 """The fields that :func:`summary_text` shows."""
+
+ERROR: Final = "summary_error"
+"""The attribute of a record that holds the text of the exception that made the summary an error."""
 
 FORWARDED: Final = "x-forwarded-for"
 HEADERS: Final = ("user-agent", "accept-language", FORWARDED)
@@ -35,6 +41,10 @@ RESERVED: Final = frozenset(logging.LogRecord("", 0, "", 0, "", (), None).__dict
 # A query string may contain anything, including personal data.
 _PERSONAL: Final = ("uid", "email", "remoteAddressChain", "querystring")
 
+# Besides letters and digits, what a path may have as it is (RFC 3986). Sanic's paths are
+# percent-encoded already, so % is among them.
+_SAFE: Final = "/:@!$&'()*+,;=-._~%"
+_is_safe: Final = re.compile(rf"[A-Z]+ [A-Za-z0-9{re.escape(_SAFE)}]+ [0-9]+ [0-9]+").fullmatch
 _camel_hump: Final = re.compile("(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _no_word: Final = re.compile("[^A-Za-z0-9]+")
 
@@ -87,7 +97,7 @@ def summarise(
     route: object = None,
     peer: str = "",
 ) -> tuple[int, str, dict[str, Any]]:
-    """Return level, message and fields of the record.
+    """Return level, text of the exception (empty if the level is INFO) and fields of the record.
 
     :param seconds: from the start of the request to its last byte.
     :param extra: fields that the app added; they win over ours but for the real ``code``. A
@@ -124,9 +134,24 @@ def summarise(
     return logging.INFO, "", fields
 
 
-def summary_text(fields: Mapping[str, Any]) -> str:
-    """Return a summary's text for people, from its fields: ``GET /path 200 6 ms``."""
-    return " ".join(_text(fields.get(name, "")) for name in TEXT_FIELDS) + " ms"
+def summary_text(fields: Mapping[str, Any], error: str = "") -> str:
+    """Return a summary's text for people: ``GET /path 200 6 ms``, then the exception's text.
+
+    It is one line without control characters. Method and path are percent-encoded, so that a
+    client can't forge another text.
+    """
+    values = [_text(fields.get(name, "")) for name in TEXT_FIELDS]
+    text = " ".join(values)
+    if not _is_safe(text):
+        text = " ".join([quote(value, _SAFE, errors="surrogatepass") or "-" for value in values])
+    return f"{text} ms: {_one_line(error)}" if error else f"{text} ms"
+
+
+def _one_line(text: str) -> str:
+    if text.isprintable():
+        return text
+    escaped = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return "".join(escaped)
 
 
 def _add(fields: dict[str, Any], extra: Mapping[str, Any]) -> None:

@@ -7,7 +7,7 @@ from functools import partial
 from logging.config import dictConfig
 from typing import Any, Final, Literal
 
-from dockerflow._core.exchange import summary_logger
+from dockerflow._core.summary import NAME
 from dockerflow.config import Setting
 from dockerflow.logging._mozlog import DEFAULT_NAME, MIN_BYTES
 
@@ -19,7 +19,7 @@ _FORMATTERS: Final = {
 
 # Servers and frameworks give these their own handlers, which are taken away.
 _PROPAGATING: Final = (
-    "django", "hypercorn.error", summary_logger.name, "sanic", "sanic.error", "sanic.root",
+    "django", "hypercorn.error", NAME, "sanic", "sanic.error", "sanic.root",
     "sanic.server", "sanic.websockets", "uvicorn", "uvicorn.asgi", "uvicorn.error",
 )  # fmt: skip
 # Access logs, replaced by request.summary. They don't propagate, in case that the server sets

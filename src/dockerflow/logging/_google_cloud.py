@@ -8,9 +8,9 @@ import re
 import time
 from typing import Any, Final
 
-from dockerflow._core.exchange import current_exchange, summary_logger, was_made_here
+from dockerflow._core.exchange import current_exchange, was_made_here
 from dockerflow._core.request_id import match_traceparent
-from dockerflow._core.summary import summary_text
+from dockerflow._core.summary import NAME
 from dockerflow.logging._json import JsonValues, any_text, free_key, is_logged
 from dockerflow.logging._mozlog import SEVERITIES, MozlogFormatter, timestamp
 
@@ -70,8 +70,8 @@ class GoogleCloudFormatter(MozlogFormatter):
             "serviceContext": {"service": self._app_name(record)},
             **self._trace(record),
         }
-        if record.name == summary_logger.name:
-            out["message"] = out["message"] or summary_text(fields)
+        if record.funcName == NAME:
+            out["message"] = record.getMessage()
             out["httpRequest"] = _http_request(fields)
         else:
             out["logging.googleapis.com/sourceLocation"] = {

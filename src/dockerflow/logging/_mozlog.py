@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from operator import attrgetter
 from typing import Any, ClassVar, Final, Literal, cast
 
-from dockerflow._core.summary import RESERVED
+from dockerflow._core.summary import ERROR, NAME, RESERVED
 from dockerflow.logging._json import (
     MAX_INT64,
     MIN_INT64,
@@ -116,6 +116,7 @@ class MozlogFormatter(logging.Formatter):
         *RESERVED,
         "color_message",  # uvicorn's: the message again, for terminals
         "logger_name",  # is Logger
+        ERROR,  # is the summary's msg
     }
 
     # Class attributes, since a subclass may not call our __init__.
@@ -347,7 +348,9 @@ def _own_fields(record: logging.LogRecord) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     message: Any = record.msg
     try:
-        if record.args or not isinstance(message, bytes | bytearray):
+        if record.funcName == NAME:  # its other fields have the rest of the message
+            message = record.__dict__.get(ERROR, "")
+        elif record.args or not isinstance(message, bytes | bytearray):
             message = record.getMessage()
     except Exception:  # noqa: BLE001  # the arguments don't fit, or any code ran in there
         if record.args:

@@ -10,8 +10,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, cast
 
-from dockerflow._core.exchange import summary_logger
-from dockerflow._core.summary import TEXT_FIELDS, summary_text
+from dockerflow._core.summary import NAME, TEXT_FIELDS, summary_text
 from dockerflow.logging._json import TRUNCATED, escape_controls, unicode_text
 from dockerflow.logging._mozlog import SEVERITIES, MozlogFormatter
 
@@ -105,8 +104,8 @@ def render(line: Mapping[str, Any], *, color: bool = False, width: int = 0) -> s
     fields = fields_of(line)
     kind = _one_line(line.get("Type", ""))
     message = _text(fields.pop("msg", ""))
-    if kind == summary_logger.name and "method" in fields and "path" in fields:
-        message = f"{_one_line(summary_text(fields))} {message}".rstrip()
+    if kind == NAME and "method" in fields and "path" in fields:
+        message = ": ".join(filter(None, (summary_text(fields), message)))
         fields = {key: value for key, value in fields.items() if key not in TEXT_FIELDS}
     if fields.get("traceback"):
         fields.pop("error", None)  # it is the traceback's last line

@@ -74,4 +74,10 @@ def sort(found, rules):
 
 
 def matches(theirs, ours, before, after):
-    return before in (ANY, theirs) and after in (ANY, ours)
+    return matches_one(theirs, before) and matches_one(ours, after)
+
+
+def matches_one(value, pattern):
+    """Whether a pattern is this value, or a text with wildcards that fits it."""
+    both_texts = isinstance(value, str) and isinstance(pattern, str)
+    return pattern in (ANY, value) or (both_texts and fnmatch.fnmatchcase(value, pattern))
