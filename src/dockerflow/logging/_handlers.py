@@ -54,9 +54,12 @@ class _Output:
 
     A pipe takes a line of up to PIPE_BUF bytes in one piece. A longer one could be mixed with what
     other processes write, if the pipe becomes full within it. So it waits until there is room.
+
+    :param is_pipe: whether the file is a pipe.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_pipe: bool) -> None:
+        self._is_pipe = is_pipe
         self._thread_lock = threading.RLock()
         self._lines: deque[tuple[int, bytes]] = deque()
         self._torn: set[int] = set()
@@ -67,39 +70,38 @@ class _Output:
 
         :raises OSError: if that isn't possible.
         """
+        interruption: BaseException | None = None
         with self._thread_lock:
+            if self._is_pipe and len(line) <= _PIPE_BUF and not (self._lines or self._torn):
+                written = 0
+                try:
+                    # A signal handler may run after any call. If it raised before the assignment,
+                    # the line would be written twice; so there is no call in between.
+                    [written] = map(os.write, (fd,), (line,))
+                    return
+                except BlockingIOError:
+                    pass
+                except BaseException as error:
+                    if written or isinstance(error, OSError):
+                        raise
+                    interruption = error
             if self._lines:  # a signal handler logs while its thread writes a line
                 self._lines.append((fd, line))
                 return
             try:
                 self._lines.append((fd, line))
-                self._write_lines()
+                self._write_lines(interruption)
             finally:
                 self._lines.clear()
 
-    def _write_lines(self) -> None:
-        interruption: BaseException | None = None
+    def _write_lines(self, interruption: BaseException | None) -> None:
         while self._lines:
-            fd, line = self._lines[0]
-            written = 0
-            if len(line) <= _PIPE_BUF and not self._torn and interruption is None:
-                try:
-                    # A signal handler may run after any call. If it raised before the assignment,
-                    # the line would be written twice; so there is no call in between.
-                    [written] = map(os.write, (fd,), (line,))
-                except BlockingIOError:
-                    pass
-                except BaseException as error:
-                    if isinstance(error, OSError) and not written:
-                        raise
-                    interruption = error
-            if written < len(line):
-                interruption = self._write_rest(fd, line[written:], interruption)
+            interruption = self._write_in_pieces(*self._lines[0], interruption)
             self._lines.popleft()
         if interruption is not None:
             raise interruption
 
-    def _write_rest(
+    def _write_in_pieces(
         self, fd: int, line: bytes, interruption: BaseException | None
     ) -> BaseException | None:
         """Write a line to its end; return what a signal handler raised meanwhile or before.
@@ -197,14 +199,15 @@ _by_descriptor: dict[tuple[int, int], _Output] = {}
 """The same by process and descriptor, as found at its first line: that saves a system call."""
 
 
-def _write_line(fd: int, line: bytes) -> None:
+def _output_of(fd: int) -> _Output:
     pid = os.getpid()
     output = _by_descriptor.get((pid, fd))
     if output is None:
         status = os.fstat(fd)
-        output = _outputs.setdefault((pid, status.st_dev, status.st_ino), _Output())
+        made = _Output(is_pipe=stat.S_ISFIFO(status.st_mode))
+        output = _outputs.setdefault((pid, status.st_dev, status.st_ino), made)
         _by_descriptor[pid, fd] = output
-    output.write(fd, line)
+    return output
 
 
 class MozlogHandler(logging.StreamHandler[TextIO]):
@@ -264,7 +267,7 @@ class MozlogHandler(logging.StreamHandler[TextIO]):
                 stream.flush()  # what was printed before comes before
             except BlockingIOError:
                 pass
-            _write_line(fd, line.encode("utf-8", "backslashreplace"))
+            _output_of(fd).write(fd, line.encode("utf-8", "backslashreplace"))
         except BrokenPipeError:
             pass
         except OSError as error:

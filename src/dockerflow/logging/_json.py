@@ -141,7 +141,7 @@ def free_key(key: str, taken: Mapping[str, Any]) -> str:
 def are_plain(fields: Mapping[Any, Any]) -> bool:
     """Whether fields are written as they are, as those of most records."""
     for key, value in fields.items():
-        kind = type(cast("object", value))
+        kind = type(value)  # pyright: ignore[reportUnknownVariableType] - of any value
         if kind is str:
             if not value.isascii():
                 return False

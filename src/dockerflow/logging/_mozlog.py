@@ -263,9 +263,8 @@ class MozlogFormatter(logging.Formatter):
         message: Any = record.msg
         if type(message) is dict and "_logger" in record.__dict__:
             record = from_event(cast("Any", message), record)
-        fields: dict[str, Any] = record.__dict__.copy()
-        for key in self.EXCLUDED_LOGRECORD_ATTRS:
-            fields.pop(key, None)
+        excluded = self.EXCLUDED_LOGRECORD_ATTRS
+        fields = {key: value for key, value in record.__dict__.items() if key not in excluded}
         own = _own_fields(record)
         is_overridden = type(self).is_value_jsonlike is not MozlogFormatter.is_value_jsonlike
         if is_overridden and self.is_value_jsonlike(own.get("msg")):
