@@ -78,13 +78,14 @@ class _Output:
                     # A signal handler may run after any call. If it raised before the assignment,
                     # the line would be written twice; so there is no call in between.
                     [written] = map(os.write, (fd,), (line,))
-                    return
                 except BlockingIOError:
                     pass
                 except BaseException as error:
                     if written or isinstance(error, OSError):
                         raise
                     interruption = error
+                else:
+                    return
             if self._lines:  # a signal handler logs while its thread writes a line
                 self._lines.append((fd, line))
                 return
