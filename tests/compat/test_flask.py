@@ -266,6 +266,18 @@ def test_summary_extra_of_a_subclass(app, summaries):
     assert record.path == "/"
 
 
+@pytest.mark.parametrize("built", [{"errno": 0}, {}, {"errno": 7}])
+def test_fields_built_anew_keep_the_errors_number(app, summaries, built):
+    class Mine(Dockerflow):
+        def summary_extra(self):
+            return {"path": "/fail", **built}
+
+    Mine(app)
+    app.test_client().get("/fail")
+    [record] = summaries
+    assert record.errno == (built.get("errno") or 500)
+
+
 @pytest.mark.parametrize("own", [{}, {"t": "soon", "code": 1}])
 def test_summary_extra_without_our_fields(app, summaries, own):
     class Mine(Dockerflow):

@@ -9,25 +9,14 @@ import threading
 import time
 from collections.abc import Mapping
 from contextvars import Context, ContextVar, Token, copy_context
-from typing import Any, Final, Self, cast
+from typing import Any, Final, Self
 
-from dockerflow._core.endpoints import OK, SERVER_ERROR, Endpoint
+from dockerflow._core.endpoints import OK, Endpoint
 from dockerflow._core.guard import Guarded
 from dockerflow._core.messages import Request
 from dockerflow._core.request_id import choose_request_id, note_request, request_id_context
 from dockerflow._core.settings import RequestSettings
-from dockerflow._core.summary import (
-    ERROR,
-    FORWARDED,
-    NAME,
-    PERSONAL,
-    Outcome,
-    add_fields,
-    addresses,
-    error_text,
-    redact,
-    summary_text,
-)
+from dockerflow._core.summary import ERROR, NAME, Outcome, summarise, summary_text
 
 logger = logging.getLogger("dockerflow")
 summary_logger = logging.getLogger(NAME)
@@ -179,15 +168,13 @@ class Exchange(Outcome):
         # The context has this exchange, in turn.
         context, self._context = self._context, None
         if self.logger is not None:
-            try:
+            with _logging:
                 (context or copy_context()).run(self._log_summary, self.logger)
-            except (Exception, SystemExit) as error:  # noqa: BLE001 - foreign code runs in there
-                _logging.report(error)
 
     def fields(self) -> dict[str, Any]:
         """Return the current fields of the summary, but for ``code``, which apps can't change."""
         outcome = Outcome(self.status or OK, handled=self.handled)
-        fields = self._summarise(outcome, outcome.error, self.extra)
+        _, _, fields = self._summarise(outcome, self.extra)
         del fields["code"]
         return fields
 
@@ -205,32 +192,28 @@ class Exchange(Outcome):
         self.extra.update(dict.fromkeys(own.keys() - given.keys() - {"t"}))
 
     def _log_summary(self, log: Any) -> None:
-        error = self.error
-        level = logging.INFO if error is None else logging.ERROR
+        level = logging.INFO if self.error is None else logging.ERROR
         # Not isinstance(), which a mock can deceive. Tests also replace a logger's own info().
         is_logger = issubclass(type(log), logging.Logger) and log.__dict__.keys().isdisjoint(
             _REPLACED
         )
-        if is_logger and not log.isEnabledFor(level):
+        if (is_logger and not log.isEnabledFor(level)) or self._is_left_out():
             return
-        if not self._settings.logs_every_request and self._is_left_out():
-            return
-        fields = self._summarise(self, error, self._extra())
-        message = "" if error is None else error_text(error)
+        level, error, fields = self._summarise(self, self._extra())
         # Without arguments, logging leaves the text's percent signs as they are.
-        text = summary_text(fields, message)
+        text = summary_text(fields, error)
         if not is_logger:  # an app has put something else in its place, such as an adapter
             (log.info if level == logging.INFO else log.error)(text, extra=fields)
             return
         # Not by Logger.log(), which searches the stack for its caller: that is always this place.
         record = log.makeRecord(log.name, level, "dockerflow", 0, text, (), None, NAME)
         record.__dict__.update(fields)
-        if message:
-            record.__dict__[ERROR] = message
+        if error:
+            record.__dict__[ERROR] = error
         log.handle(record)
 
     def _is_left_out(self) -> bool:
-        """Whether the request is an unlogged probe, or succeeded and isn't in the sample."""
+        """Whether the request is a probe, or succeeded and isn't in the sample."""
         config = self._settings.config
         if self.endpoint is not None and not config.summary_log_probes:
             return True
@@ -244,38 +227,18 @@ class Exchange(Outcome):
         return random.random() >= config.summary_sample_rate  # noqa: S311 - not a secret
 
     def _summarise(
-        self, outcome: Outcome, error: BaseException | None, extra: Mapping[str, Any]
-    ) -> dict[str, Any]:
-        """Return the fields of the summary.
-
-        :param error: what makes the summary an error.
-        :param extra: the fields that the app adds.
-        """
-        config, request, headers = self._settings.config, self.request, self.request.headers
-        code = outcome.code
-        fields: dict[str, Any] = {
-            "agent": headers.get("user-agent", ""),
-            "code": code,
-            "errno": code if code >= SERVER_ERROR else 0 if error is None else SERVER_ERROR,
-            "lang": headers.get("accept-language", ""),
-            "method": request.method,
-            "path": request.path,
-            "rid": self.rid,
-            "t": int(((self.finished or time.monotonic()) - self.started) * 1000),
-            "uid": "",
-        }
-        if config.summary_log_querystring:
-            fields["querystring"] = redact(request.query, config.summary_redacted_keys)
-        # Frameworks may store any object as the route.
-        if config.summary_log_route and self.route and isinstance(cast("Any", self.route), str):
-            fields["route"] = self.route
-        if config.summary_log_addresses:
-            fields["remoteAddressChain"] = addresses(headers.get(FORWARDED, ""), self.peer)
-        if extra:
-            add_fields(fields, extra)
-        if not config.summary_personal_data:
-            fields = {name: value for name, value in fields.items() if name not in PERSONAL}
-        return fields
+        self, outcome: Outcome, extra: Mapping[str, Any]
+    ) -> tuple[int, str, dict[str, Any]]:
+        return summarise(
+            self.request,
+            outcome,
+            self._settings.config,
+            seconds=(self.finished or time.monotonic()) - self.started,
+            rid=self.rid,
+            extra=extra,
+            route=self.route,
+            peer=self.peer,
+        )
 
     def _extra(self) -> Mapping[str, Any]:
         """Return the fields that the app adds: those it has set, and what its functions return."""

@@ -24,10 +24,6 @@ class Guarded:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
         if not isinstance(error, Exception | SystemExit):
             return False
-        self.report(error)
-        return True
-
-    def report(self, error: BaseException) -> None:
-        """Log an exception, for code that catches it itself."""
         with suppress(Exception):  # handlers may be broken, too
             self._logger.error(self._message, *self._args, exc_info=error)
+        return True

@@ -23,9 +23,6 @@ class RequestSettings:
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self.logs_every_request: bool = (
-            config.summary_log_probes and config.summary_sample_rate >= 1
-        )
         names = config.request_id_header_name
         self.id_headers: tuple[str, ...] = tuple(name.lower() for name in names)
         """The headers to read the request id from."""

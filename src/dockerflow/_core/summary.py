@@ -10,7 +10,8 @@ from typing import Any, Final
 from urllib.parse import quote, unquote, unquote_plus
 
 from dockerflow._core.endpoints import SERVER_ERROR
-from dockerflow.config import REDACTED_KEYS
+from dockerflow._core.messages import Request
+from dockerflow.config import REDACTED_KEYS, Config
 
 KEY: Final = "dockerflow.summary"
 """Where an ASGI scope or a WSGI environ holds the fields that the app adds to the summary."""
@@ -37,8 +38,8 @@ RESERVED: Final = frozenset(logging.LogRecord("", 0, "", 0, "", (), None).__dict
     "message", "asctime", "taskName",
 }  # fmt: skip
 
-PERSONAL: Final = ("uid", "email", "remoteAddressChain", "querystring")
-"""The fields with personal data. A query string may contain anything."""
+# A query string may contain anything, including personal data.
+_PERSONAL: Final = ("uid", "email", "remoteAddressChain", "querystring")
 
 # Besides letters and digits, what a path may have as it is (RFC 3986). Sanic's paths are
 # percent-encoded already, so % is among them.
@@ -85,6 +86,54 @@ def _is_error(exception: BaseException) -> bool:
     return isinstance(exception, Exception | SystemExit | KeyboardInterrupt)
 
 
+def summarise(
+    request: Request,
+    outcome: Outcome,
+    config: Config,
+    *,
+    seconds: float,
+    rid: str,
+    extra: Mapping[str, Any],
+    route: object = None,
+    peer: str = "",
+) -> tuple[int, str, dict[str, Any]]:
+    """Return level, text of the exception (empty if the level is INFO) and fields of the record.
+
+    :param seconds: from the start of the request to its last byte.
+    :param extra: fields that the app added; they win over ours but for the real ``code``, and an
+        error's ``errno``, which can only be replaced. Others that are ``None`` are left out.
+    :param route: the template of the route that the path matched, if it is known.
+    :param peer: the address that the connection came from.
+    """
+    code, error = outcome.code, outcome.error
+    headers = request.headers
+    fields: dict[str, Any] = {
+        "agent": headers.get("user-agent", ""),
+        "code": code,
+        "errno": code if code >= SERVER_ERROR else 0 if error is None else SERVER_ERROR,
+        "lang": headers.get("accept-language", ""),
+        "method": request.method,
+        "path": request.path,
+        "rid": rid,
+        "t": int(seconds * 1000),
+        "uid": "",
+    }
+    if config.summary_log_querystring:
+        fields["querystring"] = redact(request.query, config.summary_redacted_keys)
+    # Frameworks may store any object as the route.
+    if config.summary_log_route and route and isinstance(route, str):
+        fields["route"] = route
+    if config.summary_log_addresses:
+        fields["remoteAddressChain"] = _addresses(headers.get(FORWARDED, ""), peer)
+    if extra:
+        _add(fields, extra)
+    if not config.summary_personal_data:
+        fields = {name: value for name, value in fields.items() if name not in _PERSONAL}
+    if error is not None:
+        return logging.ERROR, _message(error), fields
+    return logging.INFO, "", fields
+
+
 def summary_text(fields: Mapping[str, Any], error: str = "") -> str:
     """Return a summary's text for people: ``GET /path 200 6 ms``, then the exception's text.
 
@@ -105,12 +154,8 @@ def _one_line(text: str) -> str:
     return "".join(escaped)
 
 
-def add_fields(fields: dict[str, Any], extra: Mapping[str, Any]) -> None:
-    """Add the app's fields to a summary's; they win over ours but for the real ``code``.
-
-    A field that is ``None`` is left out.
-    """
-    code = fields["code"]
+def _add(fields: dict[str, Any], extra: Mapping[str, Any]) -> None:
+    code, errno = fields["code"], fields["errno"]
     for key, value in extra.items():
         name = str(key)
         if value is None:
@@ -118,6 +163,8 @@ def add_fields(fields: dict[str, Any], extra: Mapping[str, Any]) -> None:
         else:
             fields[name + "_" if name in RESERVED else name] = value
     fields["code"] = code
+    if errno and not fields.get("errno"):  # the app may not have known of the error
+        fields["errno"] = errno
 
 
 def redact(query: str, keys: Iterable[str] = REDACTED_KEYS) -> str:
@@ -155,19 +202,14 @@ def _redact_user(text: str) -> str:
     return text if end < 0 else f"{before}{slashes}[redacted]{rest[end:]}"
 
 
-def addresses(forwarded: str, peer: str) -> list[str] | None:
-    """Return the addresses of the client, of the proxies and of the peer, if any are known.
-
-    :param forwarded: the header ``X-Forwarded-For``.
-    """
+def _addresses(forwarded: str, peer: str) -> list[str] | None:
     # The peer may be in the header already: servers and middlewares that trust it replace the
     # proxy's address by one of these.
     chain = [address.strip() for address in [*forwarded.split(","), peer]]
     return [address for address in dict.fromkeys(chain) if address] or None
 
 
-def error_text(error: BaseException) -> str:
-    """Return an exception's text, or the name of its class where the text means nothing."""
+def _message(error: BaseException) -> str:
     text = _text(error)
     # A text without a letter, such as that of SystemExit(1), means nothing without the class.
     return text if any(map(str.isalpha, text)) else type(error).__name__

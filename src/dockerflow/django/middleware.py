@@ -229,11 +229,8 @@ class DockerflowMiddleware(MiddlewareMixin):
             if uid != "":
                 exchange.extra.setdefault("uid", uid)
             if self._is_overridden("_build_extra_meta"):
-                ours = DockerflowMiddleware._build_extra_meta(self, request)
-                given = self._build_extra_meta(request)
-                if ours["errno"] and not given.get("errno"):  # the app may not know of the error
-                    given = {**given, "errno": ours["errno"]}
-                exchange.change(ours, given)
+                own = DockerflowMiddleware._build_extra_meta(self, request)
+                exchange.change(own, self._build_extra_meta(request))
 
 
 _OWN_PATTERNS: Final = DockerflowMiddleware.viewpatterns.copy()

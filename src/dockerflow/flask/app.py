@@ -166,7 +166,7 @@ class Dockerflow(Extension):
 
     def user_id(self) -> str | int | None:
         """Return the id of Flask-Login's user, and ``None`` when nobody is logged in."""
-        if not has_request_context() or not hasattr(current_app, "login_manager"):
+        if not has_request_context() or not hasattr(real(current_app), "login_manager"):
             return None
         # Only where the app uses it; and it has no types.
         user: Any = import_module("flask_login").current_user
