@@ -237,7 +237,9 @@ def test_a_server_for_development_shows_text_on_a_terminal(command, tmp_path):
         walk.start(command.replace("8000", walk.port).split(), {})
         walk.curl([f"localhost:{walk.port}/"])
         wait_for(
-            lambda: re.search("request.summary +GET / 200 [0-9]+ ms$", walk.log.read_text(), re.MULTILINE),
+            lambda: re.search(
+                "request.summary +GET / 200 [0-9]+ ms$", walk.log.read_text(), re.MULTILINE
+            ),
             walk.log.read_text(),
             patience=10,
         )
