@@ -424,7 +424,7 @@ def test_names_that_the_line_does_not_have_are_free():
     own = {"error": "a", "rid": "b", "stack": "c", "truncated": 1, "dropped": 2}
     assert read(record("m", **own))["Fields"] == {"msg": "m", **own}
     with pytest.raises(KeyError, match="msg"):
-        logging.getLogger("app").error("m", extra={"msg": 1})
+        logging.getLogger("app").error("m", extra=dict.fromkeys(["msg"]))
 
 
 # --- exceptions ----------------------------------------------------------------------------------
