@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import logging
-import re
 from functools import partial
 from logging.config import dictConfig
 from typing import Any, Final, Literal
 
-from dockerflow._core.endpoints import BAD_REQUEST, path_of
-from dockerflow._core.summary import NAME
+from dockerflow._core.summary import NAME, is_routine
 from dockerflow.config import Setting
 from dockerflow.logging._mozlog import DEFAULT_NAME, MIN_BYTES, MozlogFormatter
 from dockerflow.logging._text import TextFormatter, is_terminal
@@ -33,10 +31,6 @@ _ACCESS: Final = (
     "aiohttp.access", "django.server", "gunicorn.access", "hypercorn.access", "sanic.access",
     "uvicorn.access",
 )  # fmt: skip
-
-_PROBES: Final = "|".join(map(path_of, ("heartbeat", "lbheartbeat")))
-_ASSETS: Final = "avif|css|gif|ico|jpe?g|js|map|mjs|otf|png|svg|ttf|wasm|webp|woff2?"
-_is_quiet: Final = re.compile(rf"(?:{_PROBES})/?\Z|\.(?:{_ASSETS})\Z").search
 
 
 def _string(value: object) -> str:
@@ -115,12 +109,7 @@ def auto_filter() -> logging.Filter:
 class _QuietFilter(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether the record is no summary of a probe or a static file that succeeded."""
-        fields = record.__dict__
-        return not (
-            record.funcName == NAME
-            and fields.get("code", BAD_REQUEST) < BAD_REQUEST
-            and _is_quiet(str(fields.get("path", "")))
-        )
+        return not (record.funcName == NAME and is_routine(record.__dict__))
 
 
 def logging_config(

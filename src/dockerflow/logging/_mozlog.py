@@ -59,8 +59,9 @@ class MozlogFormatter(logging.Formatter):
 
     The object has ``Timestamp`` (nanoseconds), ``Type`` (the name of the logger), ``Logger``
     (the app), ``Hostname``, ``EnvVersion``, ``Severity``, ``Pid`` and ``Fields``. The message is
-    the field ``msg``; a ``request.summary`` has none, or the text of its exception. What was passed as ``extra`` has its own fields, and so have an exception
-    (``error``, ``traceback``) and a stack (``stack``). Values are converted to JSON as follows:
+    the field ``msg``; a ``request.summary`` has none, or the text of its exception. What was passed
+    as ``extra`` has its own fields, and so have an exception (``error``, ``traceback``) and a stack
+    (``stack``). Values are converted to JSON as follows:
 
     - ``None`` is left out, and so is ``Fields`` if it would be empty. Functions and methods
       among a record's attributes are left out too.

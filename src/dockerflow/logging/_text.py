@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, cast
 
-from dockerflow._core.summary import NAME, TEXT_FIELDS, summary_text
+from dockerflow._core.summary import DETAIL_FIELDS, NAME, TEXT_FIELDS, summary_text
 from dockerflow.logging._json import TRUNCATED, escape_controls, unicode_text
 from dockerflow.logging._mozlog import SEVERITIES, MozlogFormatter
 
@@ -22,8 +22,6 @@ _SUMMARY_WIDTH: Final = 120
 """The maximum width of a summary's line."""
 _MIN_PATH: Final = 20
 """How much of a path is shown at least."""
-# What a summary's line leaves out.
-_UNSEEN: Final = ("agent", "errno", "lang", "rid")
 
 _BOLD_RED, _RED, _GREEN, _YELLOW, _CYAN, _DIM = "1;31", "31", "32", "33", "36", "2"
 _COLORS: Final = (_BOLD_RED, _BOLD_RED, _BOLD_RED, _RED, _YELLOW, _CYAN, "", _DIM)
@@ -130,7 +128,7 @@ def render(line: Mapping[str, Any], *, color: bool = False, compact: bool = Fals
     request: list[str] = []
     if kind == NAME and "method" in fields and "path" in fields:
         request = summary_text(fields).split(" ", 3)
-        unseen = (*TEXT_FIELDS, *_UNSEEN) if compact else TEXT_FIELDS
+        unseen = (*TEXT_FIELDS, *DETAIL_FIELDS) if compact else TEXT_FIELDS
         fields = {key: value for key, value in fields.items() if key not in unseen}
     tail, blocks = _pairs(fields)
     begin = [_time(line.get("Timestamp")), f"{SEVERITIES[severity]:<8}"]
