@@ -6,6 +6,7 @@ import sentry_sdk
 from sentry_sdk.transport import Transport
 
 events: list[Any] = []
+logs: list[dict[str, Any]] = []
 
 
 class _Sink(Transport):
@@ -14,6 +15,8 @@ class _Sink(Transport):
             event = item.get_event() or item.get_transaction_event()
             if event:
                 events.append(event)
+            elif item.type == "log":
+                logs.extend(item.payload.json["items"])
 
 
 def start(*integrations: Any, **options: Any) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 
 import pytest
 from log_lines import check, parse
+from terminal import terminal
 
 from dockerflow.config import ConfigError
 from dockerflow.logging import configure_logging, logging_config
@@ -40,6 +42,64 @@ def test_default():
     assert config["handlers"]["stdout"]["class"] == "dockerflow.logging.MozlogHandler"
     assert config["handlers"]["stdout"]["name"] == "Dockerflow"
     assert config["root"]["level"] == "INFO"
+
+
+APP = """
+import logging.config
+from dockerflow.logging import configure_logging, logging_config
+from dockerflow.testing import Client
+from dockerflow.wsgi import DockerflowMiddleware
+
+def app(environ, start_response):
+    start_response(environ["PATH_INFO"][1:4] + " OK", [])
+    return []
+
+SETUP
+client = Client(DockerflowMiddleware(app))
+for path in ("/200", "/304/a.css", "/404/a.js", "/__lbheartbeat__", "/__heartbeat__/", "/__version__"):
+    client.get(path)
+"""
+SETUPS = {
+    "configure": "configure_logging('site')",
+    "stored": "import json; logging.config.dictConfig(json.loads(r'CONFIG'))",
+}
+ALL = ["/200", "/304/a.css", "/404/a.js", "/__lbheartbeat__", "/__heartbeat__/", "/__version__"]
+
+
+@pytest.mark.parametrize("setup", SETUPS)
+def test_auto_is_decided_when_it_is_applied(setup, tmp_path):
+    """The dictionary is made here, without a terminal, and may be stored as JSON."""
+    code = SETUPS[setup].replace("CONFIG", json.dumps(logging_config("site")))
+    code = APP.replace("SETUP", code)
+    command = [sys.executable, "-W", "error", "-c", code]
+    environ = {**os.environ, "TERM": "xterm"}
+    with terminal(tmp_path / "shown") as tty:
+        subprocess.run(command, check=True, timeout=60, stdout=tty, env=environ)
+    lines = re.findall("request.summary      (.*) [0-9]+ ms", (tmp_path / "shown").read_text())
+    # Successful probes and static files are left out.
+    assert lines == [
+        "GET /200 \x1b[32m200\x1b[0m", "GET /404/a.js \x1b[33m404\x1b[0m",
+        "GET /__version__ \x1b[33m404\x1b[0m",
+    ]  # fmt: skip
+    with (tmp_path / "file").open("wb") as file:
+        subprocess.run(command, check=True, timeout=60, stdout=file, env=environ)
+    for output in (run(code).stdout, (tmp_path / "file").read_text()):
+        lines = list(map(json.loads, output.splitlines()))
+        assert [
+            line["Fields"]["path"] for line in lines if line["Type"] == "request.summary"
+        ] == ALL
+
+
+@pytest.mark.parametrize("chosen", ["mozlog", "text", "gcp"])
+def test_a_format_that_is_chosen_is_the_one_on_a_terminal(chosen, tmp_path):
+    code = APP.replace("SETUP", SETUPS["configure"])
+    environ = {**os.environ, "DOCKERFLOW_LOG_FORMAT": chosen}
+    with terminal(tmp_path / "shown") as tty:
+        command = [sys.executable, "-W", "error", "-c", code]
+        subprocess.run(command, check=True, timeout=60, stdout=tty, env=environ)
+    lines = (tmp_path / "shown").read_text().splitlines()
+    keys = {"mozlog": '"Timestamp":', "gcp": '"severity":', "text": " request.summary  "}
+    assert sum(keys[chosen] in line for line in lines if "request.summary" in line) == len(ALL)
 
 
 def test_environment(monkeypatch):

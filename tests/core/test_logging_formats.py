@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import logging
 import os
 import re
 import sys
@@ -18,6 +19,7 @@ from log_lines import record
 from dockerflow._core.exchange import Exchange, current_exchange
 from dockerflow._core.messages import Request
 from dockerflow._core.settings import RequestSettings
+from dockerflow._core.summary import RESERVED
 from dockerflow.config import Config
 from dockerflow.logging import GoogleCloudFormatter, MozlogFormatter, MozlogHandler, TextFormatter
 
@@ -25,7 +27,12 @@ from dockerflow.logging import GoogleCloudFormatter, MozlogFormatter, MozlogHand
 @pytest.fixture(autouse=True)
 def _environment(monkeypatch):
     for name in os.environ:
-        if name.startswith("DOCKERFLOW_") or name in {"NO_COLOR", "GOOGLE_CLOUD_PROJECT"}:
+        if name.startswith("DOCKERFLOW_") or name in {
+            "NO_COLOR",
+            "FORCE_COLOR",
+            "TERM",
+            "GOOGLE_CLOUD_PROJECT",
+        }:
             monkeypatch.delenv(name)
 
 
@@ -187,7 +194,66 @@ def test_text_of_a_summary():
     made = record(
         name="request.summary", method="GET", path="/a", code=200, t=12, rid="r", agent="", errno=0
     )
-    assert text(made).split()[4:] == ["GET", "/a", "200", "12", "ms", "rid=r", "errno=0"]
+    assert text(made).split()[4:] == ["GET", "/a", "200", "12", "ms"]
+
+
+def summary(path="/a", code=200, error="", **extra):
+    level = logging.ERROR if error else logging.INFO
+    return record(
+        name="request.summary", level=level, method="GET", path=path, code=code, t=12,
+        agent="Mozilla/5.0 " * 20, errno=0, lang="de,en;q=0.5", rid="r" * 36,
+        **extra, **({"summary_error": error} if error else {}),
+    )  # fmt: skip
+
+
+def test_a_long_path_is_cut_in_the_middle():
+    line = text(summary("/begin/" + "x" * 200 + "/end", uid=7))
+    assert len(line) == 120
+    assert re.search(r" GET /begin/x+…x+/end 200 12 ms uid=7$", line)
+
+
+def test_fields_that_do_not_fit_are_left_out():
+    line = text(summary("/begin/" + "x" * 200, uid="u" * 36, more="z" * 100))
+    assert len(line) == 120
+    assert re.search(r" GET /begin/x+…x+ 200 12 ms uid=u+…$", line)
+
+
+def test_an_exceptions_text_is_never_cut():
+    assert text(summary(code=500, error="boom")).endswith(" GET /a 500 12 ms: boom")
+    first, second = text(summary("/" + "x" * 30, 500, "boom " * 20)).splitlines()
+    assert first.endswith(" GET /" + "x" * 30 + " 500 12 ms")
+    assert second.strip() == ("boom " * 20).strip()
+    assert text(summary(code=500, error="a\nb")).splitlines()[1] == "    b"
+
+
+@given(st.text(), st.integers(100, 599), st.dictionaries(st.text(), st.text(), max_size=4))
+def test_a_summary_is_one_line_of_120_characters(path, code, extra):
+    own = {key: value.replace("\n", "") for key, value in extra.items() if key not in RESERVED}
+    line = text(
+        summary(path, code) if set(own) & set(vars(summary())) else summary(path, code, **own)
+    )
+    assert len(line) <= 120
+    assert len(line.splitlines()) == 1
+    assert f" {code} 12 ms" in line
+
+
+@pytest.mark.parametrize(
+    ("name", "column"),
+    [
+        ("dockerflow.checks.registry", "…checks.registry"), ("a.b", "a.b"),
+        ("a" * 20, "a" * 20), ("a" * 21, "…" + "a" * 19), ("a." * 30, "…" + "a." * 9),
+    ],
+)  # fmt: skip
+def test_names_stay_in_their_column(name, column):
+    assert text(record("m", name=name))[33:] == f"{column:<20} m"
+
+
+@pytest.mark.parametrize(
+    ("code", "color"), [(204, 32), (302, 36), (404, 33), (500, 31), (100, None)]
+)
+def test_the_status_has_the_colour_of_its_class(code, color):
+    shown = f"\x1b[{color}m{code}\x1b[0m" if color else f"{code}"
+    assert f" /a {shown} 12 ms" in text(summary(code=code), use_colors=True)
 
 
 def test_colours(monkeypatch):
@@ -201,6 +267,12 @@ def test_colours(monkeypatch):
         patch.setattr(sys, "stdout", Terminal())
         assert "\x1b" in text(record("m"))
         assert "\x1b" not in text(record("m"), use_colors=False)
+        patch.setenv("TERM", "dumb")
+        assert "\x1b" not in text(record("m"))
+        patch.setenv("FORCE_COLOR", "1")
+        assert "\x1b" in text(record("m"))
+        patch.setattr(sys, "stdout", io.StringIO())
+        assert "\x1b" in text(record("m"))
         patch.setenv("NO_COLOR", "1")
         assert "\x1b" not in text(record("m"))
     with pytest.MonkeyPatch.context() as patch:

@@ -419,6 +419,14 @@ def test_fields_named_as_the_formatters():
     assert fields["traceback_"] == 1
 
 
+def test_names_that_the_line_does_not_have_are_free():
+    """The standard library refuses those of a record's attributes itself."""
+    own = {"error": "a", "rid": "b", "stack": "c", "truncated": 1, "dropped": 2}
+    assert read(record("m", **own))["Fields"] == {"msg": "m", **own}
+    with pytest.raises(KeyError, match="msg"):
+        logging.getLogger("app").error("m", extra=dict.fromkeys(["msg"]))
+
+
 # --- exceptions ----------------------------------------------------------------------------------
 
 

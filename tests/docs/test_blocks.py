@@ -49,7 +49,7 @@ DJANGO_SETTINGS = "SECRET_KEY = 'of a test'\nROOT_URLCONF = __name__\nurlpattern
 
 # What else a reader may be told to type; nothing of it is ours.
 FOREIGN = {
-    "bash", "cd", "docker", "echo", "eval", "exec", "git", "gunicorn", "helm", "kubectl", "mkdir", "podman",
+    "bash", "cat", "cd", "docker", "echo", "eval", "exec", "git", "gunicorn", "helm", "kubectl", "mkdir", "podman",
     "pre-commit", "python", "sanic", "sh", "uvicorn", "django-admin", "nox",
 }  # fmt: skip
 
@@ -63,7 +63,18 @@ def each(*languages: str):
 
 
 def test_every_block_is_of_a_kind_that_is_tested():
-    kinds = {"console", "dockerfile", "ini", "json", "nginx", "python", "text", "toml", "yaml"}
+    kinds = {
+        "console",
+        "diff",
+        "dockerfile",
+        "ini",
+        "json",
+        "nginx",
+        "python",
+        "text",
+        "toml",
+        "yaml",
+    }
     others = [
         str(block)
         for block in BLOCKS

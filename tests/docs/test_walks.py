@@ -17,6 +17,7 @@ import pages
 import pytest
 from services import free_port, wait_for
 from services.web import environment
+from terminal import terminal
 
 SERVERS = ("gunicorn", "sanic", "uvicorn")
 WALKS = [page for page in pages.PAGES if pages.is_walk(page)]
@@ -58,15 +59,20 @@ def shows(page: list[str], output: str) -> bool:
 
 
 class Walk:
-    """A reader with a shell, in a folder."""
+    """A reader with a shell, in a folder.
 
-    def __init__(self, folder: Path) -> None:
+    :param on_terminal: whether the server's output is a terminal, else it is a file.
+    """
+
+    def __init__(self, folder: Path, *, on_terminal: bool = False) -> None:
         self.folder = folder
+        self.on_terminal = on_terminal
+        self.stack = contextlib.ExitStack()
         self.log = folder.parent / "server.log"
         self.server: subprocess.Popen[bytes] | None = None
         self.port = str(free_port())
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-        self.environment = environment(PATH=path, PYTHONUNBUFFERED="1")
+        self.environment = environment(PATH=path, PYTHONUNBUFFERED="1", NO_COLOR="1")
 
     def take(self, block: pages.Block) -> None:
         """Do what a block says."""
@@ -80,7 +86,7 @@ class Walk:
             for command, expected in pages.commands(block.text):
                 output = self.run(command)
                 assert shows(expected, output), f"{block}: {command}\n{output}"
-        elif block.language == "json" and self.server is not None:  # what it logs
+        elif block.language == ("text" if self.on_terminal else "json") and self.server is not None:
             self.find(same(block.text).strip(), block)
         elif block.language == "python":
             self.run(f"python -W error -c {shlex.quote(block.text)}")
@@ -122,15 +128,17 @@ class Walk:
 
     def start(self, words: list[str], environment: dict[str, str]) -> None:
         assert self.server is None, "there is a server already"
-        with self.log.open("wb") as log:
-            self.server = subprocess.Popen(
-                words,
-                cwd=self.folder,
-                env=self.environment | environment,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        log = self.stack.enter_context(
+            terminal(self.log) if self.on_terminal else self.log.open("wb")
+        )
+        self.server = subprocess.Popen(
+            words,
+            cwd=self.folder,
+            env=self.environment | environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
         server = self.server
 
         def listens() -> bool:
@@ -177,6 +185,7 @@ class Walk:
                     self.server.wait(15)
                 except subprocess.TimeoutExpired:
                     continue
+        self.stack.close()
 
 
 @pytest.mark.parametrize("page", WALKS, ids=lambda page: page.stem)
@@ -187,6 +196,54 @@ def test_walk(page, tmp_path):
     try:
         for block in pages.blocks(page):
             walk.take(block)
+    finally:
+        walk.close()
+
+
+@pytest.mark.parametrize("page", sorted(pages.DOCS.glob("start/*.md")), ids=lambda page: page.stem)
+def test_a_request_is_a_line_of_text_on_a_terminal(page, tmp_path):
+    folder = tmp_path / "hello"
+    folder.mkdir()
+    walk = Walk(folder, on_terminal=True)
+    text = [block for block in pages.blocks(page) if block.language == "text"]
+    assert text
+    try:
+        for block in pages.blocks(page):
+            if "dockerflow verify" not in block.text:
+                walk.take(block)
+        shown = walk.log.read_text()
+        assert "__lbheartbeat__" not in shown
+        assert '"Timestamp"' not in shown
+    finally:
+        walk.close()
+
+
+DEVELOPMENT = {
+    "python manage.py runserver 127.0.0.1:8000": "django",
+    "flask run --debug --port 8000": "flask",
+    "uvicorn --reload --port 8000 app:app": "fastapi",
+    "fastapi dev --port 8000 app.py": "fastapi",
+    "sanic --dev --port 8000 app:app": "sanic",
+}
+
+
+@pytest.mark.parametrize("command", DEVELOPMENT)
+def test_a_server_for_development_shows_text_on_a_terminal(command, tmp_path):
+    walk = Walk(tmp_path, on_terminal=True)
+    try:
+        for block in pages.blocks(pages.DOCS / f"start/{DEVELOPMENT[command]}.md"):
+            if block.caption or "django-admin" in block.text:
+                walk.take(block)
+        walk.start(command.replace("8000", walk.port).split(), {})
+        walk.curl([f"localhost:{walk.port}/"])
+        wait_for(
+            lambda: re.search(
+                "request.summary +GET / 200 [0-9]+ ms$", walk.log.read_text(), re.MULTILINE
+            ),
+            walk.log.read_text(),
+            patience=10,
+        )
+        assert '"Timestamp"' not in walk.log.read_text()
     finally:
         walk.close()
 

@@ -237,6 +237,7 @@ WRONG_SETTINGS = [
     ("DATABASE_URL", "sqlite://", "sqlite:///"),
     ("DATABASE_URL", "sqlite:///:memory:", "sqlite:///file"),
     ("DATABASE_URL", "nonsense", "sqlite:///"),
+    ("DATABASE_URL", "sqlite:////nowhere/links.sqlite3", "folder that doesn't exist"),
     ("REDIS_URL", f"http://:{SECRET}@redis", "redis://"),
     ("REDIS_URL", f"redis://:{SECRET}@redis/first", "redis://host:port/number"),
     ("REDIS_URL", f"redis://:{SECRET}@redis/0?socket_timeout=long", "redis://"),

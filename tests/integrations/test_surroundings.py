@@ -1,6 +1,7 @@
 """What stands around the library in real deployments: other middleware, mounts, Sentry, Django's pools."""
 
 import logging
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -180,6 +181,26 @@ def test_sentry_has_one_event_for_an_exception_and_none_for_probes(app: str) -> 
     if "django" in app:
         pytest.importorskip("django")
     assert python(app + ASKING) == ["['ValueError', 'transaction']"]
+
+
+def test_sentry_has_a_log_of_each_request_if_it_takes_logs() -> None:
+    """The summary is its body, the fields are its attributes; it is no event."""
+    pytest.importorskip("sentry_sdk")
+    asking = """
+with Client(app) as client:
+    for path in ("/missing", "/fail"):
+        client.get(path)
+kinds = sentry_sdk.flush() or sentry_sink.take()
+for log in sentry_sink.logs:
+    if log["attributes"]["logger.name"]["value"] == "request.summary":
+        print(log["level"], log["body"], log["attributes"]["path"]["value"])
+print(kinds)
+"""
+    start = "import sentry_sdk\n" + SENTRY_OF_FASTAPI.replace("(1.0))", "(1.0), enable_logs=True)")
+    missing, failed, events = python(SENTRY + start + FASTAPI + asking)
+    assert re.fullmatch(r"info GET /missing 404 \d+ ms /missing", missing)
+    assert re.fullmatch(r"error GET /fail 500 \d+ ms: broken /fail", failed)
+    assert events == "['ValueError', 'transaction', 'transaction']"
 
 
 def test_sentry_has_no_more_events_than_without_the_library() -> None:

@@ -300,8 +300,9 @@ def test_loggers():
         if "cli" in path.parts or "verify" in path.parts:
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and ast.unparse(node.func) == "logging.getLogger":
-                (argument,) = node.args or [ast.Constant(None)]
+            makers = ("logging.getLogger", "logging.LogRecord")
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in makers:
+                argument, *_ = node.args or [ast.Constant(None)]
                 if isinstance(argument, ast.Constant) and argument.value:
                     named.add(argument.value)
     assert set(firsts("log-fields", "loggers")) == named | {public_checks.registry.__name__}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -38,6 +39,9 @@ def _database_url(value: SecretStr) -> SecretStr:
     is_server = url.scheme in {"postgres", "postgresql"} and bool(url.host)
     if not (is_file or is_server):
         raise PydanticCustomError("database_url", _DATABASE)
+    # SQLite makes the file, but not its folder.
+    if is_file and not Path(str(url.path).removeprefix("/")).parent.is_dir():
+        raise PydanticCustomError("database_url", "names a file in a folder that doesn't exist")
     return value
 
 

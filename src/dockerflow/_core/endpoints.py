@@ -20,6 +20,7 @@ ERROR_MESSAGE: Final = "The __error__ endpoint was called"
 METHODS: Final = ("GET", "HEAD")
 
 OK: Final = 200
+BAD_REQUEST: Final = 400
 SERVER_ERROR: Final = 500
 DRAINING: Final = 503
 """Status code of the heartbeat of a process that is about to end."""

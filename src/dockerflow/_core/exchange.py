@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from contextvars import Context, ContextVar, Token, copy_context
 from typing import Any, Final, Self
 
-from dockerflow._core.endpoints import OK, Endpoint
+from dockerflow._core.endpoints import BAD_REQUEST, OK, Endpoint
 from dockerflow._core.guard import Guarded
 from dockerflow._core.messages import Request
 from dockerflow._core.request_id import choose_request_id, note_request, request_id_context
@@ -28,7 +28,6 @@ Its presence also tells a middleware further in that the request is summarised a
 """
 
 _logging: Final = Guarded(logger, "The summary of a request could not be logged")
-_BAD_REQUEST: Final = 400
 _UNSET: Final = object()
 _REPLACED: Final = frozenset({"info", "error"})
 
@@ -221,7 +220,7 @@ class Exchange(Outcome):
             config.summary_sample_rate >= 1
             or self.exception is not None
             or self.status is None
-            or self.status >= _BAD_REQUEST
+            or self.status >= BAD_REQUEST
         ):
             return False
         return random.random() >= config.summary_sample_rate  # noqa: S311 - not a secret

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote, unquote, unquote_plus
 
-from dockerflow._core.endpoints import SERVER_ERROR
+from dockerflow._core.endpoints import BAD_REQUEST, SERVER_ERROR, path_of
 from dockerflow._core.messages import Request
 from dockerflow.config import REDACTED_KEYS, Config
 
@@ -21,6 +21,9 @@ NAME: Final = "request.summary"
 
 TEXT_FIELDS: Final = ("method", "path", "code", "t")
 """The fields that :func:`summary_text` shows."""
+
+DETAIL_FIELDS: Final = ("agent", "errno", "lang", "rid")
+"""The fields for which a line on a terminal has no room."""
 
 ERROR: Final = "summary_error"
 """The attribute of a record that holds the text of the exception that made the summary an error."""
@@ -45,6 +48,9 @@ _PERSONAL: Final = ("uid", "email", "remoteAddressChain", "querystring")
 # percent-encoded already, so % is among them.
 _SAFE: Final = "/:@!$&'()*+,;=-._~%"
 _is_safe: Final = re.compile(rf"[A-Z]+ [A-Za-z0-9{re.escape(_SAFE)}]+ [0-9]+ [0-9]+").fullmatch
+_PROBES: Final = f"{path_of('heartbeat')}|{path_of('lbheartbeat')}"
+_ASSETS: Final = "avif|css|gif|ico|jpe?g|js|map|mjs|otf|png|svg|ttf|wasm|webp|woff2?"
+_is_routine_path: Final = re.compile(rf"(?:{_PROBES})/?\Z|\.(?:{_ASSETS})\Z").search
 _camel_hump: Final = re.compile("(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _no_word: Final = re.compile("[^A-Za-z0-9]+")
 
@@ -145,6 +151,12 @@ def summary_text(fields: Mapping[str, Any], error: str = "") -> str:
     if not _is_safe(text):
         text = " ".join([quote(value, _SAFE, errors="surrogatepass") or "-" for value in values])
     return f"{text} ms: {_one_line(error)}" if error else f"{text} ms"
+
+
+def is_routine(fields: Mapping[str, Any]) -> bool:
+    """Whether a summary is of a probe or of a static file, and its status is below 400."""
+    path = _text(fields.get("path", ""))
+    return fields["code"] < BAD_REQUEST and _is_routine_path(path) is not None
 
 
 def _one_line(text: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Iterator
 from fnmatch import fnmatchcase
@@ -53,7 +52,7 @@ Examples:
     "--color",
     type=click.Choice(["auto", "always", "never"]),
     default="auto",
-    help="auto: on a terminal, unless $NO_COLOR is set.",
+    help="auto: on a terminal; $NO_COLOR and $FORCE_COLOR have precedence.",
 )
 def logs(
     files: tuple[str, ...], level: str, types: tuple[str, ...], rid: str | None, color: str
@@ -65,9 +64,7 @@ def logs(
     regardless of the filters. Text before the JSON stays, as in docker compose's output. Control
     characters are escaped, as a terminal would obey them.
     """
-    is_colored = color == "always" or (
-        color == "auto" and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-    )
+    is_colored = color == "always" or (color == "auto" and _text.use_colors())
     max_severity = _LEVELS[level]
 
     def is_wanted(line: dict[str, Any]) -> bool:

@@ -11,7 +11,12 @@ from dockerflow._core.request_id import (
     get_request_id,
     request_id_context,
 )
-from dockerflow.logging._config import configure_logging, logging_config
+from dockerflow.logging._config import (
+    auto_filter,
+    auto_formatter,
+    configure_logging,
+    logging_config,
+)
 from dockerflow.logging._google_cloud import GoogleCloudFormatter
 from dockerflow.logging._handlers import MozlogHandler, QueuedHandler
 from dockerflow.logging._json import SafeJSONEncoder, safer_format_traceback
@@ -27,6 +32,8 @@ __all__ = [
     "RequestIdLogFilter",
     "SafeJSONEncoder",
     "TextFormatter",
+    "auto_filter",
+    "auto_formatter",
     "configure_logging",
     "get_or_generate_request_id",
     "get_request_id",

@@ -7,11 +7,13 @@ from functools import partial
 from logging.config import dictConfig
 from typing import Any, Final, Literal
 
-from dockerflow._core.summary import NAME
+from dockerflow._core.summary import NAME, is_routine
 from dockerflow.config import Setting
-from dockerflow.logging._mozlog import DEFAULT_NAME, MIN_BYTES
+from dockerflow.logging._mozlog import DEFAULT_NAME, MIN_BYTES, MozlogFormatter
+from dockerflow.logging._text import TextFormatter, is_terminal
 
 _FORMATTERS: Final = {
+    "auto": "dockerflow.logging.auto_formatter",
     "mozlog": "dockerflow.logging.MozlogFormatter",
     "text": "dockerflow.logging.TextFormatter",
     "gcp": "dockerflow.logging.GoogleCloudFormatter",
@@ -68,7 +70,7 @@ class _Settings:
 
     log_name = Setting(DEFAULT_NAME, "a string that isn't empty", _string, "")
     log_level = Setting("INFO", "a level's name or a number from 0", _level, "")
-    log_format = Setting("mozlog", "mozlog, text or gcp", _format, "")
+    log_format = Setting("auto", "auto, mozlog, text or gcp", _format, "")
     log_max_bytes = Setting(None, f"a number from {MIN_BYTES}", _max_bytes, "")
     log_queue_size = Setting(0, "a number from 0", partial(_integer, least=0), "")
 
@@ -78,10 +80,42 @@ def _read(name: str, value: object) -> Any:
     return setting.from_environment() if value is None else setting.parse(value, name)
 
 
+def auto_formatter(
+    *, logger_name: str | None = None, max_bytes: int | None = None
+) -> MozlogFormatter:
+    """Return a :class:`TextFormatter` if standard output is a terminal, else a mozlog formatter.
+
+    The parameters are those of both. It is for dictConfig; :func:`logging_config` uses it for the
+    format ``auto``.
+
+    .. versionadded:: 0.1.0
+    """
+    made = TextFormatter if is_terminal() else MozlogFormatter
+    return made(logger_name=logger_name, max_bytes=max_bytes)
+
+
+def auto_filter() -> logging.Filter:
+    """Return a filter that keeps development quiet if standard output is a terminal.
+
+    It leaves out the ``request.summary`` of ``/__heartbeat__``, of ``/__lbheartbeat__`` and of
+    static files, that is of paths that end in ``.css``, ``.js``, ``.png`` or the like, unless the
+    status is 400 or higher. If standard output is no terminal, the filter leaves out nothing.
+
+    .. versionadded:: 0.1.0
+    """
+    return _QuietFilter() if is_terminal() else logging.Filter()
+
+
+class _QuietFilter(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record is no summary of a probe or a static file that succeeded."""
+        return not (record.funcName == NAME and is_routine(record.__dict__))
+
+
 def logging_config(
     name: str | None = None,
     level: int | str | None = None,
-    format: Literal["mozlog", "text", "gcp"] | None = None,  # noqa: A002  # its name in dictConfig
+    format: Literal["auto", "mozlog", "text", "gcp"] | None = None,  # noqa: A002  # its name in dictConfig
     *,
     max_bytes: int | None = None,
     queue_size: int | None = None,
@@ -100,8 +134,9 @@ def logging_config(
     :param name: the app's name; ``DOCKERFLOW_LOG_NAME``, by default ``Dockerflow``.
     :param level: the lowest level that is written, a name or a number; ``DOCKERFLOW_LOG_LEVEL``,
         by default ``INFO``.
-    :param format: ``mozlog``, ``text`` for people or ``gcp`` for Google Cloud;
-        ``DOCKERFLOW_LOG_FORMAT``, by default ``mozlog``.
+    :param format: ``mozlog``, ``text`` for people, ``gcp`` for Google Cloud, or ``auto``;
+        ``DOCKERFLOW_LOG_FORMAT``, by default ``auto``: when the configuration is applied, that is
+        ``text`` if standard output is a terminal, see :func:`auto_filter`, else ``mozlog``.
     :param max_bytes: the maximum length of a line in bytes, at least 1024, see
         :class:`MozlogFormatter`; ``DOCKERFLOW_LOG_MAX_BYTES``, by default without a limit.
     :param queue_size: how many lines may wait for a slow reader, see :class:`QueuedHandler`;
@@ -114,7 +149,8 @@ def logging_config(
     level = _read("level", level)
     max_bytes = _read("max_bytes", max_bytes)
     queue_size = _read("queue_size", queue_size)
-    formatter: dict[str, Any] = {"()": _FORMATTERS[_read("format", format)], "logger_name": name}
+    chosen = _read("format", format)
+    formatter: dict[str, Any] = {"()": _FORMATTERS[chosen], "logger_name": name}
     if max_bytes is not None:
         formatter["max_bytes"] = max_bytes
     handler: dict[str, Any] = {
@@ -122,6 +158,8 @@ def logging_config(
         "formatter": "dockerflow",
         "name": name,
     }
+    if chosen == "auto":
+        handler["filters"] = ["dockerflow"]
     if queue_size:
         handler |= {"class": "dockerflow.logging.QueuedHandler", "queue_size": queue_size}
     loggers: dict[str, dict[str, Any]] = {
@@ -142,6 +180,7 @@ def logging_config(
             "default": {},
             "access": {},
         },
+        "filters": {"dockerflow": {"()": "dockerflow.logging.auto_filter"}},
         "handlers": {"stdout": handler},
         "loggers": loggers,
         "root": {"handlers": ["stdout"], "level": level},
@@ -151,7 +190,7 @@ def logging_config(
 def configure_logging(
     name: str | None = None,
     level: int | str | None = None,
-    format: Literal["mozlog", "text", "gcp"] | None = None,  # noqa: A002  # its name in dictConfig
+    format: Literal["auto", "mozlog", "text", "gcp"] | None = None,  # noqa: A002  # its name in dictConfig
     *,
     max_bytes: int | None = None,
     queue_size: int | None = None,

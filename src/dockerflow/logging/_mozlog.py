@@ -59,8 +59,9 @@ class MozlogFormatter(logging.Formatter):
 
     The object has ``Timestamp`` (nanoseconds), ``Type`` (the name of the logger), ``Logger``
     (the app), ``Hostname``, ``EnvVersion``, ``Severity``, ``Pid`` and ``Fields``. The message is
-    the field ``msg``. What was passed as ``extra`` has its own fields, and so have an exception
-    (``error``, ``traceback``) and a stack (``stack``). Values are converted to JSON as follows:
+    the field ``msg``; a ``request.summary`` has none, or the text of its exception. What was passed
+    as ``extra`` has its own fields, and so have an exception (``error``, ``traceback``) and a stack
+    (``stack``). Values are converted to JSON as follows:
 
     - ``None`` is left out, and so is ``Fields`` if it would be empty. Functions and methods
       among a record's attributes are left out too.
@@ -78,8 +79,8 @@ class MozlogFormatter(logging.Formatter):
     - A cycle becomes ``"[Circular]"``; what is nested deeper than 16 levels, or comes after
       100,000 values, becomes ``"[Truncated]"``.
     - Keys become strings. If two have the same name, the later one gets ``_`` appended, as does
-      a field with the name of one that the formatter makes (``msg``, ``error``, ``traceback``,
-      ``stack``, ``args``).
+      a field with the name of one that the formatter makes for this record (``msg``, ``error``,
+      ``traceback``, ``stack``, ``args``).
     - If the arguments don't fit the message, the message stays as it is and the arguments become
       the field ``args``.
     - An event of structlog that was passed on by its ``wrap_for_formatter`` is taken apart: see
