@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from typing import Any, Final, Generic, TypeVar
 
 from dockerflow._core.summary import FORWARDED, HEADERS
@@ -13,6 +14,8 @@ logger = logging.getLogger("dockerflow")
 
 LIST_HEADERS: Final = ("accept", FORWARDED)
 """The headers of which every line counts (RFC 9110, 5.3); of others the first one does."""
+
+AUTHORIZATION: Final = "authorization"
 
 _TRACE_HEADERS: Final = ("traceparent", "x-cloud-trace-context")
 """The headers that log records made during the request may refer to."""
@@ -34,9 +37,10 @@ class RequestSettings:
         """The header that sends the request id back."""
         self.raw_response_header: bytes = self.response_header.lower().encode("latin-1")
         """The same as ASGI has it."""
-        self.headers: tuple[str, ...] = tuple(
-            sorted({"accept", *HEADERS, *_TRACE_HEADERS, *self.id_headers})
-        )
+        wanted = {"accept", *HEADERS, *_TRACE_HEADERS, *self.id_headers}
+        if config.heartbeat_details == "authorized":
+            wanted.add(AUTHORIZATION)
+        self.headers: tuple[str, ...] = tuple(sorted(wanted))
         """The headers that the core needs, in lower case."""
         self.raw_headers: dict[bytes, str] = {name.encode("latin-1"): name for name in self.headers}
         """The same by their names in an ASGI scope."""
@@ -59,7 +63,7 @@ def present(settings: Mapping[str, Any]) -> dict[str, Any]:
 def _copy(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return a copy that isn't affected when an app changes one of its lists in place."""
     return {
-        name: value.copy() if isinstance(value, list | set | dict) else value
+        name: deepcopy(value) if isinstance(value, list | set | dict) else value
         for name, value in settings.items()
     }
 

@@ -23,7 +23,7 @@ from django.utils.log import request_logger
 
 from dockerflow import sentry
 from dockerflow._core.app import Core
-from dockerflow._core.endpoints import ENDPOINTS, OK, SERVER_ERROR, Endpoint, path_of
+from dockerflow._core.endpoints import ENDPOINTS, OK, SERVER_ERROR, Endpoint, group_of, path_of
 from dockerflow._core.exchange import Exchange, summary_logger
 from dockerflow._core.extension import is_overridden
 from dockerflow._core.guard import Guarded
@@ -141,6 +141,8 @@ class DockerflowMiddleware(MiddlewareMixin):
         endpoint = core.paths.get(path)
         if self.viewpatterns == _OWN_PATTERNS or endpoint == "error":
             return None if endpoint is None else _VIEWS[endpoint]
+        if endpoint is not None and group_of(path):
+            return _VIEWS[endpoint]
         # A subclass has its own patterns.
         prefix = core.config.path_prefix
         if not path.startswith(prefix):

@@ -16,7 +16,7 @@ from werkzeug.wsgi import ClosingIterator
 
 from dockerflow import sentry
 from dockerflow._core.app import Core
-from dockerflow._core.endpoints import ALL_ENDPOINTS, Endpoint, path_of
+from dockerflow._core.endpoints import ALL_ENDPOINTS, Endpoint, path_of, path_of_group
 from dockerflow._core.exchange import EXCHANGE, Exchange
 from dockerflow._core.extension import make_config, read_settings, version_of
 from dockerflow._core.guard import Guarded
@@ -111,16 +111,16 @@ class Site(DockerflowMiddleware):
             name = "_session" if hasattr(context, "_session") else "session"
             setattr(context, name, self.flask.session_interface.make_null_session(self.flask))
             with context:
-                response = self.respond(endpoint, exchange)
+                response = self.respond(endpoint, environ)
         # The whole body is known, so that the summary needn't wait for the client.
         exchange.finished = time.monotonic()
         return response
 
-    def respond(self, endpoint: Endpoint, exchange: Exchange) -> CoreResponse:
+    def respond(self, endpoint: Endpoint, environ: WSGIEnvironment) -> CoreResponse:
         """Return the response of an endpoint, within the app's context."""
         return self._core.answer(
             endpoint,
-            exchange.request,
+            make_request(environ, self._core.settings),
             debug=self.flask.debug,
             version=version_of(self.extension, self._core),
             on_results=self._send_signal,
@@ -140,12 +140,11 @@ class Site(DockerflowMiddleware):
         blueprint = Blueprint("dockerflow", __name__, url_prefix=self._core.config.path_prefix)
         for endpoint in ALL_ENDPOINTS:
             self._routes[endpoint] = partial(self._route, endpoint, view)
+        # url_for() gives the first path of an endpoint.
+        groups = [(path_of_group(group), "heartbeat") for group in self._core.config.heartbeat_groups]
+        for path, endpoint in [*((path_of(name), name) for name in ALL_ENDPOINTS), *groups]:
             blueprint.add_url_rule(
-                path_of(endpoint),
-                endpoint,
-                self._routes[endpoint],
-                strict_slashes=False,
-                merge_slashes=False,
+                path, endpoint, self._routes[endpoint], strict_slashes=False, merge_slashes=False
             )
         return blueprint
 
@@ -155,7 +154,9 @@ class Site(DockerflowMiddleware):
     def view(self, endpoint: Endpoint) -> Response:
         """Return the response of an endpoint as Flask's."""
         self.core()
-        response = self.respond(endpoint, self.exchange(real(request)))
+        served = real(request)
+        self.exchange(served)
+        response = self.respond(endpoint, served.environ)
         return Response(response.body, response.status, list(response.headers))
 
     def exchange(self, served: Request) -> Exchange:
