@@ -18,7 +18,8 @@ class OpenTelemetryObserver:
 
     It makes the instruments ``dockerflow.check.duration`` in seconds, ``dockerflow.check.results``
     and ``dockerflow.check.level`` with the attribute ``check``, and the same for
-    ``dockerflow.heartbeat``, with the attribute ``group`` for the heartbeat of a group. An export runs no check.
+    ``dockerflow.heartbeat``, with the attribute ``group`` for the heartbeat of a group. An export
+    runs no check.
 
     :param meter_provider: by default the one that is set for the process, even if it is set later.
 

@@ -12,8 +12,9 @@ class PrometheusObserver:
 
     It makes ``dockerflow_check_duration_seconds``, ``dockerflow_check_results_total`` and
     ``dockerflow_check_level`` with the label ``check``, and the same for ``dockerflow_heartbeat``
-    with the label ``group``, which is empty for the heartbeat of all checks. Where prometheus-client collects from several processes, a level is that
-    of the most recent result. A scrape runs no check.
+    with the label ``group``, which is empty for the whole heartbeat. Where prometheus-client
+    collects from several processes, a level is that of the most recent result. A scrape runs no
+    check.
 
     :param registry: the collector registry; by default that of ``prometheus_client``.
     :raises ValueError: when the collector registry has these metrics already, as of another

@@ -95,9 +95,7 @@ def test_other_methods_are_refused(make_client: MakeClient, path: str) -> None:
 
 
 @pytest.mark.parametrize("path", [*ENDPOINTS, GROUP])
-def test_head_is_get_without_a_body(
-    make_client: MakeClient, version_file: Path, path: str
-) -> None:
+def test_head_is_get_without_a_body(make_client: MakeClient, version_file: Path, path: str) -> None:
     client = make_client(heartbeat_groups={"ready": ["counting"]})
     headers = {"x-request-id": "same"}
     runs: list[None] = []

@@ -79,8 +79,24 @@ WRONG: list[tuple[str, Any]] = [
     *(
         ("heartbeat_groups", value)
         for value in (
-            "ready", "ready=", "=a", "a/b=c", "..=c", ".a=c", "a b=c", "é=c", "a=b;a=c", "a\tb=c",
-            5, None, {"ready": []}, {"ready": 5}, {5: "a"}, {"": "a"}, {"a/b": "a"}, ["ready"],
+            "ready",
+            "ready=",
+            "=a",
+            "a/b=c",
+            "..=c",
+            ".a=c",
+            "a b=c",
+            "é=c",
+            "a=b;a=c",
+            "a\tb=c",
+            5,
+            None,
+            {"ready": []},
+            {"ready": 5},
+            {5: "a"},
+            {"": "a"},
+            {"a/b": "a"},
+            ["ready"],
         )
     ),
     *(("heartbeat_secret", value) for value in SECRETS),

@@ -169,6 +169,9 @@ def test_the_sampler_drops_probes_only():
     assert sample({"asgi_scope": {"path": "/m/__heartbeat__", "root_path": "/m"}}) == 0
     assert sample({"wsgi_environ": {"PATH_INFO": "/__lbheartbeat__/"}}) == 0
     assert sample({"transaction_context": {"name": "/__version__"}}) == 0
+    for path in ("/__heartbeat__/ready", "/__heartbeat__/ready/"):
+        assert sample({"wsgi_environ": {"PATH_INFO": path}}) == 0
+        assert traces_sampler(0.5, path_prefix="/x")({"asgi_scope": {"path": f"/x{path}"}}) == 0
     assert sample({"asgi_scope": {"path": "/"}}) == 0.25
     assert traces_sampler(0.5)({}) == 0.5
     # As with traces_sample_rate, a trace that another service has begun isn't cut.

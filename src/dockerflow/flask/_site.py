@@ -141,7 +141,9 @@ class Site(DockerflowMiddleware):
         for endpoint in ALL_ENDPOINTS:
             self._routes[endpoint] = partial(self._route, endpoint, view)
         # url_for() gives the first path of an endpoint.
-        groups = [(path_of_group(group), "heartbeat") for group in self._core.config.heartbeat_groups]
+        groups = [
+            (path_of_group(group), "heartbeat") for group in self._core.config.heartbeat_groups
+        ]
         for path, endpoint in [*((path_of(name), name) for name in ALL_ENDPOINTS), *groups]:
             blueprint.add_url_rule(
                 path, endpoint, self._routes[endpoint], strict_slashes=False, merge_slashes=False
