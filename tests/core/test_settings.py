@@ -5,7 +5,9 @@ import contextvars
 import json
 import logging
 import os
+import re
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -45,6 +47,43 @@ def test_the_settings_that_are_present_are_picked() -> None:
 def test_settings_that_say_nothing():
     settings = {"DOCKERFLOW_CHECK_TIMEOUT": None, "DOCKERFLOW_OTHER": 1, "DEBUG": True}
     assert Config.from_settings(settings) == Config()
+
+
+class TestUnknownSettings:
+    """Names like those of settings, each reported once in a process."""
+
+    def test_in_the_environment(self, monkeypatch, caplog):
+        monkeypatch.setenv("DOCKERFLOW_CHEK_TIMEOUT", "5")
+        monkeypatch.setenv("DOCKERFLOW_QQQ", "")
+        for _ in range(3):
+            DockerflowMiddleware(lambda: None)
+        assert sorted((r.name, r.levelno, r.getMessage()) for r in caplog.records) == [
+            ("dockerflow", logging.WARNING, "DOCKERFLOW_CHEK_TIMEOUT in the environment is not a "
+             "setting of Dockerflow: did you mean DOCKERFLOW_CHECK_TIMEOUT?"),
+            ("dockerflow", logging.WARNING, "DOCKERFLOW_QQQ in the environment is not a setting of "
+             "Dockerflow"),
+        ]  # fmt: skip
+
+    def test_names_of_others(self, monkeypatch, caplog):
+        """Each that the documentation names, and what Kubernetes sets for a Service."""
+        root = Path(__file__).parents[2]
+        pages = [*root.glob("docs/**/*.md"), root / "README.md", root / "Dockerfile.example"]
+        texts = [page.read_text(encoding="utf-8") for page in pages]
+        names = set(re.findall(r"\bDOCKERFLOW_[A-Z_]*[A-Z]\b", " ".join(texts)))
+        assert {"DOCKERFLOW_CHECKS", "DOCKERFLOW_LOG_FORMAT", "DOCKERFLOW_COMMIT"} <= names
+        for name in (*names, *SETTINGS):
+            if name not in UNKNOWN_IN_DOCS:
+                monkeypatch.setattr(os, "environ", {**os.environ, name: ""})
+        for name in (
+            "SERVICE_HOST", "SERVICE_PORT", "SERVICE_PORT_HTTP", "PORT", "PORT_80_TCP",
+            "PORT_80_TCP_PROTO", "PORT_80_TCP_PORT", "PORT_80_TCP_ADDR", "WEB_SERVICE_HOST",
+        ):  # fmt: skip
+            monkeypatch.setattr(os, "environ", {**os.environ, f"DOCKERFLOW_{name}": "x"})
+        DockerflowMiddleware(lambda: None)
+        assert caplog.messages == []
+
+
+UNKNOWN_IN_DOCS = {"DOCKERFLOW_CHEK_TIMEOUT"}
 
 
 def test_the_error_names_the_frameworks_setting():

@@ -15,7 +15,7 @@ from dockerflow import version as versions
 from dockerflow._core import endpoints
 from dockerflow._core.endpoints import Endpoint
 from dockerflow._core.messages import Request, Response
-from dockerflow._core.settings import AUTHORIZATION, RequestSettings
+from dockerflow._core.settings import AUTHORIZATION, RequestSettings, warn_of_unknown
 from dockerflow.checks._check import check_context
 from dockerflow.checks.registry import Registry, default_registry
 from dockerflow.checks.runner import CheckResults
@@ -50,6 +50,7 @@ class Core:
         lbheartbeat: Response = endpoints.LBHEARTBEAT,
         check_context: Callable[[], AbstractContextManager[Any]] = nullcontext,
     ) -> None:
+        warn_of_unknown(os.environ, "the environment")
         self.config: Config = Config() if config is None else config
         self.registry: Registry = default_registry if registry is None else registry
         self.settings: RequestSettings = RequestSettings(self.config)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import time
 import weakref
 from collections.abc import Callable, Collection, Iterable, MutableMapping
@@ -90,7 +91,8 @@ class Registry:
         :param tags: tags by which ``heartbeat_tags`` and ``heartbeat_groups`` choose checks.
         :param silenced: ids of its messages to leave out, besides ``silenced_checks``.
         :returns: ``func`` itself, or the decorator.
-        :raises TypeError: when ``func`` isn't callable, or there is no such option.
+        :raises TypeError: when ``func`` isn't callable or needs an argument, or there is no such
+            option.
         :raises ValueError: when an option has a wrong value.
         """
         parsed = parse(options)
@@ -99,6 +101,7 @@ class Registry:
             if not callable(func):
                 raise TypeError(f"a check is a function without arguments, not {func!r}")
             key = _name_of(func) if name is None else name
+            _refuse_required(key, func)
             check = Check(key, func, parsed, self._observers)
             with lock.get():
                 known = self._checks.get(key)
@@ -274,6 +277,25 @@ def _stop(background: PerProcess[Background]) -> None:
 def _name_of(func: CheckFunction) -> str:
     func = unwrap(func)
     return getattr(func, "__name__", None) or type(func).__name__
+
+
+def _refuse_required(name: str, func: CheckFunction) -> None:
+    """Refuse a check that can't be called without arguments, if its signature can be read.
+
+    :raises TypeError: when it has a parameter without a default.
+    """
+    try:
+        parameters = inspect.signature(func).parameters.values()
+    except (TypeError, ValueError):
+        return
+    for parameter in parameters:
+        is_variable = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        if parameter.default is parameter.empty and not is_variable:
+            raise TypeError(
+                f"check {name} needs the argument {parameter.name!r}, but checks are called "
+                f"without any: bind it with register_partial(function, {parameter.name}) or "
+                "functools.partial"
+            )
 
 
 def _setting(group: str | None) -> str:

@@ -22,7 +22,7 @@ from dockerflow._core.extension import make_config, read_settings, version_of
 from dockerflow._core.guard import Guarded
 from dockerflow._core.messages import Response as CoreResponse
 from dockerflow._core.request_id import get_request_id
-from dockerflow._core.settings import Reloading
+from dockerflow._core.settings import Reloading, warn_of_unknown
 from dockerflow.checks.runner import CheckResults, is_failure
 from dockerflow.flask.signals import heartbeat_failed, heartbeat_passed
 from dockerflow.version import resolve
@@ -58,6 +58,7 @@ class Site(DockerflowMiddleware):
         self._in_routes: frozenset[Endpoint] = frozenset({*views, "error"})
         self._routes: dict[Endpoint, Callable[[], Any]] = {}
         self._tears_down = False
+        warn_of_unknown(app.config, "app.config")
         self._reloading = Reloading(self._read_settings, self._make_core)
         self._set_up(app.wsgi_app, self._reloading.get())
 

@@ -42,7 +42,7 @@ from dockerflow._core.extension import (
 )
 from dockerflow._core.guard import Guarded
 from dockerflow._core.messages import Request as CoreRequest
-from dockerflow._core.settings import LIST_HEADERS, Reloading
+from dockerflow._core.settings import LIST_HEADERS, Reloading, warn_of_unknown
 from dockerflow.checks.registry import Registry
 from dockerflow.sanic.checks import check_redis_connected
 
@@ -137,6 +137,7 @@ class Dockerflow(Extension):
 
     def _before_start(self, app: Sanic[Any, Any]) -> None:
         """Fail if a setting that was made after init_app() is wrong."""
+        warn_of_unknown(app.config, "app.config")
         self._make_core(self._read_settings(app))
 
     def _before_processes(self, app: Sanic[Any, Any]) -> None:
