@@ -31,7 +31,7 @@ from dockerflow._core.request_id import (  # noqa: F401 - apps import them from 
     get_or_generate_request_id,
     request_id_context,
 )
-from dockerflow.django import _settings, checks, views
+from dockerflow.django import _settings, _system_checks, checks, views
 from dockerflow.django._context import AddRequestId, RequestContext, begin, context_of, user_id
 from dockerflow.django._streaming import watch
 
@@ -89,6 +89,8 @@ class DockerflowMiddleware(MiddlewareMixin):
         # An invalid setting fails here, also where the app isn't in INSTALLED_APPS.
         self._first_core = _settings.make(_settings.read())
         checks.update()
+        _system_checks.register()
+        _system_checks.warn()
         request_logger.addFilter(_add_request_id)
         # A gunicorn worker has set its handlers by now, unless the app is loaded before it is.
         self._first_core.install_drain(only_over_a_server=True)
