@@ -40,7 +40,7 @@ def paths(
     prefix: str = "", *, error_endpoint: bool = False, groups: Iterable[str] = ()
 ) -> dict[str, Endpoint]:
     """Return the endpoint of each path, with and without a slash at its end."""
-    ours = {path_of(name, prefix): name for name in ENDPOINTS}
+    ours: dict[str, Endpoint] = {path_of(name, prefix): name for name in ENDPOINTS}
     if error_endpoint:
         ours[path_of("error", prefix)] = "error"
     for group in groups:

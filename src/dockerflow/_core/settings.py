@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
 from difflib import get_close_matches
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar, cast
 
 from dockerflow._core.summary import FORWARDED, HEADERS
 from dockerflow.config import DEFAULT_HEADER, PREFIX, SETTINGS, Config, ConfigError
@@ -64,10 +64,10 @@ def present(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def _copy(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return a copy that isn't affected when an app changes one of its lists in place."""
-    return {
-        name: deepcopy(value) if isinstance(value, list | set | dict) else value
-        for name, value in settings.items()
-    }
+    copied: dict[str, Any] = {}
+    for name, value in settings.items():
+        copied[name] = deepcopy(cast("object", value)) if isinstance(value, _CHANGEABLE) else value
+    return copied
 
 
 # Names of ours that aren't fields of Config.
@@ -110,6 +110,7 @@ def warn_of_unknown(names: Iterable[object], where: str) -> None:
             logger.warning(f"{text}: {hint}" if hint else text, name, where)
 
 
+_CHANGEABLE: Final = (list, set, dict)
 _T = TypeVar("_T")
 
 

@@ -113,8 +113,9 @@ def register() -> None:
     for path, function in functions.items():
         name = getattr(function, "__name__", path)
         # Functions of the same name in different modules are distinguished by their paths.
-        check = partial(function, app_configs=None, databases=None)  # as manage.py check does
-        wanted[path if name in wanted else name] = check
+        # With the arguments that manage.py check has.
+        called = partial(function, app_configs=None, databases=None)
+        wanted[path if name in wanted else name] = called
     known = default_registry.get_checks()
     for name, check in _registered.checks.items():
         if known.get(name) is check:

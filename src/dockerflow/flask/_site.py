@@ -16,7 +16,7 @@ from werkzeug.wsgi import ClosingIterator
 
 from dockerflow import sentry
 from dockerflow._core.app import Core
-from dockerflow._core.endpoints import ALL_ENDPOINTS, Endpoint, path_of, path_of_group
+from dockerflow._core.endpoints import ALL_ENDPOINTS, Endpoint, paths
 from dockerflow._core.exchange import EXCHANGE, Exchange
 from dockerflow._core.extension import make_config, read_settings, version_of
 from dockerflow._core.guard import Guarded
@@ -141,14 +141,17 @@ class Site(DockerflowMiddleware):
         blueprint = Blueprint("dockerflow", __name__, url_prefix=self._core.config.path_prefix)
         for endpoint in ALL_ENDPOINTS:
             self._routes[endpoint] = partial(self._route, endpoint, view)
-        # url_for() gives the first path of an endpoint.
-        groups = [
-            (path_of_group(group), "heartbeat") for group in self._core.config.heartbeat_groups
-        ]
-        for path, endpoint in [*((path_of(name), name) for name in ALL_ENDPOINTS), *groups]:
-            blueprint.add_url_rule(
-                path, endpoint, self._routes[endpoint], strict_slashes=False, merge_slashes=False
-            )
+        groups = self._core.config.heartbeat_groups
+        # url_for() gives the first path of an endpoint, which isn't that of a group.
+        for path, endpoint in paths(error_endpoint=True, groups=groups).items():
+            if not path.endswith("/"):
+                blueprint.add_url_rule(
+                    path,
+                    endpoint,
+                    self._routes[endpoint],
+                    strict_slashes=False,
+                    merge_slashes=False,
+                )
         return blueprint
 
     def _route(self, endpoint: Endpoint, view: Callable[[Endpoint], Any]) -> Any:

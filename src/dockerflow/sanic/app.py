@@ -24,14 +24,7 @@ from sanic.worker.process import WorkerProcess
 
 from dockerflow import drain, sentry
 from dockerflow._core.app import Core
-from dockerflow._core.endpoints import (
-    ALL_ENDPOINTS,
-    ENDPOINTS,
-    Endpoint,
-    path_below,
-    path_of,
-    path_of_group,
-)
+from dockerflow._core.endpoints import Endpoint, group_of, path_below
 from dockerflow._core.exchange import Exchange
 from dockerflow._core.extension import (
     Extension,
@@ -96,15 +89,16 @@ class Dockerflow(Extension):
         cores = Reloading(partial(self._read_settings, app), self._make_core)
         app.ctx.dockerflow = self
         app.ctx.dockerflow_cores = cores
-        config = cores.get().config
-        prefix, names = config.path_prefix, ALL_ENDPOINTS if config.error_endpoint else ENDPOINTS
-        routes = [(path_of(name, prefix), name, f"dockerflow.{name}") for name in names]
-        for group in config.heartbeat_groups:
-            path = path_of_group(group, prefix)
-            routes.append((path, "heartbeat", f"dockerflow.heartbeat.{group}"))
-        for path, endpoint, name in routes:
-            view = partial(self._view, endpoint)
-            app.add_route(view, path, methods=HTTP_METHODS, name=name, ignore_body=True)
+        for path, endpoint in cores.get().paths.items():
+            if not path.endswith("/"):
+                group = group_of(path)
+                app.add_route(
+                    partial(self._view, endpoint),
+                    path,
+                    methods=HTTP_METHODS,
+                    name=f"dockerflow.{endpoint}.{group}" if group else f"dockerflow.{endpoint}",
+                    ignore_body=True,
+                )
         # Before every other middleware, so that no session or database affects a probe.
         register_middleware: Any = cast("Any", app).register_middleware  # its types are partial
         register_middleware(self._on_request, "request", priority=_FIRST)
