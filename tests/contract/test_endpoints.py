@@ -293,73 +293,74 @@ def test_the_secret_counts_only_if_details_are_for_authorized_clients(
         assert ("checks" in payload) == (details == "always")
 
 
-class TestGroups:
-    def test_a_group_has_its_checks_and_what_they_require(self, make_client: MakeClient) -> None:
-        groups = {"ready": ["database", "tag:search"], "v1.jobs-2": "broker"}
-        client = make_client(heartbeat_groups=groups, heartbeat_tags="web")
-        register = client.registry.register
-        register(lambda: None, name="network")
-        register(lambda: None, name="database", requires="network")
-        register(lambda: checks.Warning("slow", id="x.W001"), name="index", tags=("search", "web"))
-        register(lambda: checks.Error("down", id="x.E001"), name="broker")
-        ready, jobs, everything = (
-            client.get(path) for path in (GROUP, "/__heartbeat__/v1.jobs-2/", "/__heartbeat__")
-        )
-        assert (ready.status, jobs.status, everything.status) == (200, 500, 200)
-        assert json.loads(ready.body) == {
-            "status": "warning",
-            "checks": {"network": "ok", "database": "ok", "index": "warning"},
-            "details": {
-                "index": {"status": "warning", "level": 30, "messages": {"x.W001": "slow"}}
-            },
-        }
-        timing = re.sub(r"dur=\d+\.\d", "dur=", ready.all("server-timing")[0])
-        assert timing == "network;dur=, database;dur=, index;dur="
-        assert json.loads(jobs.body)["checks"] == {"broker": "error"}
-        assert json.loads(everything.body)["checks"] == {"index": "warning"}
+def test_a_group_has_its_checks_and_what_they_require(make_client: MakeClient) -> None:
+    groups = {"ready": ["database", "tag:search"], "v1.jobs-2": "broker"}
+    client = make_client(heartbeat_groups=groups, heartbeat_tags="web")
+    register = client.registry.register
+    register(lambda: None, name="network")
+    register(lambda: None, name="database", requires="network")
+    register(lambda: checks.Warning("slow", id="x.W001"), name="index", tags=("search", "web"))
+    register(lambda: checks.Error("down", id="x.E001"), name="broker")
+    ready, jobs, everything = (
+        client.get(path) for path in (GROUP, "/__heartbeat__/v1.jobs-2/", "/__heartbeat__")
+    )
+    assert (ready.status, jobs.status, everything.status) == (200, 500, 200)
+    assert json.loads(ready.body) == {
+        "status": "warning",
+        "checks": {"network": "ok", "database": "ok", "index": "warning"},
+        "details": {"index": {"status": "warning", "level": 30, "messages": {"x.W001": "slow"}}},
+    }
+    timing = re.sub(r"dur=\d+\.\d", "dur=", ready.all("server-timing")[0])
+    assert timing == "network;dur=, database;dur=, index;dur="
+    assert json.loads(jobs.body)["checks"] == {"broker": "error"}
+    assert json.loads(everything.body)["checks"] == {"index": "warning"}
 
-    def test_another_group_is_a_path_of_the_app(self, make_client: MakeClient) -> None:
-        client = make_client(heartbeat_groups={"ready": ["database"]})
-        client.registry.register(lambda: None, name="database")
-        assert client.get(GROUP).status == 200
-        for path in ("other", "Ready", "ready/x", "{group}", "<group>"):
-            assert client.get(f"/__heartbeat__/{path}").status == 404, path
-        assert client.get("/__lbheartbeat__/ready").status == 404
 
-    def test_a_group_without_a_check_fails(self, make_client: MakeClient) -> None:
-        client = make_client(heartbeat_groups={"ready": ["databse", "tag:serch"]})
-        client.registry.register(lambda: None, name="database", tags="search")
-        response = client.get(GROUP)
-        assert response.status == 500
-        payload = json.loads(response.body)
-        assert payload["checks"] == {"heartbeat_groups": "error"}
-        [(id_, text)] = payload["details"]["heartbeat_groups"]["messages"].items()
-        assert id_ == "dockerflow.checks.E005"
-        assert "'ready'" in text
-        assert "'databse', 'tag:serch'" in text
-        assert client.get("/__heartbeat__").status == 200
+def test_another_group_is_a_path_of_the_app(make_client: MakeClient) -> None:
+    client = make_client(heartbeat_groups={"ready": ["database"]})
+    client.registry.register(lambda: None, name="database")
+    assert client.get(GROUP).status == 200
+    for path in ("other", "Ready", "ready/x", "{group}", "<group>"):
+        assert client.get(f"/__heartbeat__/{path}").status == 404, path
+    assert client.get("/__lbheartbeat__/ready").status == 404
 
-    def test_a_prefix(self, make_client: MakeClient) -> None:
-        client = make_client(heartbeat_groups={"ready": ["database"]}, path_prefix="/ops")
-        client.registry.register(lambda: None, name="database")
-        for path, mount in [("/ops" + GROUP, ""), (f"/ops{GROUP}/", "/mount")]:
-            response = client.get(path, mount=mount)
-            assert json.loads(response.body)["checks"] == {"database": "ok"}
-        assert client.get(GROUP).status == 404
 
-    def test_it_is_a_probe_like_the_heartbeat(
-        self, make_client: MakeClient, summaries: list[logging.LogRecord],
-        monkeypatch: pytest.MonkeyPatch,
-    ) -> None:  # fmt: skip
-        groups = {"ready": ["database"]}
-        client = make_client(heartbeat_groups=groups, summary_log_probes=False)
-        client.registry.register(lambda: None, name="database")
-        assert client.get(GROUP).status == 200
-        assert not summaries
-        monkeypatch.setattr(drain, "is_draining", lambda: True)
-        response = client.get(GROUP)
-        assert (response.status, response.all("cache-control")) == (503, ["no-store"])
-        assert json.loads(response.body)["checks"] == {"drain": "error"}
+def test_a_group_without_a_check_fails(make_client: MakeClient) -> None:
+    client = make_client(heartbeat_groups={"ready": ["databse", "tag:serch"]})
+    client.registry.register(lambda: None, name="database", tags="search")
+    response = client.get(GROUP)
+    assert response.status == 500
+    payload = json.loads(response.body)
+    assert payload["checks"] == {"heartbeat_groups": "error"}
+    [(id_, text)] = payload["details"]["heartbeat_groups"]["messages"].items()
+    assert id_ == "dockerflow.checks.E005"
+    assert "'ready'" in text
+    assert "'databse', 'tag:serch'" in text
+    assert client.get("/__heartbeat__").status == 200
+
+
+def test_a_prefix_moves_groups_of_checks(make_client: MakeClient) -> None:
+    client = make_client(heartbeat_groups={"ready": ["database"]}, path_prefix="/ops")
+    client.registry.register(lambda: None, name="database")
+    for path, mount in [("/ops" + GROUP, ""), (f"/ops{GROUP}/", "/mount")]:
+        response = client.get(path, mount=mount)
+        assert json.loads(response.body)["checks"] == {"database": "ok"}
+    assert client.get(GROUP).status == 404
+
+
+def test_a_group_is_a_probe_like_the_heartbeat(
+    make_client: MakeClient, summaries: list[logging.LogRecord],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    groups = {"ready": ["database"]}
+    client = make_client(heartbeat_groups=groups, summary_log_probes=False)
+    client.registry.register(lambda: None, name="database")
+    assert client.get(GROUP).status == 200
+    assert not summaries
+    monkeypatch.setattr(drain, "is_draining", lambda: True)
+    response = client.get(GROUP)
+    assert (response.status, response.all("cache-control")) == (503, ["no-store"])
+    assert json.loads(response.body)["checks"] == {"drain": "error"}
 
 
 def test_a_page_for_people(make_client: MakeClient) -> None:

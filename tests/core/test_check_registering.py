@@ -183,45 +183,44 @@ class Made:
 def two(timeout: float, *rest: Any, client: Any, **options: Any) -> None: ...
 
 
-class TestRequiredParameters:
-    """A check that can't be called without arguments is refused when it is registered."""
+@pytest.mark.parametrize(
+    "check",
+    [
+        lambda client: None,
+        Pinging().ping,
+        Pinging().aping,
+        Pinging(),
+        AsyncPinging(),
+        Made,
+        functools.partial(two, 5),
+        functools.partial(Pinging().ping),
+    ],
+)
+def test_a_check_that_needs_arguments_is_refused(registry: Registry, check: Any) -> None:
+    for register in (registry.register, registry.register(name="x"), registry.register_partial):
+        with pytest.raises(TypeError) as caught:
+            register(check)
+        text = str(caught.value)
+        assert "needs the argument 'client'" in text
+        assert "register_partial(function, client)" in text
+        assert "functools.partial" in text
+        assert len(text.splitlines()) == 1
+    assert registry.get_checks() == {}
 
-    @pytest.mark.parametrize(
-        "check",
-        [
-            lambda client: None,
-            Pinging().ping,
-            Pinging().aping,
-            Pinging(),
-            AsyncPinging(),
-            Made,
-            functools.partial(two, 5),
-            functools.partial(Pinging().ping),
-        ],
-    )
-    def test_refused(self, registry: Registry, check: Any) -> None:
-        for register in (registry.register, registry.register(name="x"), registry.register_partial):
-            with pytest.raises(TypeError) as caught:
-                register(check)
-            text = str(caught.value)
-            assert "needs the argument 'client'" in text
-            assert "register_partial(function, client)" in text
-            assert "functools.partial" in text
-            assert len(text.splitlines()) == 1
-        assert registry.get_checks() == {}
 
-    def test_of_a_method_without_its_object(self, registry: Registry) -> None:
-        with pytest.raises(TypeError, match="check method needs the argument 'self'"):
-            registry.register(Holder.method)  # type: ignore[arg-type]
+def test_a_method_without_its_object_is_refused(registry: Registry) -> None:
+    with pytest.raises(TypeError, match="check method needs the argument 'self'"):
+        registry.register(Holder.method)  # type: ignore[arg-type]
 
-    def test_accepted_with_arguments_bound(self, registry: Registry) -> None:
-        registry.register_partial(Pinging().ping, None, name="method")
-        registry.register_partial(Pinging.ping, None, None, name="function")
-        registry.register(functools.partial(two, 5, client=None), name="keyword")
-        registry.register(lambda *a, b=1, **c: None, name="optional")
-        registry.register(mock.Mock(return_value=None), name="mock")
-        registry.register(Unreadable(), name="unreadable")
-        assert set(run(registry).statuses.values()) == {"ok"}
+
+def test_a_check_with_its_arguments_bound_is_accepted(registry: Registry) -> None:
+    registry.register_partial(Pinging().ping, None, name="method")
+    registry.register_partial(Pinging.ping, None, None, name="function")
+    registry.register(functools.partial(two, 5, client=None), name="keyword")
+    registry.register(lambda *a, b=1, **c: None, name="optional")
+    registry.register(mock.Mock(return_value=None), name="mock")
+    registry.register(Unreadable(), name="unreadable")
+    assert set(run(registry).statuses.values()) == {"ok"}
 
 
 class Unreadable:
