@@ -75,7 +75,8 @@ class _Dockerflow:
 
     async def _view(self, endpoint: Endpoint, request: web.Request) -> web.Response:
         is_debug = asyncio.get_running_loop().get_debug()  # which is also aiohttp's debug mode
-        answer = await self._core.aanswer(endpoint, request[_EXCHANGE].request, debug=is_debug)
+        made = _make_request(request, self._core.settings)
+        answer = await self._core.aanswer(endpoint, made, debug=is_debug)
         return web.Response(body=answer.body, status=answer.status, headers=dict(answer.headers))
 
     @web.middleware

@@ -115,8 +115,7 @@ class DockerflowMiddleware:
         exchange.logger = exchange.logger or summary_logger
 
     async def _answer(self, core: Core, endpoint: Endpoint, scope: Scope) -> Response:
-        exchange: Exchange = scope[EXCHANGE]
-        return await core.aanswer(endpoint, exchange.request)
+        return await core.aanswer(endpoint, make_request(scope, core.settings))
 
 
 class _Exchange(Exchange):

@@ -6,7 +6,7 @@ import math
 import os
 import re
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, Final, Literal
@@ -137,10 +137,41 @@ def _parse_header_names(value: Any) -> tuple[str, ...]:
     return names
 
 
+def _parse_groups(value: Any) -> dict[str, tuple[str, ...]]:
+    if isinstance(value, str):
+        pairs = [part.partition("=")[::2] for part in value.split(";") if part.strip()]
+        value = {name.strip(): members for name, members in pairs}
+        if len(value) < len(pairs):
+            raise ValueError
+    groups = {name: parse_list(members) for name, members in dict(value).items()}
+    # One segment of a path, which no client changes: a dot alone would be the folder itself.
+    if not all(re.fullmatch(r"[0-9A-Za-z_-][0-9A-Za-z_.-]*", name) for name in groups):
+        raise ValueError
+    if not all(groups.values()):
+        raise ValueError
+    return groups
+
+
 def _parse_details(value: Any) -> str:
-    if value not in ("always", "debug", "never"):
+    if value not in ("always", "debug", "authorized", "never"):
         raise ValueError
     return str(value)
+
+
+class _Secret(str):
+    """A string that isn't shown where a config or a variable is, such as in a traceback."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'[redacted]'"
+
+
+def _parse_secret(value: Any) -> _Secret:
+    # https://www.rfc-editor.org/rfc/rfc6750#section-2.1 - without spaces, and too long to guess
+    if not re.fullmatch(r"[\x21-\x7e]{16,}", value):
+        raise ValueError
+    return _Secret(value)
 
 
 def _parse_path(value: Any) -> Path:
@@ -208,6 +239,7 @@ class Setting:
     takes: str
     _parse: Callable[[Any], Any]
     description: str
+    is_secret: bool = False
     name: str = ""
 
     def __set_name__(self, owner: object, name: str) -> None:
@@ -240,12 +272,20 @@ class Setting:
         try:
             return self._parse(value)
         except (TypeError, ValueError, OverflowError):
-            message = f"{source} is {_shorten(value)}, but takes {self.takes}"
-            raise ConfigError(message) from None
+            shown = "[redacted]" if self.is_secret else _shorten(value)
+            raise ConfigError(f"{source} is {shown}, but takes {self.takes}") from None
 
 
-def _setting(default: object, takes: str, parse: Callable[[Any], Any], description: str) -> Any:
-    return Setting(default, takes, parse, description)
+def _setting(
+    default: object,
+    takes: str,
+    parse: Callable[[Any], Any],
+    description: str,
+    *,
+    is_secret: bool = False,
+    is_hashed: bool | None = None,
+) -> Any:
+    return field(default=Setting(default, takes, parse, description, is_secret), hash=is_hashed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -294,6 +334,15 @@ class Config:
         parse_list,
         "The heartbeat runs the checks that have one of these tags. By default it runs all.",
     )
+    heartbeat_groups: Mapping[str, Collection[str]] = _setting(
+        {},
+        "groups as in ready=database,tag:search;jobs=broker, whose names have letters, digits, "
+        "_, - and .",
+        _parse_groups,
+        "Checks by the name of a group. `/__heartbeat__/ready` is the heartbeat of those in "
+        "`ready`: checks by their names, and all that have a tag as `tag:TAG`.",
+        is_hashed=False,  # dictionaries aren't
+    )
     drain_seconds: float = _setting(
         0.0,
         "a number of seconds, or 0 for off",
@@ -301,12 +350,20 @@ class Config:
         "For how many seconds after SIGTERM the heartbeat is 503 before the server gets the "
         "signal. 0 leaves the signal alone.",
     )
-    heartbeat_details: Literal["always", "debug", "never"] = _setting(
+    heartbeat_details: Literal["always", "debug", "authorized", "never"] = _setting(
         "always",
-        "always, debug or never",
+        "always, debug, authorized or never",
         _parse_details,
         "When the heartbeat shows more than the overall status: always, in the framework's debug "
-        "mode only, or never.",
+        "mode only, to clients that send `heartbeat_secret`, or never.",
+    )
+    heartbeat_secret: str | None = _setting(
+        None,
+        "at least 16 visible ASCII characters without spaces",
+        _parse_secret,
+        "With `heartbeat_details` as `authorized`, the heartbeat shows its details to requests "
+        "with `Authorization: Bearer` and this secret.",
+        is_secret=True,
     )
     heartbeat_html: bool = _setting(
         False, *_BOOL, "Whether the heartbeat is a web page for clients that prefer HTML to JSON."
@@ -397,6 +454,9 @@ class Config:
         problem = conflict(self.check_ttl, self.check_interval, prefix="check_")
         if problem is not None:
             raise ConfigError(problem)
+        if self.heartbeat_details == "authorized" and self.heartbeat_secret is None:
+            message = "heartbeat_details is 'authorized', but heartbeat_secret is not set"
+            raise ConfigError(message)
 
     @classmethod
     def from_settings(

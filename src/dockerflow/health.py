@@ -11,6 +11,14 @@ ERROR_CHECK_STALE: Final = "dockerflow.checks.E004"
 ERROR_CHECK_MISCONFIGURED: Final = "dockerflow.checks.E005"
 ERROR_DRAINING: Final = "dockerflow.checks.E006"
 
+# Those of manage.py check, about Django's settings.
+ERROR_WRONG_SETTING: Final = "dockerflow.E001"
+WARNING_MIDDLEWARE_MISSING: Final = "dockerflow.W001"
+WARNING_MIDDLEWARE_NOT_FIRST: Final = "dockerflow.W002"
+WARNING_MIDDLEWARE_DUPLICATED: Final = "dockerflow.W003"
+WARNING_UNKNOWN_SETTING: Final = "dockerflow.W004"
+WARNING_APP_NOT_INSTALLED: Final = "dockerflow.W005"
+
 # Those that dashboards of existing apps know.
 INFO_CANT_CHECK_MIGRATIONS: Final = "dockerflow.health.I001"
 WARNING_UNAPPLIED_MIGRATION: Final = "dockerflow.health.W001"

@@ -18,7 +18,8 @@ class OpenTelemetryObserver:
 
     It makes the instruments ``dockerflow.check.duration`` in seconds, ``dockerflow.check.results``
     and ``dockerflow.check.level`` with the attribute ``check``, and the same for
-    ``dockerflow.heartbeat`` without that attribute. An export runs no check.
+    ``dockerflow.heartbeat``, with the attribute ``group`` for the heartbeat of a group. An export
+    runs no check.
 
     :param meter_provider: by default the one that is set for the process, even if it is set later.
 
@@ -34,7 +35,8 @@ class OpenTelemetryObserver:
         if observation.kind == "check":
             self._check.record(observation, check=observation.name)
         else:
-            self._heartbeat.record(observation)
+            group = observation.name.partition("/")[2]
+            self._heartbeat.record(observation, **({"group": group} if group else {}))
 
 
 class _Metrics:

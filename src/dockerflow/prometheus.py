@@ -12,8 +12,9 @@ class PrometheusObserver:
 
     It makes ``dockerflow_check_duration_seconds``, ``dockerflow_check_results_total`` and
     ``dockerflow_check_level`` with the label ``check``, and the same for ``dockerflow_heartbeat``
-    without that label. Where prometheus-client collects from several processes, a level is that
-    of the most recent result. A scrape runs no check.
+    with the label ``group``, which is empty for the whole heartbeat. Where prometheus-client
+    collects from several processes, a level is that of the most recent result. A scrape runs no
+    check.
 
     :param registry: the collector registry; by default that of ``prometheus_client``.
     :raises ValueError: when the collector registry has these metrics already, as of another
@@ -24,14 +25,15 @@ class PrometheusObserver:
 
     def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
         self._check = _Metrics("check", ("check",), registry)
-        self._heartbeat = _Metrics("heartbeat", (), registry)
+        self._heartbeat = _Metrics("heartbeat", ("group",), registry)
+        self._heartbeat.level.labels(group="")  # is exported from the start, as 0
 
     def __call__(self, observation: Observation) -> None:
         """Record one result."""
         if observation.kind == "check":
             self._check.record(observation, check=observation.name)
         else:
-            self._heartbeat.record(observation)
+            self._heartbeat.record(observation, group=observation.name.partition("/")[2])
 
 
 class _Metrics:
@@ -48,7 +50,7 @@ class _Metrics:
             (*labels, "status"),
             registry=registry,
         )
-        self._level = Gauge(
+        self.level = Gauge(
             f"dockerflow_{kind}_level",
             f"Level of the last {kind}: 0 ok, 20 info, 30 warning, 40 error, 50 critical.",
             labels,
@@ -57,10 +59,8 @@ class _Metrics:
         )
 
     def record(self, observation: Observation, **labels: str) -> None:
-        duration, level = self._duration, self._level
-        if labels:
-            duration, level = duration.labels(**labels), level.labels(**labels)
+        duration = self._duration.labels(**labels)
         if observation.duration:  # else nothing was run
             duration.observe(observation.duration)
         self._results.labels(**labels, status=observation.status).inc()
-        level.set(observation.level)
+        self.level.labels(**labels).set(observation.level)

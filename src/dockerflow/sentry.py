@@ -24,9 +24,11 @@ def traces_sampler(rest: Sampler | float, *, path_prefix: str = "") -> Sampler:
     .. versionadded:: 0.1.0
     """
     ours = endpoints.paths(path_prefix, error_endpoint=True)
+    of_groups = endpoints.path_of_group("", path_prefix)
 
     def sample(context: SamplingContext) -> float | bool | None:
-        if _path(context) in ours:
+        path = _path(context)
+        if path in ours or path.startswith(of_groups):
             return 0.0
         if callable(rest):
             return rest(context)

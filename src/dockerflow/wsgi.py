@@ -84,8 +84,7 @@ class DockerflowMiddleware:
         return [response.body] if response.body else []
 
     def _answer(self, endpoint: Endpoint, environ: WSGIEnvironment) -> Response:
-        exchange: Exchange = environ[EXCHANGE]
-        return self._core.answer(endpoint, exchange.request)
+        return self._core.answer(endpoint, make_request(environ, self._core.settings))
 
 
 def make_request(environ: WSGIEnvironment, settings: RequestSettings) -> Request:

@@ -142,6 +142,35 @@ def test_unhealthy_says_which_checks_fail(dockerflow):
     )
 
 
+def test_the_secret_goes_to_a_heartbeat_of_this_machine_only(monkeypatch):
+    secret = "correct-horse-battery"
+    monkeypatch.setenv("DOCKERFLOW_HEARTBEAT_SECRET", secret)
+    header = f"Authorization: Bearer {secret}"
+    with serving(says(answer("200 OK"))) as server:
+        for path in ("/__heartbeat__", "/__heartbeat__/ready", "/x/__heartbeat__/"):
+            assert main([path, "--port", str(server.port)]) == 0
+            assert header in server.requests.pop()
+        for target in (
+            f"http://127.0.0.1:{server.port}/__lbheartbeat__",
+            f"http://127.0.0.1:{server.port}/health",
+            f"http://127.1:{server.port}/__heartbeat__",
+        ):
+            assert main([target]) == 0
+            assert secret not in server.requests.pop()
+        monkeypatch.delenv("DOCKERFLOW_HEARTBEAT_SECRET")
+        assert main(["/__heartbeat__", "--port", str(server.port)]) == 0
+        assert "Authorization" not in server.requests.pop()
+
+
+def test_a_wrong_secret_is_not_shown(monkeypatch, capsys):
+    monkeypatch.setenv("DOCKERFLOW_HEARTBEAT_SECRET", "correct-horse\nbattery-staple")
+    with serving(says(answer("200 OK"))) as server:
+        assert main(["/__heartbeat__", "--port", str(server.port)]) == 1
+    err = capsys.readouterr().err
+    assert "DOCKERFLOW_HEARTBEAT_SECRET is [redacted], but takes at least 16" in err
+    assert "battery" not in err
+
+
 def test_nobody_listens(dockerflow):
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]

@@ -190,11 +190,15 @@ def test_a_subclass_has_patterns_of_its_own(prefix):
             *DockerflowMiddleware.viewpatterns[:1],
         ]
 
-    with override_settings(DOCKERFLOW_PATH_PREFIX=prefix):
+    groups = {"ready": ["database"]}
+    with override_settings(DOCKERFLOW_PATH_PREFIX=prefix, DOCKERFLOW_HEARTBEAT_GROUPS=groups):
         middleware = Mine(lambda request: HttpResponse("hello"))
         assert middleware.process_request(request(f"{prefix}/alive")).status_code == 200
         assert middleware.process_request(request(f"{prefix}/__version__")) is not None
         assert middleware.process_request(request(f"{prefix}/__lbheartbeat__")) is None
+        # The app's settings name this one, as they do /__error__.
+        assert middleware.process_request(request(f"{prefix}/__heartbeat__/ready")) is not None
+        assert middleware.process_request(request(f"{prefix}/__heartbeat__/other")) is None
         assert middleware.process_request(request("/x/alive")) is None
 
 

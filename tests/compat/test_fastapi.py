@@ -46,7 +46,7 @@ def client(app):
 
 
 def test_names():
-    assert len(router.routes) == 19
+    assert len(router.routes) == 21
     for name in ("get_version", "heartbeat", "version", "lbheartbeat", "error"):
         assert callable(getattr(views, name))
         assert name == "get_version" or callable(getattr(dockerflow.fastapi, name))

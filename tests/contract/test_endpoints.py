@@ -21,6 +21,9 @@ MakeClient = Callable[..., Client]
 
 VERSION = b'{"version": "1.2.3",  "source": "\xc3\xa9"}\n'
 ENDPOINTS = ("/__version__", "/__heartbeat__", "/__lbheartbeat__")
+GROUP = "/__heartbeat__/ready"
+BROWSER = {"accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
+SECRET = "+/0123456789.~-_="
 
 
 @pytest.fixture
@@ -73,8 +76,9 @@ def test_no_response_may_be_stored(
     assert set(statuses) == {200, 404, 405, 500, 503}
 
 
-@pytest.mark.parametrize("path", ENDPOINTS)
-def test_other_methods_are_refused(client: Client, path: str) -> None:
+@pytest.mark.parametrize("path", [*ENDPOINTS, GROUP])
+def test_other_methods_are_refused(make_client: MakeClient, path: str) -> None:
+    client = make_client(heartbeat_groups={"ready": ["counting"]})
     runs: list[None] = []
     client.registry.register(lambda: runs.append(None), name="counting")
     for method in ("POST", "PUT", "DELETE", "OPTIONS", "BREW"):
@@ -82,13 +86,17 @@ def test_other_methods_are_refused(client: Client, path: str) -> None:
         if (method, client.row.module) == ("BREW", "aiohttp_app"):
             assert response.status == 400  # by its server, which knows no such method
             continue
+        if (method, client.row.name, path) == ("BREW", "fastapi-router", GROUP):
+            assert response.status == 405  # by FastAPI, whose routes know HTTP's methods only
+            continue
         assert (response.status, response.all("allow")) == (405, ["GET, HEAD"]), method
         assert response.all("cache-control") == ["no-store"], method
     assert not runs
 
 
-@pytest.mark.parametrize("path", ENDPOINTS)
-def test_head_is_get_without_a_body(client: Client, version_file: Path, path: str) -> None:
+@pytest.mark.parametrize("path", [*ENDPOINTS, GROUP])
+def test_head_is_get_without_a_body(make_client: MakeClient, version_file: Path, path: str) -> None:
+    client = make_client(heartbeat_groups={"ready": ["counting"]})
     headers = {"x-request-id": "same"}
     runs: list[None] = []
     client.registry.register(lambda: runs.append(None), name="counting")
@@ -100,13 +108,15 @@ def test_head_is_get_without_a_body(client: Client, version_file: Path, path: st
         return [(name, re.sub(r"dur=[\d.]+", "dur=", value)) for name, value in response.headers]
 
     assert comparable(head) == comparable(get)
-    assert len(runs) == (2 if path == "/__heartbeat__" else 0)
+    assert len(runs) == (2 if "/__heartbeat__" in path else 0)
 
 
-@pytest.mark.parametrize("path", ENDPOINTS)
+@pytest.mark.parametrize("path", [*ENDPOINTS, GROUP])
 def test_a_slash_at_the_end_and_mounts(
-    client: Client, version_file: Path, summaries: list[logging.LogRecord], path: str
+    make_client: MakeClient, version_file: Path, summaries: list[logging.LogRecord], path: str
 ) -> None:
+    client = make_client(heartbeat_groups={"ready": ["database"]})
+    client.registry.register(lambda: None, name="database")
     assert client.get(path + "/").status == 200
     assert client.get(path, mount="/mount").status == 200
     assert client.get(path + "/", mount="/a/b").status == 200
@@ -244,7 +254,113 @@ def test_details_can_be_hidden(make_client: MakeClient, details: str) -> None:
     assert not response.all("server-timing")
 
 
-BROWSER = {"accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
+def test_details_for_clients_with_the_secret(make_client: MakeClient) -> None:
+    groups = {"ready": ["database"]}
+    client = make_client(
+        heartbeat_details="authorized", heartbeat_secret=SECRET, heartbeat_html=True,
+        heartbeat_groups=groups,
+    )  # fmt: skip
+    client.registry.register(lambda: checks.Error("down", id="x.E001"), name="database")
+    wrong = [
+        "", "Bearer", f"Basic {SECRET}", SECRET, f"Bearer {SECRET[:-1]}", f"Bearer {SECRET}=",
+        f"Bearer {SECRET.upper()}x", "Bearer \xe9", f"Bearer {SECRET[:-1]}\xe9", "Bearer \xff\xfe",
+    ]  # fmt: skip
+    for path in ("/__heartbeat__", GROUP):
+        for headers in ({}, *({"authorization": value} for value in wrong)):
+            response = client.get(path, headers)
+            assert (response.status, response.body) == (500, b'{"status":"error"}'), headers
+            assert not response.all("server-timing")
+            page = client.get(path, {**BROWSER, **headers})
+            assert page.status == 500
+            assert b"database" not in page.body
+        for scheme in ("Bearer", "bearer", "BEARER "):
+            headers = {"authorization": f"{scheme} {SECRET}"}
+            response = client.get(path, headers)
+            assert (response.status, response.all("cache-control")) == (500, ["no-store"])
+            assert json.loads(response.body)["checks"] == {"database": "error"}
+            assert response.all("server-timing")[0].startswith("database;dur=")
+            assert b"database" in client.get(path, {**BROWSER, **headers}).body
+            assert client.request("HEAD", path, headers).all("server-timing")
+
+
+@pytest.mark.parametrize("details", ["always", "debug", "never"])
+def test_the_secret_counts_only_if_details_are_for_authorized_clients(
+    make_client: MakeClient, details: str
+) -> None:
+    client = make_client(heartbeat_details=details, heartbeat_secret=SECRET)
+    for headers in ({}, {"authorization": f"Bearer {SECRET}"}):
+        payload = json.loads(client.get("/__heartbeat__", headers).body)
+        assert ("checks" in payload) == (details == "always")
+
+
+def test_a_group_has_its_checks_and_what_they_require(make_client: MakeClient) -> None:
+    groups = {"ready": ["database", "tag:search"], "v1.jobs-2": "broker"}
+    client = make_client(heartbeat_groups=groups, heartbeat_tags="web")
+    register = client.registry.register
+    register(lambda: None, name="network")
+    register(lambda: None, name="database", requires="network")
+    register(lambda: checks.Warning("slow", id="x.W001"), name="index", tags=("search", "web"))
+    register(lambda: checks.Error("down", id="x.E001"), name="broker")
+    ready, jobs, everything = (
+        client.get(path) for path in (GROUP, "/__heartbeat__/v1.jobs-2/", "/__heartbeat__")
+    )
+    assert (ready.status, jobs.status, everything.status) == (200, 500, 200)
+    assert json.loads(ready.body) == {
+        "status": "warning",
+        "checks": {"network": "ok", "database": "ok", "index": "warning"},
+        "details": {"index": {"status": "warning", "level": 30, "messages": {"x.W001": "slow"}}},
+    }
+    timing = re.sub(r"dur=\d+\.\d", "dur=", ready.all("server-timing")[0])
+    assert timing == "network;dur=, database;dur=, index;dur="
+    assert json.loads(jobs.body)["checks"] == {"broker": "error"}
+    assert json.loads(everything.body)["checks"] == {"index": "warning"}
+
+
+def test_another_group_is_a_path_of_the_app(make_client: MakeClient) -> None:
+    client = make_client(heartbeat_groups={"ready": ["database"]})
+    client.registry.register(lambda: None, name="database")
+    assert client.get(GROUP).status == 200
+    for path in ("other", "Ready", "ready/x", "{group}", "<group>"):
+        assert client.get(f"/__heartbeat__/{path}").status == 404, path
+    assert client.get("/__lbheartbeat__/ready").status == 404
+
+
+def test_a_group_without_a_check_fails(make_client: MakeClient) -> None:
+    client = make_client(heartbeat_groups={"ready": ["databse", "tag:serch"]})
+    client.registry.register(lambda: None, name="database", tags="search")
+    response = client.get(GROUP)
+    assert response.status == 500
+    payload = json.loads(response.body)
+    assert payload["checks"] == {"heartbeat_groups": "error"}
+    [(id_, text)] = payload["details"]["heartbeat_groups"]["messages"].items()
+    assert id_ == "dockerflow.checks.E005"
+    assert "'ready'" in text
+    assert "'databse', 'tag:serch'" in text
+    assert client.get("/__heartbeat__").status == 200
+
+
+def test_a_prefix_moves_groups_of_checks(make_client: MakeClient) -> None:
+    client = make_client(heartbeat_groups={"ready": ["database"]}, path_prefix="/ops")
+    client.registry.register(lambda: None, name="database")
+    for path, mount in [("/ops" + GROUP, ""), (f"/ops{GROUP}/", "/mount")]:
+        response = client.get(path, mount=mount)
+        assert json.loads(response.body)["checks"] == {"database": "ok"}
+    assert client.get(GROUP).status == 404
+
+
+def test_a_group_is_a_probe_like_the_heartbeat(
+    make_client: MakeClient, summaries: list[logging.LogRecord],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    groups = {"ready": ["database"]}
+    client = make_client(heartbeat_groups=groups, summary_log_probes=False)
+    client.registry.register(lambda: None, name="database")
+    assert client.get(GROUP).status == 200
+    assert not summaries
+    monkeypatch.setattr(drain, "is_draining", lambda: True)
+    response = client.get(GROUP)
+    assert (response.status, response.all("cache-control")) == (503, ["no-store"])
+    assert json.loads(response.body)["checks"] == {"drain": "error"}
 
 
 def test_a_page_for_people(make_client: MakeClient) -> None:

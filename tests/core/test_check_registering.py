@@ -162,6 +162,73 @@ def _made_by_a_factory(text: str) -> Any:
     return check
 
 
+class Pinging:
+    def ping(self, client: Any) -> None: ...
+
+    async def aping(self, client: Any) -> None: ...
+
+    def __call__(self, client: Any) -> None: ...
+
+
+class AsyncPinging:
+    async def __call__(self, client: Any) -> None: ...
+
+
+class Made:
+    """A class is called as any function is."""
+
+    def __init__(self, client: Any) -> None: ...
+
+
+def two(timeout: float, *rest: Any, client: Any, **options: Any) -> None: ...
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        lambda client: None,
+        Pinging().ping,
+        Pinging().aping,
+        Pinging(),
+        AsyncPinging(),
+        Made,
+        functools.partial(two, 5),
+        functools.partial(Pinging().ping),
+    ],
+)
+def test_a_check_that_needs_arguments_is_refused(registry: Registry, check: Any) -> None:
+    for register in (registry.register, registry.register(name="x"), registry.register_partial):
+        with pytest.raises(TypeError) as caught:
+            register(check)
+        text = str(caught.value)
+        assert "needs the argument 'client'" in text
+        assert "register_partial(function, client)" in text
+        assert "functools.partial" in text
+        assert len(text.splitlines()) == 1
+    assert registry.get_checks() == {}
+
+
+def test_a_method_without_its_object_is_refused(registry: Registry) -> None:
+    with pytest.raises(TypeError, match="check method needs the argument 'self'"):
+        registry.register(Holder.method)  # type: ignore[arg-type]
+
+
+def test_a_check_with_its_arguments_bound_is_accepted(registry: Registry) -> None:
+    registry.register_partial(Pinging().ping, None, name="method")
+    registry.register_partial(Pinging.ping, None, None, name="function")
+    registry.register(functools.partial(two, 5, client=None), name="keyword")
+    registry.register(lambda *a, b=1, **c: None, name="optional")
+    registry.register(mock.Mock(return_value=None), name="mock")
+    registry.register(Unreadable(), name="unreadable")
+    assert set(run(registry).statuses.values()) == {"ok"}
+
+
+class Unreadable:
+    __signature__ = 5
+
+    def __call__(self) -> None: ...
+
+
 @pytest.mark.parametrize(
     ("first", "second"),
     [
@@ -172,7 +239,7 @@ def _made_by_a_factory(text: str) -> Any:
         (functools.partial(plain, "a"), plain),
         (PlainCallable(), PlainCallable()),
         (Holder().method, Holder().method),
-        (functools.partial(Holder().method), Holder.method),
+        (functools.partial(Holder().method), Holder().method),
         (Holder.cls, Holder().cls),
         (ServerProxy("http://a.test").ping, ServerProxy("http://b.test").ping),
         (mock.Mock(), mock.Mock()),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -282,6 +283,55 @@ def test_a_tag_that_no_check_has_is_logged_once(caplog: pytest.LogCaptureFixture
     for _ in range(3):
         assert run(registry, Config(heartbeat_tags="a,b")).statuses == {"ok": "ok"}
     assert caplog.messages == ["No check has the tag 'b' of the setting heartbeat_tags"]
+
+
+class TestGroups:
+    CONFIG = Config(heartbeat_groups={"ready": ["b", "nobody", "tag:web", "tag:none"], "no": "x"})
+
+    def test_what_no_check_has_is_logged_once(self, caplog: pytest.LogCaptureFixture) -> None:
+        registry = Registry()
+        registry.register(ok, name="b")
+        registry.register(ok, name="nobody2", tags=("nobody", "web"))
+        for _ in range(3):
+            results = registry.run(self.CONFIG, group="ready")
+            assert results.statuses == {"b": "ok", "nobody2": "ok"}
+        assert caplog.messages == [
+            "No check has the name 'nobody' of the setting heartbeat_groups",
+            "No check has the tag 'none' of the setting heartbeat_groups",
+        ]
+
+    def test_one_without_a_check_is_found_by_validate(self) -> None:
+        registry = Registry()
+        registry.register(ok, name="b")
+        with pytest.raises(ConfigError, match="no check is in the group 'no' of .*: 'x'$"):
+            registry.validate(self.CONFIG)
+        registry.register(ok, name="x")
+        registry.validate(self.CONFIG)
+
+    def test_heartbeats_of_different_groups_share_a_run(self) -> None:
+        registry = Registry()
+        config = Config(heartbeat_groups={"one": "slow", "two": "tag:t"})
+        started, released = threading.Event(), threading.Event()
+        runs: list[None] = []
+
+        @registry.register(tags="t")
+        def slow() -> None:
+            runs.append(None)
+            started.set()
+            released.wait(10)
+
+        with ThreadPoolExecutor() as pool:
+            futures = [pool.submit(registry.run, config, group="one")]
+            assert started.wait(10)
+            futures += [pool.submit(registry.run, config, group=name) for name in ("two", None)]
+            time.sleep(0.1)  # so that they have joined it
+            released.set()
+            assert [future.result().statuses for future in futures] == [{"slow": "ok"}] * 3
+        assert len(runs) == 1
+
+    def test_an_unknown_group(self) -> None:
+        with pytest.raises(KeyError, match="other"):
+            Registry().run(self.CONFIG, group="other")
 
 
 @pytest.mark.parametrize("names", [(), ("other",)])

@@ -316,9 +316,15 @@ def test_exception_without_text(runner: Runner, registry: Registry) -> None:
     assert runner(registry).statuses == {"check": "error"}
 
 
+class Unreadable:
+    __signature__ = 5
+
+    def __call__(self, argument: Any) -> None: ...
+
+
 @both
 def test_wrong_signature(runner: Runner, registry: Registry) -> None:
-    registry.register(lambda _: None, name="check")  # type: ignore[misc]
+    registry.register(Unreadable(), name="check")  # type: ignore[arg-type]
     assert list(runner(registry).details["check"]["messages"]) == ["dockerflow.checks.E001"]
 
 

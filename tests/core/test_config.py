@@ -9,6 +9,7 @@ import os
 import pickle
 import pydoc
 import re
+import traceback
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -32,8 +33,14 @@ CASES: list[tuple[str, Any, Any, Any, str, Any]] = [
     ("check_ttl", None, 2, 2.0, "2.5", 2.5),
     ("check_interval", None, 2, 2.0, "2.5", 2.5),
     ("heartbeat_tags", (), ["a", "b"], ("a", "b"), " a , b,,", ("a", "b")),
+    (
+        "heartbeat_groups", {}, {"r": ["a", "tag:b"], "j.1": "x,y"},
+        {"r": ("a", "tag:b"), "j.1": ("x", "y")},
+        " r = a , tag:b=c ;; j=d;", {"r": ("a", "tag:b=c"), "j": ("d",)},
+    ),
     ("drain_seconds", 0.0, 2, 2.0, "0.0", 0.0),
     ("heartbeat_details", "always", "never", "never", "debug", "debug"),
+    ("heartbeat_secret", None, "~" * 16, "~" * 16, "!" * 17, "!" * 17),
     ("heartbeat_html", False, True, True, "on", True),
     ("silenced_checks", (), ["a", "b"], ("a", "b"), " a , b,,", ("a", "b")),
     ("request_id_header_name", ("X-Request-ID",), "X-A", ("X-A",), "X-A, X-B", ("X-A", "X-B")),
@@ -47,7 +54,9 @@ CASES: list[tuple[str, Any, Any, Any, str, Any]] = [
     ("summary_log_probes", True, False, False, "no", False),
     ("error_endpoint", False, True, True, "On", True),
     ("path_prefix", "", "/x/", "/x", "/a/bX", "/a/bX"),
-]
+]  # fmt: skip
+
+SECRETS: list[Any] = ["s" * 15, "s" * 16 + "\n", "s" * 16 + " ", "s" * 16 + "é", 10**20, b"s" * 16]
 
 # name, wrong value by argument or as text in the environment
 WRONG: list[tuple[str, Any]] = [
@@ -67,6 +76,30 @@ WRONG: list[tuple[str, Any]] = [
     *(("heartbeat_failed_status_code", value) for value in ("200", "600", "x", "1e2", 200, 503.0)),
     ("heartbeat_details", "sometimes"),
     ("heartbeat_details", ["always"]),
+    *(
+        ("heartbeat_groups", value)
+        for value in (
+            "ready",
+            "ready=",
+            "=a",
+            "a/b=c",
+            "..=c",
+            ".a=c",
+            "a b=c",
+            "é=c",
+            "a=b;a=c",
+            "a\tb=c",
+            5,
+            None,
+            {"ready": []},
+            {"ready": 5},
+            {5: "a"},
+            {"": "a"},
+            {"a/b": "a"},
+            ["ready"],
+        )
+    ),
+    *(("heartbeat_secret", value) for value in SECRETS),
     ("path_prefix", "x"),
     ("path_prefix", "/a b"),
     ("path_prefix", "/a?b"),
@@ -129,7 +162,9 @@ def test_wrong_argument(name: str, value: Any) -> None:
     assert text.startswith(f"{name} is ")
     assert ", but takes " in text
     assert len(text.splitlines()) == 1
-    if not isinstance(value, int) or value < 1000:
+    if name == "heartbeat_secret":
+        assert text.startswith("heartbeat_secret is [redacted], ")
+    elif not isinstance(value, int) or value < 1000:
         assert repr(value) in text
 
 
@@ -144,7 +179,8 @@ def test_wrong_environment(monkeypatch: pytest.MonkeyPatch, name: str, value: st
     with pytest.raises(ConfigError) as caught:
         Config()
     text = str(caught.value)
-    assert text.startswith(f"{variable} is {value!r}, but takes ")
+    shown = "[redacted]" if name == "heartbeat_secret" else repr(value)
+    assert text.startswith(f"{variable} is {shown}, but takes ")
     assert len(text.splitlines()) == 1
 
 
@@ -209,7 +245,10 @@ def test_a_subclass_has_the_same_fields() -> None:
 
 
 def test_what_config_gives_it_takes() -> None:
-    config = Config(path_prefix="/x", silenced_checks=["a"], version_path="/srv")
+    config = Config(
+        path_prefix="/x", silenced_checks=["a"], version_path="/srv",
+        heartbeat_groups={"ready": ["a", "tag:b"]}, heartbeat_secret="s" * 16,
+    )  # fmt: skip
     assert dataclasses.replace(config) == config
     assert hash(config) == hash(dataclasses.replace(config))
     assert dataclasses.replace(config, path_prefix="") != config
@@ -227,7 +266,7 @@ def test_equal_only_to_its_own_kind() -> None:
 
 
 def test_repr_names_every_field() -> None:
-    config = Config(path_prefix="/x", heartbeat_tags=["a"])
+    config = Config(path_prefix="/x", heartbeat_tags=["a"], heartbeat_groups={"ready": ["a"]})
     assert eval(repr(config), {"Config": Config}) == config  # noqa: PGH001
     assert repr(config).startswith("Config(version_path=None, ")
 
@@ -262,6 +301,26 @@ def test_settings_that_exclude_each_other() -> None:
     text = "but a check takes one of them: in the background its last result is kept anyway$"
     with pytest.raises(ConfigError, match=text):
         Config(check_ttl=5, check_interval=4)
+
+
+def test_authorized_details_take_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match="is 'authorized', but heartbeat_secret is not set$"):
+        Config(heartbeat_details="authorized")
+    monkeypatch.setenv("DOCKERFLOW_HEARTBEAT_SECRET", "s" * 16)
+    assert Config(heartbeat_details="authorized").heartbeat_secret == "s" * 16
+
+
+def test_the_secret_is_shown_nowhere() -> None:
+    secret = "correct-horse-battery"
+    config = Config(heartbeat_details="authorized", heartbeat_secret=secret)
+    copied = copy.deepcopy(dataclasses.replace(config, path_prefix="/x"))
+    for shown in (config, copied, dataclasses.asdict(config), vars(config)):
+        assert secret not in repr(shown)
+        assert secret not in str(shown)
+        assert secret not in f"{shown!r} {shown}"
+    with pytest.raises(ConfigError) as caught:
+        Config(heartbeat_secret=f"{secret} {secret}")
+    assert secret not in "".join(traceback.format_exception(caught.value))
 
 
 def test_a_count_is_a_whole_number_over_0():

@@ -2,10 +2,13 @@
 
 import asyncio
 import contextvars
+import itertools
 import json
 import logging
 import os
+import re
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -45,6 +48,46 @@ def test_the_settings_that_are_present_are_picked() -> None:
 def test_settings_that_say_nothing():
     settings = {"DOCKERFLOW_CHECK_TIMEOUT": None, "DOCKERFLOW_OTHER": 1, "DEBUG": True}
     assert Config.from_settings(settings) == Config()
+
+
+def test_an_unknown_variable_is_named_once_with_the_nearest_setting(monkeypatch, caplog):
+    # Names that no other run of this test in the process has had.
+    near, far = (f"DOCKERFLOW_{name}_{next(numbers)}" for name in ("CHEK_TIMEOUT", "QQQ"))
+    monkeypatch.setenv(near, "5")
+    monkeypatch.setenv(far, "")
+    for _ in range(3):
+        DockerflowMiddleware(lambda: None)
+    text = "in the environment is not a setting of Dockerflow"
+    hint = "did you mean DOCKERFLOW_CHECK_TIMEOUT?"
+    assert sorted(caplog.record_tuples) == [
+        ("dockerflow", logging.WARNING, f"{near} {text}: {hint}"),
+        ("dockerflow", logging.WARNING, f"{far} {text}"),
+    ]
+
+
+numbers = itertools.count()
+
+
+def test_names_of_others_are_not_taken_for_settings(monkeypatch, caplog):
+    """Each that the documentation names, and what Kubernetes sets for a Service."""
+    root = Path(__file__).parents[2]
+    pages = [*root.glob("docs/**/*.md"), root / "README.md", root / "Dockerfile.example"]
+    texts = [page.read_text(encoding="utf-8") for page in pages]
+    names = set(re.findall(r"\bDOCKERFLOW_[A-Z_]*[A-Z]\b", " ".join(texts)))
+    assert {"DOCKERFLOW_CHECKS", "DOCKERFLOW_LOG_FORMAT", "DOCKERFLOW_COMMIT"} <= names
+    for name in (*names, *SETTINGS):
+        if name not in UNKNOWN_IN_DOCS:
+            monkeypatch.setattr(os, "environ", {**os.environ, name: ""})
+    for name in (
+        "SERVICE_HOST", "SERVICE_PORT", "SERVICE_PORT_HTTP", "PORT", "PORT_80_TCP",
+        "PORT_80_TCP_PROTO", "PORT_80_TCP_PORT", "PORT_80_TCP_ADDR", "WEB_SERVICE_HOST",
+    ):  # fmt: skip
+        monkeypatch.setattr(os, "environ", {**os.environ, f"DOCKERFLOW_{name}": "x"})
+    DockerflowMiddleware(lambda: None)
+    assert caplog.messages == []
+
+
+UNKNOWN_IN_DOCS = {"DOCKERFLOW_CHEK_TIMEOUT"}
 
 
 def test_the_error_names_the_frameworks_setting():

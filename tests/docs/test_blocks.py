@@ -310,6 +310,9 @@ def _check_exec(words: list[str]) -> None:
         assert float(seconds) > 0
 
 
+SECRET = "0123456789abcdef"
+
+
 @contextlib.contextmanager
 def nginx(text: str, folder: Path) -> Iterator[tuple[str, list[str]]]:
     """Run nginx in front of a heartbeat; yield its URL, and the paths that the app is asked for."""
@@ -320,7 +323,8 @@ def nginx(text: str, folder: Path) -> Iterator[tuple[str, list[str]]]:
         start_response("200 OK", [])
         return [b"the app's"]
 
-    middleware = DockerflowMiddleware(app, registry=Registry(), config=Config(heartbeat_html=True))
+    config = Config(heartbeat_html=True, heartbeat_details="authorized", heartbeat_secret=SECRET)
+    middleware = DockerflowMiddleware(app, registry=Registry(), config=config)
 
     def counting(environ: Any, start_response: Any) -> Any:
         asked.append(environ["PATH_INFO"])
@@ -366,10 +370,12 @@ def nginx(text: str, folder: Path) -> Iterator[tuple[str, list[str]]]:
 @each("nginx")
 def test_nginx(block, tmp_path):
     slashes = ["/__heartbeat__", "/__heartbeat__/"]
-    private = [*slashes, "/__version__", "/__error__"]
+    group = "/__heartbeat__/ready"
+    private = [*slashes, "/__version__", "/__error__", group, f"{group}/"]
     # Longer times, so that a slow machine makes no difference.
     text = block.text.replace("rate=1r/s", "rate=1r/m").replace("any 5s", "any 60m")
-    with httpx2.Client(headers={"accept": "text/html"}, trust_env=False) as client:
+    headers = {"accept": "text/html", "authorization": f"Bearer {SECRET}"}
+    with httpx2.Client(headers=headers, trust_env=False) as client:
 
         def statuses(url: str, paths: Iterable[str]) -> list[int]:
             return [client.get(url + path).status_code for path in paths]
@@ -379,15 +385,19 @@ def test_nginx(block, tmp_path):
             assert statuses(url, ["/__lbheartbeat__"]) == [200]
             asked.clear()
             if "deny all" in text:
-                assert statuses(url, private) == [403] * 4
+                assert statuses(url, private) == [403] * 6
                 assert asked == []
             else:
-                assert statuses(url, slashes * 5) == [200] * 6 + [503] * 4
+                assert statuses(url, [group, f"{group}/"]) == [404, 404]
+                # One response for everybody has no details, also if its request had the secret.
+                assert "There are no checks" not in client.get(url + slashes[0]).text
+                assert statuses(url, slashes * 5) == [200] * 5 + [503] * 5
                 assert asked == ["/__heartbeat__"]
         if "deny all" in text:
             with nginx(text.replace("10.0.0.0/8", "127.0.0.0/8"), tmp_path) as (url, asked):
                 assert statuses(url, slashes) == [200, 200]
                 assert asked == slashes
+                assert "There are no checks" in client.get(url + slashes[0]).text
 
 
 @each("dockerfile")

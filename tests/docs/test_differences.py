@@ -18,6 +18,9 @@ HELD_BY = {
     "check-async": "contract/test_endpoints.py::test_sync_and_async_checks_run_at_the_same_time",
     "message-ids": "contract/test_endpoints.py::test_the_heartbeats_payload_is_the_same_everywhere",
     "name-twice": ("core/test_check_registering.py::test_another_function_replaces_with_a_warning"),
+    "register-arguments": (
+        "core/test_check_registering.py::test_a_check_that_needs_arguments_is_refused"
+    ),
     "get-checks": (
         "core/test_check_registering.py::test_changing_what_get_checks_returns_changes_the_registry"
     ),

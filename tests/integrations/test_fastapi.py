@@ -18,6 +18,7 @@ from fastapi.testclient import TestClient
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from dockerflow import checks
+from dockerflow.asgi import DockerflowMiddleware
 from dockerflow.config import Config, ConfigError
 from dockerflow.fastapi import install, make_router, router, views
 from dockerflow.fastapi.middleware import MozlogRequestSummaryLogger, RequestIdMiddleware
@@ -170,6 +171,9 @@ def test_the_sampler_drops_probes_only():
     assert sample({"asgi_scope": {"path": "/m/__heartbeat__", "root_path": "/m"}}) == 0
     assert sample({"wsgi_environ": {"PATH_INFO": "/__lbheartbeat__/"}}) == 0
     assert sample({"transaction_context": {"name": "/__version__"}}) == 0
+    for path in ("/__heartbeat__/ready", "/__heartbeat__/ready/"):
+        assert sample({"wsgi_environ": {"PATH_INFO": path}}) == 0
+        assert traces_sampler(0.5, path_prefix="/x")({"asgi_scope": {"path": f"/x{path}"}}) == 0
     assert sample({"asgi_scope": {"path": "/"}}) == 0.25
     assert traces_sampler(0.5)({}) == 0.5
     # As with traces_sample_rate, a trace that another service has begun isn't cut.
@@ -205,6 +209,54 @@ def test_a_wrong_setting_of_the_state_fails_at_start(name):
     # Where the server goes on without the lifespan, no request is served by other settings.
     with pytest.raises(ConfigError, match="DOCKERFLOW_CHECK_TIMEOUT is 'soon'"):
         asyncio.run(app({"type": "http", "method": "GET", "path": "/"}, receive, send))
+
+
+def test_an_unknown_setting_of_the_state_is_named_once(caplog):
+    for _ in range(2):
+        app = make_app()
+        app.state.DOCKERFLOW_PATH_PREFIXX = "/x"
+        app.state.other = 1
+        assert TestClient(app).get("/__lbheartbeat__").status_code == 200
+    assert [text for text in caplog.messages if "DOCKERFLOW_" in text] == [
+        (
+            "DOCKERFLOW_PATH_PREFIXX in app.state is not a setting of Dockerflow: did you mean "
+            "DOCKERFLOW_PATH_PREFIX?"
+        ),
+    ]
+
+
+def test_groups_of_the_state_and_paths_of_the_app():
+    """The router knows no settings when it is included, and may come before the app's routes."""
+    checks.register(lambda: None, name="database")
+    app = FastAPI()
+    app.include_router(router)
+
+    @app.get("/__heartbeat__/{name}")
+    def own(name: str) -> str:
+        return f"own {name}"
+
+    client = TestClient(app)
+    assert client.get("/__heartbeat__/ready").json() == "own ready"
+    app.state.DOCKERFLOW_HEARTBEAT_GROUPS = {"ready": ["database"]}
+    assert client.get("/__heartbeat__/ready").json()["checks"] == {"database": "ok"}
+    assert client.get("/__heartbeat__/other").json() == "own other"
+    assert client.post("/__heartbeat__/ready").headers["allow"] == "GET, HEAD"
+    assert "/__heartbeat__/ready" not in client.get("/openapi.json").json()["paths"]
+    assert app.url_path_for("heartbeat") == "/__heartbeat__"
+
+
+def test_the_secret_counts_under_another_middleware_of_ours():
+    """Which has settings of its own, and has read the request's headers by them."""
+    config = Config(heartbeat_details="authorized", heartbeat_secret="s" * 16)
+    app, inner = FastAPI(), FastAPI()
+    install(app)
+    install(inner, config=config)
+    app.mount("/in", inner)
+    app.mount("/asgi", DockerflowMiddleware(FastAPI(), config=config))
+    headers = {"authorization": f"Bearer {'s' * 16}"}
+    for path in ("/in/__heartbeat__", "/asgi/__heartbeat__"):
+        assert TestClient(app).get(path).json() == {"status": "ok"}
+        assert "checks" in TestClient(app).get(path, headers=headers).json()
 
 
 def test_a_wrong_setting_fails_when_installed(monkeypatch):

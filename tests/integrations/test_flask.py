@@ -18,6 +18,8 @@ from dockerflow import checks  # noqa: E402
 from dockerflow.config import ConfigError  # noqa: E402
 from dockerflow.flask import Dockerflow  # noqa: E402
 from dockerflow.logging import MozlogHandler, get_request_id  # noqa: E402
+from dockerflow.testing import Client  # noqa: E402
+from dockerflow.wsgi import DockerflowMiddleware  # noqa: E402
 
 
 def make_app(name="served", registry=None, **settings):
@@ -147,6 +149,50 @@ def test_a_prefix_beyond_ascii_is_before_the_hooks_too():
 def test_a_wrong_setting_fails_at_the_start():
     with pytest.raises(ConfigError, match="DOCKERFLOW_CHECK_TIMEOUT is 'soon'"):
         make_app(DOCKERFLOW_CHECK_TIMEOUT="soon")
+
+
+def test_an_unknown_setting_is_named_once(caplog):
+    for _ in range(2):
+        make_app(DOCKERFLOW_CHECK_TIMEOUTS=1, OTHER_CHECK_TIMEOUTS=1)
+    assert caplog.messages == [
+        (
+            "DOCKERFLOW_CHECK_TIMEOUTS in app.config is not a setting of Dockerflow: did you mean "
+            "DOCKERFLOW_CHECK_TIMEOUT?"
+        ),
+    ]
+
+
+def test_groups_of_checks_are_routes_too():
+    """For apps whose ``wsgi_app`` was replaced; and a group that comes later is served as well."""
+    registry = checks.Registry()
+    registry.register(lambda: None, name="database")
+    settings = {"DOCKERFLOW_HEARTBEAT_GROUPS": {"ready": ["database"]}}
+    app, _ = make_app(registry=registry, **settings)
+
+    @app.get("/__heartbeat__/<name>")
+    def own(name):
+        return f"own {name}"
+
+    client = app.test_client()
+    assert client.get("/__heartbeat__/ready").json["checks"] == {"database": "ok"}
+    assert client.get("/__heartbeat__/other").text == "own other"
+    app.config["DOCKERFLOW_HEARTBEAT_GROUPS"]["other"] = "database"
+    assert client.get("/__heartbeat__/other").json["checks"] == {"database": "ok"}
+    with app.test_request_context():
+        assert flask.url_for("dockerflow.heartbeat") == "/__heartbeat__"
+    app.wsgi_app = flask.Flask.wsgi_app.__get__(app)
+    assert client.get("/__heartbeat__/ready").json["checks"] == {"database": "ok"}
+    assert client.get("/__heartbeat__").json["checks"] == {"database": "ok"}
+
+
+def test_the_secret_counts_under_another_middleware_of_ours():
+    """Which has settings of its own, and has read the request's headers by them."""
+    settings = {"DOCKERFLOW_HEARTBEAT_DETAILS": "authorized"}
+    app, _ = make_app(DOCKERFLOW_HEARTBEAT_SECRET="s" * 16, **settings)
+    outer = Client(DockerflowMiddleware(DispatcherMiddleware(flask.Flask("o"), {"/in": app})))
+    headers = {"authorization": f"Bearer {'s' * 16}"}
+    assert outer.get("/in/__heartbeat__").json() == {"status": "ok"}
+    assert "checks" in outer.get("/in/__heartbeat__", headers).json()
 
 
 def test_a_stream_is_summarised_at_its_end(summaries):

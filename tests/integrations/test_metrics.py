@@ -14,6 +14,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from dockerflow import checks
+from dockerflow.config import Config
 from dockerflow.opentelemetry import OpenTelemetryObserver
 from dockerflow.prometheus import PrometheusObserver
 
@@ -25,14 +26,15 @@ NAMES = [
 
 
 def observe(observer):
-    """Two heartbeats: with a warning and a skipped check, and during a drain."""
+    """Three heartbeats: with a warning and a skipped check, of a group, and during a drain."""
     registry = checks.Registry()
     registry.observe(observer)
     registry.register(lambda: checks.Warning("Nearly full.", id="app.W002"), name="disk")
     registry.register(lambda: checks.Error("Down.", id="app.E001"), name="database")
     registry.register(lambda: None, name="search", requires=("database",))
-    registry.register(lambda: None, name="cache")
+    registry.register(lambda: None, name="cache", ttl=60)
     registry.run()
+    registry.run(Config(heartbeat_groups={"ready": "cache"}), group="ready")
     registry.drained()
     registry.close()
 
@@ -53,7 +55,8 @@ class TestPrometheus:
             assert collected.get_sample_value(name, {"check": check, "status": status}) == 1
         assert collected.get_sample_value(name, {"check": "disk", "status": "ok"}) is None
         name = "dockerflow_heartbeat_results_total"
-        assert collected.get_sample_value(name, {"status": "error"}) == 2
+        assert collected.get_sample_value(name, {"group": "", "status": "error"}) == 2
+        assert collected.get_sample_value(name, {"group": "ready", "status": "ok"}) == 1
 
     def test_levels_are_those_of_the_last_results(self, collected):
         levels = [
@@ -61,14 +64,17 @@ class TestPrometheus:
             for check in ("cache", "search", "disk", "database")
         ]
         assert levels == [0, 20, 30, 40]
-        assert collected.get_sample_value("dockerflow_heartbeat_level") == 40
+        for group, level in (("", 40), ("ready", 0)):
+            labels = {"group": group}
+            assert collected.get_sample_value("dockerflow_heartbeat_level", labels) == level
 
     def test_only_what_was_run_took_time(self, collected):
         """A check that is skipped, and the heartbeat of a drain, would make the rest look quick."""
         name = "dockerflow_check_duration_seconds_count"
         assert collected.get_sample_value(name, {"check": "disk"}) == 1
         assert collected.get_sample_value(name, {"check": "search"}) == 0
-        assert collected.get_sample_value("dockerflow_heartbeat_duration_seconds_count") == 1
+        name = "dockerflow_heartbeat_duration_seconds_count"
+        assert collected.get_sample_value(name, {"group": ""}) == 1
 
     def test_one_observer_serves_several_registries(self):
         collector = prometheus_client.CollectorRegistry()
@@ -122,7 +128,7 @@ def test_several_processes(tmp_path):
     assert collector.get_sample_value(name, {**database, "status": "ok"}) == 1
     assert collector.get_sample_value("dockerflow_check_duration_seconds_count", database) == 2
     assert collector.get_sample_value("dockerflow_check_level", database) == 0
-    assert collector.get_sample_value("dockerflow_heartbeat_level") == 0
+    assert collector.get_sample_value("dockerflow_heartbeat_level", {"group": ""}) == 0
 
 
 @pytest.fixture
@@ -146,7 +152,9 @@ class TestOpenTelemetry:
             ("cache", "ok", 1),
         }  # fmt: skip
         _, points = exported["dockerflow.heartbeat.results"]
-        assert [(dict(p.attributes), p.value) for p in points] == [({"status": "error"}, 2)]
+        assert [(dict(p.attributes), p.value) for p in points] == [
+            ({"status": "error"}, 2), ({"group": "ready", "status": "ok"}, 1),
+        ]  # fmt: skip
 
     def test_levels_are_those_of_the_last_results(self, exported):
         _, points = exported["dockerflow.check.level"]

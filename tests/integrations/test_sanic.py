@@ -78,6 +78,35 @@ def test_a_wrong_setting_fails_at_the_start(app):
         Dockerflow(app)
 
 
+def test_an_unknown_setting_is_named_at_start(app, caplog):
+    app.config.DOCKERFLOW_HEARTBEET_HTML = True
+    Dockerflow(app, registry=checks.Registry())
+    app.config.DOCKERFLOW_LATER = True
+    for _ in range(2):
+        assert get(app, "/__lbheartbeat__").status == 200
+    assert [text for text in caplog.messages if "DOCKERFLOW_" in text] == [
+        (
+            "DOCKERFLOW_HEARTBEET_HTML in app.config is not a setting of Dockerflow: did you mean "
+            "DOCKERFLOW_HEARTBEAT_HTML?"
+        ),
+        "DOCKERFLOW_LATER in app.config is not a setting of Dockerflow",
+    ]
+
+
+def test_groups_of_checks_leave_the_apps_own_paths(app):
+    registry = checks.Registry()
+    registry.register(lambda: None, name="database")
+    app.config.DOCKERFLOW_HEARTBEAT_GROUPS = "ready=database"
+    Dockerflow(app, registry=registry)
+
+    @app.get("/__heartbeat__/<name>")
+    async def own(request, name):
+        return sanic.text(f"own {name}")
+
+    assert get(app, "/__heartbeat__/ready").json["checks"] == {"database": "ok"}
+    assert get(app, "/__heartbeat__/other").text == "own other"
+
+
 def test_the_error_endpoint_and_exception_handlers(app, summaries):
     app.config.DOCKERFLOW_ERROR_ENDPOINT = True
     Dockerflow(app, registry=checks.Registry())

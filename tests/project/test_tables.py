@@ -192,7 +192,8 @@ def test_factories():
 
 def test_ids():
     constants = {name: value for name, value in vars(health).items() if name.isupper()}
-    rows = pages.rows(part("check-ids", "engine")) + pages.rows(part("check-ids", "ready-made"))
+    tables = ("engine", "ready-made", "system")
+    rows = [row for table in tables for row in pages.rows(part("check-ids", table))]
     listed = [(codes(row[1])[0], codes(row[0])[0]) for row in rows]
     assert len(listed) == len(set(listed))
     assert dict(listed) == constants

@@ -184,6 +184,8 @@ class TestKubernetes:
             (pod(f"{{{APP}, startupProbe: {{httpGet: {{path: /__heartbeat__, port: http}}}}, "
                  "readinessProbe: {httpGet: {path: /__lbheartbeat__}}}"), "DF402",
              "waits 1 s for /__heartbeat__, which may take longer"),
+            (pod(f"{{{APP}, readinessProbe: {{httpGet: {{path: /x/__heartbeat__/ready}}}}}}"),
+             "DF402", "waits 1 s for /__heartbeat__, which may take longer"),
             ("kind: Ingress\nmetadata: {annotations: {x/health-probe_request-path: /}}", "DF402",
              "only if it is about the app"),
         ],
@@ -411,6 +413,7 @@ class TestCompose:
             ("/app/healthcheck.sh", "$command", ""),
             ("dockerflow healthcheck", "/__lbheartbeat__", ""),
             ("dockerflow healthcheck --timeout 5 /__heartbeat__", "/__heartbeat__", ""),
+            ("dockerflow healthcheck /__heartbeat__/ready", "/__heartbeat__/ready", ""),
             ("dockerflow healthcheck http://a:8000/__heartbeat__", "/__heartbeat__", ""),
             ("dockerflow healthcheck 'unix:/a.sock:/__heartbeat__'", "/__heartbeat__", ""),
             ("dockerflow healthcheck unix:/a.sock > /dev/null", "/__lbheartbeat__", ""),

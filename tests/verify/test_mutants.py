@@ -153,6 +153,7 @@ MANIFESTS: list[tuple[str, str, str]] = [
 COMPOSES: list[tuple[str, str, str]] = [
     ("DF401", TEST, TEST.replace("lb", "")),
     ("DF401", TEST, '"dockerflow healthcheck /__heartbeat__"'),
+    ("DF401", TEST, '"dockerflow healthcheck /__heartbeat__/ready"'),
     ("DF401", '    DOCKERFLOW_DRAIN_SECONDS: "5"\n', ""),
     ("DF402", TEST, TEST.replace("/__lbheartbeat__", "")),
     ("DF402", TEST, "[NONE]"),

@@ -307,6 +307,7 @@ class TestUnixSockets:
 @pytest.mark.parametrize(
     ("url", "says"),
     [
+        ("http://a/x/__heartbeat__/ready", "is not the URL before /__version__"),
         ("http://a/__heartbeat__", "'http://a/__heartbeat__' is not the URL before /__version__"),
         ("http://u:s3cret@a/x/__version__/", "is not the URL before /__version__"),
         ("http://a/?b=c", "is not the URL before /__version__"),

@@ -15,7 +15,7 @@ from dockerflow import version as versions
 from dockerflow._core import endpoints
 from dockerflow._core.endpoints import Endpoint
 from dockerflow._core.messages import Request, Response
-from dockerflow._core.settings import RequestSettings
+from dockerflow._core.settings import AUTHORIZATION, RequestSettings, warn_of_unknown
 from dockerflow.checks._check import check_context
 from dockerflow.checks.registry import Registry, default_registry
 from dockerflow.checks.runner import CheckResults
@@ -50,11 +50,14 @@ class Core:
         lbheartbeat: Response = endpoints.LBHEARTBEAT,
         check_context: Callable[[], AbstractContextManager[Any]] = nullcontext,
     ) -> None:
+        warn_of_unknown(os.environ, "the environment")
         self.config: Config = Config() if config is None else config
         self.registry: Registry = default_registry if registry is None else registry
         self.settings: RequestSettings = RequestSettings(self.config)
         self.paths: dict[str, Endpoint] = endpoints.paths(
-            self.config.path_prefix, error_endpoint=self.config.error_endpoint
+            self.config.path_prefix,
+            error_endpoint=self.config.error_endpoint,
+            groups=self.config.heartbeat_groups,
         )
         self._lbheartbeat = lbheartbeat
         self._check_context = check_context
@@ -98,7 +101,7 @@ class Core:
         if request.method not in endpoints.METHODS:
             return endpoints.METHOD_NOT_ALLOWED
         if endpoint == "heartbeat" and not drain.is_draining():
-            results = self.run_checks()
+            results = self.run_checks(self._group(request))
             on_results(results)
             response = self._heartbeat(results, request, debug=debug)
         elif endpoint == "version" and (version := version or self._replaced()) is not None:
@@ -129,7 +132,7 @@ class Core:
             return endpoints.METHOD_NOT_ALLOWED
         if endpoint == "heartbeat" and not drain.is_draining():
             with self._checking():
-                results = await self.registry.arun(self.config)
+                results = await self.registry.arun(self.config, group=self._group(request))
             await _awaited(on_results(results))
             response = self._heartbeat(results, request, debug=debug)
         elif endpoint == "version" and (version := version or self._replaced()) is not None:
@@ -141,10 +144,14 @@ class Core:
             response = self._other(endpoint, request, error_logger, debug=debug)
         return response._replace(body=b"") if request.method == "HEAD" else response
 
-    def run_checks(self) -> CheckResults:
-        """Run the checks as for a heartbeat."""
+    def run_checks(self, group: str | None = None) -> CheckResults:
+        """Run the checks as for a heartbeat, or as for the one of a group."""
         with self._checking():
-            return self.registry.run(self.config)
+            return self.registry.run(self.config, group=group)
+
+    def _group(self, request: Request) -> str | None:
+        group = endpoints.group_of(request.path)
+        return group if group in self.config.heartbeat_groups else None
 
     @contextmanager
     def _checking(self) -> Generator[None]:
@@ -156,11 +163,15 @@ class Core:
 
     def _heartbeat(self, results: CheckResults, request: Request, *, debug: bool) -> Response:
         config = self.config
-        details = config.heartbeat_details
+        details, secret = config.heartbeat_details, config.heartbeat_secret
+        show_details = details == "always" or (details == "debug" and debug)
+        if details == "authorized" and secret is not None:
+            authorization = request.headers.get(AUTHORIZATION, "")
+            show_details = endpoints.is_authorized(authorization, secret)
         return endpoints.heartbeat(
             results,
             failed_status_code=config.heartbeat_failed_status_code,
-            show_details=details == "always" or (details == "debug" and debug),
+            show_details=show_details,
             accept=request.headers.get("accept", "") if config.heartbeat_html else None,
         )
 
@@ -178,7 +189,9 @@ class Core:
         if endpoint == "lbheartbeat":
             return self._lbheartbeat
         if endpoint == "heartbeat":
-            drained = self._heartbeat(self.registry.drained(), request, debug=debug)
+            drained = self._heartbeat(
+                self.registry.drained(self._group(request)), request, debug=debug
+            )
             return drained._replace(status=endpoints.DRAINING)
         error_logger.error(endpoints.ERROR_MESSAGE)
         raise RuntimeError(endpoints.ERROR_MESSAGE)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hmac
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final, Literal, TypeAlias
 
 from dockerflow._core import heartbeat_page
@@ -36,10 +37,37 @@ def path_of(endpoint: Endpoint, prefix: str = "") -> str:
     return f"{prefix}/__{endpoint}__"
 
 
-def paths(prefix: str = "", *, error_endpoint: bool = False) -> dict[str, Endpoint]:
+def paths(
+    prefix: str = "", *, error_endpoint: bool = False, groups: Iterable[str] = ()
+) -> dict[str, Endpoint]:
     """Return the endpoint of each path, with and without a slash at its end."""
-    names = ALL_ENDPOINTS if error_endpoint else ENDPOINTS
-    return {path_of(name, prefix) + slash: name for name in names for slash in ("", "/")}
+    ours: dict[str, Endpoint] = {path_of(name, prefix): name for name in ENDPOINTS}
+    if error_endpoint:
+        ours[path_of("error", prefix)] = "error"
+    for group in groups:
+        ours[path_of_group(group, prefix)] = "heartbeat"
+    return {path + slash: endpoint for path, endpoint in ours.items() for slash in ("", "/")}
+
+
+def path_of_group(group: str, prefix: str = "") -> str:
+    """Return the path of the heartbeat of a group of checks."""
+    return f"{path_of('heartbeat', prefix)}/{group}"
+
+
+def group_of(path: str) -> str:
+    """Return which group of checks a heartbeat's path names; an empty string without one."""
+    _, found, group = path.removesuffix("/").rpartition(path_of_group(""))
+    return group if found else ""
+
+
+def is_authorized(authorization: str, secret: str) -> bool:
+    """Whether an Authorization header has the secret; takes as long wherever the two differ.
+
+    https://www.rfc-editor.org/rfc/rfc6750#section-2.1
+    """
+    scheme, _, token = authorization.partition(" ")
+    given = token.strip(" ").encode("utf-8", "surrogatepass")  # of any bytes, and the secret ASCII
+    return scheme.lower() == "bearer" and hmac.compare_digest(given, secret.encode())
 
 
 def path_below(path: str, mount_point: str) -> str:

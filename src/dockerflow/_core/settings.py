@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
-from typing import Any, Final, Generic, TypeVar
+import re
+from collections.abc import Callable, Iterable, Mapping
+from copy import deepcopy
+from difflib import get_close_matches
+from typing import Any, Final, Generic, TypeVar, cast
 
 from dockerflow._core.summary import FORWARDED, HEADERS
-from dockerflow.config import DEFAULT_HEADER, SETTINGS, Config, ConfigError
+from dockerflow.config import DEFAULT_HEADER, PREFIX, SETTINGS, Config, ConfigError
 
 logger = logging.getLogger("dockerflow")
 
 LIST_HEADERS: Final = ("accept", FORWARDED)
 """The headers of which every line counts (RFC 9110, 5.3); of others the first one does."""
+
+AUTHORIZATION: Final = "authorization"
 
 _TRACE_HEADERS: Final = ("traceparent", "x-cloud-trace-context")
 """The headers that log records made during the request may refer to."""
@@ -34,9 +39,10 @@ class RequestSettings:
         """The header that sends the request id back."""
         self.raw_response_header: bytes = self.response_header.lower().encode("latin-1")
         """The same as ASGI has it."""
-        self.headers: tuple[str, ...] = tuple(
-            sorted({"accept", *HEADERS, *_TRACE_HEADERS, *self.id_headers})
-        )
+        wanted = {"accept", *HEADERS, *_TRACE_HEADERS, *self.id_headers}
+        if config.heartbeat_details == "authorized":
+            wanted.add(AUTHORIZATION)
+        self.headers: tuple[str, ...] = tuple(sorted(wanted))
         """The headers that the core needs, in lower case."""
         self.raw_headers: dict[bytes, str] = {name.encode("latin-1"): name for name in self.headers}
         """The same by their names in an ASGI scope."""
@@ -58,12 +64,53 @@ def present(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def _copy(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return a copy that isn't affected when an app changes one of its lists in place."""
-    return {
-        name: value.copy() if isinstance(value, list | set | dict) else value
-        for name, value in settings.items()
-    }
+    copied: dict[str, Any] = {}
+    for name, value in settings.items():
+        copied[name] = deepcopy(cast("object", value)) if isinstance(value, _CHANGEABLE) else value
+    return copied
 
 
+# Names of ours that aren't fields of Config.
+_OTHERS: Final = frozenset(
+    PREFIX + name
+    for name in (
+        "CHECKS", "SYSTEM_CHECKS", "VERSION_CALLBACK",  # of Django
+        "LOG_NAME", "LOG_LEVEL", "LOG_FORMAT", "LOG_MAX_BYTES", "LOG_QUEUE_SIZE",
+        "SOURCE", "VERSION", "COMMIT", "BUILD",  # of version.json
+    )
+)  # fmt: skip
+# Kubernetes sets these for a Service whose name begins with "dockerflow".
+_is_service = re.compile(r".*_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_\w+)?)").fullmatch
+
+_warned: Final[set[str]] = set()
+
+
+def unknown(names: Iterable[object]) -> dict[str, str]:
+    """Return the names that look like settings but aren't, each with a hint or an empty string."""
+    known = {name.removeprefix(PREFIX) for name in SETTINGS | _OTHERS}
+    found: dict[str, str] = {}
+    for name in names:
+        if not isinstance(name, str) or not name.startswith(PREFIX) or _is_service(name):
+            continue
+        if (rest := name.removeprefix(PREFIX)) not in known:
+            near = get_close_matches(rest, known, n=1)
+            found[name] = f"did you mean {PREFIX}{near[0]}?" if near else ""
+    return found
+
+
+def warn_of_unknown(names: Iterable[object], where: str) -> None:
+    """Log names that look like settings but aren't, each once in a process.
+
+    :param where: where the names are from, for the message.
+    """
+    for name, hint in unknown(names).items():
+        if name not in _warned:
+            _warned.add(name)
+            text = "%s in %s is not a setting of Dockerflow"
+            logger.warning(f"{text}: {hint}" if hint else text, name, where)
+
+
+_CHANGEABLE: Final = (list, set, dict)
 _T = TypeVar("_T")
 
 

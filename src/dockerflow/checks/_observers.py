@@ -19,8 +19,9 @@ MAX_WAITING: Final = 1000
 class Observation(NamedTuple):
     """One result: that of one execution of a check, or that of one heartbeat.
 
-    ``duration`` is in seconds, ``level`` on the scale of :mod:`logging`, 0 for ``ok``. A check's
-    level is its own, even if the check isn't critical.
+    ``name`` is the check's, or ``heartbeat``, or ``heartbeat/ready`` for the heartbeat of the group
+    ``ready``. ``duration`` is in seconds, ``level`` on the scale of :mod:`logging`, 0 for ``ok``.
+    A check's level is its own, even if the check isn't critical.
 
     .. versionadded:: 0.1.0
     """

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from graphlib import CycleError, TopologicalSorter
 from typing import NamedTuple
 
 from dockerflow.checks._check import Check
 from dockerflow.checks._options import Settings, resolve
 from dockerflow.config import Config, conflict
+
+TAG = "tag:"
+"""What a tag begins with where it stands among names of checks."""
 
 MAX_NAMES = 10
 """How many names of a circle are shown."""
@@ -33,9 +36,13 @@ class Plan(NamedTuple):
         return [self.entries[name] for name in entry.check.requires]
 
 
-def make(checks: Mapping[str, Check], config: Config) -> Plan:
-    """Plan a heartbeat: the checks with the tags that ``config`` names, and what they require."""
-    selected = _select(checks, config.heartbeat_tags)
+def make(checks: Mapping[str, Check], config: Config, group: str | None = None) -> Plan:
+    """Plan a heartbeat: the checks that ``config`` selects for it, and what they require.
+
+    :param group: the name of the group in ``heartbeat_groups``, if it is the heartbeat of one.
+    """
+    wanted = selectors(config, group)
+    selected = _select(checks, wanted) if wanted else dict(checks)
     order, circles = _sort(selected)
     entries: dict[str, Entry] = {}
     for name, check in selected.items():
@@ -45,22 +52,34 @@ def make(checks: Mapping[str, Check], config: Config) -> Plan:
     return Plan(entries, order)
 
 
-def make_untagged(untagged: Check, config: Config) -> Plan:
-    """Plan a heartbeat that fails, as no check has one of the tags that ``config`` names.
+def make_empty(placeholder: Check, config: Config, group: str | None) -> Plan:
+    """Plan a heartbeat that fails, as no check is among those that ``config`` selects for it.
 
-    :param untagged: stands in for those checks.
+    :param placeholder: stands in for those checks.
     """
-    tags = ", ".join(map(repr, config.heartbeat_tags))
-    text = f"no check has one of the tags in the setting heartbeat_tags: {tags}"
-    entry = Entry(untagged, resolve(untagged.options, config), text)
-    return Plan({untagged.name: entry}, _sort({untagged.name: untagged})[0])
+    wanted = ", ".join(map(repr, config.heartbeat_tags))
+    text = f"no check has one of the tags in the setting heartbeat_tags: {wanted}"
+    if group is not None:
+        wanted = ", ".join(map(repr, config.heartbeat_groups[group]))
+        text = f"no check is in the group {group!r} of the setting heartbeat_groups: {wanted}"
+    entry = Entry(placeholder, resolve(placeholder.options, config), text)
+    return Plan({placeholder.name: entry}, _sort({placeholder.name: placeholder})[0])
 
 
-def _select(checks: Mapping[str, Check], tags: Iterable[str]) -> dict[str, Check]:
-    wanted = set(tags)
-    if not wanted:
-        return dict(checks)
-    names = [name for name, check in checks.items() if not wanted.isdisjoint(check.tags)]
+def selectors(config: Config, group: str | None) -> Collection[str]:
+    """Return what selects the checks of a heartbeat: names, and tags as ``tag:TAG``."""
+    if group is not None:
+        return config.heartbeat_groups[group]
+    return [TAG + tag for tag in config.heartbeat_tags]
+
+
+def selectors_of(check: Check) -> set[str]:
+    """Return what selects a check."""
+    return {check.name, *(TAG + tag for tag in check.tags)}
+
+
+def _select(checks: Mapping[str, Check], wanted: Collection[str]) -> dict[str, Check]:
+    names = [name for name, check in checks.items() if not selectors_of(check).isdisjoint(wanted)]
     selected = set(names)
     for name in names:  # grows in the loop
         for required in checks[name].requires:

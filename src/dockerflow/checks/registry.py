@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import time
 import weakref
 from collections.abc import Callable, Collection, Iterable, MutableMapping
@@ -43,9 +44,12 @@ class Registry:
     def __init__(self) -> None:
         self._checks: dict[str, Check] = {}
         self._observers = Observers()
-        self._untagged = Check("heartbeat_tags", _untagged, {}, self._observers)
+        self._placeholders = {
+            name: Check(name, _placeholder, {}, self._observers)
+            for name in ("heartbeat_tags", "heartbeat_groups")
+        }
         self._background = PerProcess(Background)
-        self._logged_tags: set[str] = set()
+        self._logged: set[str] = set()
         weakref.finalize(self, _stop, self._background).atexit = False
 
     @overload
@@ -84,10 +88,11 @@ class Registry:
         :param failures: failure threshold: how many failures in a row make it fail; 1 by default.
         :param recoveries: success threshold: how many successes in a row make it pass again; 1
             by default.
-        :param tags: tags by which ``heartbeat_tags`` chooses the checks of the heartbeat.
+        :param tags: tags by which ``heartbeat_tags`` and ``heartbeat_groups`` choose checks.
         :param silenced: ids of its messages to leave out, besides ``silenced_checks``.
         :returns: ``func`` itself, or the decorator.
-        :raises TypeError: when ``func`` isn't callable, or there is no such option.
+        :raises TypeError: when ``func`` isn't callable or needs an argument, or there is no such
+            option.
         :raises ValueError: when an option has a wrong value.
         """
         parsed = parse(options)
@@ -96,6 +101,7 @@ class Registry:
             if not callable(func):
                 raise TypeError(f"a check is a function without arguments, not {func!r}")
             key = _name_of(func) if name is None else name
+            _refuse_required(key, func)
             check = Check(key, func, parsed, self._observers)
             with lock.get():
                 known = self._checks.get(key)
@@ -180,16 +186,17 @@ class Registry:
 
         :raises ConfigError: when a check requires one that isn't there, or itself by way of
             others, or its options and those of ``config`` exclude each other, or no check has
-            one of the tags in ``heartbeat_tags``.
+            one of the tags in ``heartbeat_tags``, or is in one of ``heartbeat_groups``.
         """
-        plan = self._make_plan(config or Config())
+        config = config or Config()
         problems = [
             f"Check {name} can't run: {entry.problem}"
-            for name, entry in plan.entries.items()
+            for group in (None, *config.heartbeat_groups)
+            for name, entry in self._make_plan(config, group).entries.items()
             if entry.problem
         ]
         if problems:
-            raise ConfigError("; ".join(problems))
+            raise ConfigError("; ".join(dict.fromkeys(problems)))
 
     def close(self) -> None:
         """Stop running checks in the background; the next heartbeat starts them again.
@@ -199,51 +206,68 @@ class Registry:
         _stop(self._background)
         self._observers.join(CLOSING_SECONDS)
 
-    def run(self, config: Config | None = None) -> CheckResults:
+    def run(self, config: Config | None = None, *, group: str | None = None) -> CheckResults:
         """Run all checks at the same time and return their results. Blocks.
 
         :param config: has the time limits and the silenced ids; by default the environment's.
+        :param group: run only the checks of this group in the ``heartbeat_groups`` of ``config``.
         :raises ConfigError: when there is no ``config``, and the environment has a wrong value.
+        :raises KeyError: when there is no such group.
         """
-        run = self._make_run(config or Config())
+        run = self._make_run(config or Config(), group)
         runner.run_all(run)
-        return self._finish(run)
+        return self._finish(run, group)
 
-    async def arun(self, config: Config | None = None) -> CheckResults:
+    async def arun(self, config: Config | None = None, *, group: str | None = None) -> CheckResults:
         """Run all checks like :meth:`run`, async ones on the running event loop.
 
         The loop is asyncio's or trio's.
         """
-        run = self._make_run(config or Config(), _loop.running_loop())
+        run = self._make_run(config or Config(), group, _loop.running_loop())
         await runner.arun_all(run)
-        return self._finish(run)
+        return self._finish(run, group)
 
-    def drained(self) -> CheckResults:
+    def drained(self, group: str | None = None) -> CheckResults:
         """Return, without running a check, the results of a process that is about to end."""
         results, messages = runner.draining()
-        self._observers.notify("heartbeat", "heartbeat", results.level, messages)
+        self._notify(group, results, messages)
         return results
 
-    def _make_run(self, config: Config, loop: AbstractEventLoop | None = None) -> runner.Run:
-        plan = self._make_plan(config)
-        known = self._logged_tags.union(*(check.tags for check in self._snapshot().values()))
-        for tag in set(config.heartbeat_tags) - known:
-            self._logged_tags.add(tag)
-            text = "No check has the tag %r of the setting heartbeat_tags"
-            log_thread.get().submit(functools.partial(logger.warning, text, tag))
+    def _make_run(
+        self, config: Config, group: str | None, loop: AbstractEventLoop | None = None
+    ) -> runner.Run:
+        plan = self._make_plan(config, group)
+        if wanted := _plan.selectors(config, group):
+            known = self._logged.union(*map(_plan.selectors_of, self._snapshot().values()))
+            for selector in sorted(set(wanted) - known):
+                self._logged.add(selector)
+                kind = "tag" if selector.startswith(_plan.TAG) else "name"
+                text = f"No check has the {kind} %r of the setting {_setting(group)}"
+                name = selector.removeprefix(_plan.TAG)
+                log_thread.get().submit(functools.partial(logger.warning, text, name))
         return runner.Run(plan, config.heartbeat_timeout, self._background.get(), loop)
 
-    def _make_plan(self, config: Config) -> _plan.Plan:
-        plan = _plan.make(self._snapshot(), config)
-        if config.heartbeat_tags and not plan.entries:  # checking nothing isn't healthy
-            return _plan.make_untagged(self._untagged, config)
-        return plan
+    def _make_plan(self, config: Config, group: str | None) -> _plan.Plan:
+        plan = _plan.make(self._snapshot(), config, group)
+        if plan.entries or not _plan.selectors(config, group):
+            return plan
+        # Checking nothing isn't healthy.
+        return _plan.make_empty(self._placeholders[_setting(group)], config, group)
 
-    def _finish(self, run: runner.Run) -> CheckResults:
+    def _finish(self, run: runner.Run, group: str | None) -> CheckResults:
         results, messages = runner.collect(run)
-        duration = time.monotonic() - run.began
-        self._observers.notify("heartbeat", "heartbeat", results.level, messages, duration)
+        self._notify(group, results, messages, time.monotonic() - run.began)
         return results
+
+    def _notify(
+        self,
+        group: str | None,
+        results: CheckResults,
+        messages: list[CheckMessage],
+        duration: float = 0.0,
+    ) -> None:
+        name = "heartbeat" if group is None else f"heartbeat/{group}"
+        self._observers.notify("heartbeat", name, results.level, messages, duration)
 
 
 def _stop(background: PerProcess[Background]) -> None:
@@ -255,8 +279,32 @@ def _name_of(func: CheckFunction) -> str:
     return getattr(func, "__name__", None) or type(func).__name__
 
 
-def _untagged() -> None:
-    """Stands in for the checks of a heartbeat whose tags no check has; it is never run."""
+def _refuse_required(name: str, func: CheckFunction) -> None:
+    """Refuse a check that can't be called without arguments, if its signature can be read.
+
+    :raises TypeError: when it has a parameter without a default.
+    """
+    try:
+        parameters = inspect.signature(func).parameters.values()
+    except (TypeError, ValueError):
+        return
+    for parameter in parameters:
+        is_variable = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        if parameter.default is parameter.empty and not is_variable:
+            raise TypeError(
+                f"check {name} needs the argument {parameter.name!r}, but checks are called "
+                f"without any: bind it with register_partial(function, {parameter.name}) or "
+                "functools.partial"
+            )
+
+
+def _setting(group: str | None) -> str:
+    """Return the name of the setting that selects the checks of a heartbeat."""
+    return "heartbeat_tags" if group is None else "heartbeat_groups"
+
+
+def _placeholder() -> None:
+    """Stands in for the checks of a heartbeat that selects none; it is never run."""
 
 
 def _identity(func: Any) -> str:

@@ -21,7 +21,7 @@ from urllib.parse import quote, urlsplit
 
 from dockerflow import __version__
 from dockerflow.cli._exit import FAILED, OK
-from dockerflow.config import parse_seconds
+from dockerflow.config import Config, parse_seconds
 from dockerflow.heartbeat_file import file_age
 from dockerflow.version import parse_json
 
@@ -41,6 +41,9 @@ unix:/run/app.sock, or unix:/run/app.sock:/__heartbeat__ with a path. The defaul
 Containers are restarted or replaced when they are unhealthy. That helps if a process hangs, but
 makes things worse if a database is down. So request /__heartbeat__, which also checks the backing
 services, only where nothing is restarted because of it: in CI, or by hand.
+
+If $DOCKERFLOW_HEARTBEAT_SECRET is set, a heartbeat on this machine is requested with it, so that
+the reason has the names of failing checks.
 
 Any status from 200 to 299 is healthy. Redirects are not followed. Proxy settings are not used.
 
@@ -156,6 +159,11 @@ class HttpProbe:
             self.stage = "waiting for the response"
             target = quote(path, safe="/%:=&?~+!$,;'@()*[]")
             headers = {"User-Agent": f"dockerflow-healthcheck/{__version__}", "Connection": "close"}
+            # No other machine gets to know the secret.
+            if "/__heartbeat__" in path and connection.host in ("localhost", "127.0.0.1"):
+                secret: str | None = vars(Config)["heartbeat_secret"].from_environment()
+                if secret is not None:
+                    headers["Authorization"] = f"Bearer {secret}"
             connection.request("GET", target, headers=headers)
             response = connection.getresponse()
             self.stage = "reading the response"

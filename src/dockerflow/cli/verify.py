@@ -208,9 +208,8 @@ def _url(value: str) -> str:
         parts = urlsplit(value)
         is_http = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
         if is_http or (parts.scheme == "unix" and parts.path):
-            path = parts.path.rstrip("/")
-            ending = next((end for end in ENDPOINTS if path.endswith(end)), "")
-            if ending or parts.query or parts.fragment:
+            is_endpoint = any(path in parts.path for path in ENDPOINTS)
+            if is_endpoint or parts.query or parts.fragment:
                 raise click.BadParameter(f"{shown} is not the URL before /__version__.")
             return value
     raise click.BadParameter(

@@ -42,6 +42,9 @@ ERROR_MISSING_REDIS_CLIENT = health.ERROR_MISSING_REDIS_CLIENT
 ERROR_MISCONFIGURED_REDIS = health.ERROR_MISCONFIGURED_REDIS
 ERROR_REDIS_PING_FAILED = health.ERROR_REDIS_PING_FAILED
 
+TAG = "dockerflow"
+"""The tag of system checks that are about the settings, not about the health of a process."""
+
 DEFAULT_CHECKS = (
     "dockerflow.django.checks.check_database_connected",
     "dockerflow.django.checks.check_migrations_applied",
@@ -97,7 +100,7 @@ def register() -> None:
     checks, those for deployment only without ``DEBUG``.
 
     :raises ConfigError: when ``DOCKERFLOW_CHECKS`` names a function that doesn't exist, or that
-        Django doesn't accept.
+        Django doesn't accept, or that needs other arguments than Django's.
     """
     functions = {path: _load(path) for path in _paths()}
     django_check_registry.registered_checks.difference_update(_registered.system_checks)
@@ -110,13 +113,18 @@ def register() -> None:
     for path, function in functions.items():
         name = getattr(function, "__name__", path)
         # Functions of the same name in different modules are distinguished by their paths.
-        wanted[path if name in wanted else name] = partial(function, app_configs=None)
+        # With the arguments that manage.py check has.
+        called = partial(function, app_configs=None, databases=None)
+        wanted[path if name in wanted else name] = called
     known = default_registry.get_checks()
     for name, check in _registered.checks.items():
         if known.get(name) is check:
             default_registry.unregister(name)
     for name, check in wanted.items():
-        default_registry.register(check, name=name)
+        try:
+            default_registry.register(check, name=name)
+        except TypeError as error:  # it needs another argument than Django's
+            raise ConfigError(f"DOCKERFLOW_CHECKS: {error}") from error
     _registered.checks = wanted
     _registered.settings = _current_settings()
 
@@ -180,7 +188,8 @@ def _system_checks() -> set[Any]:
     if not _settings.runs_system_checks():
         return set()
     known = django_check_registry.get_checks(include_deployment_checks=not settings.DEBUG)
-    return set(known).difference(_registered.system_checks)
+    others = (check for check in known if TAG not in check.tags)
+    return set(others).difference(_registered.system_checks)
 
 
 def _load(path: str) -> Callable[..., Any]:

@@ -23,7 +23,7 @@ from django.utils.log import request_logger
 
 from dockerflow import sentry
 from dockerflow._core.app import Core
-from dockerflow._core.endpoints import ENDPOINTS, OK, SERVER_ERROR, Endpoint, path_of
+from dockerflow._core.endpoints import ENDPOINTS, OK, SERVER_ERROR, Endpoint, group_of, path_of
 from dockerflow._core.exchange import Exchange, summary_logger
 from dockerflow._core.extension import is_overridden
 from dockerflow._core.guard import Guarded
@@ -31,7 +31,7 @@ from dockerflow._core.request_id import (  # noqa: F401 - apps import them from 
     get_or_generate_request_id,
     request_id_context,
 )
-from dockerflow.django import _settings, checks, views
+from dockerflow.django import _settings, _system_checks, checks, views
 from dockerflow.django._context import AddRequestId, RequestContext, begin, context_of, user_id
 from dockerflow.django._streaming import watch
 
@@ -89,6 +89,8 @@ class DockerflowMiddleware(MiddlewareMixin):
         # An invalid setting fails here, also where the app isn't in INSTALLED_APPS.
         self._first_core = _settings.make(_settings.read())
         checks.update()
+        _system_checks.register()
+        _system_checks.warn()
         request_logger.addFilter(_add_request_id)
         # A gunicorn worker has set its handlers by now, unless the app is loaded before it is.
         self._first_core.install_drain(only_over_a_server=True)
@@ -141,6 +143,8 @@ class DockerflowMiddleware(MiddlewareMixin):
         endpoint = core.paths.get(path)
         if self.viewpatterns == _OWN_PATTERNS or endpoint == "error":
             return None if endpoint is None else _VIEWS[endpoint]
+        if endpoint is not None and group_of(path):
+            return _VIEWS[endpoint]
         # A subclass has its own patterns.
         prefix = core.config.path_prefix
         if not path.startswith(prefix):

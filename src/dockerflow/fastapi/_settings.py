@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary, ref
 from dockerflow._core.app import Core
 from dockerflow._core.endpoints import LBHEARTBEAT_JSON
 from dockerflow._core.messages import Response
-from dockerflow._core.settings import Reloading, present
+from dockerflow._core.settings import Reloading, present, warn_of_unknown
 from dockerflow.checks.registry import Registry
 from dockerflow.config import SETTINGS, Config
 
@@ -46,7 +46,10 @@ class CoreByApp:
             reloading = self._by_app.get(app)
             if reloading is None:
                 # Not the app itself: it is the key, and would keep itself alive.
-                read = _reader(getattr(app, "state", None))
+                state = getattr(app, "state", None)
+                if self._config is None:
+                    warn_of_unknown(getattr(state, "_state", ()), "app.state")
+                read = _reader(state)
                 reloading = self._by_app[app] = Reloading(read, self._make)
             self._last = ref(app), reloading
         return reloading.get()

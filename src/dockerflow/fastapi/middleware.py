@@ -6,9 +6,9 @@ import logging
 
 from dockerflow._core.app import Core
 from dockerflow._core.endpoints import Endpoint
-from dockerflow._core.exchange import EXCHANGE, Exchange, summary_logger
+from dockerflow._core.exchange import Exchange, summary_logger
 from dockerflow._core.messages import Response
-from dockerflow.asgi import ASGIApp, DockerflowMiddleware, Receive, Scope, Send
+from dockerflow.asgi import ASGIApp, DockerflowMiddleware, Receive, Scope, Send, make_request
 from dockerflow.config import ConfigError
 from dockerflow.fastapi import views
 from dockerflow.fastapi._settings import CoreByApp
@@ -47,8 +47,8 @@ class Installed(DockerflowMiddleware):
         await super()._pass_on(scope, receive, send)
 
     async def _answer(self, core: Core, endpoint: Endpoint, scope: Scope) -> Response:
-        exchange: Exchange = scope[EXCHANGE]
-        return await views.answer(core, endpoint, exchange.request, scope.get("app"))
+        request = make_request(scope, core.settings)
+        return await views.answer(core, endpoint, request, scope.get("app"))
 
 
 class RequestIdMiddleware(Installed):

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from http import HTTPMethod
 
 from fastapi import APIRouter
+from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Match
 
-from dockerflow._core.endpoints import ALL_ENDPOINTS, Endpoint, path_of
+from dockerflow._core.endpoints import ALL_ENDPOINTS, Endpoint, path_of, path_of_group
+from dockerflow.asgi import Scope
 from dockerflow.checks.registry import Registry
 from dockerflow.config import Config
 from dockerflow.fastapi import views
@@ -18,6 +22,21 @@ _View = Callable[[Request], Awaitable[Response]]
 
 # For Starlette an empty list means all methods; the core refuses the others.
 _ALL: list[str] = []
+# It takes a list for routes of FastAPI's own kind.
+_METHODS = [method.value for method in HTTPMethod]
+
+
+class _GroupRoute(APIRoute):
+    """The heartbeat of a group of checks. Any other path may be one of the application's."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        match, found = super().matches(scope)
+        if match is not Match.NONE:
+            cores: CoreByApp = self.endpoint.dockerflow_cores  # type: ignore[attr-defined]
+            groups = cores.get(scope["app"]).config.heartbeat_groups
+            if found["path_params"]["group"] not in groups:
+                return Match.NONE, {}
+        return match, found
 
 
 def make_router(
@@ -51,6 +70,16 @@ def make_router(
             # Only routes of FastAPI's own kind have the dependencies of the app, such as a login.
             made.add_api_route(each, view, methods=["GET", "HEAD"], include_in_schema=False)
             made.add_route(each, view, methods=_ALL, include_in_schema=False)
+    for slash in ("", "/"):
+        # The settings of an application, and so its groups, aren't known here.
+        made.add_api_route(
+            path_of_group("{group}") + slash,
+            _view(cores, "heartbeat"),
+            methods=_METHODS,
+            name="heartbeat_group",
+            include_in_schema=False,
+            route_class_override=_GroupRoute,
+        )
     return made
 
 

@@ -16,13 +16,13 @@ from werkzeug.wsgi import ClosingIterator
 
 from dockerflow import sentry
 from dockerflow._core.app import Core
-from dockerflow._core.endpoints import ALL_ENDPOINTS, Endpoint, path_of
+from dockerflow._core.endpoints import ALL_ENDPOINTS, Endpoint, paths
 from dockerflow._core.exchange import EXCHANGE, Exchange
 from dockerflow._core.extension import make_config, read_settings, version_of
 from dockerflow._core.guard import Guarded
 from dockerflow._core.messages import Response as CoreResponse
 from dockerflow._core.request_id import get_request_id
-from dockerflow._core.settings import Reloading
+from dockerflow._core.settings import Reloading, warn_of_unknown
 from dockerflow.checks.runner import CheckResults, is_failure
 from dockerflow.flask.signals import heartbeat_failed, heartbeat_passed
 from dockerflow.version import resolve
@@ -58,6 +58,7 @@ class Site(DockerflowMiddleware):
         self._in_routes: frozenset[Endpoint] = frozenset({*views, "error"})
         self._routes: dict[Endpoint, Callable[[], Any]] = {}
         self._tears_down = False
+        warn_of_unknown(app.config, "app.config")
         self._reloading = Reloading(self._read_settings, self._make_core)
         self._set_up(app.wsgi_app, self._reloading.get())
 
@@ -111,16 +112,16 @@ class Site(DockerflowMiddleware):
             name = "_session" if hasattr(context, "_session") else "session"
             setattr(context, name, self.flask.session_interface.make_null_session(self.flask))
             with context:
-                response = self.respond(endpoint, exchange)
+                response = self.respond(endpoint, environ)
         # The whole body is known, so that the summary needn't wait for the client.
         exchange.finished = time.monotonic()
         return response
 
-    def respond(self, endpoint: Endpoint, exchange: Exchange) -> CoreResponse:
+    def respond(self, endpoint: Endpoint, environ: WSGIEnvironment) -> CoreResponse:
         """Return the response of an endpoint, within the app's context."""
         return self._core.answer(
             endpoint,
-            exchange.request,
+            make_request(environ, self._core.settings),
             debug=self.flask.debug,
             version=version_of(self.extension, self._core),
             on_results=self._send_signal,
@@ -140,13 +141,17 @@ class Site(DockerflowMiddleware):
         blueprint = Blueprint("dockerflow", __name__, url_prefix=self._core.config.path_prefix)
         for endpoint in ALL_ENDPOINTS:
             self._routes[endpoint] = partial(self._route, endpoint, view)
-            blueprint.add_url_rule(
-                path_of(endpoint),
-                endpoint,
-                self._routes[endpoint],
-                strict_slashes=False,
-                merge_slashes=False,
-            )
+        groups = self._core.config.heartbeat_groups
+        # url_for() gives the first path of an endpoint, which isn't that of a group.
+        for path, endpoint in paths(error_endpoint=True, groups=groups).items():
+            if not path.endswith("/"):
+                blueprint.add_url_rule(
+                    path,
+                    endpoint,
+                    self._routes[endpoint],
+                    strict_slashes=False,
+                    merge_slashes=False,
+                )
         return blueprint
 
     def _route(self, endpoint: Endpoint, view: Callable[[Endpoint], Any]) -> Any:
@@ -155,7 +160,9 @@ class Site(DockerflowMiddleware):
     def view(self, endpoint: Endpoint) -> Response:
         """Return the response of an endpoint as Flask's."""
         self.core()
-        response = self.respond(endpoint, self.exchange(real(request)))
+        served = real(request)
+        self.exchange(served)
+        response = self.respond(endpoint, served.environ)
         return Response(response.body, response.status, list(response.headers))
 
     def exchange(self, served: Request) -> Exchange:

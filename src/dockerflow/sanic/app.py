@@ -24,7 +24,7 @@ from sanic.worker.process import WorkerProcess
 
 from dockerflow import drain, sentry
 from dockerflow._core.app import Core
-from dockerflow._core.endpoints import ALL_ENDPOINTS, ENDPOINTS, Endpoint, path_below, path_of
+from dockerflow._core.endpoints import Endpoint, group_of, path_below
 from dockerflow._core.exchange import Exchange
 from dockerflow._core.extension import (
     Extension,
@@ -35,7 +35,7 @@ from dockerflow._core.extension import (
 )
 from dockerflow._core.guard import Guarded
 from dockerflow._core.messages import Request as CoreRequest
-from dockerflow._core.settings import LIST_HEADERS, Reloading
+from dockerflow._core.settings import LIST_HEADERS, Reloading, warn_of_unknown
 from dockerflow.checks.registry import Registry
 from dockerflow.sanic.checks import check_redis_connected
 
@@ -89,15 +89,16 @@ class Dockerflow(Extension):
         cores = Reloading(partial(self._read_settings, app), self._make_core)
         app.ctx.dockerflow = self
         app.ctx.dockerflow_cores = cores
-        config = cores.get().config
-        for endpoint in ALL_ENDPOINTS if config.error_endpoint else ENDPOINTS:
-            app.add_route(
-                partial(self._view, endpoint),
-                path_of(endpoint, config.path_prefix),
-                methods=HTTP_METHODS,
-                name=f"dockerflow.{endpoint}",
-                ignore_body=True,
-            )
+        for path, endpoint in cores.get().paths.items():
+            if not path.endswith("/"):
+                group = group_of(path)
+                app.add_route(
+                    partial(self._view, endpoint),
+                    path,
+                    methods=HTTP_METHODS,
+                    name=f"dockerflow.{endpoint}.{group}" if group else f"dockerflow.{endpoint}",
+                    ignore_body=True,
+                )
         # Before every other middleware, so that no session or database affects a probe.
         register_middleware: Any = cast("Any", app).register_middleware  # its types are partial
         register_middleware(self._on_request, "request", priority=_FIRST)
@@ -130,6 +131,7 @@ class Dockerflow(Extension):
 
     def _before_start(self, app: Sanic[Any, Any]) -> None:
         """Fail if a setting that was made after init_app() is wrong."""
+        warn_of_unknown(app.config, "app.config")
         self._make_core(self._read_settings(app))
 
     def _before_processes(self, app: Sanic[Any, Any]) -> None:

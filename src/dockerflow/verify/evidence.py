@@ -322,8 +322,12 @@ class Caller:
     """After how many seconds it gives up, if known."""
 
     def requests(self, *paths: str) -> bool:
-        """Whether it requests one of these paths, also below a prefix."""
-        return self.path.partition("?")[0].rstrip("/").endswith(paths)
+        """Whether it requests one of these paths, also below a prefix.
+
+        The heartbeat of a group of checks is a heartbeat.
+        """
+        path = self.path.partition("?")[0].rstrip("/")
+        return re.sub(f"(?<={HEARTBEAT})/[^/]+$", "", path).endswith(paths)
 
 
 @dataclass

@@ -1,0 +1,131 @@
+"""Django system checks of the middleware and the settings, for ``manage.py check``."""
+
+# Django has no types of its own.
+# pyright: basic, reportMissingTypeStubs=false
+
+from __future__ import annotations
+
+import functools
+import logging
+from contextlib import suppress
+from typing import Any, Final
+
+from django.apps import apps
+from django.conf import settings
+from django.core import checks
+from django.utils.module_loading import import_string
+
+from dockerflow import health
+from dockerflow._core.settings import unknown, warn_of_unknown
+from dockerflow.config import Config, ConfigError
+from dockerflow.django import _settings
+from dockerflow.django import checks as heartbeat_checks
+
+logger: logging.Logger = logging.getLogger("dockerflow.django")
+
+APP: Final = "dockerflow.django"
+_MIDDLEWARE: Final = "dockerflow.django.middleware.DockerflowMiddleware"
+# These trace or count requests, and answer none.
+_MAY_COME_FIRST: Final = ("django_prometheus.", "elasticapm.", "opentelemetry.")
+
+Messages = list[checks.CheckMessage]
+
+
+def register() -> None:
+    """Register these checks with Django; a second time changes nothing."""
+    for check in CHECKS:
+        checks.register(check, heartbeat_checks.TAG)
+
+
+def positions() -> list[int]:
+    """Return where in ``MIDDLEWARE`` ours is, or its subclasses are."""
+    paths = list(settings.MIDDLEWARE)
+    # Others need not be imported if it is there by its name.
+    return [at for at, path in enumerate(paths) if path == _MIDDLEWARE] or [
+        at for at, path in enumerate(paths) if _is_subclass(path)
+    ]
+
+
+def _is_subclass(path: str) -> bool:
+    found: Any = None
+    with suppress(ImportError):  # which Django reports when it starts
+        found = import_string(path)
+    bases: tuple[type, ...] = getattr(found, "__mro__", ())  # it may be a function
+    return any(f"{base.__module__}.{base.__qualname__}" == _MIDDLEWARE for base in bases)
+
+
+def check_middleware(app_configs: Any, **kwargs: Any) -> Messages:  # noqa: ARG001 - Django's signature
+    """Check that ``MIDDLEWARE`` has ours once, before those that may answer a probe."""
+    ours = positions()
+    if not ours:
+        message = f"MIDDLEWARE has no {_MIDDLEWARE}, so nothing serves Dockerflow's endpoints."
+        hint = (
+            "Make it the first entry. Silence this check if the middleware of dockerflow.asgi or "
+            "dockerflow.wsgi is around the application."
+        )
+        return [checks.Warning(message, hint=hint, id=health.WARNING_MIDDLEWARE_MISSING)]
+    messages: Messages = []
+    paths = list(settings.MIDDLEWARE)
+    before = [path for path in paths[: ours[0]] if not path.startswith(_MAY_COME_FIRST)]
+    if before:
+        message = f"In MIDDLEWARE, {before[0]} comes before {paths[ours[0]]}."
+        hint = (
+            "Put Dockerflow's first: probes must get a response before host checks, redirects, "
+            "sessions and the database."
+        )
+        messages.append(checks.Warning(message, hint=hint, id=health.WARNING_MIDDLEWARE_NOT_FIRST))
+    if len(ours) > 1:
+        message = f"MIDDLEWARE has {paths[ours[1]]} in addition to {paths[ours[0]]}."
+        hint = "Keep the first one."
+        messages.append(checks.Warning(message, hint=hint, id=health.WARNING_MIDDLEWARE_DUPLICATED))
+    return messages
+
+
+def check_settings(app_configs: Any, **kwargs: Any) -> Messages:  # noqa: ARG001 - Django's signature
+    """Check every setting, in Django's settings and in the environment."""
+    values = _settings.read()
+    messages: Messages = []
+
+    def validate(hint: str | None, function: Any, *args: Any) -> None:
+        try:
+            function(*args)
+        except ConfigError as error:
+            messages.append(checks.Error(f"{error}.", hint=hint, id=health.ERROR_WRONG_SETTING))
+
+    for setting in Config.table():
+        name, value = setting.variable, values.get(setting.variable)
+        if value is None:
+            validate(setting.description, setting.from_environment)
+        else:
+            validate(setting.description, setting.parse, value, name)
+    if not messages:  # of settings that exclude each other, and Django's own
+        validate(None, _settings.make, values)
+    validate(None, heartbeat_checks.update)
+    for name, hint in unknown(dir(settings)).items():
+        message = f"{name} is not a setting of Dockerflow."
+        hint_text = hint[:1].upper() + hint[1:] or None
+        messages.append(checks.Warning(message, hint=hint_text, id=health.WARNING_UNKNOWN_SETTING))
+    return messages
+
+
+def check_installed(app_configs: Any = None, **kwargs: Any) -> Messages:  # noqa: ARG001 - Django's signature
+    """Check that the app is installed; without it, only the middleware registers these checks."""
+    if apps.is_installed(APP):
+        return []
+    message = f'INSTALLED_APPS has no "{APP}", so manage.py check knows no check of Dockerflow.'
+    return [checks.Warning(message, hint="Add it.", id=health.WARNING_APP_NOT_INSTALLED)]
+
+
+def warn() -> None:
+    """Log what a process that serves can't leave to ``manage.py check``, each once."""
+    warn_of_unknown(dir(settings), "Django's settings")
+    _warn_if_not_installed()
+
+
+@functools.cache
+def _warn_if_not_installed() -> None:
+    for message in check_installed():
+        logger.warning("%s (%s) %s", message.msg, message.id, message.hint)
+
+
+CHECKS: Final = (check_middleware, check_settings, check_installed)
