@@ -324,6 +324,26 @@ class Config:
         "Headers to take the request id from, in order of preference, case-insensitive. From "
         "`traceparent` the trace id is taken.",
     )
+    request_id_validator: Callable[[str], object] | str | None = _setting(
+        None,
+        "a function, or where to import it from as `package.module:name`",
+        _parse_function,
+        "A function that is called with the id in a request, and returns whether to keep it; else "
+        "a new one is made. Ids that aren't 1 to 128 visible ASCII characters are never kept.",
+    )
+    request_id_generator: Callable[[], str] | str | None = _setting(
+        None,
+        "a function, or where to import it from as `package.module:name`",
+        _parse_function,
+        "A function that returns a new request id, of 1 to 128 visible ASCII characters. By "
+        "default it is a random UUID.",
+    )
+    request_id_expose_header: bool = _setting(
+        False,
+        *_BOOL,
+        "Whether `Access-Control-Expose-Headers` names the request id's header, so that scripts of "
+        "other origins can read it.",
+    )
     summary_log_querystring: bool = _setting(
         False,
         *_BOOL,
