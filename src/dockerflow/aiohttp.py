@@ -104,8 +104,7 @@ class _Dockerflow:
         endpoint, made = self._endpoints.get(resource), _make_request(request, settings)
         exchange = Exchange(settings, made, endpoint, source=request, peer=request.remote or "")
         exchange.route = getattr(resource, "canonical", None)
-        request[_EXCHANGE] = exchange
-        request[SUMMARY] = exchange.extra
+        request[_EXCHANGE], request[SUMMARY] = exchange, exchange.extra
         exchange.enter()
         # aiohttp has a task for each request, which ends when the last byte has gone out.
         if (task := asyncio.current_task()) is not None:
