@@ -264,6 +264,9 @@ def http():
 def celery():
     import celery as package
 
+    from dockerflow.celery import setup
+
+    setup()
     app = package.Celery(broker="memory://")
     assert status_of(contrib.celery(app, timeout=0.1)) == ("error", "dockerflow.health.E030")
 

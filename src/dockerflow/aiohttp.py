@@ -13,7 +13,7 @@ from dockerflow import drain, sentry
 from dockerflow._core.app import Core
 from dockerflow._core.endpoints import Endpoint
 from dockerflow._core.exchange import EXCHANGE, Exchange
-from dockerflow._core.messages import Request
+from dockerflow._core.messages import EXPOSE, Request
 from dockerflow._core.settings import LIST_HEADERS, RequestSettings
 from dockerflow._core.summary import KEY
 from dockerflow.checks.registry import Registry
@@ -105,8 +105,7 @@ class _Dockerflow:
         endpoint, made = self._endpoints.get(resource), _make_request(request, settings)
         exchange = Exchange(settings, made, endpoint, source=request, peer=request.remote or "")
         exchange.route = getattr(resource, "canonical", None)
-        request[_EXCHANGE] = exchange
-        request[SUMMARY] = exchange.extra
+        request[_EXCHANGE], request[SUMMARY] = exchange, exchange.extra
         exchange.enter()
         # aiohttp has a task for each request, which ends when the last byte has gone out.
         if (task := asyncio.current_task()) is not None:
@@ -122,6 +121,8 @@ class _Dockerflow:
         if exchange.status is None:  # else one has begun, and broke off
             exchange.begin_response(response.status)
         response.headers.setdefault(*exchange.id_header)
+        if exchange.must_expose_id(response.headers.getall(EXPOSE, [])):
+            response.headers.add(EXPOSE, exchange.id_header[0])
 
 
 def _is_gone(request: web.Request) -> bool:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from dockerflow import sentry
 from dockerflow._core.app import Core
 from dockerflow._core.endpoints import SERVER_ERROR, Endpoint, path_below
 from dockerflow._core.exchange import EXCHANGE, Exchange, summary_logger
-from dockerflow._core.messages import Request, Response
+from dockerflow._core.messages import EXPOSE, Request, Response
 from dockerflow._core.settings import LIST_HEADERS, RequestSettings
 from dockerflow._core.summary import KEY
 from dockerflow.checks.registry import Registry
@@ -23,6 +23,8 @@ Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 ASGIApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_EXPOSE: Final = EXPOSE.lower().encode()
 
 
 class DockerflowMiddleware:
@@ -163,6 +165,10 @@ class _Exchange(Exchange):
         name = self._settings.raw_response_header
         if name not in [key.lower() for key, _ in headers]:
             headers.append((name, self.rid.encode("latin-1")))
+        if self._settings.config.request_id_expose_header:
+            exposed = [value.decode("latin-1") for key, value in headers if key.lower() == _EXPOSE]
+            if self.must_expose_id(exposed):
+                headers.append((_EXPOSE, self.id_header[0].encode("latin-1")))
         # The app's own message stays as it is: it may send it again.
         return {**message, "headers": headers}
 

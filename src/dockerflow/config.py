@@ -129,7 +129,12 @@ def _parse_keys(value: Any) -> tuple[str, ...]:
     return tuple(item.lower() for item in parse_list(value))
 
 
-def _parse_header_names(value: Any) -> tuple[str, ...]:
+def parse_header_names(value: Any) -> tuple[str, ...]:
+    """Parse one or several names of headers like :func:`parse_list`.
+
+    :raises ValueError: when one isn't valid (RFC 9110), or there is none.
+    :raises TypeError: as :func:`parse_list` does.
+    """
     names = parse_list(value)
     # https://www.rfc-editor.org/rfc/rfc9110#name-tokens
     if not names or not all(re.fullmatch(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+", name) for name in names):
@@ -377,9 +382,29 @@ class Config:
     request_id_header_name: Collection[str] = _setting(
         (DEFAULT_HEADER,),
         "one or several header names, separated by commas",
-        _parse_header_names,
+        parse_header_names,
         "Headers to take the request id from, in order of preference, case-insensitive. From "
         "`traceparent` the trace id is taken.",
+    )
+    request_id_validator: Callable[[str], object] | str | None = _setting(
+        None,
+        "a function, or where to import it from as `package.module:name`",
+        _parse_function,
+        "A function that is called with the id in a request, and returns whether to keep it; else "
+        "a new one is made. Ids that aren't 1 to 128 visible ASCII characters are never kept.",
+    )
+    request_id_generator: Callable[[], str] | str | None = _setting(
+        None,
+        "a function, or where to import it from as `package.module:name`",
+        _parse_function,
+        "A function that returns a new request id, of 1 to 128 visible ASCII characters. By "
+        "default it is a random UUID.",
+    )
+    request_id_expose_header: bool = _setting(
+        False,
+        *_BOOL,
+        "Whether `Access-Control-Expose-Headers` names the request id's header, so that scripts of "
+        "other origins can read it.",
     )
     summary_log_querystring: bool = _setting(
         False,

@@ -1,13 +1,24 @@
-"""Results of checks as metrics of OpenTelemetry."""
+"""Results of checks as metrics of OpenTelemetry, and a sampler that drops the traces of probes."""
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.metrics import Meter, MeterProvider, get_meter
+from opentelemetry.trace import SpanKind
 
 from dockerflow import __version__
+from dockerflow._core.endpoints import ALL_ENDPOINTS, path_of
+from dockerflow._core.exchange import current_exchange
 from dockerflow.checks import Observation
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace.sampling import Sampler
+
+_SEGMENTS: Final = frozenset(path_of(endpoint)[1:] for endpoint in ALL_ENDPOINTS)
+_PATHS: Final = ("url.path", "http.target", "url.full", "http.url")
+"""The attributes that may have a request's path."""
 
 BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 """Seconds; OpenTelemetry's own are for milliseconds."""
@@ -63,3 +74,55 @@ class _Metrics:
             self._duration.record(observation.duration, attributes)
         self._results.add(1, {**attributes, "status": observation.status})
         self._level.set(observation.level, attributes)
+
+
+def traces_sampler(rest: Sampler | float | str | None = None) -> Sampler:
+    """Make a sampler that drops the traces of Dockerflow's own endpoints, with what checks do.
+
+    It needs OpenTelemetry's SDK. A request is one of them if its path has an endpoint's name, such
+    as ``__heartbeat__``, also under a mount or a prefix.
+
+    :param rest: decides about all other spans: a sampler, or a rate from 0 to 1. With a rate, a
+        request that continues a trace is sampled if that trace is. By default all are.
+
+    .. versionadded:: 0.1.0
+    """
+    from opentelemetry.sdk.trace import sampling
+
+    if not isinstance(rest, sampling.Sampler):
+        rest = sampling.ParentBasedTraceIdRatio(1.0 if rest is None else float(rest))
+    sampler = rest
+
+    class ProbesSampler(sampling.Sampler):
+        def should_sample(
+            self,
+            parent_context: Any,
+            trace_id: int,
+            name: str,
+            kind: SpanKind | None = None,
+            attributes: Any = None,
+            *args: Any,
+            **options: Any,
+        ) -> sampling.SamplingResult:
+            if _is_probe(name, kind, attributes or {}):
+                return sampling.SamplingResult(sampling.Decision.DROP)
+            return sampler.should_sample(
+                parent_context, trace_id, name, kind, attributes, *args, **options
+            )
+
+        def get_description(self) -> str:
+            return "DockerflowProbes"
+
+    return ProbesSampler()
+
+
+def _is_probe(name: str, kind: SpanKind | None, attributes: Mapping[str, Any]) -> bool:
+    """Whether a span is of a request to one of our endpoints, or begins while one is served."""
+    exchange = current_exchange.get()
+    if exchange is not None and exchange.endpoint is not None:
+        return True
+    if kind is not SpanKind.SERVER:
+        return False
+    # Without an attribute, the name may have the path, as in "GET /__heartbeat__".
+    url = next((str(attributes[key]) for key in _PATHS if key in attributes), name)
+    return not _SEGMENTS.isdisjoint(url.partition("?")[0].split("/"))

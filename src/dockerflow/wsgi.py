@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from dockerflow import sentry
 from dockerflow._core.app import Core
 from dockerflow._core.endpoints import Endpoint
 from dockerflow._core.exchange import EXCHANGE, Exchange
-from dockerflow._core.messages import Request, Response
+from dockerflow._core.messages import EXPOSE, Request, Response
 from dockerflow._core.settings import RequestSettings
 from dockerflow._core.summary import KEY
 from dockerflow.checks.registry import Registry
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["DockerflowMiddleware"]
 
 Write: TypeAlias = Callable[[bytes], object]
+
+_EXPOSE: Final = EXPOSE.lower()
 
 
 class DockerflowMiddleware:
@@ -136,6 +138,8 @@ class _Exchange(Exchange):
     ) -> Write:
         if self.id_header[0].lower() not in [name.lower() for name, _ in headers]:
             headers = [*headers, self.id_header]
+        if self.must_expose_id(value for name, value in headers if name.lower() == _EXPOSE):
+            headers = [*headers, (EXPOSE, self.id_header[0])]
         # The server refuses a second status, with exc_info, once the first one went out.
         write = (
             self._start_response(status, headers, exc_info)

@@ -1,7 +1,7 @@
 """The same small application once per framework, for the contract and the server tests.
 
-Each has ``/``, ``/fail`` (raises ``ValueError("100% broken")``), ``/status/500`` and ``/stream``
-(three chunks); everything else is its framework's own 404.
+Each has ``/``, ``/fail`` (raises ``ValueError("100% broken")``), ``/status/500`` (with the headers
+``CORS``) and ``/stream`` (three chunks); everything else is its framework's own 404.
 """
 
 import dataclasses
@@ -11,6 +11,7 @@ from dockerflow.config import Config
 
 BROKEN = "100% broken"
 CHUNKS = (b"one ", b"two ", b"three")
+CORS = {"Access-Control-Expose-Headers": "X-Total"}
 
 
 def settings_of(config: Config) -> dict[str, Any]:

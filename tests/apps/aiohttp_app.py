@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from apps import BROKEN, CHUNKS
+from apps import BROKEN, CHUNKS, CORS
 from dockerflow.aiohttp import setup
 from dockerflow.checks import Registry
 from dockerflow.config import Config
@@ -25,7 +25,7 @@ async def fail(request: web.Request) -> web.Response:
 
 
 async def status_500(request: web.Request) -> web.Response:
-    return web.Response(text="oh", status=500)
+    return web.Response(text="oh", status=500, headers=CORS)
 
 
 async def stream(request: web.Request) -> web.StreamResponse:

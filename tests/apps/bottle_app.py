@@ -5,7 +5,7 @@ from typing import Any
 
 from bottle import Bottle, HTTPResponse
 
-from apps import BROKEN, CHUNKS
+from apps import BROKEN, CHUNKS, CORS
 
 
 def root() -> str:
@@ -17,7 +17,7 @@ def fail() -> str:
 
 
 def status_500() -> HTTPResponse:
-    return HTTPResponse("oh", 500)
+    return HTTPResponse("oh", 500, CORS)
 
 
 def stream() -> Iterator[bytes]:

@@ -23,7 +23,7 @@ from django.core.wsgi import get_wsgi_application
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.urls import path
 
-from apps import BROKEN, CHUNKS
+from apps import BROKEN, CHUNKS, CORS
 
 
 def root(request: HttpRequest) -> HttpResponse:
@@ -35,7 +35,7 @@ def fail(request: HttpRequest) -> HttpResponse:
 
 
 def status_500(request: HttpRequest) -> HttpResponse:
-    return HttpResponse("oh", status=500)
+    return HttpResponse("oh", status=500, headers=CORS)
 
 
 async def chunks() -> AsyncIterator[bytes]:

@@ -6,7 +6,7 @@ from typing import Any
 import falcon
 import falcon.asgi
 
-from apps import BROKEN, CHUNKS
+from apps import BROKEN, CHUNKS, CORS
 
 
 class Root:
@@ -22,6 +22,7 @@ class Fail:
 class Status500:
     def on_get(self, req: Any, resp: Any) -> None:
         resp.status = 500
+        resp.set_headers(CORS)
 
 
 class Stream:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from fastapi import FastAPI
 from fastapi.responses import PlainTextResponse, StreamingResponse
 
-from apps import BROKEN, CHUNKS
+from apps import BROKEN, CHUNKS, CORS
 from dockerflow.checks import Registry
 from dockerflow.config import Config
 
@@ -23,7 +23,7 @@ def make_asgi() -> FastAPI:
 
     @app.get("/status/500")
     def status_500() -> PlainTextResponse:
-        return PlainTextResponse("oh", status_code=500)
+        return PlainTextResponse("oh", status_code=500, headers=CORS)
 
     @app.get("/stream")
     async def stream() -> StreamingResponse:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 from flask import Flask, Response
 
-from apps import BROKEN, CHUNKS, settings_of
+from apps import BROKEN, CHUNKS, CORS, settings_of
 from dockerflow.checks import Registry
 from dockerflow.config import Config
 from dockerflow.flask import Dockerflow
@@ -22,8 +22,8 @@ def make_wsgi() -> Flask:
         raise ValueError(BROKEN)
 
     @app.get("/status/500")
-    def status_500() -> tuple[str, int]:
-        return "oh", 500
+    def status_500() -> tuple[str, int, dict[str, str]]:
+        return "oh", 500, CORS
 
     @app.get("/stream")
     def stream() -> Response:

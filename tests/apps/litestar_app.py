@@ -6,7 +6,7 @@ from typing import Any
 from litestar import Litestar, MediaType, Response, get
 from litestar.response import Stream
 
-from apps import BROKEN, CHUNKS
+from apps import BROKEN, CHUNKS, CORS
 
 
 @get("/", media_type=MediaType.TEXT, sync_to_thread=False)
@@ -21,7 +21,7 @@ def fail() -> str:
 
 @get("/status/500", sync_to_thread=False)
 def status_500() -> Response[str]:
-    return Response("oh", status_code=500)
+    return Response("oh", status_code=500, headers=CORS)
 
 
 @get("/stream", sync_to_thread=False)

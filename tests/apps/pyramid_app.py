@@ -8,7 +8,7 @@ with warnings.catch_warnings():  # of what Pyramid and WebOb import
     from pyramid.config import Configurator
     from pyramid.response import Response
 
-from apps import BROKEN, CHUNKS
+from apps import BROKEN, CHUNKS, CORS
 
 
 def root(request: Any) -> Response:
@@ -20,7 +20,7 @@ def fail(request: Any) -> Response:
 
 
 def status_500(request: Any) -> Response:
-    return Response("oh", status=500)
+    return Response(b"oh", status=500, headerlist=[("Content-Type", "text/plain"), *CORS.items()])
 
 
 def stream(request: Any) -> Response:

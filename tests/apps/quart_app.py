@@ -5,7 +5,7 @@ from typing import Any
 
 from quart import Quart
 
-from apps import BROKEN, CHUNKS
+from apps import BROKEN, CHUNKS, CORS
 
 
 async def root() -> str:
@@ -16,8 +16,8 @@ async def fail() -> str:
     raise ValueError(BROKEN)
 
 
-async def status_500() -> tuple[str, int]:
-    return "oh", 500
+async def status_500() -> tuple[str, int, dict[str, str]]:
+    return "oh", 500, CORS
 
 
 async def stream() -> AsyncIterator[bytes]:

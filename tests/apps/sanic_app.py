@@ -5,7 +5,7 @@ from typing import Any
 
 from sanic import HTTPResponse, Request, Sanic, text
 
-from apps import BROKEN, CHUNKS, settings_of
+from apps import BROKEN, CHUNKS, CORS, settings_of
 from dockerflow.checks import Registry
 from dockerflow.config import Config
 from dockerflow.sanic import Dockerflow
@@ -34,7 +34,7 @@ def add_routes(app: Sanic[Any, Any]) -> None:
 
     @app.get("/status/500")
     async def status_500(request: Request) -> HTTPResponse:
-        return text("oh", 500)
+        return text("oh", 500, CORS)
 
     @app.get("/stream")
     async def stream(request: Request) -> None:

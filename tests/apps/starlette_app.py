@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from apps import BROKEN, CHUNKS
+from apps import BROKEN, CHUNKS, CORS
 
 
 async def root(request: Request) -> Response:
@@ -19,7 +19,7 @@ async def fail(request: Request) -> Response:
 
 
 def status_500(request: Request) -> Response:
-    return PlainTextResponse("oh", status_code=500)
+    return PlainTextResponse("oh", status_code=500, headers=CORS)
 
 
 def chunks() -> Iterator[bytes]:

@@ -6,6 +6,7 @@ import dataclasses
 import importlib
 import itertools
 import logging
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -164,6 +165,67 @@ def test_the_first_configured_header_is_echoed(make_client: MakeClient) -> None:
     assert response.all("x-trace") == [trace]
     assert not response.all("traceparent")
     assert not response.all("x-request-id")
+
+
+def test_ids_that_the_apps_validator_refuses_are_replaced_by_those_of_its_generator(
+    make_client: MakeClient, summaries: Records
+) -> None:
+    seen: list[str] = []
+
+    def validate(rid: str) -> bool:
+        seen.append(rid)
+        return rid.startswith("ours-")
+
+    client = make_client(request_id_validator=validate, request_id_generator=lambda: "made")
+    for given, rid in [
+        ("ours-1", "ours-1"),
+        ("theirs", "made"),
+        ("ours- 2", "made"),
+        (None, "made"),
+    ]:
+        headers = {} if given is None else {"X-Request-ID": given}
+        assert client.get("/", headers).all("x-request-id") == [rid]
+        assert summaries[-1].rid == rid
+    assert seen == ["ours-1", "theirs"]  # it gets none that would be refused anyway
+
+
+def test_failing_functions_break_no_request(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Ours take their place, and each is logged once."""
+    made: list[Any] = ["a\r\nb: c", None, SystemExit(1)]
+
+    def generate() -> str:
+        rid = made.pop(0)
+        if isinstance(rid, BaseException):
+            raise rid
+        return rid
+
+    def validate(rid: str) -> bool:
+        return 1 / 0 > 1
+
+    client = make_client(request_id_validator=validate, request_id_generator=generate)
+    for _ in range(3):
+        [rid] = client.get("/", {"X-Request-ID": "abc"}).all("x-request-id")
+        assert re.fullmatch("[0-9a-f-]{36}", rid)
+    assert not made
+    assert [r.getMessage() for r in caplog.records if r.name == "dockerflow"] == [
+        "request_id_validator failed; this is logged once",
+        "request_id_generator failed; this is logged once",
+    ]
+
+
+@pytest.mark.parametrize("path", ["/", "/__lbheartbeat__", "/status/500", "/missing"])
+def test_scripts_of_other_origins_can_read_the_id_by_setting(
+    make_client: MakeClient, path: str
+) -> None:
+    own = ["X-Total"] if path == "/status/500" else []
+    for is_on in (False, True):
+        client = make_client(
+            request_id_expose_header=is_on, request_id_header_name=("traceparent", "X-Trace")
+        )
+        lines = client.get(path).all("access-control-expose-headers")
+        assert ", ".join(lines) == ", ".join([*own, *(["X-Trace"] if is_on else [])])
 
 
 def test_probes_can_be_left_out_of_the_log(make_client: MakeClient, summaries: Records) -> None:

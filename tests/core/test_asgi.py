@@ -100,6 +100,30 @@ def test_one_summary_with_all_fields(summaries, status, errno):
     assert (record.levelno, error_in(record)) == (logging.INFO, "")
 
 
+@pytest.mark.parametrize(
+    ("sent", "added"),
+    [
+        ([], True),
+        (["X-Total"], True),
+        (["X-Total", "X-Page"], True),
+        (["X-Total, x-request-ID ,X-Page"], False),
+        (["X-Total", "X-Request-ID"], False),
+        (["*"], False),
+        (["X-Total,*"], False),
+        (["X-Request-ID-Old"], True),
+        ([""], True),
+    ],
+)
+def test_the_id_is_exposed_once_and_all_stays_all(sent, added):
+    async def app(scope, receive, send):
+        lines = [(b"Access-Control-Expose-Headers", value.encode()) for value in sent]
+        await respond(send, headers=lines)
+
+    [start, _] = asyncio.run(call(wrap(app, request_id_expose_header=True)))
+    lines = [v.decode() for k, v in start["headers"] if k.lower().startswith(b"access-control-e")]
+    assert lines == [*sent, *(["X-Request-ID"] if added else [])]
+
+
 def test_each_proxy_may_add_a_line_of_its_own(summaries):
     headers = [(b"x-forwarded-for", b"192.0.2.1"), (b"X-Forwarded-For", b"192.0.2.2, 192.0.2.3")]
     app = wrap(answering(), summary_log_addresses=True)

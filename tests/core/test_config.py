@@ -44,6 +44,9 @@ CASES: list[tuple[str, Any, Any, Any, str, Any]] = [
     ("heartbeat_html", False, True, True, "on", True),
     ("silenced_checks", (), ["a", "b"], ("a", "b"), " a , b,,", ("a", "b")),
     ("request_id_header_name", ("X-Request-ID",), "X-A", ("X-A",), "X-A, X-B", ("X-A", "X-B")),
+    ("request_id_validator", None, str, str, "collections:OrderedDict", OrderedDict),
+    ("request_id_generator", None, str, str, "collections:OrderedDict", OrderedDict),
+    ("request_id_expose_header", False, True, True, "1", True),
     ("summary_log_querystring", False, True, True, "1", True),
     ("summary_redacted_keys", REDACTED_KEYS, ["Pin"], ("pin",), "pin, Otp", ("pin", "otp")),
     ("summary_log_route", False, True, True, "1", True),
@@ -107,7 +110,11 @@ WRONG: list[tuple[str, Any]] = [
     *(("request_id_header_name", value) for value in ("X\nY", "X Y", "X:", "é", ",", (), 5, b"X")),
     *((name, value) for name in SWITCHES for value in ("maybe", "2", 1, None)),
     *(("summary_sample_rate", value) for value in ("2", "-0.1", "nan", "x", True, None)),
-    *(("summary_fields", value) for value in ("nowhere:x", "os:nothing", "os:sep", 5)),
+    *(
+        (name, value)
+        for name in ("summary_fields", "request_id_validator", "request_id_generator")
+        for value in ("nowhere:x", "os:nothing", "os:sep", 5)
+    ),
     ("summary_redacted_keys", 5),
     ("silenced_checks", 5),
     ("silenced_checks", [5]),

@@ -84,6 +84,7 @@ HELD_BY = {
     "summary-stream": "contract/test_requests.py::test_streams_and_bodies_arrive_whole",
     "summary-time": "contract/test_requests.py::test_durations_are_of_the_monotonic_clock",
     "querystring": "core/test_summary.py::test_redact",
+    "log-span": "integrations/test_traces.py::test_lines_have_the_span_and_probes_have_none",
     "log-context": "core/test_logging_formats.py::test_request_and_user_on_every_line",
     "log-nested": "core/test_logging_mozlog.py::test_field",
     "log-null": "core/test_logging_mozlog.py::test_no_fields",

@@ -13,6 +13,7 @@ pytest.importorskip("fastapi")
 from fastapi import FastAPI
 from services.command import python
 from starlette.middleware.base import BaseHTTPMiddleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import StreamingResponse
 
 from dockerflow import checks
@@ -106,6 +107,21 @@ def test_error_and_debug_pages_carry_the_id(debug: bool) -> None:
     assert (b"Traceback" in response.body) is debug
     assert response.all("x-request-id") == ["abc"]
     assert [(r.levelno, r.rid) for r in summaries] == [(logging.ERROR, "abc")]
+
+
+@pytest.mark.parametrize("is_outside", [True, False])
+def test_starlettes_cors_around_ours_and_inside(is_outside: bool) -> None:
+    app = make_app()
+    config = Config(request_id_expose_header=True)
+    allowed = {"allow_origins": ["*"], "expose_headers": [] if is_outside else ["X-Total"]}
+    middlewares: list[Any] = [(DockerflowMiddleware, {"config": config}), (CORSMiddleware, allowed)]
+    for cls, arguments in middlewares if is_outside else reversed(middlewares):
+        app.add_middleware(cls, **arguments)
+    with Client(app) as client:
+        response = client.get("/", {"origin": "https://app.test"})
+    assert response.all("access-control-allow-origin") == ["*"]
+    exposed = ", ".join(response.all("access-control-expose-headers"))
+    assert exposed == ("X-Request-ID" if is_outside else "X-Total, X-Request-ID")
 
 
 def test_an_app_mounted_in_another_keeps_its_own_checks() -> None:

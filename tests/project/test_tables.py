@@ -31,6 +31,7 @@ from dockerflow.checks import contrib
 from dockerflow.cli import _group as group
 from dockerflow.config import Config
 from dockerflow.logging import MozlogFormatter, logging_config
+from dockerflow.logging._trace import SPAN_FIELDS
 from dockerflow.prometheus import PrometheusObserver
 from dockerflow.testing import Client, capture_summaries
 from dockerflow.verify.rules import RULES
@@ -259,7 +260,7 @@ def test_fields_of_any_line():
     by_handlers = {"rid", "uid", "dropped"}
     source = (SOURCE / "logging" / "_handlers.py").read_text(encoding="utf-8")
     assert by_handlers <= set(re.findall(r"\b[a-z]+\b", source))
-    assert set(firsts("log-fields", "any")) == {*fields, *by_handlers}
+    assert set(firsts("log-fields", "any")) == {*fields, *by_handlers, *SPAN_FIELDS}
 
 
 def application(environ, start_response):

@@ -7,7 +7,7 @@ import random
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextvars import Context, ContextVar, Token, copy_context
 from typing import Any, Final, Self
 
@@ -99,7 +99,9 @@ class Exchange(Outcome):
         """When the request began, by the clock that log records have."""
         self.request = request
         self.endpoint: Endpoint | None = endpoint
-        self.rid: str = choose_request_id(request.headers, settings.id_headers)
+        self.rid: str = choose_request_id(
+            request.headers, settings.id_headers, settings.accepts_id, settings.generate_id
+        )
         self.extra: dict[str, Any] = {}
         """The fields that the app adds to the summary."""
         self.source: Any = source
@@ -111,6 +113,16 @@ class Exchange(Outcome):
     def id_header(self) -> tuple[str, str]:
         """The header that sends the id back: its name and value."""
         return self._settings.response_header, self.rid
+
+    def must_expose_id(self, exposed: Iterable[str]) -> bool:
+        """Whether the response lacks the id's header in its ``Access-Control-Expose-Headers``.
+
+        :param exposed: the lines of that header that the app sends.
+        """
+        if not self._settings.config.request_id_expose_header:
+            return False
+        names = [name.strip().lower() for line in exposed for name in line.split(",")]
+        return "*" not in names and self.id_header[0].lower() not in names
 
     @property
     def uid(self) -> object:

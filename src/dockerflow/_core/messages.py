@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+EXPOSE: Final = "Access-Control-Expose-Headers"
+"""The header that names those which a script of another origin may read (CORS)."""
 
 
 class Request(NamedTuple):

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any, Final
 
+from dockerflow._core.guard import Guarded
 from dockerflow.config import DEFAULT_HEADER
+
+logger = logging.getLogger("dockerflow")
 
 request_id_context: ContextVar[str | None] = ContextVar("request_id", default=None)
 """The id of the request that is being served here; ``None`` outside of one."""
@@ -17,7 +21,7 @@ request_id_context: ContextVar[str | None] = ContextVar("request_id", default=No
 _NOTE: Final = "_dockerflow_request"
 
 # Visible ASCII without spaces can go into a header, a log line and a shell without quoting.
-_valid = re.compile(r"[\x21-\x7e]{1,128}").fullmatch
+is_valid = re.compile(r"[\x21-\x7e]{1,128}").fullmatch
 # Its groups are the trace, the span and the flags.
 # https://www.w3.org/TR/trace-context/#traceparent-header
 match_traceparent = re.compile(
@@ -52,7 +56,12 @@ def generate_request_id() -> str:
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
 
 
-def choose_request_id(headers: Mapping[str, str], names: Iterable[str]) -> str:
+def choose_request_id(
+    headers: Mapping[str, str],
+    names: Iterable[str],
+    accepts: Callable[[str], object] = is_valid,
+    generate: Callable[[], str] = generate_request_id,
+) -> str:
     """Return the first acceptable id among the headers called ``names``, else a new one.
 
     ``headers`` has lower-case names, and so has ``names``. An id is accepted when it has 1 to
@@ -64,11 +73,50 @@ def choose_request_id(headers: Mapping[str, str], names: Iterable[str]) -> str:
             continue
         value = value.strip(" \t")
         if name == "traceparent":
-            if match := match_traceparent(value):
-                return match[1]
-        elif _valid(value):
+            match = match_traceparent(value)
+            value = match[1] if match else ""
+        if accepts(value):
             return value
-    return generate_request_id()
+    return generate()
+
+
+class _AppFunction:
+    """A function of the app's, which must not break a request.
+
+    :param setting: the setting that has it. The first time that it fails is logged, and no other:
+        clients may be able to make it fail with each request.
+    """
+
+    def __init__(self, function: Callable[..., Any], setting: str) -> None:
+        self._function = function
+        self._guard = Guarded(logger, "%s failed; this is logged once", setting)
+        self._has_failed = False
+
+    def __call__(self, *args: str) -> Any:
+        """Return what the function returns; ``None`` if it raises."""
+        with suppress(Exception, SystemExit) if self._has_failed else self._guard:
+            return self._function(*args)
+        self._has_failed = True
+        return None
+
+
+def guarded_validator(validate: Callable[[str], object]) -> Callable[[str], object]:
+    """Return a function that accepts the ids that are valid and that the app's one accepts, too."""
+    validate = _AppFunction(validate, "request_id_validator")
+    return lambda rid: is_valid(rid) and validate(rid)
+
+
+def guarded_generator(generate: Callable[[], object]) -> Callable[[], str]:
+    """Return a function that makes an id by the app's one, or by ours if that one isn't valid."""
+
+    def checked() -> str:
+        rid = generate()
+        if not isinstance(rid, str) or not is_valid(rid):
+            raise ValueError(f"{rid!r} is not a string of 1 to 128 visible ASCII characters")
+        return rid
+
+    generate_checked = _AppFunction(checked, "request_id_generator")
+    return lambda: generate_checked() or generate_request_id()
 
 
 def get_or_generate_request_id(

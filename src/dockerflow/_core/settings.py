@@ -9,6 +9,12 @@ from copy import deepcopy
 from difflib import get_close_matches
 from typing import Any, Final, Generic, TypeVar, cast
 
+from dockerflow._core.request_id import (
+    generate_request_id,
+    guarded_generator,
+    guarded_validator,
+    is_valid,
+)
 from dockerflow._core.summary import FORWARDED, HEADERS
 from dockerflow.config import DEFAULT_HEADER, PREFIX, SETTINGS, Config, ConfigError
 
@@ -31,6 +37,15 @@ class RequestSettings:
         names = config.request_id_header_name
         self.id_headers: tuple[str, ...] = tuple(name.lower() for name in names)
         """The headers to read the request id from."""
+        validate: Any = config.request_id_validator
+        self.accepts_id: Callable[[str], object] = (
+            guarded_validator(validate) if validate else is_valid
+        )
+        """Whether an id of these headers is accepted."""
+        generate: Any = config.request_id_generator
+        self.generate_id: Callable[[], str] = (
+            guarded_generator(generate) if generate else generate_request_id
+        )
         self.response_header: str = next(
             # A trace id alone is not a valid traceparent, so that header isn't sent back.
             (name for name in names if name.lower() != "traceparent"),

@@ -27,6 +27,7 @@ from dockerflow._core.endpoints import ENDPOINTS, OK, SERVER_ERROR, Endpoint, gr
 from dockerflow._core.exchange import Exchange, summary_logger
 from dockerflow._core.extension import is_overridden
 from dockerflow._core.guard import Guarded
+from dockerflow._core.messages import EXPOSE
 from dockerflow._core.request_id import (  # noqa: F401 - apps import them from here
     get_or_generate_request_id,
     request_id_context,
@@ -176,7 +177,11 @@ class DockerflowMiddleware(MiddlewareMixin):
         exchange = context.exchange
         exchange.begin_response(OK if response is None else response.status_code)
         if response is not None:
-            response.headers.setdefault(*exchange.id_header)
+            headers = response.headers
+            headers.setdefault(*exchange.id_header)
+            exposed = [headers[EXPOSE]] if EXPOSE in headers else []
+            if exchange.must_expose_id(exposed):
+                headers[EXPOSE] = ", ".join([*exposed, exchange.id_header[0]])
         self._collect(exchange, request)
         if context.is_outer:
             return response

@@ -20,6 +20,7 @@ from dockerflow._core.endpoints import ALL_ENDPOINTS, Endpoint, paths
 from dockerflow._core.exchange import EXCHANGE, Exchange
 from dockerflow._core.extension import make_config, read_settings, version_of
 from dockerflow._core.guard import Guarded
+from dockerflow._core.messages import EXPOSE
 from dockerflow._core.messages import Response as CoreResponse
 from dockerflow._core.request_id import get_request_id
 from dockerflow._core.settings import Reloading, warn_of_unknown
@@ -216,6 +217,8 @@ class Site(DockerflowMiddleware):
                 exchange.begin_response(response.status_code)
                 name, value = exchange.id_header
                 response.headers.setdefault(name, value)
+                if exchange.must_expose_id(response.headers.getlist(EXPOSE)):
+                    response.headers.add(EXPOSE, name)
                 if exchange.finished:
                     exchange.end()
                 else:

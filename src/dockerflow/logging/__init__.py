@@ -22,6 +22,7 @@ from dockerflow.logging._handlers import MozlogHandler, QueuedHandler
 from dockerflow.logging._json import SafeJSONEncoder, safer_format_traceback
 from dockerflow.logging._mozlog import JsonLogFormatter, MozlogFormatter
 from dockerflow.logging._text import TextFormatter
+from dockerflow.logging._trace import add_span
 
 __all__ = [
     "GoogleCloudFormatter",
@@ -47,11 +48,12 @@ class RequestIdLogFilter(logging.Filter):
     """Adds the id of the current request to a record, as ``rid``; ``None`` outside of a request.
 
     It is for other packages' handlers: :class:`MozlogHandler` adds the id itself. A record that
-    has one keeps it.
+    has one keeps it. OpenTelemetry's current span is added too, as by that handler.
     """
 
     def filter(self, record: logging.LogRecord) -> Any:
         """Set ``rid`` and let the record pass."""
+        add_span(record)
         if getattr(record, "rid", None) is None:
             is_current = was_made_here(record, current_exchange.get())
             record.rid = get_request_id() if is_current else None

@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import time
+from collections.abc import Mapping
 from typing import Any, Final
 
 from dockerflow._core.exchange import current_exchange, was_made_here
@@ -13,6 +14,7 @@ from dockerflow._core.request_id import match_traceparent
 from dockerflow._core.summary import NAME
 from dockerflow.logging._json import JsonValues, any_text, free_key, is_logged
 from dockerflow.logging._mozlog import SEVERITIES, MozlogFormatter, timestamp
+from dockerflow.logging._trace import SPAN_FIELDS
 
 # https://cloud.google.com/logging/docs/reference/v2/rest/v2/LogEntry
 _SEVERITIES: Final = ("EMERGENCY", *SEVERITIES[1:])
@@ -32,8 +34,9 @@ class GoogleCloudFormatter(MozlogFormatter):
 
     It has ``severity``, ``message``, ``time``, the place in the source, and the record's fields; a
     field with the name of one of Google's gets ``_`` appended. ``request.summary`` has an
-    ``httpRequest``. A record that is logged during a request has the trace of the request's
-    ``traceparent`` or ``X-Cloud-Trace-Context``. An error has the ``@type`` and, if there is an
+    ``httpRequest``. A record has the trace of OpenTelemetry's current span, as
+    :class:`MozlogHandler` adds it; else, during a request, that of the request's ``traceparent`` or
+    ``X-Cloud-Trace-Context``. An error has the ``@type`` and, if there is an
     exception, the ``stack_trace`` that Error Reporting asks for.
 
     See https://cloud.google.com/logging/docs/structured-logging and
@@ -68,7 +71,7 @@ class GoogleCloudFormatter(MozlogFormatter):
             "time": f"{clock}.{nanoseconds:09d}Z",
             "logger": record.name,
             "serviceContext": {"service": self._app_name(record)},
-            **self._trace(record),
+            **self._trace(record, fields),
         }
         if record.funcName == NAME:
             out["message"] = record.getMessage()
@@ -102,11 +105,17 @@ class GoogleCloudFormatter(MozlogFormatter):
     def _plain(self, line: dict[str, Any]) -> dict[str, Any]:
         return JsonValues().mapping(line)
 
-    def _trace(self, record: logging.LogRecord) -> dict[str, Any]:
+    def _trace(self, record: logging.LogRecord, fields: dict[str, Any]) -> dict[str, Any]:
+        """Return the trace of the span that the handler has added, or of the request's headers."""
         exchange = current_exchange.get()
-        if exchange is None or not was_made_here(record, exchange):
-            return {}
-        headers = exchange.request.headers
+        headers: Mapping[str, str] = {}
+        current_span = "-".join(["00", *(any_text(fields.get(name)) for name in SPAN_FIELDS)])
+        if match_traceparent(current_span):
+            headers = {"traceparent": current_span}
+            for name in SPAN_FIELDS:
+                del fields[name]
+        elif exchange is not None and was_made_here(record, exchange):
+            headers = exchange.request.headers
         if match := match_traceparent(headers.get("traceparent", "").strip()):
             trace, span, flags = match.groups()
             is_sampled = bool(int(flags, 16) & 1)

@@ -24,6 +24,7 @@ from typing import Any, Final, TextIO
 from dockerflow._core.exchange import current_exchange, was_made_here
 from dockerflow._core.request_id import noted_request, request_id_context
 from dockerflow.logging._mozlog import DEFAULT_NAME, MozlogFormatter, exception_of
+from dockerflow.logging._trace import add_span
 
 if sys.platform != "win32":
     import fcntl
@@ -217,7 +218,8 @@ class MozlogHandler(logging.StreamHandler[TextIO]):
     Lines stay whole if several threads and processes write to one pipe with this handler, if the
     pipe is non-blocking and its reader slow, and if a signal handler or the end of the process
     interrupts. A record gets the id of the current request as ``rid``, and its user's id as
-    ``uid`` if it is known.
+    ``uid`` if it is known; and OpenTelemetry's current span, if there is one, as ``trace_id``,
+    ``span_id`` and ``trace_flags``.
 
     If a pipe is full, the process waits for its reader, as with any output; use
     :class:`QueuedHandler` to avoid that. If the reader is gone or the stream closed, lines are
@@ -427,10 +429,11 @@ class _Listener(QueueListener):
 
 
 def add_context(record: logging.LogRecord) -> None:
-    """Add the ids of the current request and its user to a record that has none.
+    """Add the current span, and the ids of the current request and its user, to a record.
 
     Outside of a request, they are those of the request that the record's exception escaped from.
     """
+    add_span(record)
     fields = record.__dict__
     if fields.get("rid") is not None and fields.get("uid") is not None:  # a summary's, for example
         return

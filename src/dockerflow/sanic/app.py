@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Iterable, Mapping, MutableMapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from ctypes import c_bool
 from functools import partial
@@ -34,6 +34,7 @@ from dockerflow._core.extension import (
     version_of,
 )
 from dockerflow._core.guard import Guarded
+from dockerflow._core.messages import EXPOSE
 from dockerflow._core.messages import Request as CoreRequest
 from dockerflow._core.settings import LIST_HEADERS, Reloading, warn_of_unknown
 from dockerflow.checks.registry import Registry
@@ -241,8 +242,10 @@ class Dockerflow(Extension):
             exchange.begin_response(response.status)
             exchange.route = request.uri_template
             name, value = exchange.id_header
-            headers = cast("MutableMapping[str, str]", response.headers)
+            headers: Any = response.headers
             headers.setdefault(name, value)
+            if exchange.must_expose_id(headers.getall(EXPOSE, [])):
+                headers.add(EXPOSE, name)
 
     def _exception_handler(self, request: Request, exception: BaseException) -> None:
         with self._completing():
