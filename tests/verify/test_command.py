@@ -239,7 +239,9 @@ def test_explain(run):
     for id_, rule in RULES.items():
         result = run("--explain", id_.lower())
         assert result.exit_code == 0
-        for part in (id_, rule.heading, rule.sentence, rule.source, rule.fix):
+        for part in (
+            id_, rule.heading, rule.sentence, rule.source, rule.why, rule.bad, rule.good, rule.fix,
+        ):  # fmt: skip
             assert part in result.stdout
 
 

@@ -255,7 +255,8 @@ def _json_report(report: Report) -> dict[str, Any]:
 
 def _json_verdict(verdict: Verdict) -> dict[str, Any]:
     rule = verdict.rule._asdict()
-    del rule["judge"]
+    for name in ("why", "language", "bad", "good", "judge"):  # its page has them
+        del rule[name]
     return rule | {
         "documentation": verdict.rule.page,
         "status": verdict.status,
@@ -541,9 +542,12 @@ def explain(rule: Rule) -> str:
     kind = "Recommendation: a finding is a warning"
     if rule.level == "error":
         kind = "Requirement: a finding is an error"
-    ignore = f"`dockerflow verify --ignore {rule.id}`"
+    silence = (
+        f'Use `--ignore {rule.id}`, or `ignore = ["{rule.id}"]` in `dockerflow.toml`; '
+        "`per-file-ignores` there silences it in some places only."
+    )
     if "Dockerfile" in rule.looks_at:
-        ignore += f", or `# dockerflow ignore={rule.id}` as a line of the Dockerfile"
+        silence += f" A line `# dockerflow ignore={rule.id} and why` silences it for a Dockerfile."
     return f"""\
 # {rule.id}: {rule.heading}
 
@@ -557,11 +561,29 @@ Quoted from <{rule.source}>.
 
 {rule.looks_at[0].upper()}{rule.looks_at[1:]}.
 
+## Why it matters
+
+{rule.why}
+
+## Example
+
+This breaks the rule:
+
+```{rule.language}
+{rule.bad}
+```
+
+This passes:
+
+```{rule.language}
+{rule.good}
+```
+
 ## How to fix it
 
 {rule.fix}
 
-## How to ignore it
+## How to silence it
 
-{ignore}.
+{silence}
 """

@@ -81,6 +81,20 @@ def _health_checks(evidence: Evidence) -> Iterator[tuple[Container | None, Calle
     source=_APP,
     fix=f"Let liveness probes, health checks and load balancers request `{LBHEARTBEAT}`. Otherwise "
     "a backing service that is down has all containers restarted, or taken out, at the same time.",
+    why="""
+        If a liveness probe checks the database, an outage of the database restarts all pods,
+        again and again, and takes down what would still work. When the database is back, all of
+        them start at the same time and overload it.
+        """,
+    language="yaml",
+    bad="""
+        livenessProbe:
+          httpGet: {path: /__heartbeat__, port: http}
+        """,
+    good="""
+        livenessProbe:
+          httpGet: {path: /__lbheartbeat__, port: http}
+        """,
 )
 def _liveness(evidence: Evidence) -> Findings:
     for container in evidence.containers:
@@ -117,6 +131,20 @@ _MAY_CHECK: Final = frozenset({"readiness", "startup"})
     fix=f"Let the readiness probe request `{LBHEARTBEAT}`, or `{HEARTBEAT}` if another pod can do "
     f"better; liveness probes, health checks and load balancers `{LBHEARTBEAT}`. A probe of "
     f"`{HEARTBEAT}` needs a timeout above DOCKERFLOW_HEARTBEAT_TIMEOUT.",
+    why="""
+        A page such as `/` redirects, needs a login, or slows down under load: a probe of it takes
+        out or restarts instances exactly when they are needed most. Without a readiness probe,
+        each deployment sends requests to pods that don't listen yet.
+        """,
+    language="yaml",
+    bad="""
+        readinessProbe:
+          httpGet: {path: /, port: http}
+        """,
+    good="""
+        readinessProbe:
+          httpGet: {path: /__lbheartbeat__, port: http}
+        """,
 )
 def _probes(evidence: Evidence) -> Findings:
     for container in _apps(evidence):
@@ -187,6 +215,24 @@ _literal_port = re.compile(
     source=_APP,
     fix="Set PORT in the container's environment, and name the same port in its ports, its probes "
     "or health check, and the Service.",
+    why="""
+        On a port where nothing listens, the connection is refused. For a probe this means that
+        the rollout never completes, for a Service that every request fails, though the app itself
+        is healthy.
+        """,
+    language="yaml",
+    bad="""
+        ports:
+          - {name: http, containerPort: 8000}
+        env:
+          - {name: PORT, value: "5000"}
+        """,
+    good="""
+        ports:
+          - {name: http, containerPort: 8000}
+        env:
+          - {name: PORT, value: "8000"}
+        """,
 )
 def _port(evidence: Evidence) -> Findings:
     for container in _apps(evidence):
@@ -235,6 +281,21 @@ def _disagreeing(container: Container) -> Iterator[Finding]:
     source=f"{_SPECIFICATION}#dockerfile-requirements",
     fix=f"Set runAsUser: {ID} and runAsNonRoot: true in the securityContext of the pod or the "
     f'container; in Compose `user: "{ID}"`, or leave it to the image.',
+    why="""
+        The manifest overrides the image's USER. With 0, the app runs as root in spite of its
+        Dockerfile; with any other number, it can't write the files that belong to 10001, such as
+        those in its volumes.
+        """,
+    language="yaml",
+    bad="""
+        securityContext:
+          runAsUser: 1000
+        """,
+    good="""
+        securityContext:
+          runAsNonRoot: true
+          runAsUser: 10001
+        """,
 )
 def _user(evidence: Evidence) -> Findings:
     for container in _apps(evidence):
@@ -267,6 +328,20 @@ _uvicorn_timeout = re.compile(r"--timeout-graceful-shutdown[=\s]+(\d+(?:\.\d+)?)
     source=_STOP,
     fix="Set terminationGracePeriodSeconds, in Compose stop_grace_period, above the sum of the "
     "preStop hook's sleep, DOCKERFLOW_DRAIN_SECONDS and the server's timeout for open requests.",
+    why="""
+        SIGKILL waits for nobody. If it comes before the app has drained and finished its open
+        requests, the last requests of each deployment fail, and what the app saves at its end is
+        lost.
+        """,
+    language="yaml",
+    bad="""
+        # preStop sleeps 5 s, the app drains for 10 s, uvicorn waits up to 20 s for open requests
+        terminationGracePeriodSeconds: 30
+        """,
+    good="""
+        # preStop sleeps 5 s, the app drains for 10 s, uvicorn waits up to 20 s for open requests
+        terminationGracePeriodSeconds: 40
+        """,
 )
 def _grace(evidence: Evidence) -> Findings:
     for container in _apps(evidence):
@@ -299,6 +374,19 @@ def _grace(evidence: Evidence) -> Findings:
     sentence="Send text logs to `stdout` or `stderr`.",
     source=_APP,
     fix="Leave the logging driver out, or take one that keeps or sends the logs.",
+    why="""
+        With the logging driver `none`, all output is discarded: after a crash there is nothing to
+        look at, and no alert on logged errors ever fires.
+        """,
+    language="yaml",
+    bad="""
+        logging:
+          driver: none
+        """,
+    good="""
+        logging:
+          driver: journald
+        """,
 )
 def _logs(evidence: Evidence) -> Findings:
     for container in _apps(evidence):
@@ -318,6 +406,21 @@ def _logs(evidence: Evidence) -> Findings:
     source=f"{_SPECIFICATION}#optional-recommendations",
     fix="Remove tty, and stdin or stdin_open: a terminal merges stdout and stderr, ends lines in "
     "CRLF, and has programs write for people instead of JSON.",
+    why="""
+        A terminal merges stdout and stderr, ends lines in CRLF, and has programs write colors and
+        progress bars for people. Many choose the log format by it, as this library does: instead
+        of JSON, the log collector gets text.
+        """,
+    language="yaml",
+    bad="""
+        - name: web
+          image: example/web:1
+          tty: true
+        """,
+    good="""
+        - name: web
+          image: example/web:1
+        """,
 )
 def _terminal(evidence: Evidence) -> Findings:
     for container in _apps(evidence):
@@ -339,6 +442,18 @@ _is_list = re.compile(r"(?:[^|&]|&&|\|\|)*").fullmatch
     sentence=_STOP_SENTENCE,
     source=_STOP,
     fix="Start the server without a shell, or by exec: `sh -c 'migrate && exec gunicorn app'`.",
+    why="""
+        A shell that stays the main process gets SIGTERM and doesn't pass it on. The server
+        doesn't learn that it should stop, and is killed with its open requests when the grace
+        period is over.
+        """,
+    language="yaml",
+    bad="""
+        command: [sh, -c, "migrate && uvicorn app:app"]
+        """,
+    good="""
+        command: [sh, -c, "migrate && exec uvicorn app:app"]
+        """,
 )
 def _shell(evidence: Evidence) -> Findings:
     for container in _apps(evidence):
