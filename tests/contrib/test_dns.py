@@ -51,5 +51,5 @@ def test_wrong_arguments(arguments, says):
 
 
 def test_what_is_no_resolver():
-    with pytest.raises(TypeError, match="resolver takes"):
+    with pytest.raises(TypeError, match="resolver must be"):
         contrib.dns("a.test", resolver="192.0.2.1")

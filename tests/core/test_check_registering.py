@@ -454,7 +454,7 @@ def test_wrong_options(name: str, value: Any) -> None:
         lambda: registry.register(**{name: value}),  # type: ignore[call-overload]
         lambda: registry.register_partial(ok, **{name: value}),
     ):
-        with pytest.raises(ValueError, match=f"^{name} is .*, but takes"):
+        with pytest.raises(ValueError, match=f"^{name} must be .*, not "):
             register()
     assert registry.get_checks() == {}
 
@@ -462,8 +462,8 @@ def test_wrong_options(name: str, value: Any) -> None:
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"ttl": 5, "max_age": 4}, "ttl is 5, but takes at most max_age, which is 4"),
-        ({"interval": 5, "max_age": 4}, "interval is 5, but takes at most max_age"),
+        ({"ttl": 5, "max_age": 4}, "ttl must be at most max_age, which is 4, not 5"),
+        ({"interval": 5, "max_age": 4}, "interval must be at most max_age, which is 4, not 5"),
         ({"interval": 5, "ttl": 4}, "takes one of them"),
     ],
 )

@@ -242,8 +242,12 @@ def test_a_long_circle_is_shown_in_part(size: int) -> None:
     [
         ({"ttl": 5}, {"check_interval": 6}, None),  # the check's own wins
         ({"max_age": 4}, {"check_ttl": 4}, None),
-        ({"max_age": 4}, {"check_ttl": 5}, "ttl is 5, but takes at most max_age"),
-        ({"max_age": 4}, {"check_interval": 5}, "interval is 5, but takes at most max_age"),
+        ({"max_age": 4}, {"check_ttl": 5}, "ttl must be at most max_age, which is 4, not 5"),
+        (
+            {"max_age": 4},
+            {"check_interval": 5},
+            "interval must be at most max_age, which is 4, not 5",
+        ),
     ],
 )
 def test_options_and_settings_that_exclude_each_other(

@@ -126,8 +126,8 @@ def test_wrong_argument(name: str, value: Any) -> None:
     with pytest.raises(ConfigError) as caught:
         Config(**{name: value})
     text = str(caught.value)
-    assert text.startswith(f"{name} is ")
-    assert ", but takes " in text
+    assert text.startswith(f"{name} must be ")
+    assert ", not " in text
     assert len(text.splitlines()) == 1
     if not isinstance(value, int) or value < 1000:
         assert repr(value) in text
@@ -144,7 +144,8 @@ def test_wrong_environment(monkeypatch: pytest.MonkeyPatch, name: str, value: st
     with pytest.raises(ConfigError) as caught:
         Config()
     text = str(caught.value)
-    assert text.startswith(f"{variable} is {value!r}, but takes ")
+    assert text.startswith(f"{variable} must be ")
+    assert text.endswith(f", not {value!r}")
     assert len(text.splitlines()) == 1
 
 

@@ -53,7 +53,7 @@ def test_drain(failed_status_code: int) -> None:
             "drain": {
                 "status": "error",
                 "level": 40,
-                "messages": {"dockerflow.checks.E006": "The process is about to end and drains"},
+                "messages": {"dockerflow.checks.E006": "The process is draining and about to exit"},
             }
         },
     }

@@ -71,7 +71,8 @@ def test_wrong_settings(name, value, monkeypatch):
     for call in (logging_config, configure_logging):
         with pytest.raises(ConfigError) as raised:
             call(**{name: value})
-        assert str(raised.value).startswith(f"{name} is {value!r}, but takes ")
+        assert str(raised.value).startswith(f"{name} must be ")
+        assert str(raised.value).endswith(f", not {value!r}")
     if isinstance(value, str) and value.strip():
         monkeypatch.setenv(f"DOCKERFLOW_LOG_{name.upper()}", value)
         with pytest.raises(ConfigError) as raised:

@@ -125,7 +125,7 @@ def summarise(
 
 
 def summary_text(fields: Mapping[str, Any]) -> str:
-    """Return a summary's text for people, from its fields: ``GET /path 200 6 ms``."""
+    """Return a summary's text, from its fields: ``GET /path 200 6 ms``."""
     return " ".join(_text(fields.get(name, "")) for name in TEXT_FIELDS) + " ms"
 
 

@@ -11,7 +11,7 @@ from dockerflow.checks._options import Settings, resolve
 from dockerflow.config import Config, conflict
 
 MAX_NAMES = 10
-"""How many names of a circle are shown."""
+"""How many names of a circular requirement are shown."""
 
 
 class Entry(NamedTuple):
@@ -48,10 +48,10 @@ def make(checks: Mapping[str, Check], config: Config) -> Plan:
 def make_untagged(untagged: Check, config: Config) -> Plan:
     """Plan a heartbeat that fails, as no check has one of the tags that ``config`` names.
 
-    :param untagged: stands in for those checks.
+    :param untagged: the placeholder for those checks.
     """
     tags = ", ".join(map(repr, config.heartbeat_tags))
-    text = f"no check has one of the tags in the setting heartbeat_tags: {tags}"
+    text = f"no check has any of the tags in the setting heartbeat_tags: {tags}"
     entry = Entry(untagged, resolve(untagged.options, config), text)
     return Plan({untagged.name: entry}, _sort({untagged.name: untagged})[0])
 
@@ -71,7 +71,7 @@ def _select(checks: Mapping[str, Check], tags: Iterable[str]) -> dict[str, Check
 
 
 def _sort(checks: Mapping[str, Check]) -> tuple[TopologicalSorter[str], dict[str, str]]:
-    """Return the order of the checks, and the problem of those in a circle."""
+    """Return the order of the checks, and the problem of those with circular requirements."""
     requires = {name: checks.keys() & check.requires for name, check in checks.items()}
     circles: dict[str, str] = {}
     while True:
@@ -85,7 +85,7 @@ def _sort(checks: Mapping[str, Check]) -> tuple[TopologicalSorter[str], dict[str
         at = names.index(next(name for name in requires if name in names))
         names = names[at:] + names[:at]
         shown = [*names[:MAX_NAMES], "..."] if len(names) > MAX_NAMES else names
-        text = "its requirements run in a circle: " + " -> ".join([*shown, names[0]])
+        text = "circular requirement: " + " -> ".join([*shown, names[0]])
         for name in names:
             circles[name] = text
             requires[name] = set()
@@ -94,5 +94,5 @@ def _sort(checks: Mapping[str, Check]) -> tuple[TopologicalSorter[str], dict[str
 def _problem(check: Check, settings: Settings, selected: Mapping[str, Check]) -> str | None:
     for name in check.requires:
         if name not in selected:
-            return f"it requires {name!r}, and no check is registered by that name"
+            return f"it requires {name!r}, but no check has that name"
     return conflict(settings.ttl, settings.interval, settings.max_age)

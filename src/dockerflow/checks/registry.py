@@ -85,7 +85,7 @@ class Registry:
         :param recoveries: success threshold: how many successes in a row make it pass again; 1
             by default.
         :param tags: tags by which ``heartbeat_tags`` chooses the checks of the heartbeat.
-        :param silenced: ids of its messages to leave out, besides ``silenced_checks``.
+        :param silenced: IDs of its messages to leave out, besides ``silenced_checks``.
         :returns: ``func`` itself, or the decorator.
         :raises TypeError: when ``func`` isn't callable, or there is no such option.
         :raises ValueError: when an option has a wrong value.
@@ -94,7 +94,7 @@ class Registry:
 
         def add(func: _F) -> _F:
             if not callable(func):
-                raise TypeError(f"a check is a function without arguments, not {func!r}")
+                raise TypeError(f"a check must be a function without arguments, not {func!r}")
             key = _name_of(func) if name is None else name
             check = Check(key, func, parsed, self._observers)
             with lock.get():
@@ -138,7 +138,7 @@ class Registry:
             check = self._checks.pop(name, None)
         if check is None:
             names = ", ".join(map(str, self._snapshot())) or "none"
-            raise KeyError(f"no check is registered as {name!r}; there are: {names}")
+            raise KeyError(f"no check is named {name!r}; there are {names}")
         self._forget(check)
 
     def clear_checks(self) -> None:
@@ -169,7 +169,7 @@ class Registry:
         :raises TypeError: when ``func`` isn't callable.
         """
         if not callable(func):
-            raise TypeError(f"an observer is a function with one argument, not {func!r}")
+            raise TypeError(f"an observer must be a function with one argument, not {func!r}")
         self._observers.add(func)
         return func
 
@@ -202,7 +202,7 @@ class Registry:
     def run(self, config: Config | None = None) -> CheckResults:
         """Run all checks at the same time and return their results. Blocks.
 
-        :param config: has the time limits and the silenced ids; by default the environment's.
+        :param config: has the time limits and the silenced IDs; by default the environment's.
         :raises ConfigError: when there is no ``config``, and the environment has a wrong value.
         """
         run = self._make_run(config or Config())
@@ -229,7 +229,7 @@ class Registry:
         known = self._logged_tags.union(*(check.tags for check in self._snapshot().values()))
         for tag in set(config.heartbeat_tags) - known:
             self._logged_tags.add(tag)
-            text = "No check has the tag %r of the setting heartbeat_tags"
+            text = "No check has the tag %r from the setting heartbeat_tags"
             log_thread.get().submit(functools.partial(logger.warning, text, tag))
         return runner.Run(plan, config.heartbeat_timeout, self._background.get(), loop)
 
@@ -256,7 +256,7 @@ def _name_of(func: CheckFunction) -> str:
 
 
 def _untagged() -> None:
-    """Stands in for the checks of a heartbeat whose tags no check has; it is never run."""
+    """Represent the checks of a heartbeat whose tags no check has; it is never run."""
 
 
 def _identity(func: Any) -> str:
@@ -333,7 +333,7 @@ def run_checks(
 ) -> CheckResults:
     """Run ``checks``, pairs of a name and a function, without registering them.
 
-    :param silenced_check_ids: ids of messages to leave out; by default those of the environment.
+    :param silenced_check_ids: IDs of messages to leave out; by default those of the environment.
     """
     registry, config = _prepare(checks, silenced_check_ids)
     return registry.run(config)

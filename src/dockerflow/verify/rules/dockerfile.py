@@ -62,7 +62,7 @@ def _sources(evidence: Evidence) -> Findings:
 
 @_requirement(
     "DF202",
-    f"Group app is {ID}",
+    f"Group app has GID {ID}",
     sentence="Create an `app` group with a GID of `10001`.",
     looks_at="a Dockerfile; an image",
     fix="`RUN groupadd --gid 10001 app` (Alpine: `addgroup -g 10001 app`).",
@@ -105,7 +105,7 @@ def _reason(table: Table[Any]) -> str:
 def _judged_id(  # noqa: PLR0917
     evidence: Evidence, dockerfile: Dockerfile, has: str, kind: str, id_: str, table: Table[Any]
 ) -> Findings:
-    """Judge the id of user or group app."""
+    """Judge the ID of user or group app."""
     at = _at(dockerfile, table.lines.get("app", 0))
     if is_known(id_):
         shown = f"a free {kind}" if id_.startswith(FREE) else f"{kind} {printable(id_, 40)}"
@@ -130,7 +130,7 @@ def _rows(text: str, least: int) -> Iterator[list[str]]:
 
 @_requirement(
     "DF203",
-    f"User app is {ID} and in group app",
+    f"User app has UID {ID} and is in group app",
     sentence="Create an `app` user with a UID of `10001` and is a member of the `app` group.",
     looks_at="a Dockerfile; an image",
     fix="`RUN useradd --uid 10001 --gid 10001 app` (Alpine: `adduser -D -u 10001 -G app app`).",

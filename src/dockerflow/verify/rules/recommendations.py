@@ -40,7 +40,7 @@ _recommendation = partial(rule, "warning", source=_SOURCE)
     "Runs one process",
     sentence="Each instance of a container should only run one process.",
     looks_at="a command or container",
-    fix="Run one worker per container, and start it with exec; scale by more containers.",
+    fix="Run one worker per container, and start it with exec; scale with more containers.",
     why="""
         The platform watches and limits containers, not the processes in them. If one of several
         workers hangs, the container still passes its probes and nothing restarts it; if one leaks
@@ -61,7 +61,7 @@ def _one_process(evidence: Evidence) -> Findings:
             message = f"it runs {len(run.processes)} processes: {shown}"
             yield None if len(run.processes) == 1 else Finding(message, run.where, run.start)
         elif run.listens:
-            message = "its processes can't be seen, as those of a container of docker"
+            message = "its processes can't be seen, because docker runs the container"
             yield Unknown(message, run.where, "start it with podman, or look at `docker top`")
 
 
@@ -175,7 +175,7 @@ _WITH_PATH: Final = frozenset(
     "Optimized for production",
     sentence="Containers should be optimized for production use.",
     looks_at="a Dockerfile",
-    fix="Copy the files that name the dependencies and install them before `COPY . .`; end "
+    fix="Copy the files that list the dependencies and install them before `COPY . .`; end "
     "`apt-get install` with `&& rm -rf /var/lib/apt/lists/*`.",
     why="""
         A build reuses a layer only if everything before it is unchanged. With the sources copied
@@ -214,7 +214,7 @@ def _wasteful(dockerfile: Dockerfile) -> Findings:
         if is_after and (found := [words for words in installing if not _installs_app(words)]):
             match = _installs(" ".join(found[0]))
             shown = match[0] if match else ""
-            message = f"`{shown}` after all sources were copied runs again at each change"
+            message = f"`{shown}` after all sources were copied runs again after each change"
             yield in_dockerfile(dockerfile, message, instruction)
             sources_copied = None
         matches = (_apt_installs(" ".join(words)) for words in commands)
@@ -299,7 +299,7 @@ def _ports(dockerfile: Dockerfile) -> tuple[list[str], Instruction | None]:
     fix="Let either the proxy or the app add X-Request-ID: the proxy passes it to the app, and the "
     "app's response keeps it.",
     why="""
-        With two ids for one request, the one that a user quotes from the response may not be the
+        With two IDs for one request, the one that a user quotes from the response may not be the
         one in the logs. Some clients join both with a comma, which is found nowhere.
         """,
     language="console",
@@ -321,7 +321,7 @@ def _one_request_id(evidence: Evidence) -> Findings:
             ids = response.headers.get("x-request-id")
             if ids is not None and "," in ids:
                 request = f"{response.method} {response.url}"
-                message = f"{request}: X-Request-ID came more than once ({printable(ids, 150)})"
+                message = f"{request}: X-Request-ID occurs more than once ({printable(ids, 150)})"
                 yield Finding(message, service.where, service.reproduce(response))
                 break
             if ids is not None:
