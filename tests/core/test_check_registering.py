@@ -235,7 +235,7 @@ def test_unregister(registry: Registry) -> None:
     registry.register(aplain)
     registry.unregister("plain")
     assert run(registry).statuses == {"aplain": "info"}
-    with pytest.raises(KeyError, match="no check is registered as 'plain'; there are: aplain"):
+    with pytest.raises(KeyError, match="no check is named 'plain'; there are aplain"):
         registry.unregister("plain")
 
 
@@ -464,7 +464,7 @@ def test_wrong_options(name: str, value: Any) -> None:
     [
         ({"ttl": 5, "max_age": 4}, "ttl must be at most max_age, which is 4, not 5"),
         ({"interval": 5, "max_age": 4}, "interval must be at most max_age, which is 4, not 5"),
-        ({"interval": 5, "ttl": 4}, "takes one of them"),
+        ({"interval": 5, "ttl": 4}, "can't be combined"),
     ],
 )
 def test_options_that_exclude_each_other(options: dict[str, float], text: str) -> None:
@@ -473,7 +473,7 @@ def test_options_that_exclude_each_other(options: dict[str, float], text: str) -
 
 
 def test_an_option_that_is_none() -> None:
-    with pytest.raises(TypeError, match="'timeuot'; there are: timeout, critical"):
+    with pytest.raises(TypeError, match="'timeuot'; the options are timeout, critical"):
         Registry().register(ok, timeuot=5)  # type: ignore[call-overload]
 
 

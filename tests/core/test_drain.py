@@ -124,7 +124,7 @@ assert drain.is_draining()
 @pytest.mark.usefixtures("state")
 def test_wrong_seconds() -> None:
     for seconds in (-1, "abc", True, float("nan")):
-        with pytest.raises(ConfigError, match="drain_seconds is "):
+        with pytest.raises(ConfigError, match="drain_seconds must be "):
             drain.install(seconds)  # type: ignore[arg-type]
     assert not drain.install(0)
 

@@ -77,7 +77,7 @@ def test_wrong_settings(name, value, monkeypatch):
         monkeypatch.setenv(f"DOCKERFLOW_LOG_{name.upper()}", value)
         with pytest.raises(ConfigError) as raised:
             logging_config()
-        assert str(raised.value).startswith(f"DOCKERFLOW_LOG_{name.upper()} is {value!r}, but")
+        assert str(raised.value).startswith(f"DOCKERFLOW_LOG_{name.upper()} must be ")
         assert "\n" not in str(raised.value)
 
 
