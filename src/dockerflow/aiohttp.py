@@ -1,4 +1,4 @@
-"""Dockerflow for aiohttp.web: endpoints, request ids and summaries around an application."""
+"""Dockerflow for aiohttp.web: endpoints, request IDs and summaries around an application."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 PREFIX: Final = "DOCKERFLOW_"
 
 DEFAULT_HEADER: Final = "X-Request-ID"
-"""The header with the request id."""
+"""The header with the request ID."""
 
 REDACTED_KEYS: Final = (
     "pass", "pwd", "secret", "token", "key", "auth", "code", "credential", "session",
@@ -29,12 +29,12 @@ a common name for filters, and useless without the browser's session.
 """
 
 UNSILENCEABLE: Final = "dockerflow.checks.E"
-"""The ids of errors about checks that raised, hung or could not run begin with this. Silencing one
+"""The IDs of errors about checks that raised, hung or could not run begin with this. Silencing one
 would make such a check healthy."""
 
 
 class ConfigError(ValueError):
-    """A setting has an invalid value. The text names the setting, the value and what is valid."""
+    """A setting is invalid. The message names the setting, its value and what is valid."""
 
 
 def _float(value: Any) -> float:
@@ -50,7 +50,7 @@ def _integer(value: Any) -> int:
 
 
 def parse_seconds(value: Any) -> float:
-    """Return a time limit in seconds, over 0 and finite.
+    """Return a time limit in seconds, greater than 0 and finite.
 
     :raises ValueError, TypeError: when the value is anything else.
     """
@@ -65,7 +65,7 @@ def _parse_delay(value: Any) -> float:
 
 
 def parse_count(value: Any) -> int:
-    """Return an integer over 0.
+    """Return an integer greater than 0.
 
     :raises ValueError, TypeError: when the value is anything else.
     """
@@ -114,7 +114,7 @@ def parse_list(value: Any) -> tuple[str, ...]:
 
 
 def parse_silenced(value: Any) -> tuple[str, ...]:
-    """Parse ids of check messages like :func:`parse_list`.
+    """Parse IDs of check messages like :func:`parse_list`.
 
     :raises ValueError: when one is ``UNSILENCEABLE``.
     :raises TypeError: as :func:`parse_list` does.
@@ -213,9 +213,9 @@ def _parse_function(value: Any) -> Any:
     return value
 
 
-# What a setting takes, and its parser, which raises ValueError or TypeError.
+# What a setting accepts, and its parser, which raises ValueError or TypeError.
 _BOOL: Final = ("true or false (also 1/0, yes/no, on/off)", parse_bool)
-_SECONDS: Final = ("a number of seconds over 0", parse_seconds)
+_SECONDS: Final = ("a number of seconds greater than 0", parse_seconds)
 
 
 def conflict(
@@ -224,14 +224,14 @@ def conflict(
     """Describe the conflict between these options of a check, in seconds; ``None`` without one."""
     if ttl is not None and interval is not None:
         return (
-            f"{prefix}ttl is {ttl:g} and {prefix}interval is {interval:g}, but a check takes one "
-            "of them: in the background its last result is kept anyway"
+            f"{prefix}ttl ({ttl:g}) and {prefix}interval ({interval:g}) can't be combined: "
+            "a check that runs in the background keeps its last result anyway"
         )
     for name, value in (("ttl", ttl), ("interval", interval)):
         if value is not None and max_age is not None and value > max_age:
             return (
-                f"{prefix}{name} is {value:g}, but takes at most {prefix}max_age, "
-                f"which is {max_age:g}"
+                f"{prefix}{name} must be at most {prefix}max_age, which is {max_age:g}, "
+                f"not {value:g}"
             )
     return None
 
@@ -278,7 +278,7 @@ class Setting:
             return self._parse(value)
         except (TypeError, ValueError, OverflowError):
             shown = "[redacted]" if self.is_secret else _shorten(value)
-            raise ConfigError(f"{source} is {shown}, but takes {self.takes}") from None
+            raise ConfigError(f"{source} must be {self.takes}, not {shown}") from None
 
 
 def _setting(
@@ -316,13 +316,13 @@ class Config:
         500,
         "a status code from 500 to 599",
         _parse_server_error,
-        "Status code of a heartbeat that fails.",
+        "Status code of a failing heartbeat.",
     )
     heartbeat_timeout: float = _setting(
         10.0, *_SECONDS, "Time limit of the heartbeat as a whole, in seconds."
     )
     check_timeout: float = _setting(
-        5.0, *_SECONDS, "Time limit of a check that has none of its own, in seconds."
+        5.0, *_SECONDS, "Time limit of a check that sets none itself, in seconds."
     )
     check_ttl: float | None = _setting(
         None, *_SECONDS, "For how many seconds a check's result is reused. By default it isn't."
@@ -335,7 +335,7 @@ class Config:
     )
     heartbeat_tags: Collection[str] = _setting(
         (),
-        "tags, separated by commas in the environment",
+        "tags (comma-separated in the environment)",
         parse_list,
         "The heartbeat runs the checks that have one of these tags. By default it runs all.",
     )
@@ -353,7 +353,7 @@ class Config:
         "a number of seconds, or 0 for off",
         _parse_delay,
         "For how many seconds after SIGTERM the heartbeat is 503 before the server gets the "
-        "signal. 0 leaves the signal alone.",
+        "signal. With 0, the signal isn't delayed.",
     )
     heartbeat_details: Literal["always", "debug", "authorized", "never"] = _setting(
         "always",
@@ -375,27 +375,27 @@ class Config:
     )
     silenced_checks: Collection[str] = _setting(
         (),
-        f"check ids without {UNSILENCEABLE}*, separated by commas in the environment",
+        f"check IDs other than {UNSILENCEABLE}* (comma-separated in the environment)",
         parse_silenced,
-        "Ids of check messages to leave out.",
+        "IDs of check messages to leave out.",
     )
     request_id_header_name: Collection[str] = _setting(
         (DEFAULT_HEADER,),
-        "one or several header names, separated by commas",
+        "one or more header names (comma-separated)",
         parse_header_names,
-        "Headers to take the request id from, in order of preference, case-insensitive. From "
-        "`traceparent` the trace id is taken.",
+        "Headers to read the request ID from, in order of preference, case-insensitive. With "
+        "`traceparent`, the trace ID is used.",
     )
     request_id_validator: Callable[[str], object] | str | None = _setting(
         None,
-        "a function, or where to import it from as `package.module:name`",
+        "a function, or its import path as `package.module:name`",
         _parse_function,
         "A function that is called with the id in a request, and returns whether to keep it; else "
         "a new one is made. Ids that aren't 1 to 128 visible ASCII characters are never kept.",
     )
     request_id_generator: Callable[[], str] | str | None = _setting(
         None,
-        "a function, or where to import it from as `package.module:name`",
+        "a function, or its import path as `package.module:name`",
         _parse_function,
         "A function that returns a new request id, of 1 to 128 visible ASCII characters. By "
         "default it is a random UUID.",
@@ -414,7 +414,7 @@ class Config:
     )
     summary_redacted_keys: Collection[str] = _setting(
         REDACTED_KEYS,
-        "parts of keys, separated by commas in the environment",
+        "parts of keys (comma-separated in the environment)",
         _parse_keys,
         "Which values of the query string are redacted: those whose key contains one of these, "
         "case-insensitive. `_pin_` is the word alone, as in `pin`, `user-pin` and `loginPin`.",
@@ -435,7 +435,7 @@ class Config:
         True,
         *_BOOL,
         "Whether request.summary may have `uid`, `email`, `remoteAddressChain` and `querystring`, "
-        "and other lines the user's id. If false, none of these is added, not even by the app's "
+        "and other lines the user's ID. If false, none of these is added, not even by the app's "
         "own fields of the summary.",
     )
     summary_sample_rate: float = _setting(
@@ -446,7 +446,7 @@ class Config:
     )
     summary_fields: Callable[[Any], Mapping[str, Any]] | str | None = _setting(
         None,
-        "a function, or where to import it from as `package.module:name`",
+        "a function, or its import path as `package.module:name`",
         _parse_function,
         "A function that returns further fields of request.summary. It is called with the ASGI "
         "scope, the WSGI environ or the framework's request.",
@@ -491,12 +491,12 @@ class Config:
         defaults: Mapping[str, Any] | None = None,
         **given: Any,
     ) -> Config:
-        """Make a config where a framework has settings, which win over the environment.
+        """Make a config where a framework has settings, which take precedence over the environment.
 
         :param settings: the framework's settings that are there, such as
             ``DOCKERFLOW_CHECK_TIMEOUT``; other names are ignored, and so is a value of ``None``.
         :param defaults: by a field's name, the value if neither has it.
-        :param given: fields that win over all others.
+        :param given: fields that take precedence over all others.
         :raises ConfigError: when a value is invalid.
         """
         for setting in cls.table():

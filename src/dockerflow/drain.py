@@ -42,7 +42,7 @@ class _State:
     seconds: float = 0.0
     is_at_loop: bool = False  # whether an event loop calls the handler
     notify: Callable[[], object] | None = None
-    # A fork copies these: each has the id of the process for which it holds.
+    # A fork copies these: each has the ID of the process for which it holds.
     draining_pid: int | None = None
     signalled_pid: int | None = None
     was_signalled_again: bool = False
@@ -88,7 +88,7 @@ def is_draining() -> bool:
 
 
 def install(seconds: float | None = None) -> bool:
-    """Drain on SIGTERM, and pass the signal to the server only after ``seconds``.
+    """Drain on SIGTERM, and forward the signal to the server only after ``seconds``.
 
     The middlewares do this themselves where they can. Call it where the server runs them outside
     of the main thread: in the main thread, once the server has set its own handler, such as in
@@ -96,7 +96,7 @@ def install(seconds: float | None = None) -> bool:
 
     :param seconds: how long to wait; by default ``Config.drain_seconds``. 0 means off.
     :returns: whether SIGTERM drains now. If it can't, a warning is logged once.
-    :raises ConfigError: when ``seconds`` is neither a number over 0 nor 0.
+    :raises ConfigError: when ``seconds`` is neither 0 nor a number greater than 0.
 
     .. versionadded:: 0.1.0
     """

@@ -1,4 +1,4 @@
-"""The ids of the messages that the library's own checks and its check engine give."""
+"""The IDs of the messages that the library's own checks and its check engine give."""
 
 from typing import Final
 

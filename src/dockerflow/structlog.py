@@ -79,7 +79,7 @@ def configure() -> None:
 class MozlogRenderer:
     """Renders an event as a line of mozlog; the last of a chain of processors.
 
-    The line has the id of the current request. ``level`` and ``logger``, from structlog's
+    The line has the ID of the current request. ``level`` and ``logger``, from structlog's
     ``add_log_level`` and ``add_logger_name``, become ``Severity`` and ``Type``. A record that a
     ``ProcessorFormatter`` passes is rendered as :class:`MozlogFormatter` would.
 

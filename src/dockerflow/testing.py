@@ -1,4 +1,4 @@
-"""For applications' own tests: a client that needs no server, and the summaries that are logged.
+"""For tests of applications: a client that needs no server, and the summaries that are logged.
 
 It needs neither pytest nor a framework. See the page "Test your app" of the documentation.
 """

@@ -17,7 +17,7 @@ from dockerflow.config import Config
 logger: logging.Logger = logging.getLogger("dockerflow")
 
 KEYS: Final[tuple[str, ...]] = ("source", "version", "commit", "build")
-"""The keys that the Dockerflow specification names. Others may stand beside them."""
+"""The keys that the Dockerflow specification names. Others may be added."""
 
 MAX_BYTES: Final = 1 << 20
 """The largest version.json that is served, in bytes. Real ones have a few hundred."""
@@ -167,7 +167,7 @@ class VersionFile:
             path = path.absolute()
         places = [path] if self._path is not None else [_IN_APP, path]
         logger.warning(
-            "Found no %s: DOCKERFLOW_VERSION_PATH can name another place",
+            "Found no %s; if it is elsewhere, set DOCKERFLOW_VERSION_PATH",
             _printable(" and no ".join(map(str, dict.fromkeys(places)))),
         )
 
@@ -211,7 +211,7 @@ def _load(path: Path) -> bytes | None:
         reason = (isinstance(error, OSError) and error.strerror) or str(error)
         raise VersionError(f"{path.name} can't be read: {reason}") from error
     if len(body) > MAX_BYTES:
-        raise VersionError(f"{path.name} is over {MAX_BYTES} bytes")
+        raise VersionError(f"{path.name} is larger than {MAX_BYTES} bytes")
     return body
 
 
@@ -231,5 +231,5 @@ def _parse(body: bytes, path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise VersionError(f"{path.name} is not valid JSON: {error}") from error
     if not isinstance(content, dict):
-        raise VersionError(f"{path.name} is not a JSON object but a {type(content).__name__}")
+        raise VersionError(f"{path.name} must be a JSON object, not a {type(content).__name__}")
     return cast("dict[str, Any]", content)

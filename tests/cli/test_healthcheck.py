@@ -82,7 +82,7 @@ def test_healthy(dockerflow):
         ):
             assert (result.code, result.err) == (0, ""), result
             assert result.out.startswith(
-                f"healthy: http://127.0.0.1:{server.port}/__lbheartbeat__ answered 200 in "
+                f"healthy: http://127.0.0.1:{server.port}/__lbheartbeat__ responded with 200 in "
             )
     first = server.requests[0]
     assert first.startswith("GET /__lbheartbeat__ HTTP/1.1\r\n")
@@ -116,7 +116,9 @@ def test_unix_socket(dockerflow):
         thread = threading.Thread(target=serve)
         thread.start()
         result = dockerflow("healthcheck", f"unix:{path}")
-        assert result.out.startswith(f"healthy: unix:{path}:/__lbheartbeat__ answered 200 in ")
+        assert result.out.startswith(
+            f"healthy: unix:{path}:/__lbheartbeat__ responded with 200 in "
+        )
         for target in (f"unix:{path}:/__heartbeat__", "unix:app.sock"):
             result = dockerflow("healthcheck", target, DOCKERFLOW_PATH_PREFIX="/ops")
             assert result.code == 0, result
@@ -138,7 +140,7 @@ def test_unhealthy_says_which_checks_fail(dockerflow):
     assert (result.code, result.out) == (1, "")
     assert result.error == (
         f"unhealthy: http://127.0.0.1:{server.port}/__heartbeat__ "
-        "answered 500: database error, search? warning"
+        "responded with 500: database error, search? warning"
     )
 
 
@@ -257,25 +259,28 @@ WRONG = {
     "escapes": (b"\x1b[31m\xff\x00\r\n", "BadStatusLine: ?[31m"),
     "long line": (b"HTTP/1.1 200 " + b"x" * 100_000, "LineTooLong: got more than 65536 bytes"),
     "many headers": (HEAD + b"a: b\r\n" * 1000, "got more than 100 headers"),
-    "huge body": (HEAD + b"\r\n" + bytes(2 << 20), "answered 200 with a body over 1048576 bytes"),
+    "huge body": (
+        HEAD + b"\r\n" + bytes(2 << 20),
+        "responded with 200 with a body over 1048576 bytes",
+    ),
     "huge chunk": (CHUNKED + b"200000\r\n" + bytes(2 << 20), "a body over 1048576 bytes"),
     "body cut off": (
         HEAD + b"Content-Length: 10\r\n\r\nabc",
-        "answered 200, but the body is shorter than announced",
+        "responded with 200, but the body is shorter than announced",
     ),
     "chunks cut off": (CHUNKED + b"a\r\nabc", "IncompleteRead"),
     "wrong chunks": (CHUNKED + b"zz\r\n", "failed while reading the response"),
     "redirect": (
         answer("302 Found", headers="Location: https://example.com/\x1b\r\n"),
-        "answered 302, a redirect to https://example.com/?, which is not followed",
+        "responded with 302, a redirect to https://example.com/?, which is not followed",
     ),
     "redirect to nowhere": (answer("301 Moved"), "a redirect to nowhere, which is not followed"),
-    "404": (answer("404 Not Found"), "answered 404"),
-    "500 with JSON of another kind": (answer("500 Oh", b"[1]"), "answered 500"),
-    "500 with odd checks": (answer("500 Oh", b'{"checks": ["a"]}'), "answered 500"),
-    "500 with deep JSON": (answer("500 Oh", b"[" * 200_000), "answered 500"),
-    "500 not UTF-8": (answer("500 Oh", b"\xff\xfe{"), "answered 500"),
-    "101": (b"HTTP/1.1 101 Switching\r\n\r\n", "answered 101"),
+    "404": (answer("404 Not Found"), "responded with 404"),
+    "500 with JSON of another kind": (answer("500 Oh", b"[1]"), "responded with 500"),
+    "500 with odd checks": (answer("500 Oh", b'{"checks": ["a"]}'), "responded with 500"),
+    "500 with deep JSON": (answer("500 Oh", b"[" * 200_000), "responded with 500"),
+    "500 not UTF-8": (answer("500 Oh", b"\xff\xfe{"), "responded with 500"),
+    "101": (b"HTTP/1.1 101 Switching\r\n\r\n", "responded with 101"),
 }
 
 
@@ -339,7 +344,7 @@ def test_a_probe_that_hangs_ends_in_time():
 def test_a_long_url_does_not_hide_the_reason(capsys):
     with serving(says(answer("503 No"))) as server:
         assert ask(server.port, path="/" + "x" * 1000) == 1
-    assert capsys.readouterr().err.endswith("xxx answered 503\n")
+    assert capsys.readouterr().err.endswith("xxx responded with 503\n")
 
 
 def test_odd_paths():
@@ -418,7 +423,7 @@ def test_wait_ends(capsys):
         seconds = time.monotonic() - started
     assert 0.5 < seconds < 6
     assert len(server.requests) > 1
-    assert capsys.readouterr().err.endswith(" answered 503\n")
+    assert capsys.readouterr().err.endswith(" responded with 503\n")
 
 
 def test_a_probe_takes_no_longer_than_the_wait():
@@ -485,32 +490,35 @@ def test_no_file_can_be_there(name, reason, tmp_path, capsys):
     [
         (["--nope"], "unrecognized arguments: --nope"),
         (["a", "b"], "unrecognized arguments: b"),
-        (["nope"], "TARGET is 'nope', but must be a path that begins with /, an http"),
-        (["unix:"], "TARGET is 'unix:', but must be"),
-        (["unix:/run/a.sock", "--port", "1"], "--port goes with a path"),
-        (["ftp://x/"], "TARGET is 'ftp://x/', but must be"),
-        (["http://"], "TARGET is 'http://', but must be"),
-        (["http://[::1/"], "TARGET is"),
-        (["http://x:99999/"], "TARGET is"),
-        (["http://x:0/"], "TARGET is"),
+        (
+            ["nope"],
+            "TARGET must be a path that begins with /, an http(s) URL, or unix:PATH, not 'nope'",
+        ),
+        (["unix:"], "or unix:PATH, not 'unix:'"),
+        (["unix:/run/a.sock", "--port", "1"], "--port can only be used with a path"),
+        (["ftp://x/"], "or unix:PATH, not 'ftp://x/'"),
+        (["http://"], "or unix:PATH, not 'http://'"),
+        (["http://[::1/"], "TARGET must be"),
+        (["http://x:99999/"], "TARGET must be"),
+        (["http://x:0/"], "TARGET must be"),
         (["http://u:hunter2@x/"], "TARGET has a user name or a password"),
         (["http://u:hunter2@x:99999/"], "TARGET has a user name or a password"),
         (["http://u:hunter2/1@x/"], "TARGET has a user name or a password"),
         (["http://u:hunter2@[::1/"], "TARGET has a user name or a password"),
         (["x://u:hunter2@x/"], "TARGET has a user name or a password"),
-        (["http://x/", "--port", "1"], "--port goes with a path; a URL has its own"),
-        (["--port", "0"], "--port: '0' is not a port from 1 to 65535"),
-        (["--port", "65536"], "--port: '65536' is not"),
-        (["--port", "٣"], "--port: '٣' is not"),
-        (["--port", "9" * 10000], "is not a port"),
-        (["--timeout", "0"], "--timeout: '0' is not a number of seconds over 0"),
-        (["--timeout", "-1"], "--timeout: '-1' is not a number of seconds over 0"),
-        (["--timeout", "nan"], "--timeout: 'nan' is not"),
-        (["--timeout", "inf"], "--timeout: 'inf' is not"),
-        (["--timeout", "abc"], "--timeout: 'abc' is not"),
-        (["--wait", "0"], "--wait: '0' is not"),
-        (["--file", "x"], "--file and --max-age go together"),
-        (["--max-age", "1"], "--file and --max-age go together"),
+        (["http://x/", "--port", "1"], "--port can only be used with a path; a URL has its own"),
+        (["--port", "0"], "--port: must be a port from 1 to 65535, not '0'"),
+        (["--port", "65536"], "--port: must be a port from 1 to 65535, not '65536'"),
+        (["--port", "٣"], "--port: must be a port from 1 to 65535, not '٣'"),
+        (["--port", "9" * 10000], "must be a port"),
+        (["--timeout", "0"], "--timeout: must be a number of seconds greater than 0, not '0'"),
+        (["--timeout", "-1"], "--timeout: must be a number of seconds greater than 0, not '-1'"),
+        (["--timeout", "nan"], "--timeout: must be a number of seconds greater than 0, not 'nan'"),
+        (["--timeout", "inf"], "--timeout: must be a number of seconds greater than 0, not 'inf'"),
+        (["--timeout", "abc"], "--timeout: must be a number of seconds greater than 0, not 'abc'"),
+        (["--wait", "0"], "--wait: must be a number of seconds greater than 0, not '0'"),
+        (["--file", "x"], "--file and --max-age must be given together"),
+        (["--max-age", "1"], "--file and --max-age must be given together"),
         (["/x", "--file", "x", "--max-age", "1"], "--file can't be combined with TARGET or --port"),
         (["--port"], "--port: expected one argument"),
     ],
@@ -532,7 +540,7 @@ def test_wrong_port_in_the_environment(port, monkeypatch, capsys):
     monkeypatch.setenv("PORT", port)
     with pytest.raises(SystemExit, match="^1$"):
         main([])
-    assert f"$PORT: {port!r} is not a port from 1 to 65535" in capsys.readouterr().err
+    assert f"$PORT must be a port from 1 to 65535, not {port!r}" in capsys.readouterr().err
 
 
 def test_empty_port_is_none(monkeypatch):

@@ -344,7 +344,7 @@ def test_broken_file_is_not_lost(dockerflow, broken):
     file.write_text(broken)
     result = dockerflow("version", "write", "--commit", SHA)
     assert result.code == 2
-    assert result.error.startswith("dockerflow: version.json is ")
+    assert result.error.startswith("dockerflow: version.json ")
     assert result.error.endswith("; --replace discards that file")
     assert file.read_text() == broken
     assert dockerflow("version", "write", "--commit", SHA, "--replace").code == 0
@@ -523,11 +523,11 @@ def test_given_urls_are_cleaned_too(dockerflow):
 GOOD = {"source": "https://x/y", "version": "1", "commit": SHA, "build": "https://x/1"}
 WRONG = {
     "missing": ({"version": ...}, "version is missing"),
-    "null": ({"version": None}, "version is null, but must be a string"),
-    "number": ({"commit": 12}, "commit is 12, but must be a string"),
-    "object": ({"build": {"a": "x" * 500}}, "build is "),
-    "commit": ({"commit": "abc"}, 'commit is "abc", but must be a git hash'),
-    "no commit": ({"commit": ""}, 'commit is "", but must be a git hash'),
+    "null": ({"version": None}, "version must be a string, not null"),
+    "number": ({"commit": 12}, "commit must be a string, not 12"),
+    "object": ({"build": {"a": "x" * 500}}, "build must be a string, not {"),
+    "commit": ({"commit": "abc"}, 'commit must be a git hash, not "abc"'),
+    "no commit": ({"commit": ""}, 'commit must be a git hash, not ""'),
     "password": ({"source": "https://u:hunter2@x/y"}, "source has credentials"),
     "ssh": ({"source": "ssh://git@x/y"}, "source has credentials, or is an ssh address"),
     "scp": ({"source": "git@github.com:org/repo"}, "source is not a URL"),

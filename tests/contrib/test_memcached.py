@@ -52,5 +52,5 @@ def test_the_client_ends_its_waiting(memcached):
 
 
 def test_what_is_no_client():
-    with pytest.raises(TypeError, match="client takes"):
+    with pytest.raises(TypeError, match="client must be"):
         contrib.memcached("127.0.0.1:11211")

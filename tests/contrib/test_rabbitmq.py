@@ -18,7 +18,7 @@ from dockerflow.checks import contrib
 
 @pytest.mark.parametrize("connection", ["amqp://app:secret@db/", None, object()])
 def test_what_is_no_connection(connection):
-    with pytest.raises(TypeError, match="connection takes") as caught:
+    with pytest.raises(TypeError, match="connection must be") as caught:
         contrib.rabbitmq(connection)
     assert "secret" not in str(caught.value)
 

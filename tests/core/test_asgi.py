@@ -618,5 +618,5 @@ def test_any_headers_any_id_any_path(headers, rid, path):
 
 def test_wrong_environment_fails_at_start(monkeypatch):
     monkeypatch.setenv("DOCKERFLOW_CHECK_TIMEOUT", "abc")
-    with pytest.raises(ValueError, match="DOCKERFLOW_CHECK_TIMEOUT is 'abc', but takes"):
+    with pytest.raises(ValueError, match="DOCKERFLOW_CHECK_TIMEOUT must be .* not 'abc'"):
         DockerflowMiddleware(answering())

@@ -302,7 +302,7 @@ def test_unregister(registry: Registry) -> None:
     registry.register(aplain)
     registry.unregister("plain")
     assert run(registry).statuses == {"aplain": "info"}
-    with pytest.raises(KeyError, match="no check is registered as 'plain'; there are: aplain"):
+    with pytest.raises(KeyError, match="no check is named 'plain'; there are aplain"):
         registry.unregister("plain")
 
 
@@ -521,7 +521,7 @@ def test_wrong_options(name: str, value: Any) -> None:
         lambda: registry.register(**{name: value}),  # type: ignore[call-overload]
         lambda: registry.register_partial(ok, **{name: value}),
     ):
-        with pytest.raises(ValueError, match=f"^{name} is .*, but takes"):
+        with pytest.raises(ValueError, match=f"^{name} must be .*, not "):
             register()
     assert registry.get_checks() == {}
 
@@ -529,9 +529,9 @@ def test_wrong_options(name: str, value: Any) -> None:
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"ttl": 5, "max_age": 4}, "ttl is 5, but takes at most max_age, which is 4"),
-        ({"interval": 5, "max_age": 4}, "interval is 5, but takes at most max_age"),
-        ({"interval": 5, "ttl": 4}, "takes one of them"),
+        ({"ttl": 5, "max_age": 4}, "ttl must be at most max_age, which is 4, not 5"),
+        ({"interval": 5, "max_age": 4}, "interval must be at most max_age, which is 4, not 5"),
+        ({"interval": 5, "ttl": 4}, "can't be combined"),
     ],
 )
 def test_options_that_exclude_each_other(options: dict[str, float], text: str) -> None:
@@ -540,7 +540,7 @@ def test_options_that_exclude_each_other(options: dict[str, float], text: str) -
 
 
 def test_an_option_that_is_none() -> None:
-    with pytest.raises(TypeError, match="'timeuot'; there are: timeout, critical"):
+    with pytest.raises(TypeError, match="'timeuot'; the options are timeout, critical"):
         Registry().register(ok, timeuot=5)  # type: ignore[call-overload]
 
 

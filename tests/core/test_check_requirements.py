@@ -50,7 +50,7 @@ def test_a_failed_requirement_skips(runner: Runner, kind: type[Probe], caplog: A
     assert results.statuses == {"last": "info", "middle": "info", "base": "error"}
     assert results.level == checks.WARNING
     assert results.details["middle"]["messages"] == {
-        SKIPPED: "Check middle was skipped, as base, which it requires, did not pass"
+        SKIPPED: "Check middle was skipped because base, which it requires, did not pass"
     }
     assert "middle" in results.details["last"]["messages"][SKIPPED]
     assert (base.runs, middle.runs, last.runs) == (1, 0, 0)
@@ -189,7 +189,7 @@ def test_unknown_requirement(runner: Runner) -> None:
     registry.register(ok, name="lost", requires=("ok", "nobody", "gone"))
     registry.register(ok)
     assert runner(registry).statuses == {"below": "info", "lost": "error", "ok": "ok"}
-    expected = {"lost": "it requires 'nobody', and no check is registered by that name"}
+    expected = {"lost": "it requires 'nobody', but no check has that name"}
     assert problems(registry) == expected
     registry.register(ok, name="nobody")
     registry.register(ok, name="gone")
@@ -219,7 +219,7 @@ def test_circles(graph: dict[str, Any], circles: dict[str, str], skipped: str) -
     for name, requires in graph.items():
         registry.register(probes[name], name=name, requires=requires)
     assert problems(registry) == {
-        name: f"its requirements run in a circle: {circle}" for name, circle in circles.items()
+        name: f"circular requirement: {circle}" for name, circle in circles.items()
     }
     statuses = run(registry).statuses
     assert {name for name, status in statuses.items() if status == "info"} == set(skipped)
@@ -232,7 +232,7 @@ def test_a_long_circle_is_shown_in_part(size: int) -> None:
     for number in range(size):
         registry.register(ok, name=str(number), requires=str((number + 1) % size))
     [text] = set(problems(registry).values())
-    names = text.partition("circle: ")[2].split(" -> ")
+    names = text.partition("requirement: ")[2].split(" -> ")
     assert len(names) == (11 if size == 10 else 12)
     assert names[0] == names[-1]
     assert ("..." in names) is (size > 10)
@@ -243,8 +243,12 @@ def test_a_long_circle_is_shown_in_part(size: int) -> None:
     [
         ({"ttl": 5}, {"check_interval": 6}, None),  # the check's own wins
         ({"max_age": 4}, {"check_ttl": 4}, None),
-        ({"max_age": 4}, {"check_ttl": 5}, "ttl is 5, but takes at most max_age"),
-        ({"max_age": 4}, {"check_interval": 5}, "interval is 5, but takes at most max_age"),
+        ({"max_age": 4}, {"check_ttl": 5}, "ttl must be at most max_age, which is 4, not 5"),
+        (
+            {"max_age": 4},
+            {"check_interval": 5},
+            "interval must be at most max_age, which is 4, not 5",
+        ),
     ],
 )
 def test_options_and_settings_that_exclude_each_other(
@@ -282,7 +286,7 @@ def test_a_tag_that_no_check_has_is_logged_once(caplog: pytest.LogCaptureFixture
     registry.register(ok, tags="a")
     for _ in range(3):
         assert run(registry, Config(heartbeat_tags="a,b")).statuses == {"ok": "ok"}
-    assert caplog.messages == ["No check has the tag 'b' of the setting heartbeat_tags"]
+    assert caplog.messages == ["No check has the tag 'b' from the setting heartbeat_tags"]
 
 
 class TestGroups:
@@ -347,7 +351,7 @@ def test_tags_that_select_no_check_fail_the_heartbeat(names: tuple[str, ...]) ->
         [(id_, text)] = results.details["heartbeat_tags"].messages.items()
         assert id_ == "dockerflow.checks.E005"
         assert "'reddy', 'redy'" in text
-    with pytest.raises(ConfigError, match="no check has one of the tags"):
+    with pytest.raises(ConfigError, match="no check has any of the tags"):
         registry.validate(config)
     registry.register(ok, name="late", tags="redy")
     assert run(registry, config).statuses == {"late": "ok"}

@@ -94,7 +94,7 @@ def test_ttl_by_a_controlled_clock(ttl: int, max_age: int | None, steps: list[in
             patch.setattr(f"dockerflow.checks.{module}.time", fake)
         registry, probe = Registry(), Probe()
         if max_age is not None and ttl > max_age:
-            with pytest.raises(ValueError, match="ttl is"):
+            with pytest.raises(ValueError, match="ttl must be"):
                 registry.register(probe, name="probe", ttl=ttl, max_age=max_age)
             return
         registry.register(probe, name="probe", ttl=ttl, max_age=max_age)

@@ -53,7 +53,7 @@ def test_drain(failed_status_code: int) -> None:
             "drain": {
                 "status": "error",
                 "level": 40,
-                "messages": {"dockerflow.checks.E006": "The process is about to end and drains"},
+                "messages": {"dockerflow.checks.E006": "The process is draining and about to exit"},
             }
         },
     }
@@ -124,7 +124,7 @@ assert drain.is_draining()
 @pytest.mark.usefixtures("state")
 def test_wrong_seconds() -> None:
     for seconds in (-1, "abc", True, float("nan")):
-        with pytest.raises(ConfigError, match="drain_seconds is "):
+        with pytest.raises(ConfigError, match="drain_seconds must be "):
             drain.install(seconds)  # type: ignore[arg-type]
     assert not drain.install(0)
 

@@ -68,7 +68,10 @@ def test_fixed_answers() -> None:
     headers_of(_endpoints.LBHEARTBEAT)
     assert _endpoints.METHOD_NOT_ALLOWED.status == 405
     assert headers_of(_endpoints.METHOD_NOT_ALLOWED)["Allow"] == "GET, HEAD"
-    assert _endpoints.METHOD_NOT_ALLOWED.body == b'{"error":"this endpoint takes GET and HEAD"}'
+    assert (
+        _endpoints.METHOD_NOT_ALLOWED.body
+        == b'{"error":"this endpoint supports only GET and HEAD"}'
+    )
     assert headers_of(_endpoints.METHOD_NOT_ALLOWED)["Content-Type"] == "application/json"
     assert headers_of(_endpoints.LBHEARTBEAT)["Content-Type"] == "text/plain; charset=utf-8"
     assert _endpoints.LBHEARTBEAT_JSON.status == 200

@@ -84,7 +84,7 @@ def test_subclasses_of_apps() -> None:
 
 @pytest.mark.parametrize("level", [None, "error", 4.5])
 def test_level_must_be_a_number(level: Any) -> None:
-    with pytest.raises(TypeError, match="level is "):
+    with pytest.raises(TypeError, match="level must be "):
         CheckMessage("m", level)
 
 

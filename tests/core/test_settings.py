@@ -94,7 +94,7 @@ def test_the_error_names_the_frameworks_setting():
     with pytest.raises(ConfigError) as caught:
         Config.from_settings({"DOCKERFLOW_CHECK_TIMEOUT": "abc"})
     assert str(caught.value) == (
-        "DOCKERFLOW_CHECK_TIMEOUT is 'abc', but takes a number of seconds over 0"
+        "DOCKERFLOW_CHECK_TIMEOUT must be a number of seconds greater than 0, not 'abc'"
     )
 
 
@@ -116,7 +116,7 @@ def test_a_core_follows_its_settings(caplog):
     assert live.get() is second
     assert live.get() is second
     [record] = caplog.records  # once for each change, not for each request
-    assert record.getMessage().startswith("DOCKERFLOW_PATH_PREFIX is 'no slash', but takes ")
+    assert record.getMessage().startswith("DOCKERFLOW_PATH_PREFIX must be ")
     assert record.getMessage().endswith("; the former settings stay")
     assert record.levelno == logging.ERROR
     settings["DOCKERFLOW_PATH_PREFIX"] = "/c"

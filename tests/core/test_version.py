@@ -26,13 +26,13 @@ BROKEN = {
     "NaN": (b'{"a": NaN}', "is not valid JSON: NaN is not JSON"),
     "out of range": (b'{"a": -1e999}', "is not valid JSON: -1e999 is out of range"),
     "infinity": (b'{"a": -Infinity}', "is not valid JSON: -Infinity is not JSON"),
-    "list": (b"[1]", "is not a JSON object but a list"),
-    "string": (b'"a"', "is not a JSON object but a str"),
-    "null": (b"null", "is not a JSON object"),
+    "list": (b"[1]", "must be a JSON object, not a list"),
+    "string": (b'"a"', "must be a JSON object, not a str"),
+    "null": (b"null", "must be a JSON object"),
     "latin-1": (b'{"a": "\xe9"}', "is not valid JSON: not UTF-8 at byte"),
     "UTF-16": ('{"a": 1}'.encode("utf-16"), "is not valid JSON: not UTF-8 at byte"),
     "deep": (b'{"a":' + b"[" * 200_000, "is not valid JSON: nested too deeply"),
-    "10 MB": (b'{"a": "' + b"x" * 10_000_000 + b'"}', "is over 1048576 bytes"),
+    "10 MB": (b'{"a": "' + b"x" * 10_000_000 + b'"}', "is larger than 1048576 bytes"),
 }
 
 
@@ -56,7 +56,7 @@ def test_other_file_name(tmp_path: Path) -> None:
     assert VersionFile(path).read() == (GOOD, None)
 
 
-ELSEWHERE = "DOCKERFLOW_VERSION_PATH can name another place"
+ELSEWHERE = "if it is elsewhere, set DOCKERFLOW_VERSION_PATH"
 
 
 def test_missing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -69,7 +69,7 @@ def test_missing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
             assert served.read() == (None, None)
         place = path / "version.json" if path == tmp_path else path
         assert [(r.name, r.levelname, r.getMessage()) for r in caplog.records] == [
-            ("dockerflow", "WARNING", f"Found no {place}: {ELSEWHERE}")
+            ("dockerflow", "WARNING", f"Found no {place}; {ELSEWHERE}")
         ]
         caplog.clear()
 
@@ -85,7 +85,7 @@ def test_where_one_is_missing_by_default(
     assert served.read() == (b"{}", None)
     (tmp_path / "version.json").unlink()
     assert served.read() == (None, None)
-    here = f"Found no /nowhere/version.json and no {tmp_path / 'version.json'}: {ELSEWHERE}"
+    here = f"Found no /nowhere/version.json and no {tmp_path / 'version.json'}; {ELSEWHERE}"
     assert caplog.messages == [here, here]
 
 
@@ -105,7 +105,7 @@ def test_the_working_directory_was_removed(
     monkeypatch.chdir(gone)
     gone.rmdir()
     assert VersionFile("a.json").read() == (None, None)
-    assert caplog.messages == [f"Found no a.json: {ELSEWHERE}"]
+    assert caplog.messages == [f"Found no a.json; {ELSEWHERE}"]
 
 
 @pytest.mark.parametrize("name", BROKEN)

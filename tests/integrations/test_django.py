@@ -276,7 +276,7 @@ def test_a_wrong_setting_fails_at_construction(name):
 
 
 def test_an_id_that_cannot_be_silenced_is_reported_where_it_is_set():
-    ids, message = ["dockerflow.checks.E001"], "^SILENCED_SYSTEM_CHECKS is"
+    ids, message = ["dockerflow.checks.E001"], "^SILENCED_SYSTEM_CHECKS must be"
     with override_settings(SILENCED_SYSTEM_CHECKS=ids), pytest.raises(ConfigError, match=message):
         DockerflowMiddleware(lambda request: HttpResponse())
 

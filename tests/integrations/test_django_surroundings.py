@@ -252,11 +252,11 @@ except ValueError as error:
 @pytest.mark.parametrize(
     ("setting", "says"),
     [
-        ("DOCKERFLOW_CHECK_TIMEOUT='abc'", "DOCKERFLOW_CHECK_TIMEOUT is 'abc', but takes a number"),
+        ("DOCKERFLOW_CHECK_TIMEOUT='abc'", "DOCKERFLOW_CHECK_TIMEOUT must be a number"),
         ("DOCKERFLOW_CHECKS=['no.such']", "DOCKERFLOW_CHECKS names 'no.such', but No module"),
-        ("DOCKERFLOW_CHECKS='a.b'", "DOCKERFLOW_CHECKS is 'a.b', but takes a list"),
-        ("DOCKERFLOW_CHECKS=3", "DOCKERFLOW_CHECKS is 3, but takes a list"),
-        ("DOCKERFLOW_SYSTEM_CHECKS=3", "DOCKERFLOW_SYSTEM_CHECKS is 3, but takes true or false"),
+        ("DOCKERFLOW_CHECKS='a.b'", "DOCKERFLOW_CHECKS must be a list of dotted paths, not 'a.b'"),
+        ("DOCKERFLOW_CHECKS=3", "DOCKERFLOW_CHECKS must be a list of dotted paths, not 3"),
+        ("DOCKERFLOW_SYSTEM_CHECKS=3", "DOCKERFLOW_SYSTEM_CHECKS must be true or false, not 3"),
     ],
 )
 def test_a_wrong_setting_fails_at_start_with_one_line(setting, says):

@@ -205,9 +205,9 @@ def test_a_wrong_setting_of_the_state_fails_at_start(name):
     asyncio.run(app({"type": "lifespan", "state": {}}, receive, send))
     [message] = sent
     assert message["type"] == "lifespan.startup.failed"
-    assert message["message"].startswith("DOCKERFLOW_CHECK_TIMEOUT is 'soon', but takes a number")
+    assert message["message"].startswith("DOCKERFLOW_CHECK_TIMEOUT must be a number of seconds")
     # Where the server goes on without the lifespan, no request is served by other settings.
-    with pytest.raises(ConfigError, match="DOCKERFLOW_CHECK_TIMEOUT is 'soon'"):
+    with pytest.raises(ConfigError, match="DOCKERFLOW_CHECK_TIMEOUT must be .*, not 'soon'"):
         asyncio.run(app({"type": "http", "method": "GET", "path": "/"}, receive, send))
 
 

@@ -147,7 +147,7 @@ def test_a_prefix_beyond_ascii_is_before_the_hooks_too():
 
 
 def test_a_wrong_setting_fails_at_the_start():
-    with pytest.raises(ConfigError, match="DOCKERFLOW_CHECK_TIMEOUT is 'soon'"):
+    with pytest.raises(ConfigError, match="DOCKERFLOW_CHECK_TIMEOUT must be .*, not 'soon'"):
         make_app(DOCKERFLOW_CHECK_TIMEOUT="soon")
 
 

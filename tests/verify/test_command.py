@@ -67,16 +67,16 @@ def test_finds(run):
     [
         ([], "There is nothing to check"),
         (["uvicorn"], "A command to start goes after --"),
-        (["ftp://a"], "not an http:// or https:// URL"),
-        (["http://"], "not an http:// or https:// URL"),
-        (["http://a:99999"], "not an http:// or https:// URL"),
-        (["http://[::1"], "not an http:// or https:// URL"),
-        (["nowhere/Dockerfile"], "'nowhere/Dockerfile' is neither a file nor a URL"),
+        (["ftp://a"], "must be an http:// or https:// URL"),
+        (["http://"], "must be an http:// or https:// URL"),
+        (["http://a:99999"], "must be an http:// or https:// URL"),
+        (["http://[::1"], "must be an http:// or https:// URL"),
+        (["nowhere/Dockerfile"], "must be a file or a URL, not 'nowhere/Dockerfile'"),
         (["http://a", "uvicorn"], "A command to start goes after --"),
         (["--only", "shop"], "There is no target 'shop'; there are none"),
-        (["--per-file-ignores", "a", "http://a"], "'a' is not NAME=VALUE"),
+        (["--per-file-ignores", "a", "http://a"], "must be NAME=VALUE, not 'a'"),
         (["--per-file-ignores", "a=DF9", "http://a"], "there is no rule 'DF9'"),
-        (["--output", "xml=x", "http://a"], "'xml' is not a format: text, json"),
+        (["--output", "xml=x", "http://a"], "the format must be one of text, json"),
         (["--update-baseline", "http://a"], "--update-baseline needs --baseline"),
         (["--baseline", "x", "http://a"], "x can't be read: No such file or directory; --update-"),
         (["--"], "There is no command after --"),
@@ -90,18 +90,18 @@ def test_finds(run):
         (["--require", "DF999", "http://a"], "there is no rule 'DF999'"),
         (["--require", "DF1", "--select", "DF2", "http://a"], "it is not selected"),
         (["--env", "X=1", "http://a"], "--env needs a command"),
-        (["--env", "X", "--", "a"], "'X' is not NAME=VALUE"),
+        (["--env", "X", "--", "a"], "must be NAME=VALUE, not 'X'"),
         (["--slow", "/", "http://a"], "--slow needs a command"),
         (["--static", "/", "--logs", "x"], "--static needs a URL, a command or --run"),
         (["--target", "x", "http://a"], "--target needs --dockerfile"),
         (["--build-arg", "A=1", "http://a"], "--build-arg needs --dockerfile"),
         (["--logs", "-", "--logs", "-"], "can be given once"),
         (["--manifest", "-", "--compose", "-"], "can be given once"),
-        (["--wait", "0", "http://a"], "not a number of seconds over 0"),
-        (["--wait", "-1", "http://a"], "not a number of seconds over 0"),
-        (["--timeout", "nan", "http://a"], "not a number of seconds over 0"),
-        (["--grace", "abc", "http://a"], "not a number of seconds over 0"),
-        (["--limit", "1e99", "http://a"], "not a number of seconds over 0"),
+        (["--wait", "0", "http://a"], "must be a number of seconds greater than 0"),
+        (["--wait", "-1", "http://a"], "must be a number of seconds greater than 0"),
+        (["--timeout", "nan", "http://a"], "must be a number of seconds greater than 0"),
+        (["--grace", "abc", "http://a"], "must be a number of seconds greater than 0"),
+        (["--limit", "1e99", "http://a"], "must be a number of seconds greater than 0"),
         (["--format", "xml", "http://a"], "'xml' is not one of"),
         (["--fail-on", "info", "http://a"], "'info' is not one of"),
         (["--nonsense"], "No such option"),
@@ -177,8 +177,8 @@ def test_required_rules_must_be_checked(run):
     assert result.exit_code == 1
     for id_ in ("DF109", "DF111"):
         assert f"✗ {id_} error: " in result.stdout
-    assert result.stdout.count("it was not checked; it looks at a command") == 2
-    assert "Failed: 2 not seen to pass, 0 errors" in result.stdout
+    assert result.stdout.count("it was not checked; it needs a command") == 2
+    assert "Failed: 2 not verified, 0 errors" in result.stdout
     assert "DF117: " not in result.stdout
     # Not those that are ignored, but then all of an option's would be.
     assert run(*dockerfile, "--require", "DF1", "--ignore", "DF1").exit_code == 2
@@ -239,7 +239,9 @@ def test_explain(run):
     for id_, rule in RULES.items():
         result = run("--explain", id_.lower())
         assert result.exit_code == 0
-        for part in (id_, rule.heading, rule.sentence, rule.source, rule.fix):
+        for part in (
+            id_, rule.heading, rule.sentence, rule.source, rule.why, rule.bad, rule.good, rule.fix,
+        ):  # fmt: skip
             assert part in result.stdout
 
 
@@ -263,20 +265,20 @@ def test_settings(run):
 WRONG_SETTINGS = [
     ("nonsense = 1", "has no setting 'nonsense'; there are"),
     ("format = 'xml'", "'xml' is not one of"),
-    ("timeout = true", "not a number of seconds"),
-    ("timeout = -1", "not a number of seconds"),
+    ("timeout = true", "must be a number of seconds"),
+    ("timeout = -1", "must be a number of seconds"),
     ("select = ['DF9']", "there is no rule 'DF9'"),
     ("command = 'app'", "command must be a list of strings"),
     ("command = []", "command must be a list of strings"),
     ("command = [1]", "command must be a list of strings"),
-    ("url = 'nowhere'", "not an http:// or https:// URL"),
+    ("url = 'nowhere'", "must be an http:// or https:// URL"),
     ("per-file-ignores = {'a/*' = ['DF9']}", "there is no rule 'DF9'"),
     ("per-file-ignores = {'a/*' = [1]}", "per-file-ignores can't be [1]"),
     ("dockerfile = [[1]]", "dockerfile can't be [1]"),
     ("dockerfile = {a = {}}", "dockerfile can't be {}"),
     ("url = ['http://a']", "url can't be ['http://a']"),
     ("url = 1979-05-27", "url can't be datetime.date(1979, 5, 27)"),
-    ("url = 5", "'5' is not an http:// or https:// URL"),
+    ("url = 5", "must be an http:// or https:// URL or unix:PATH, not 5"),
     ("targets = 1", "is not a table"),
     ("update-baseline = true", "has no setting 'update-baseline'"),
     ("oops", "can't be read"),
@@ -437,9 +439,9 @@ def test_a_line_of_stdin_may_move(run):
     assert run(*options, input=f"# new\n{text}").exit_code == 0
     assert run(*options, input=text.replace("tty", "stdin_open")).exit_code == 1
     gone = run(*options, input=text.replace("true", "false"))
-    assert "no longer found, though in the baseline: DF407 at stdin: " in gone.stdout
+    assert "in the baseline, but no longer found: DF407 at stdin: " in gone.stdout
     shown = run(*options[:-2], "--format", "github", input=text).stdout
-    assert shown.startswith("::warning title=DF407 Has no terminal::stdin, line 1: ")
+    assert shown.startswith("::warning title=DF407 Runs without a terminal::stdin, line 1: ")
 
 
 def test_only_what_an_argument_names_is_checked(run, fleet):
@@ -466,7 +468,7 @@ def test_files_that_are_nested_too_deeply(run):
 
 def test_a_name_that_is_too_long(run):
     result = run("a" * 5000)
-    assert (result.exit_code, "is neither a file nor a URL" in result.stderr) == (2, True)
+    assert (result.exit_code, "must be a file or a URL" in result.stderr) == (2, True)
 
 
 def test_named_targets_in_pyproject(run, fleet):
@@ -490,7 +492,7 @@ def test_a_named_target_that_cannot_run_leaves_the_others(run, fleet):
     [
         ("oops = 1", "dockerflow.toml: [targets.shop] has no setting 'oops'; there are"),
         ("format = 'json'", "[targets.shop] has no setting 'format'; there are"),
-        ("wait = 0", "[targets.shop] Invalid value for '--wait': '0' is not a number of seconds"),
+        ("wait = 0", "[targets.shop] Invalid value for '--wait': must be a number of seconds"),
         ("env = {A = 'b'}", "[targets.shop] There is nothing to check"),
         ("dockerfile = 'D'\nenv = {A = 'b'}", "[targets.shop] --env needs a command"),
     ],
@@ -565,7 +567,7 @@ def test_entries_that_no_longer_occur_are_reported(run, fleet):
     Path("legacy/Dockerfile").write_text("FROM a\nENV PORT=8000\nUSER root\n")
     result = run(*options, "--only", "legacy", "--format", "text")
     assert result.exit_code == 0
-    assert "no longer found, though in the baseline: DF306 at legacy/Dockerfile: " in result.stdout
+    assert "in the baseline, but no longer found: DF306 at legacy/Dockerfile: " in result.stdout
     # What isn't examined isn't stale, and an update keeps it.
     assert "no longer found" not in run(*options, "shop/Dockerfile", "--format", "text").stdout
     run(*options, "--update-baseline", "--only", "legacy")
@@ -729,4 +731,4 @@ def test_nothing_to_look_at_is_no_success(tmp_path):
     log.write_text("")
     result = CliRunner().invoke(verify, ["--logs", str(log)])
     assert result.exit_code == 2
-    assert "nothing that any of the rules could be applied to" in result.output
+    assert "none of the rules had anything to check" in result.output

@@ -166,7 +166,7 @@ class TestKubernetes:
     @pytest.mark.parametrize(
         ("text", "rule", "expected"),
         [
-            (pod(f"{{{APP}}}"), "DF403", "PORT has no value here; the image's counts"),
+            (pod(f"{{{APP}}}"), "DF403", "PORT has no value here; the image's applies"),
             (pod(f"{{{APP}, envFrom: [{{configMapRef: {{name: s}}}}, {{secretRef: {{name: t}}}}]}}"),
              "DF403", "perhaps in ConfigMap s, a Secret"),
             (pod(f"{{{APP}, env: [{{name: PORT, valueFrom: {{secretKeyRef: {{name: s}}}}}}]}}"),
@@ -174,9 +174,9 @@ class TestKubernetes:
             (pod(f"{{{APP}}}"), "DF404", "as which user it runs"),
             (pod(f"{{{APP}, securityContext: {{runAsNonRoot: true}}}}"), "DF404",
              "the kubelet can't tell from a name"),
-            (pod(f"{{{APP}, command: [sh, start.sh]}}"), "DF408", "whether the script passes"),
+            (pod(f"{{{APP}, command: [sh, start.sh]}}"), "DF408", "whether the script forwards"),
             (pod(f"{{{APP}, command: [sh, -c, 'trap x TERM; a & wait']}}"), "DF408",
-             "whether the script passes"),
+             "whether the script forwards"),
             (pod(f"{{{APP}, command: [bash, -euo, pipefail, -c, 'a && b']}}"), "DF408",
              "whether the script's last command replaces bash"),
             (pod(f"{{{APP}, env: [{{name: DOCKERFLOW_DRAIN_SECONDS, valueFrom: {{}}, value: $(X)}}]}}"),
@@ -323,13 +323,13 @@ class TestCompose:
         ("line", "rule", "expected"),
         [
             (f"{WEB}}}", "DF402", "no healthcheck"),
-            (f"{WEB}}}", "DF403", "the image's counts"),
+            (f"{WEB}}}", "DF403", "the image's applies"),
             (f"{WEB}, env_file: [missing.env]}}", "DF403", "perhaps in missing.env"),
             (f"{WEB}, environment: [PORT]}}", "DF403", "PORT has no value here"),
             (f"{WEB}, environment: {{PORT: '${{P}}'}}}}", "DF403", "docker compose config"),
             (f"{WEB}, extends: {{file: a.yaml, service: b}}}}", "DF401", "extends a service of another file"),
             (f"{WEB}, environment: [DOCKERFLOW_DRAIN_SECONDS], labels: "
-             "[a.healthcheck.path=/__heartbeat__]}", "DF401", "right only if the app drains"),
+             "[a.healthcheck.path=/__heartbeat__]}", "DF401", "correct only if the app drains"),
             (f"{WEB}, user: '${{U}}'}}", "DF404", "as which user"),
             (f"{WEB}, stop_grace_period: '${{G}}'}}", "DF405", "has to end"),
             (f"{WEB}, logging: {{driver: '${{D}}'}}}}", "DF406", "logging driver"),

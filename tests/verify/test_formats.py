@@ -116,7 +116,7 @@ def test_each_format_tells_why_it_fails(name):
     if name == "json":
         assert json.loads(output)["exit_code"] == 1
         return
-    assert output.count("it was not checked; it looks at ") in (1, 2)  # JUnit: message and text
+    assert output.count("it was not checked; it needs ") in (1, 2)  # JUnit: message and text
     assert output.count("it depends on a base") in (1, 2)
     if name == "junit":
         JUNIT.validate(output)
@@ -323,7 +323,7 @@ def test_text_has_findings_first():
 
 def test_text_tells_how_to_find_out():
     text = formats.text([report()])
-    assert "? DF203 can't tell: User app is 10001" in text
+    assert "? DF203 can't tell: User app has UID 10001" in text
     assert "  Dockerfile:1: can't tell: it depends on a base\n" in text
     assert "    to find out: check the image\n" in text
     assert "= accepted: DF201 (by the baseline)\n" in text

@@ -180,5 +180,5 @@ def test_a_header_that_comes_twice(kind):
         start_response("200 OK", headers)
         return [b""]
 
-    with pytest.raises(AssertionError, match=r"X-Request-ID came more than once \(a, b\)"):
+    with pytest.raises(AssertionError, match=r"X-Request-ID occurs more than once \(a, b\)"):
         DockerflowApp({"asgi": asgi, "wsgi": wsgi}[kind]).verify(select="DF307", fail_on="warning")

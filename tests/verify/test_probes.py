@@ -279,7 +279,7 @@ class TestHeaders:
     def test_wrong_ones(self, header, capfd):
         assert main(["verify", "http://localhost", "--header", header]) == 2
         err = capfd.readouterr().err
-        assert "A header is NAME=VALUE" in err
+        assert "must be NAME=VALUE" in err
         assert "s3cret" not in err
 
 
@@ -301,19 +301,22 @@ class TestUnixSockets:
             assert "DF110" in failed(prefixed)
         report = verify(Targets(url=f"unix:{path}"))
         assert report.exit_code == 2
-        assert report.could_not_run[0].startswith(f"unix:{path}: nothing could be reached there")
+        assert report.could_not_run[0].startswith(f"unix:{path}: could not connect")
 
 
 @pytest.mark.parametrize(
     ("url", "says"),
     [
-        ("http://a/x/__heartbeat__/ready", "is not the URL before /__version__"),
-        ("http://a/__heartbeat__", "'http://a/__heartbeat__' is not the URL before /__version__"),
-        ("http://u:s3cret@a/x/__version__/", "is not the URL before /__version__"),
-        ("http://a/?b=c", "is not the URL before /__version__"),
-        ("unix:/a.sock:/__lbheartbeat__", "is not the URL before /__version__"),
-        ("ftp://u:s3cret@a", "not an http:// or https:// URL, nor unix:PATH"),
-        ("unix:", "not an http:// or https:// URL, nor unix:PATH"),
+        ("http://a/x/__heartbeat__/ready", "must be the URL before /__version__"),
+        (
+            "http://a/__heartbeat__",
+            "must be the URL before /__version__, not 'http://a/__heartbeat__'",
+        ),
+        ("http://u:s3cret@a/x/__version__/", "must be the URL before /__version__"),
+        ("http://a/?b=c", "must be the URL before /__version__"),
+        ("unix:/a.sock:/__lbheartbeat__", "must be the URL before /__version__"),
+        ("ftp://u:s3cret@a", "must be an http:// or https:// URL or unix:PATH"),
+        ("unix:", "must be an http:// or https:// URL or unix:PATH"),
     ],
 )
 def test_wrong_urls(url, says, capfd):

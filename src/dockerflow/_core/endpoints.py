@@ -113,7 +113,7 @@ LBHEARTBEAT: Final = _response(OK, b"", "text/plain; charset=utf-8")
 LBHEARTBEAT_JSON: Final = _response(OK, dump({"status": "ok"}))
 METHOD_NOT_ALLOWED: Final = _response(
     405,
-    dump({"error": "this endpoint takes GET and HEAD"}),
+    dump({"error": "this endpoint supports only GET and HEAD"}),
     headers=(("Allow", ", ".join(METHODS)),),
 )
 

@@ -23,8 +23,8 @@ _V = TypeVar("_V", bound=VersionCallback)
 class Extension:
     """Dockerflow in the form of a framework's extension.
 
-    :param silenced_checks: ids of check messages to leave out.
-    :param registry: the checks of the heartbeat; by default the process's own.
+    :param silenced_checks: IDs of check messages to leave out.
+    :param registry: the checks of the heartbeat; by default the registry of the process.
     :param logger: for what goes wrong in the extension, and for ``/__error__``.
     """
 
@@ -83,7 +83,7 @@ def read_settings(
 
 
 def make_config(settings: Mapping[str, Any], default_version_path: str) -> Config:
-    """Make a config of what :func:`read_settings` returns; an argument wins over a setting.
+    """Make a config of what :func:`read_settings` returns; arguments take precedence.
 
     :raises ConfigError: when a setting is invalid.
     """

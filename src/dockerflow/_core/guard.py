@@ -9,7 +9,7 @@ from contextlib import suppress
 class Guarded:
     """A context manager that logs an exception instead of raising it.
 
-    Logging and request ids must not break the app that they serve.
+    Logging and request IDs must not break the app that they serve.
 
     :param message: the text to log, with ``args`` as its arguments.
     """

@@ -1,4 +1,4 @@
-"""The heartbeat as a web page for people, with the same facts as its JSON. No I/O."""
+"""The heartbeat as a web page, with the same content as its JSON. No I/O."""
 
 from __future__ import annotations
 
@@ -97,7 +97,9 @@ def _table(results: CheckResults) -> str:
         f"<td>{_time(results, name)}</td><td>{_messages(results, name)}</td></tr>"
         for name, status in results.statuses.items()
     )
-    head = "".join(f'<th scope="col">{text}</th>' for text in ("Check", "Status", "Took", "Says"))
+    head = "".join(
+        f'<th scope="col">{text}</th>' for text in ("Check", "Status", "Duration", "Messages")
+    )
     return f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody>\n</table>\n"
 
 

@@ -13,7 +13,7 @@ class Request(NamedTuple):
     """What the core needs to know of an HTTP request, in any protocol.
 
     ``path`` is the full path, including the mount point. ``headers`` has only the headers that
-    the core asked for, by lower-case name, as ISO 8859-1 text (RFC 9110).
+    the core needs, by lower-case name, as ISO 8859-1 text (RFC 9110).
     """
 
     method: str

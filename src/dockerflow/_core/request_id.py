@@ -1,4 +1,4 @@
-"""The id of the request that is being served: read from its headers, or made."""
+"""The ID of the request that is being served: read from its headers, or made."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dockerflow.config import DEFAULT_HEADER
 logger = logging.getLogger("dockerflow")
 
 request_id_context: ContextVar[str | None] = ContextVar("request_id", default=None)
-"""The id of the request that is being served here; ``None`` outside of one."""
+"""The ID of the request that is being served here; ``None`` outside of one."""
 
 _NOTE: Final = "_dockerflow_request"
 
@@ -36,7 +36,7 @@ def note_request(exception: BaseException, rid: str, uid: object) -> None:
 
 
 def noted_request(exception: object) -> tuple[str | None, object]:
-    """Return the id and the user's id of the request from which the exception escaped."""
+    """Return the ID and the user's ID of the request from which the exception escaped."""
     note: Any = None
     with suppress(Exception):
         note = vars(exception).get(_NOTE)
@@ -44,7 +44,7 @@ def noted_request(exception: object) -> tuple[str | None, object]:
 
 
 def get_request_id() -> str | None:
-    """Return the id of the request that is being served, or ``None`` outside of a request."""
+    """Return the ID of the request that is being served, or ``None`` outside of a request."""
     return request_id_context.get()
 
 
@@ -65,7 +65,7 @@ def choose_request_id(
     """Return the first acceptable id among the headers called ``names``, else a new one.
 
     ``headers`` has lower-case names, and so has ``names``. An id is accepted when it has 1 to
-    128 visible ASCII characters; ``traceparent`` gives its trace id.
+    128 visible ASCII characters; ``traceparent`` gives its trace ID.
     """
     for name in names:
         value = headers.get(name)
@@ -122,7 +122,7 @@ def guarded_generator(generate: Callable[[], object]) -> Callable[[], str]:
 def get_or_generate_request_id(
     headers: Mapping[str, str], header_name: str | Iterable[str] | None = None
 ) -> str:
-    """Return the request id that ``headers`` carry, or a new one.
+    """Return the request ID that ``headers`` carry, or a new one.
 
     :param headers: the request's headers; names in any case.
     :param header_name: the header to read, or several by preference; by default

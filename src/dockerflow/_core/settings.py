@@ -36,22 +36,22 @@ class RequestSettings:
         self.config = config
         names = config.request_id_header_name
         self.id_headers: tuple[str, ...] = tuple(name.lower() for name in names)
-        """The headers to read the request id from."""
+        """The headers to read the request ID from."""
         validate: Any = config.request_id_validator
         self.accepts_id: Callable[[str], object] = (
             guarded_validator(validate) if validate else is_valid
         )
-        """Whether an id of these headers is accepted."""
+        """Whether an ID of these headers is accepted."""
         generate: Any = config.request_id_generator
         self.generate_id: Callable[[], str] = (
             guarded_generator(generate) if generate else generate_request_id
         )
         self.response_header: str = next(
-            # A trace id alone is not a valid traceparent, so that header isn't sent back.
+            # A trace ID alone is not a valid traceparent, so that header isn't sent back.
             (name for name in names if name.lower() != "traceparent"),
             DEFAULT_HEADER,
         )
-        """The header that sends the request id back."""
+        """The header that sends the request ID back."""
         self.raw_response_header: bytes = self.response_header.lower().encode("latin-1")
         """The same as ASGI has it."""
         wanted = {"accept", *HEADERS, *_TRACE_HEADERS, *self.id_headers}

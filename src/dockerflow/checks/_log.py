@@ -40,7 +40,7 @@ class LogThread:
         self._is_stuck = False
 
     def submit(self, job: Job) -> None:
-        """Call ``job`` with the caller's context variables, such as the request id."""
+        """Call ``job`` with the caller's context variables, such as the request ID."""
         job = partial(self._call, partial(copy_context().run, job))
         if self._worker.waiting < MAX_WAITING:
             try:

@@ -65,7 +65,7 @@ class Observers:
         if worker.waiting >= MAX_WAITING:
             if not self._is_dropping:
                 self._is_dropping = True
-                text = "Observers are too slow: %d wait, more are dropped"
+                text = "Observers are too slow: %d results are waiting, further ones are dropped"
                 log_thread.get().submit(partial(logger.error, text, MAX_WAITING))
             return
         self._is_dropping = False

@@ -53,9 +53,9 @@ def _names(value: Any) -> tuple[str, ...]:
     return tuple(dict.fromkeys(parse_list((value,) if isinstance(value, str) else value)))
 
 
-_SECONDS = ("a number of seconds over 0", parse_seconds)
-_COUNT = ("a whole number over 0", parse_count)
-_NAMES = ("a string or several", _names)
+_SECONDS = ("a number of seconds greater than 0", parse_seconds)
+_COUNT = ("a whole number greater than 0", parse_count)
+_NAMES = ("a string or several strings", _names)
 _TAKES: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
     "timeout": _SECONDS,
     "critical": ("True or False", parse_bool),
@@ -67,7 +67,7 @@ _TAKES: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
     "recoveries": _COUNT,
     "tags": _NAMES,
     "silenced": (
-        f"a string or several, none of which begins with {UNSILENCEABLE}",
+        f"a string or several strings, none of which begins with {UNSILENCEABLE}",
         lambda value: parse_silenced(_names(value)),
     ),
 }
@@ -82,14 +82,14 @@ def parse(options: Mapping[str, Any]) -> dict[str, Any]:
     parsed: dict[str, Any] = {}
     for name, value in options.items():
         if name not in _TAKES:
-            raise TypeError(f"a check has no option {name!r}; there are: {', '.join(_TAKES)}")
+            raise TypeError(f"a check has no option {name!r}; the options are {', '.join(_TAKES)}")
         if value is None:
             continue
         takes, parse_one = _TAKES[name]
         try:
             parsed[name] = parse_one(value)
         except (TypeError, ValueError, OverflowError):
-            raise ValueError(f"{name} is {value!r}, but takes {takes}") from None
+            raise ValueError(f"{name} must be {takes}, not {value!r}") from None
     problem = conflict(parsed.get("ttl"), parsed.get("interval"), parsed.get("max_age"))
     if problem is not None:
         raise ValueError(problem)

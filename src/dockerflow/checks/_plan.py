@@ -14,7 +14,7 @@ TAG = "tag:"
 """What a tag begins with where it stands among names of checks."""
 
 MAX_NAMES = 10
-"""How many names of a circle are shown."""
+"""How many names of a circular requirement are shown."""
 
 
 class Entry(NamedTuple):
@@ -58,7 +58,7 @@ def make_empty(placeholder: Check, config: Config, group: str | None) -> Plan:
     :param placeholder: stands in for those checks.
     """
     wanted = ", ".join(map(repr, config.heartbeat_tags))
-    text = f"no check has one of the tags in the setting heartbeat_tags: {wanted}"
+    text = f"no check has any of the tags in the setting heartbeat_tags: {wanted}"
     if group is not None:
         wanted = ", ".join(map(repr, config.heartbeat_groups[group]))
         text = f"no check is in the group {group!r} of the setting heartbeat_groups: {wanted}"
@@ -90,7 +90,7 @@ def _select(checks: Mapping[str, Check], wanted: Collection[str]) -> dict[str, C
 
 
 def _sort(checks: Mapping[str, Check]) -> tuple[TopologicalSorter[str], dict[str, str]]:
-    """Return the order of the checks, and the problem of those in a circle."""
+    """Return the order of the checks, and the problem of those with circular requirements."""
     requires = {name: checks.keys() & check.requires for name, check in checks.items()}
     circles: dict[str, str] = {}
     while True:
@@ -104,7 +104,7 @@ def _sort(checks: Mapping[str, Check]) -> tuple[TopologicalSorter[str], dict[str
         at = names.index(next(name for name in requires if name in names))
         names = names[at:] + names[:at]
         shown = [*names[:MAX_NAMES], "..."] if len(names) > MAX_NAMES else names
-        text = "its requirements run in a circle: " + " -> ".join([*shown, names[0]])
+        text = "circular requirement: " + " -> ".join([*shown, names[0]])
         for name in names:
             circles[name] = text
             requires[name] = set()
@@ -113,5 +113,5 @@ def _sort(checks: Mapping[str, Check]) -> tuple[TopologicalSorter[str], dict[str
 def _problem(check: Check, settings: Settings, selected: Mapping[str, Check]) -> str | None:
     for name in check.requires:
         if name not in selected:
-            return f"it requires {name!r}, and no check is registered by that name"
+            return f"it requires {name!r}, but no check has that name"
     return conflict(settings.ttl, settings.interval, settings.max_age)

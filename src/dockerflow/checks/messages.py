@@ -44,7 +44,7 @@ def level_to_text(level: int) -> str:
 class CheckMessage:
     """One finding of a check.
 
-    :param msg: the text for people. Anybody who can reach the heartbeat may read it.
+    :param msg: the text. Anyone who can reach the heartbeat can read it.
     :param level: its severity, from ``DEBUG`` to ``CRITICAL``; by default the one of the class.
     :param hint: how to fix it.
     :param obj: the object that it concerns.
@@ -72,7 +72,7 @@ class CheckMessage:
         if level is not None:
             self.level = level
         if not isinstance(getattr(self, "level", None), int):
-            text = f"level is {level!r}, but takes a number such as dockerflow.checks.ERROR"
+            text = f"level must be a number such as dockerflow.checks.ERROR, not {level!r}"
             raise TypeError(text)
         self.msg = msg
         self.hint = hint

@@ -89,7 +89,7 @@ class Registry:
         :param recoveries: success threshold: how many successes in a row make it pass again; 1
             by default.
         :param tags: tags by which ``heartbeat_tags`` and ``heartbeat_groups`` choose checks.
-        :param silenced: ids of its messages to leave out, besides ``silenced_checks``.
+        :param silenced: IDs of its messages to leave out, besides ``silenced_checks``.
         :returns: ``func`` itself, or the decorator.
         :raises TypeError: when ``func`` isn't callable or needs an argument, or there is no such
             option.
@@ -99,7 +99,7 @@ class Registry:
 
         def add(func: _F) -> _F:
             if not callable(func):
-                raise TypeError(f"a check is a function without arguments, not {func!r}")
+                raise TypeError(f"a check must be a function without arguments, not {func!r}")
             key = _name_of(func) if name is None else name
             _refuse_required(key, func)
             check = Check(key, func, parsed, self._observers)
@@ -144,7 +144,7 @@ class Registry:
             check = self._checks.pop(name, None)
         if check is None:
             names = ", ".join(map(str, self._snapshot())) or "none"
-            raise KeyError(f"no check is registered as {name!r}; there are: {names}")
+            raise KeyError(f"no check is named {name!r}; there are {names}")
         self._forget(check)
 
     def clear_checks(self) -> None:
@@ -175,7 +175,7 @@ class Registry:
         :raises TypeError: when ``func`` isn't callable.
         """
         if not callable(func):
-            raise TypeError(f"an observer is a function with one argument, not {func!r}")
+            raise TypeError(f"an observer must be a function with one argument, not {func!r}")
         self._observers.add(func)
         return func
 
@@ -209,7 +209,7 @@ class Registry:
     def run(self, config: Config | None = None, *, group: str | None = None) -> CheckResults:
         """Run all checks at the same time and return their results. Blocks.
 
-        :param config: has the time limits and the silenced ids; by default the environment's.
+        :param config: has the time limits and the silenced IDs; by default the environment's.
         :param group: run only the checks of this group in the ``heartbeat_groups`` of ``config``.
         :raises ConfigError: when there is no ``config``, and the environment has a wrong value.
         :raises KeyError: when there is no such group.
@@ -242,7 +242,7 @@ class Registry:
             for selector in sorted(set(wanted) - known):
                 self._logged.add(selector)
                 kind = "tag" if selector.startswith(_plan.TAG) else "name"
-                text = f"No check has the {kind} %r of the setting {_setting(group)}"
+                text = f"No check has the {kind} %r from the setting {_setting(group)}"
                 name = selector.removeprefix(_plan.TAG)
                 log_thread.get().submit(functools.partial(logger.warning, text, name))
         return runner.Run(plan, config.heartbeat_timeout, self._background.get(), loop)
@@ -381,7 +381,7 @@ def run_checks(
 ) -> CheckResults:
     """Run ``checks``, pairs of a name and a function, without registering them.
 
-    :param silenced_check_ids: ids of messages to leave out; by default those of the environment.
+    :param silenced_check_ids: IDs of messages to leave out; by default those of the environment.
     """
     registry, config = _prepare(checks, silenced_check_ids)
     return registry.run(config)

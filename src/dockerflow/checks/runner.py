@@ -27,7 +27,7 @@ __all__ = ["CheckDetail", "CheckFunction", "CheckResults", "is_failure"]
 
 
 class CheckDetail(dict[str, Any]):
-    """One check's status, level and messages: a dictionary, so that it is JSON as it stands.
+    """One check's status, level and messages: a dictionary, so that it can be written as JSON.
 
     The values are attributes too, since code written for python-dockerflow reads them so.
     """
@@ -46,7 +46,7 @@ class CheckDetail(dict[str, Any]):
 
     @property
     def messages(self) -> dict[str, str]:
-        """The texts by the messages' ids."""
+        """The texts by the messages' IDs."""
         return cast("dict[str, str]", self["messages"])
 
 
@@ -167,7 +167,7 @@ class Run:
             result = self._background_result(entry)
             if result is not None or limit > 0:
                 return result
-            text = f"Check {check.name} did not start: the time for all checks was over before"
+            text = f"Check {check.name} did not start within the time limit for all checks"
             message = Error(text, id=health.ERROR_CHECK_TIMED_OUT)
         result = make_result([message], entry.settings)
         check.report(result)
@@ -183,7 +183,9 @@ class Run:
             if required in self._failed:
                 self._failed.add(name)
                 entry.check.reset()
-                text = f"Check {name} was skipped, as {required}, which it requires, did not pass"
+                text = (
+                    f"Check {name} was skipped because {required}, which it requires, did not pass"
+                )
                 return Info(text, id=health.INFO_CHECK_SKIPPED)
         return None
 
@@ -249,7 +251,7 @@ def collect(run: Run) -> tuple[CheckResults, list[CheckMessage]]:
 
 def draining() -> tuple[CheckResults, list[CheckMessage]]:
     """Return the results of a process that is about to end, for which no check runs."""
-    message = Error("The process is about to end and drains", id=health.ERROR_DRAINING)
+    message = Error("The process is draining and about to exit", id=health.ERROR_DRAINING)
     detail = _detail(ERROR, [message], "drain")
     return CheckResults({"drain": detail}, {"drain": detail.status}, ERROR), [message]
 

@@ -15,7 +15,7 @@ INTERRUPTED: Final = 130  # a shell's code for a process that Ctrl-C ended
 
 
 def print_error(text: str) -> None:
-    """Print a text to standard error, without what a terminal would obey."""
+    """Print a text to standard error, with control characters escaped."""
     stream = sys.stderr
     print("".join(c if c.isprintable() or c == "\n" else "?" for c in text), file=stream)
 

@@ -68,7 +68,7 @@ COMMANDS: Final = (
         short_help="Check whether a service is healthy.",
     ),
     Subcommand("init", short_help="Write what a project lacks for Dockerflow."),
-    Subcommand("logs", short_help="Show mozlog as text for people."),
+    Subcommand("logs", short_help="Show mozlog as readable text."),
     Subcommand("verify", short_help="Check an app, its image or deployment against Dockerflow."),
     Subcommand("version", short_help="Write, check and show version.json."),
 )

@@ -122,7 +122,7 @@ def detect(env: Mapping[str, str]) -> str:
 def gather(
     given: Mapping[str, str], origin: str, *, env: Mapping[str, str], folder: Path
 ) -> tuple[dict[str, str], list[str], list[str]]:
-    """Return the four values, notes for people about odd ones, and where the values come from.
+    """Return the four values, notes about odd ones, and where the values come from.
 
     Each value is the first that isn't empty: of ``given``, of the variables ``DOCKERFLOW_SOURCE``
     and so on, of the CI, and of git if that has the same commit.
@@ -238,7 +238,7 @@ def merge(path: Path | None, values: Mapping[str, str], extra: Mapping[str, str]
 
 
 def dump(content: Mapping[str, Any]) -> str:
-    """Return the content as JSON for people, with a newline at the end."""
+    """Return the content as indented JSON, with a newline at the end."""
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
     # An existing file may have escaped lone surrogates in its other keys.
     return text.encode("utf-8", "replace").decode() + "\n"
@@ -272,11 +272,11 @@ def problems(content: Mapping[str, Any]) -> list[str]:
 
 def _problem(key: str, value: object) -> str:
     if not isinstance(value, str):
-        return f"is {json.dumps(value)[:80]}, but must be a string"
+        return f"must be a string, not {json.dumps(value)[:80]}"
     if re.search(r"[\x00-\x1f\x7f]", value):
         return "has control characters"
     if key == "commit" and not is_commit(value):
-        return f"is {json.dumps(value)[:80]}, but must be a git hash"
+        return f"must be a git hash, not {json.dumps(value)[:80]}"
     if key in ("source", "build") and value:
         match = _URL.fullmatch(value)
         if match is None or not match[2]:

@@ -49,7 +49,7 @@ Examples:
     "format_",
     type=click.Choice(["table", "json"]),
     default="table",
-    help="A table for people, or the heartbeat's JSON with durations (seconds) and exceptions.",
+    help="A table, or the heartbeat's JSON with durations (seconds) and exceptions.",
 )
 @click.option(
     "--fail-level",
@@ -61,7 +61,7 @@ Examples:
 def checks(
     target: str | None, settings: str | None, format_: str, fail_level: str, *, verbose: bool
 ) -> None:
-    """Run an app's registered checks without HTTP, for CI, a job or a person at a shell.
+    """Run an app's registered checks without HTTP, for CI, jobs or interactive use.
 
     TARGET is MODULE or MODULE:ATTRIBUTE, imported with the working directory on the path. The
     attribute may be an app, a function without arguments that makes one, or a registry. An app
@@ -90,15 +90,15 @@ def _load(target: str | None, settings: str | None) -> Core:
     if target is None:
         settings = settings or os.environ.get("DJANGO_SETTINGS_MODULE")
         if not settings:
-            message = "TARGET is missing, such as myapp.main:app."
+            message = "TARGET is required, such as myapp.main:app."
             raise click.UsageError(message)
         os.environ["DJANGO_SETTINGS_MODULE"] = settings
     elif settings is not None:
-        message = "TARGET and --django exclude each other."
+        message = "TARGET and --django can't be combined."
         raise click.UsageError(message)
     elif not _is_target(target):
         shown = escape_controls(repr(target[:80]))
-        message = f"TARGET is {shown}, but must be MODULE or MODULE:ATTRIBUTE: myapp.main:app."
+        message = f"TARGET must be MODULE or MODULE:ATTRIBUTE, such as myapp.main:app, not {shown}."
         raise click.UsageError(message)
     sys.path.insert(0, str(Path.cwd()))
     try:
@@ -222,7 +222,7 @@ def _exceptions(*, is_logged: bool) -> Generator[dict[str, str]]:
 
     def collect(record: logging.LogRecord) -> bool:
         if record.exc_info and record.exc_info[1] and isinstance(record.args, tuple):
-            message = ": ".join(map(str, record.args[:2]))  # its id and text, without a detail
+            message = ": ".join(map(str, record.args[:2]))  # its ID and text, without a detail
             exceptions[message] = _in_one_line(record.exc_info[1])
         return is_logged
 

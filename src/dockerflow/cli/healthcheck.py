@@ -57,14 +57,14 @@ def _seconds(text: str) -> float:
     try:
         return min(parse_seconds(text), threading.TIMEOUT_MAX)
     except ValueError:
-        message = f"{text[:80]!r} is not a number of seconds over 0"
+        message = f"must be a number of seconds greater than 0, not {text[:80]!r}"
         raise argparse.ArgumentTypeError(message) from None
 
 
 def _port(text: str) -> int:
     if text.isascii() and text.isdigit() and 0 < int(text[:6]) < 1 << 16:
         return int(text)
-    message = f"{text[:80]!r} is not a port from 1 to 65535"
+    message = f"must be a port from 1 to 65535, not {text[:80]!r}"
     raise argparse.ArgumentTypeError(message)
 
 
@@ -85,11 +85,11 @@ OPTIONS: Final[dict[str, dict[str, Any]]] = {
     "--wait": {
         "metavar": "SECONDS",
         "type": _seconds,
-        "help": "repeat until it is healthy, but not longer than this",
+        "help": "retry until it is healthy, for at most this long",
     },
     "--file": {
         "metavar": "PATH",
-        "help": "check the age of this file, which a worker touches, instead of a request",
+        "help": "check the age of this file, which a worker touches, instead of making a request",
     },
     "--max-age": {
         "metavar": "SECONDS",
@@ -182,7 +182,7 @@ def _connection(url: str, timeout: float) -> tuple[HTTPConnection, str]:
 
 
 def _judge(response: HTTPResponse, started: float) -> Outcome:
-    text = f"answered {response.status}"
+    text = f"responded with {response.status}"
     body = response.read(MAX_BODY + 1)
     if len(body) > MAX_BODY:
         return Outcome(False, f"{text} with a body over {MAX_BODY} bytes")
@@ -234,7 +234,7 @@ def run_with_timeout(probe: HttpProbe, timeout: float) -> Outcome:
 
 
 def wait(probe_once: Callable[[float], Outcome], timeout: float, seconds: float | None) -> Outcome:
-    """Probe until it is healthy, for at most ``seconds``; once if that is ``None``.
+    """Probe until it is healthy, for at most ``seconds``; once if it is ``None``.
 
     :param probe_once: called with a time limit in seconds.
     :param timeout: the time limit of one probe.
@@ -270,7 +270,7 @@ def parse_arguments(args: Sequence[str]) -> argparse.Namespace:
     if options.file is None and options.max_age is None:
         options.target = _url(parser, options.target, options.port)
     elif options.file is None or options.max_age is None:
-        parser.error("--file and --max-age go together")
+        parser.error("--file and --max-age must be given together")
     elif options.target is not None or options.port is not None:
         parser.error("--file can't be combined with TARGET or --port")
     return options
@@ -284,10 +284,10 @@ def _url(parser: _Parser, target: str | None, port: int | None) -> str:
             # Orchestrators often pass variables without a value as empty ones.
             port = port or _port(os.environ.get("PORT") or str(DEFAULT_PORT))
         except argparse.ArgumentTypeError as error:
-            parser.error(f"$PORT: {error}")
+            parser.error(f"$PORT {error}")
         return f"http://127.0.0.1:{port}{target}"
     if port is not None:
-        parser.error("--port goes with a path; a URL has its own")
+        parser.error("--port can only be used with a path; a URL has its own")
     if target.startswith("unix:") and target not in ("unix:", "unix:/"):
         return target if ":/" in target.removeprefix("unix:") else f"{target}:{default}"
     try:
@@ -300,8 +300,8 @@ def _url(parser: _Parser, target: str | None, port: int | None) -> str:
         parser.error("TARGET has a user name or a password, which are not supported")
     if not is_usable:
         parser.error(
-            f"TARGET is {target[:80]!r}, but must be a path that begins with /, an http(s) URL, "
-            "or unix:PATH"
+            "TARGET must be a path that begins with /, an http(s) URL, or unix:PATH, "
+            f"not {target[:80]!r}"
         )
     return target
 

@@ -72,7 +72,7 @@ class Plan:
             self.changes[name] = (old, text)
 
     def diff(self) -> str:
-        """Return a unified diff, which ``git apply`` takes."""
+        """Return a unified diff, which ``git apply`` accepts."""
         return "".join(_diff(name, *texts) for name, texts in self.changes.items())
 
     def write(self) -> None:
@@ -115,7 +115,7 @@ def _diff(name: str, old: str | None, new: str) -> str:
 def _pattern(pattern: str, meaning: str) -> Any:
     def check(value: str) -> str:
         if value and not re.fullmatch(pattern, value):
-            raise click.BadParameter(f"{value!r} is not {meaning}.")
+            raise click.BadParameter(f"must be {meaning}, not {value!r}.")
         return value
 
     return check
@@ -130,8 +130,8 @@ def _pattern(pattern: str, meaning: str) -> Any:
     type=_pattern(r"[\w./-]+(:\w+(\(\))?)?", "MODULE:NAME"),
     help="The app, or, with () at the end, the function that makes it. For Node: the script.",
 )
-@click.option("--framework", type=click.Choice(list(FRAMEWORKS)), help="Its framework.")
-@click.option("--server", type=click.Choice(list(SERVERS)), help="Its server.")
+@click.option("--framework", type=click.Choice(list(FRAMEWORKS)), help="The app's framework.")
+@click.option("--server", type=click.Choice(list(SERVERS)), help="The app's server.")
 @click.option(
     "--python",
     metavar="VERSION",

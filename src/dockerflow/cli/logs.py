@@ -1,4 +1,4 @@
-"""``dockerflow logs``: prints mozlog for people."""
+"""``dockerflow logs``: prints mozlog as readable text."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ Examples:
     "--level",
     type=click.Choice(list(_LEVELS), case_sensitive=False),
     default="debug",
-    help="Only lines of this level or a higher one.",
+    help="Only lines of this level or higher.",
 )
 @click.option(
     "--type",
     "types",
     metavar="PATTERN",
     multiple=True,
-    help="Only lines of this Type, such as request.summary or 'myapp.*'; may be repeated.",
+    help="Only lines of this Type, such as request.summary or 'myapp.*'; can be repeated.",
 )
-@click.option("--rid", help="Only the request with this id.")
+@click.option("--rid", help="Only the request with this ID.")
 @click.option(
     "--color",
     type=click.Choice(["auto", "always", "never"]),
@@ -62,7 +62,7 @@ def logs(
     It shows time (UTC), level, type, message and fields; below them tracebacks and other long
     texts. A line without a level counts as info. Lines that are not mozlog are printed too,
     regardless of the filters. Text before the JSON stays, as in docker compose's output. Control
-    characters are escaped, as a terminal would obey them.
+    characters are escaped, because a terminal would interpret them.
     """
     is_colored = color == "always" or (color == "auto" and _text.use_colors())
     max_severity = _LEVELS[level]

@@ -184,13 +184,13 @@ def _seconds(value: Any) -> float:
     with suppress(TypeError, ValueError):
         if 0 < float(value) <= MAX_SECONDS:
             return float(value)
-    raise click.BadParameter(f"{value!r} is not a number of seconds over 0.")
+    raise click.BadParameter(f"must be a number of seconds greater than 0, not {value!r}.")
 
 
 def _pair(value: str) -> tuple[str, str]:
     name, equals, text = str(value).partition("=")
     if not (name and equals) or "\0" in text:
-        raise click.BadParameter(f"{value!r} is not NAME=VALUE.")
+        raise click.BadParameter(f"must be NAME=VALUE, not {value!r}.")
     return name, text
 
 
@@ -210,10 +210,10 @@ def _url(value: str) -> str:
         if is_http or (parts.scheme == "unix" and parts.path):
             is_endpoint = any(path in parts.path for path in ENDPOINTS)
             if is_endpoint or parts.query or parts.fragment:
-                raise click.BadParameter(f"{shown} is not the URL before /__version__.")
+                raise click.BadParameter(f"must be the URL before /__version__, not {shown}.")
             return value
     raise click.BadParameter(
-        f"{shown} is not an http:// or https:// URL, nor unix:PATH. "
+        f"must be an http:// or https:// URL or unix:PATH, not {shown}. "
         "A command to start goes after --."
     )
 
@@ -221,7 +221,7 @@ def _url(value: str) -> str:
 def _header(value: str) -> tuple[str, str]:
     name, equals, text = value.partition("=")
     if not (equals and _is_token(name)) or _has_control(text):
-        message = "A header is NAME=VALUE, without control characters."  # it may be a secret
+        message = "must be NAME=VALUE, without control characters."  # it may be a secret
         raise click.BadParameter(message)
     return name, text
 
@@ -233,7 +233,7 @@ def _target(value: str) -> str | Path:
             return path
     if ":" in value:
         return _url(value)
-    message = f"{value!r} is neither a file nor a URL. A command to start goes after --."
+    message = f"must be a file or a URL, not {value!r}. A command to start goes after --."
     raise click.BadParameter(message)
 
 
@@ -245,7 +245,9 @@ def _ignored_at(value: str) -> tuple[str, set[str]]:
 def _output(value: str) -> tuple[str, str]:
     name, path = _pair(value)
     if name not in formats.FORMATS:
-        raise click.BadParameter(f"{name!r} is not a format: {', '.join(formats.FORMATS)}.")
+        raise click.BadParameter(
+            f"the format must be one of {', '.join(formats.FORMATS)}, not {name!r}."
+        )
     return name, path
 
 
@@ -272,7 +274,7 @@ _time = partial(click.option, type=_seconds, metavar="SECONDS", show_default=Tru
     "--compose",
     "composes",
     metavar="FILE",
-    help="A Compose file; - is stdin. Several are one project, as for docker compose.",
+    help="A Compose file; - is stdin. Several are merged, as by docker compose.",
 )
 @_several("--logs", metavar="FILE", help="A log file to check; - is stdin.")
 @_files(
@@ -286,14 +288,16 @@ _time = partial(click.option, type=_seconds, metavar="SECONDS", show_default=Tru
     help="Start a container of the image, without capabilities, and check it like a command.",
 )
 @click.option(
-    "--read-only", is_flag=True, help="The container may write to /tmp only, which is a tmpfs."
+    "--read-only",
+    is_flag=True,
+    help="Make the container's file system read-only, except /tmp, a tmpfs.",
 )
 @click.option("--network", metavar="NAME", help="Network that the container joins.")
 @_pairs("--env", "environ", help="Set a variable for the command or the container.")
 @_pairs(
     "--break",
     "breaks",
-    help="Start it once more with a variable that breaks a backing service.",
+    help="Start it again with a variable that breaks a backing service.",
 )
 @_several(
     "--header",
@@ -306,7 +310,7 @@ _time = partial(click.option, type=_seconds, metavar="SECONDS", show_default=Tru
 @click.option(
     "--slow",
     metavar="PATH",
-    help="Path that takes over 0.5 s to answer; SIGTERM is sent during a request to it.",
+    help="Path that takes more than 0.5 s to respond; SIGTERM is sent during a request to it.",
 )
 @_pairs("--build-arg", "build_args", help="Build argument of the Dockerfile.")
 @click.option(
@@ -315,13 +319,13 @@ _time = partial(click.option, type=_seconds, metavar="SECONDS", show_default=Tru
 @_time(
     "--wait",
     show_default=False,
-    help="How long to wait until the URL answers (default 0), or the command or the container "
+    help="How long to wait until the URL responds (default 0), or the command or container "
     "listens (default 20).",
 )
 @_time("--timeout", default=10.0, help="Time limit of one request.")
 @_time("--grace", default=10.0, help="Time from SIGTERM to the end of the process.")
 @_time("--limit", default=120.0, help="Time limit of all requests to one target.")
-@_rules("--select", help="Check only these rules; the beginning of ids will do: DF101,DF2")
+@_rules("--select", help="Check only these rules or groups of rules: DF101,DF2")
 @_rules("--ignore", help="Check all rules but these.")
 @_several(
     "--per-file-ignores",
@@ -330,7 +334,7 @@ _time = partial(click.option, type=_seconds, metavar="SECONDS", show_default=Tru
     metavar="PATTERN=IDS",
     help="Ignore rules at places that match: services/legacy/*=DF203,DF204",
 )
-@_several("--only", metavar="NAME", help="Check only this target of those in the settings.")
+@_several("--only", metavar="NAME", help="Check only this target from the settings.")
 @click.option(
     "--baseline",
     type=click.Path(path_type=Path),
@@ -338,15 +342,15 @@ _time = partial(click.option, type=_seconds, metavar="SECONDS", show_default=Tru
     help="Accept the findings in this file: only new ones fail.",
 )
 @click.option(
-    "--update-baseline", is_flag=True, help="Write today's findings to the baseline's file."
+    "--update-baseline", is_flag=True, help="Write the current findings to the baseline file."
 )
-@_rules("--require", help="Fail if one of these rules was not checked, or is unknown.")
+@_rules("--require", help="Fail unless each of these rules could be checked.")
 @click.option(
     "--fail-on",
     type=click.Choice(FAIL_ON),
     default="error",
     show_default=True,
-    help="What makes the exit code 1; each includes those before it, but never is nothing.",
+    help="What makes the exit code 1. Each value includes those before it, except never.",
 )
 @click.option(
     "--format",
@@ -354,7 +358,7 @@ _time = partial(click.option, type=_seconds, metavar="SECONDS", show_default=Tru
     type=click.Choice(list(formats.FORMATS)),
     default="text",
     show_default=True,
-    help="How to print the results.",
+    help="Output format.",
 )
 @_several(
     "--output",

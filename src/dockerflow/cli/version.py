@@ -29,7 +29,7 @@ def version() -> None:
 def _pair(value: str) -> tuple[str, str]:
     key, equals, text = value.partition("=")
     if not key or not equals:
-        raise click.BadParameter(f"{value!r} is not of the form KEY=VALUE.")
+        raise click.BadParameter(f"must be KEY=VALUE, not {value!r}.")
     if key in KEYS:
         raise click.BadParameter(f"use --{key} for {key}.")
     return key, text
@@ -38,7 +38,7 @@ def _pair(value: str) -> tuple[str, str]:
 @version.command()
 @click.argument("path", type=_PATH, default="version.json")
 @click.option("--source", default="", help="URL of the repository.")
-@click.option("--version", default="", help="Release tag, or a name for people.")
+@click.option("--version", default="", help="Release tag, or any other name of the version.")
 @click.option("--commit", default="", help="Hash of the commit.")
 @click.option("--build", default="", help="URL of the CI build.")
 @click.option(
@@ -47,13 +47,13 @@ def _pair(value: str) -> tuple[str, str]:
     metavar="KEY=VALUE",
     multiple=True,
     type=_pair,
-    help="Add another key. May be given several times.",
+    help="Add another key. Can be given several times.",
 )
 @click.option(
     "--from",
     "origin",
     type=click.Choice(maker.ORIGINS),
-    help="Where to take values from; by default detected from the environment.",
+    help="Where to read values from; by default detected from the environment.",
 )
 @click.option("--replace", is_flag=True, help="Discard an existing file, including its other keys.")
 def write(
@@ -130,7 +130,7 @@ def check(path: Path | None) -> None:
 
 
 def _visible(content: str) -> str:
-    """Return the same JSON without what a terminal would obey."""
+    """Return the same JSON with control characters escaped."""
     return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in content)
 
 

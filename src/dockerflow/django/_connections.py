@@ -3,7 +3,7 @@
 Django closes connections when a request ends, and no request ends in a check's thread.
 """
 
-# Django has no types of its own.
+# Django has no type hints.
 # pyright: basic, reportMissingTypeStubs=false
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""One of Django's requests: its exchange, its user, the id of its log records."""
+"""One of Django's requests: its exchange, its user, the ID of its log records."""
 
-# Django has no types of its own.
+# Django has no type hints.
 # pyright: basic, reportMissingTypeStubs=false
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class RequestContext:
         return self.exchange
 
     def enter(self) -> None:
-        """Set the request's id, where nothing further out does it."""
+        """Set the request's ID, where nothing further out does it."""
         if self.is_by_hand:
             self.exchange.enter()
 
@@ -111,7 +111,7 @@ def user_id(request: HttpRequest) -> Any:
 
 
 class AddRequestId(logging.Filter):
-    """Adds the id to Django's log records about a request that has left the middleware."""
+    """Adds the ID to Django's log records about a request that has left the middleware."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Set ``rid``, and let the record pass."""

@@ -1,6 +1,6 @@
 """Django's settings, as they are when they are used."""
 
-# Django has no types of its own.
+# Django has no type hints.
 # pyright: basic, reportMissingTypeStubs=false
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def runs_system_checks() -> bool:
         return parse_bool(value)
     except (TypeError, ValueError):
         raise ConfigError(
-            f"DOCKERFLOW_SYSTEM_CHECKS is {value!r}, but takes true or false"
+            f"DOCKERFLOW_SYSTEM_CHECKS must be true or false, not {value!r}"
         ) from None
 
 
@@ -97,4 +97,4 @@ def get_list(name: str, default: tuple[str, ...] = ()) -> tuple[str, ...]:
         items = tuple(value)
         if all(isinstance(item, str) for item in items):
             return cast("tuple[str, ...]", items)
-    raise ConfigError(f"{name} is {value!r}, but takes a list of dotted paths")
+    raise ConfigError(f"{name} must be a list of dotted paths, not {value!r}")

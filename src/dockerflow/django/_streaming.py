@@ -1,6 +1,6 @@
-"""Streamed responses: the request's id while the app's code runs, the summary at the end."""
+"""Streamed responses: the request's ID while the app's code runs, the summary at the end."""
 
-# Django has no types of its own.
+# Django has no type hints.
 # pyright: basic, reportMissingTypeStubs=false
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The Django app, which checks the settings and registers the checks at start."""
 
-# Django has no types of its own.
+# Django has no type hints.
 # pyright: basic, reportMissingTypeStubs=false
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ Checks are called like Django's system checks, with ``(app_configs, **kwargs)``,
 of messages.
 """
 
-# Django has no types of its own.
+# Django has no type hints.
 # pyright: basic, reportMissingTypeStubs=false
 
 from __future__ import annotations

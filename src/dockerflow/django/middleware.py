@@ -1,6 +1,6 @@
 """The middleware, which belongs first in ``MIDDLEWARE``."""
 
-# Django has no types of its own.
+# Django has no type hints.
 # pyright: basic, reportMissingTypeStubs=false
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ _add_request_id: Final = AddRequestId()
 
 
 def extract_request_id(request: HttpRequest) -> None:
-    """Choose the request's id; it is ``request._id``, and set until the response."""
+    """Choose the request's ID; it is ``request._id``, and set until the response."""
     begin(request).enter()
 
 
@@ -105,7 +105,7 @@ class DockerflowMiddleware(MiddlewareMixin):
         with self._begin(request, is_first=True).serving():
             try:
                 response = self.process_request(request)
-            except Exception as error:  # noqa: BLE001 - so that the response has the request's id
+            except Exception as error:  # noqa: BLE001 - so that the response has the request's ID
                 response = response_for_exception(request, error)
             if response is None:
                 response = self.get_response(request)
@@ -121,7 +121,7 @@ class DockerflowMiddleware(MiddlewareMixin):
             in_thread = view not in (None, views.lbheartbeat)
             try:
                 response = await self._hook("process_request", request, in_thread=in_thread)
-            except Exception as error:  # noqa: BLE001 - so that the response has the request's id
+            except Exception as error:  # noqa: BLE001 - so that the response has the request's ID
                 respond: Callable[..., Awaitable[Any]] = sync_to_async(response_for_exception)
                 response = await respond(request, error)
             if response is None:
@@ -168,7 +168,7 @@ class DockerflowMiddleware(MiddlewareMixin):
         return response
 
     def process_response(self, request: HttpRequest, response: Any) -> Any:
-        """Send the id back, and log the summary, or defer it to the last byte.
+        """Send the ID back, and log the summary, or defer it to the last byte.
 
         Code that calls the hooks by hand may have no response: then it is ``None``.
         """
@@ -229,7 +229,7 @@ class DockerflowMiddleware(MiddlewareMixin):
         return context
 
     def _collect(self, exchange: Exchange, request: HttpRequest) -> None:
-        """Take the route, the user's id, and the fields as a subclass changes them."""
+        """Take the route, the user's ID, and the fields as a subclass changes them."""
         with Guarded(logger, "The fields of a summary could not be made"):
             match = request.resolver_match
             if match is not None:

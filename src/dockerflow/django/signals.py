@@ -1,6 +1,6 @@
 """Sent after each heartbeat, with ``level=``, the worst level of a message."""
 
-# Django has no types of its own.
+# Django has no type hints.
 # pyright: basic, reportMissingTypeStubs=false
 
 from django.dispatch import Signal

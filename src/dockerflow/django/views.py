@@ -1,6 +1,6 @@
 """The endpoints as views, for the middleware and for an app's own URLconf."""
 
-# Django has no types of its own.
+# Django has no type hints.
 # pyright: basic, reportMissingTypeStubs=false
 
 from __future__ import annotations

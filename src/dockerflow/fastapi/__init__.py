@@ -22,7 +22,7 @@ def install(
     """Serve Dockerflow's endpoints and summarise requests, outside of everything else in the app.
 
     Unlike a middleware of ``add_middleware``, this is also around Starlette's page for exceptions,
-    which then has the request's id, too.
+    which then has the request's ID, too.
 
     :param app: a FastAPI or Starlette application that hasn't started yet.
     :param config: the settings; by default ``app.state.DOCKERFLOW_*``, then the environment.

@@ -52,7 +52,7 @@ class Installed(DockerflowMiddleware):
 
 
 class RequestIdMiddleware(Installed):
-    """Give each request an id, and send it back.
+    """Give each request an ID, and send it back.
 
     :param app: the application.
     :raises ConfigError: when a setting in the environment is invalid.

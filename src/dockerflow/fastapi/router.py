@@ -47,7 +47,7 @@ def make_router(
 ) -> APIRouter:
     """Make a router with the endpoints of one application.
 
-    :param registry: the checks of the heartbeat; by default the process's own.
+    :param registry: the checks of the heartbeat; by default the registry of the process.
     :param config: the settings; by default ``app.state.DOCKERFLOW_*``, then the environment.
         ``path_prefix`` doesn't count here: ``include_router`` has its own ``prefix``.
     :param include_in_schema: whether the endpoints are in the OpenAPI schema.

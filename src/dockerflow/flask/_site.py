@@ -80,7 +80,7 @@ class Site(DockerflowMiddleware):
 
     @contextmanager
     def _check_context(self) -> Generator[None]:
-        """Run a check in a context of the app, with the request's id where apps look for it."""
+        """Run a check in a context of the app, with the request's ID where apps look for it."""
         with self.flask.app_context():
             g.request_id = g._request_id = get_request_id()  # noqa: SLF001
             yield
@@ -188,8 +188,8 @@ class Site(DockerflowMiddleware):
         return exchange
 
     def begin(self, served: Request) -> None:
-        """Set the request's id where apps look for it."""
-        with Guarded(self.extension.logger, "The request's id could not be set"):
+        """Set the request's ID where apps look for it."""
+        with Guarded(self.extension.logger, "The request ID could not be set"):
             space = real(g)  # the proxy would be resolved at each use
             if EXCHANGE in served.environ:
                 exchange = self.exchange(served)

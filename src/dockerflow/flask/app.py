@@ -41,7 +41,7 @@ class HeartbeatFailure(InternalServerError):  # noqa: N818 - the name that apps 
 
 
 def extract_request_id(request: Request) -> None:
-    """Set the request's id where apps look for it; the hook of each request."""
+    """Set the request's ID where apps look for it; the hook of each request."""
     _site().begin(request)
 
 
@@ -51,16 +51,16 @@ def _site() -> Site:
 
 
 class Dockerflow(Extension):
-    """Dockerflow's endpoints, request ids and summaries for one Flask app, or for several.
+    """Dockerflow's endpoints, request IDs and summaries for one Flask app, or for several.
 
     :param app: the app; without one, call :meth:`init_app` later.
     :param db: Flask-SQLAlchemy's extension: registers ``check_database_connected``.
     :param redis: a client of redis-py: registers ``check_redis_connected``.
     :param migrate: Flask-Migrate's extension: registers ``check_migrations_applied``.
-    :param silenced_checks: ids of check messages to leave out.
+    :param silenced_checks: IDs of check messages to leave out.
     :param version_path: the folder of version.json, or the file; by default the parent of the
         app's root path, or that path itself where only it has the file when the app is set up.
-    :param registry: the checks of the heartbeat; by default the process's own.
+    :param registry: the checks of the heartbeat; by default the registry of the process.
     :raises ConfigError: when a ``DOCKERFLOW_*`` setting of the app is wrong.
 
     Subclasses may override :meth:`summary_extra` and :meth:`user_id`, and, as python-dockerflow's,
@@ -117,7 +117,7 @@ class Dockerflow(Extension):
         def end(*args: Any) -> Any:
             return after_request(process_response(*args))
 
-        # First to begin and last to end: every other hook has the id, and the response is the one
+        # First to begin and last to end: every other hook has the ID, and the response is the one
         # that goes out. Flask doesn't test these hooks for being coroutine functions at each
         # request, which takes longer than the hooks themselves.
         app.url_value_preprocessors.setdefault(None, []).insert(0, begin)
@@ -165,7 +165,7 @@ class Dockerflow(Extension):
         self.given_version_path = path
 
     def user_id(self) -> str | int | None:
-        """Return the id of Flask-Login's user, and ``None`` when nobody is logged in."""
+        """Return the ID of Flask-Login's user, and ``None`` when nobody is logged in."""
         if not has_request_context() or not hasattr(real(current_app), "login_manager"):
             return None
         # Only where the app uses it; and it has no types.
@@ -174,7 +174,7 @@ class Dockerflow(Extension):
         if callable(is_authenticated):
             is_authenticated = is_authenticated()
         user_id = user.get_id() if is_authenticated else None
-        return None if user_id == "None" else user_id  # the id of a user that isn't stored yet
+        return None if user_id == "None" else user_id  # the ID of a user that isn't stored yet
 
     def summary_extra(self) -> dict[str, Any]:
         """Return the fields of the request's summary, as they are known by now.
@@ -193,7 +193,7 @@ class Dockerflow(Extension):
         return fields
 
     def _collect(self, exchange: Exchange) -> None:
-        """Take the user's id, and the fields as a subclass changes them."""
+        """Take the user's ID, and the fields as a subclass changes them."""
         if "uid" not in exchange.extra and (uid := self._safe_user_id()) != "":
             exchange.extra["uid"] = uid
         if is_overridden(self, "summary_extra", Dockerflow):
@@ -201,7 +201,7 @@ class Dockerflow(Extension):
             exchange.change(own, self.summary_extra())
 
     def _safe_user_id(self) -> object:
-        with Guarded(self.logger, "The id of the user could not be read"):
+        with Guarded(self.logger, "The user's ID could not be read"):
             uid = self.user_id()
             return "" if uid is None else uid
         return ""

@@ -1,4 +1,4 @@
-"""Logs as mozlog, as text for people, or for Google Cloud; and one call that sets them up."""
+"""Logs as mozlog, as readable text, or for Google Cloud; and one call that sets them up."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ __all__ = [
 
 
 class RequestIdLogFilter(logging.Filter):
-    """Adds the id of the current request to a record, as ``rid``; ``None`` outside of a request.
+    """Adds the ID of the current request to a record, as ``rid``; ``None`` outside of a request.
 
-    It is for other packages' handlers: :class:`MozlogHandler` adds the id itself. A record that
+    It is for other packages' handlers: :class:`MozlogHandler` adds the ID itself. A record that
     has one keeps it. OpenTelemetry's current span is added too, as by that handler.
     """
 

@@ -44,7 +44,7 @@ class GoogleCloudFormatter(MozlogFormatter):
 
     :param logger_name: the app's name, ``serviceContext.service``.
     :param max_bytes: as for :class:`MozlogFormatter`. Google's limit is 256 KB.
-    :param project: the id of the project that has the traces; by default
+    :param project: the ID of the project that has the traces; by default
         ``GOOGLE_CLOUD_PROJECT`` in the environment.
 
     .. versionadded:: 0.1.0

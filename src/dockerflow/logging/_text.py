@@ -1,4 +1,4 @@
-"""Lines for people: mozlog as text, for :class:`TextFormatter` and ``dockerflow logs``."""
+"""Readable lines: mozlog as text, for :class:`TextFormatter` and ``dockerflow logs``."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _is_word: Final = re.compile(r"[^\s\"'=]+").fullmatch
 
 
 class TextFormatter(MozlogFormatter):
-    """Formats a record for people: the time, the level, the logger's name, message, fields.
+    """Formats a record as readable text: the time, the level, the logger's name, message, fields.
 
     That is one line, with columns. Values of several lines, such as a traceback, follow indented.
     Other control characters are escaped. A name that is longer than its column loses its first

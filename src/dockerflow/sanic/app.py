@@ -1,4 +1,4 @@
-"""The Sanic extension: endpoints, request ids and summaries around an app."""
+"""The Sanic extension: endpoints, request IDs and summaries around an app."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ _DRAIN: Final[Any] = getattr(signal, "SIGURG", None)
 
 
 class Dockerflow(Extension):
-    """Dockerflow's endpoints, request ids and summaries for a Sanic app.
+    """Dockerflow's endpoints, request IDs and summaries for a Sanic app.
 
     :param app: the app; without one, call :meth:`init_app` later.
     :param redis: a client of ``redis.asyncio``: registers ``check_redis_connected``.
-    :param silenced_checks: ids of check messages to leave out.
+    :param silenced_checks: IDs of check messages to leave out.
     :param version_path: the folder of version.json, or the file.
-    :param registry: the checks of the heartbeat; by default the process's own.
+    :param registry: the checks of the heartbeat; by default the registry of the process.
     :raises ConfigError: when a ``DOCKERFLOW_*`` setting of the app is wrong.
 
     Subclasses may override :meth:`summary_extra`, and, as python-dockerflow's, the views and
@@ -139,7 +139,7 @@ class Dockerflow(Extension):
         app.shared_ctx.dockerflow_is_draining = RawValue(c_bool)
 
     def _in_main_process(self, app: Sanic[Any, Any]) -> None:
-        """Pass SIGTERM on to the processes that serve: Sanic's manager is their parent."""
+        """Forward SIGTERM to the processes that serve: Sanic's manager is their parent."""
         self._before_start(app)
         seconds = _core_of(app).config.drain_seconds
         drain.install_in_parent(seconds, partial(_notify_workers, app))
@@ -202,7 +202,7 @@ class Dockerflow(Extension):
         return await self._view(exchange.endpoint, request)
 
     def _request_middleware(self, request: Request) -> None:
-        with Guarded(self.logger, "The request's id could not be set"):
+        with Guarded(self.logger, "The request ID could not be set"):
             extract_request_id(request)
 
     def _exchange(self, request: Request) -> Exchange:
@@ -237,7 +237,7 @@ class Dockerflow(Extension):
         return exchange
 
     def _response_middleware(self, request: Request, response: BaseHTTPResponse) -> None:
-        with Guarded(self.logger, "The request's id could not be sent back"):
+        with Guarded(self.logger, "The request ID could not be sent back"):
             exchange = self._exchange(request)
             exchange.begin_response(response.status)
             exchange.route = request.uri_template
@@ -290,7 +290,7 @@ class Dockerflow(Extension):
 
 
 def extract_request_id(request: Request) -> None:
-    """Set the request's id where apps look for it; the middleware calls it for each request."""
+    """Set the request's ID where apps look for it; the middleware calls it for each request."""
     request.ctx.id = request.app.ctx.dockerflow._exchange(request).rid  # noqa: SLF001
 
 

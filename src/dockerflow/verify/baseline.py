@@ -37,7 +37,7 @@ def entry(target: str, rule: str, finding: Finding | Unknown) -> Entry:
 def read(path: Path) -> set[Entry]:
     """Return the entries of a baseline file.
 
-    :raises ValueError: if it is no baseline; the message is one line.
+    :raises ValueError: if it is not a baseline; the message is one line.
     :raises OSError: if it can't be read.
     """
     try:

@@ -182,7 +182,7 @@ def _set(variables: Mapping[str, str]) -> list[str]:
 
 
 def _address(text: str) -> str:
-    """Return an address of /proc/net/tcp: the bytes of each four stand in reverse."""
+    """Return an address of /proc/net/tcp: each group of four bytes is reversed."""
     fours = [bytes.fromhex(text[i : i + 8])[::-1] for i in range(0, len(text), 8)]
     address = ipaddress.ip_address(b"".join(fours))
     return str(getattr(address, "ipv4_mapped", None) or address)

@@ -125,7 +125,7 @@ def parse(
 
 
 def _ignored(text: str) -> set[str]:
-    """Return the ids of the rules that comments ignore; a reason may follow them."""
+    """Return the IDs of the rules that comments ignore; a reason may follow them."""
     return {id_.strip().upper() for ids in _ignores(text) for id_ in ids.split(",")}
 
 
@@ -339,7 +339,7 @@ def _is_archive(source: str) -> bool:
 
 
 def _shown(text: str) -> str:
-    """Return a text for people, where what isn't known stands as $NAME."""
+    """Return a text for messages, with $NAME in place of what isn't known."""
     return re.sub("\0(\\w*)\0", lambda m: f"${m[1]}" if m[1] else "...", text)
 
 

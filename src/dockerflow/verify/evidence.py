@@ -32,7 +32,7 @@ MAX_BODY: Final = 1 << 20
 
 
 class CouldNotRunError(Exception):
-    """A target can't be examined; the message says why, in one line."""
+    """A target can't be examined; the message gives the reason, in one line."""
 
 
 @dataclass
@@ -260,7 +260,7 @@ class Dockerfile:
     line: int
     """The line of the last stage's FROM."""
     ignored: set[str]
-    """The ids of the rules that its comments ignore."""
+    """The IDs of the rules that its comments ignore."""
     reproduce: str
     """The command that verifies it."""
 

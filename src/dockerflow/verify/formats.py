@@ -42,7 +42,7 @@ _RESULTS: Final = ("Passed", "Failed", "Could not run")
 
 
 def text(reports: Reports, *, width: int = 100, color: bool = False) -> str:
-    """Return what people read: findings with their fixes first, then the rest, in short.
+    """Return a report to read: findings with their fixes first, then the rest, briefly.
 
     Of several targets only those with findings are shown, and a table of all.
     """
@@ -84,7 +84,7 @@ def _print_found(console: Console, report: Report) -> None:
         _print(console, ("could not run: ", "bold red"), one_line(reason))
         _print(console)
     for stale in report.stale:
-        _print(console, ("no longer found, though in the baseline: ", "dim"), one_line(stale))
+        _print(console, ("in the baseline, but no longer found: ", "dim"), one_line(stale))
         _print(console)
 
 
@@ -134,14 +134,14 @@ def _print_status(console: Console, report: Report, status: Status) -> None:
 
 _NOTES: Final = {
     "accepted": " (by the baseline)",
-    "not checked": " (nothing to look at; --explain ID shows what a rule needs)",
+    "not checked": " (nothing to check; --explain ID shows what a rule needs)",
 }
 
 
 def _found(report: Report, verdict: Verdict) -> list[Finding | Unknown]:
     """Return what there is to show of a verdict, also if it fails since it was not checked."""
     if verdict.status == "not checked" and report.fails(verdict):
-        message = f"it was not checked; it looks at {verdict.rule.looks_at}"
+        message = f"it was not checked; it needs {verdict.rule.looks_at}"
         return [Finding(message, ", ".join(report.targets))]
     return verdict.found
 
@@ -188,7 +188,7 @@ def _summary(report: Report) -> str:
     ]
     unseen = sum(report.fails(one) for one in report.verdicts if one.status != "failed")
     if unseen:  # by --require or --fail-on
-        shown.insert(0, f"{unseen} not seen to pass")
+        shown.insert(0, f"{unseen} not verified")
     return f"{_RESULTS[report.exit_code]}: {', '.join(shown)}, in {report.seconds:.1f} s"
 
 
@@ -225,7 +225,7 @@ def _table(reports: Reports) -> Table:
 
 
 def as_json(reports: Reports) -> str:
-    """Return everything in the reports, for programs.
+    """Return everything in the reports, for other programs.
 
     Named targets are in the list ``results``, each with what one without a name has at the top.
     """
@@ -255,7 +255,8 @@ def _json_report(report: Report) -> dict[str, Any]:
 
 def _json_verdict(verdict: Verdict) -> dict[str, Any]:
     rule = verdict.rule._asdict()
-    del rule["judge"]
+    for name in ("why", "language", "bad", "good", "judge"):  # its page has them
+        del rule[name]
     return rule | {
         "documentation": verdict.rule.page,
         "status": verdict.status,
@@ -333,7 +334,7 @@ def sarif(reports: Reports) -> str:
 
     GitHub rejects a file with any result that has no physical location. So what was found at a URL,
     in an image or by a command is shown at the target's own file; without one it is left out,
-    which a notification tells.
+    and a notification reports it.
     """
     rules = {v.rule.id: v.rule for report in reports for v in report.verdicts}
     indexes = {id_: index for index, id_ in enumerate(rules)}
@@ -541,9 +542,12 @@ def explain(rule: Rule) -> str:
     kind = "Recommendation: a finding is a warning"
     if rule.level == "error":
         kind = "Requirement: a finding is an error"
-    ignore = f"`dockerflow verify --ignore {rule.id}`"
+    silence = (
+        f'Use `--ignore {rule.id}`, or `ignore = ["{rule.id}"]` in `dockerflow.toml`; '
+        "`per-file-ignores` there silences it in some places only."
+    )
     if "Dockerfile" in rule.looks_at:
-        ignore += f", or `# dockerflow ignore={rule.id}` as a line of the Dockerfile"
+        silence += f" A line `# dockerflow ignore={rule.id} and why` silences it for a Dockerfile."
     return f"""\
 # {rule.id}: {rule.heading}
 
@@ -557,11 +561,29 @@ Quoted from <{rule.source}>.
 
 {rule.looks_at[0].upper()}{rule.looks_at[1:]}.
 
+## Why it matters
+
+{rule.why}
+
+## Example
+
+This breaks the rule:
+
+```{rule.language}
+{rule.bad}
+```
+
+This passes:
+
+```{rule.language}
+{rule.good}
+```
+
 ## How to fix it
 
 {rule.fix}
 
-## How to ignore it
+## How to silence it
 
-{ignore}.
+{silence}
 """

@@ -1,4 +1,4 @@
-"""HTTP requests that always end in time, and never read more than was asked for."""
+"""HTTP requests with time limits that hold, which never read more than they should."""
 
 from __future__ import annotations
 
@@ -95,20 +95,20 @@ class Prober:
         if seconds > 0:
             self._runner.run(self._send(response, seconds))
         else:
-            response.error = "it was not requested, because the time for all requests was over"
+            response.error = "not requested: the time limit for all requests was reached"
         return response
 
     async def _send(self, response: Response, seconds: float) -> None:
         try:
             async with asyncio.timeout(seconds):
-                # Less time for the connection, so that the two time-outs can be told apart.
+                # Less time for the connection, so that the two timeouts can be told apart.
                 await self._connect(response, 0.9 * seconds)
         except TimeoutError:
-            what = "the response did not end" if response.status else "there was no response"
+            what = "the response was not complete" if response.status else "there was no response"
             response.error = f"{what} within {seconds:.1f} s"
         except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
             reason = printable(str(error)) or f"no connection within {seconds:.1f} s"
-            response.error = f"nothing could be reached there ({reason})"
+            response.error = f"could not connect ({reason})"
             response.unreachable = True
         except httpx2.RemoteProtocolError as error:
             response.error = f"the response is not valid HTTP ({printable(str(error))})"

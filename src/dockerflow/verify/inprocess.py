@@ -48,11 +48,11 @@ class DockerflowApp:
         :param static: paths of static files that it must serve.
         :param broken: whether the test has broken a backing service, so that the heartbeat must
             be 5xx and the load balancer's heartbeat still 200.
-        :param select: ids of rules, or their beginnings: judge by these only.
-        :param ignore: ids of rules, or their beginnings: judge by all but these.
+        :param select: IDs of rules, or their beginnings: judge by these only.
+        :param ignore: IDs of rules, or their beginnings: judge by all but these.
         :param fail_on: the lowest level that fails: error, warning, unknown, not-checked or never.
         :returns: the report.
-        :raises AssertionError: when a rule fails; the message has the ids and the findings.
+        :raises AssertionError: when a rule fails; the message has the IDs and the findings.
         :raises ValueError: when there is no such rule or level.
 
         .. versionadded:: 0.1.0

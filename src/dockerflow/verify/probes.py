@@ -51,7 +51,7 @@ Pairs: TypeAlias = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True)
 class Targets:
-    """What to examine, and how; times are in seconds, over 0."""
+    """What to examine, and how; times are in seconds and greater than 0."""
 
     url: str | None = None
     command: tuple[str, ...] = ()

@@ -97,7 +97,7 @@ class Process:
         self._before = {child.pid for child in psutil.Process().children(recursive=True)}
         try:
             # In its own process group, so that signals for it and for us don't mix.
-            self._popen = subprocess.Popen(  # noqa: S603 - starting it is what was asked for
+            self._popen = subprocess.Popen(  # noqa: S603 - the user asked to start it
                 list(command),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,

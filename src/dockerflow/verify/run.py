@@ -26,10 +26,10 @@ def verify(
 ) -> Report:
     """Examine all targets and judge them; errors of a target are in the report.
 
-    :param selected: ids of the rules to judge by; by default all.
-    :param ignored_at: patterns of places, each with the ids of the rules to ignore there.
+    :param selected: IDs of the rules to judge by; by default all.
+    :param ignored_at: patterns of places, each with the IDs of the rules to ignore there.
     :param fail_on: the lowest level that fails, one of ``FAIL_ON``.
-    :param required: ids of the rules that must have been looked at.
+    :param required: IDs of the rules that must have been looked at.
     :param on_progress: is called with a text for people, such as "waiting for ...".
     :returns: the report, without the passwords of URLs.
     """
@@ -52,7 +52,7 @@ def verify(
     verdicts = judge(evidence, selected, ignored_at)
     report.verdicts = [_without_passwords(verdict) for verdict in verdicts]
     if not report.could_not_run and all(v.status == "not checked" for v in report.verdicts):
-        report.could_not_run.append("there was nothing that any of the rules could be applied to")
+        report.could_not_run.append("none of the rules had anything to check")
     report.seconds = time.monotonic() - began
     return report
 

@@ -65,7 +65,7 @@ class System:
             accounts.users.rows["node"] = User("1000", "1000")
             accounts.groups.rows["node"] = Group("1000")
 
-    # --- What a shell asks for.
+    # --- What a shell needs.
 
     def copy(self) -> System:
         """Return a copy that can be changed on its own."""

@@ -11,10 +11,10 @@ from typing import Final, Generic, NamedTuple, TypeVar
 from dockerflow.verify.shell import Status, is_known, unknown
 
 ID: Final = "10001"
-"""The id that Dockerflow asks for, of user and group."""
+"""The UID and GID that Dockerflow requires."""
 
 FREE: Final = "a free one, that of "
-"""Stands, with a name, for the id that the system chooses."""
+"""Stands, with a name, for the ID that the system chooses."""
 OF_GROUP: Final = "GID of "
 """Stands, with a name, for the GID of a group that the base image has."""
 

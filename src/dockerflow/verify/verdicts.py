@@ -50,7 +50,7 @@ class Report:
     seconds: float = 0.0
     fail_on: str = "error"
     required: Collection[str] = ()
-    """The ids of the rules that must have been looked at."""
+    """The IDs of the rules that must have been looked at."""
     name: str = ""
     """The target's name in the settings."""
     file: str = ""
@@ -95,7 +95,7 @@ def judge(
 ) -> list[Verdict]:
     """Return the verdict of each selected rule; by default of all.
 
-    :param ignored_at: patterns of places, such as ``services/legacy/*``, each with the ids of the
+    :param ignored_at: patterns of places, such as ``services/legacy/*``, each with the IDs of the
         rules that are ignored there.
     """
     return [

@@ -1,6 +1,7 @@
 """A sound app of the standard library alone; MUTANT in the environment breaks one thing.
 
 So does the first part of a path: /mutant=no-head/__version__ is what that mutant answers.
+RECORDED has responses to give instead: {"GET /path": [status, headers, body]} in JSON.
 """
 
 import json
@@ -13,6 +14,7 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 MUTANT = os.environ.get("MUTANT", "")
+RECORDED = json.loads(os.environ.get("RECORDED", "{}"))
 VERSION = {
     "source": "https://example.org/app",
     "version": "1.0",
@@ -77,7 +79,23 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
         log("request.summary", agent="", errno=0, lang="", method=self.command, path=self.path, t=1)
 
+    def replay(self) -> bool:
+        """Give the recorded response, if there is one."""
+        if (recorded := RECORDED.get(f"{self.command} {self.path}")) is None:
+            return False
+        status, headers, body = recorded
+        self.send_response(status)
+        for name, value in [*headers, ("Content-Length", len(body))]:
+            self.send_header(name, str(value))
+        self.end_headers()
+        self.wfile.write(body.encode() if self.command != "HEAD" else b"")
+        return True
+
     def do_GET(self) -> None:
+        if not self.replay():
+            self.respond()
+
+    def respond(self) -> None:
         mutant = self.mutant
         if self.path == "/__version__":
             body = json.dumps(VERSION).encode()
@@ -116,13 +134,13 @@ class Handler(BaseHTTPRequestHandler):
     def do_HEAD(self) -> None:
         if self.mutant == "no-head":
             self.answer(501, b"")
-        else:
+        elif not self.replay():
             self.do_GET()
 
     def do_POST(self) -> None:
         if self.mutant == "post":
             self.do_GET()
-        else:
+        elif not self.replay():
             self.answer(405, b"")
 
     def log_message(self, *args: object) -> None:

@@ -1,4 +1,4 @@
-"""Celery: workers answer a ping."""
+"""Celery: workers respond to a ping."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from dockerflow.checks.messages import CheckMessage
 
 
 def celery(app: Any, *, timeout: float = 2.0, min_workers: int = 1) -> Check:
-    """Make a check that Celery's workers answer a ping, over a connection of the app's pool.
+    """Make a check that Celery's workers respond to a ping, over a connection of the app's pool.
 
-    It returns as soon as enough have answered. A worker that is busy answers too, unless it
+    It returns as soon as enough have responded. A busy worker responds too, unless it
     runs its tasks in its main process (the ``solo`` pool). A stale pooled connection, as after a
     restart of the broker, is not a failure.
 
     :param app: the Celery application.
-    :param timeout: seconds for connecting to the broker, and again for the workers to answer.
-    :param min_workers: how many have to answer.
+    :param timeout: seconds for connecting to the broker, and again for the workers' responses.
+    :param min_workers: how many have to respond.
     :returns: the check, to be registered. It gives ``dockerflow.health.E029`` when the broker
-        can't be reached, and ``E030`` when too few workers answered.
-    :raises ValueError: when ``timeout`` isn't over 0, or ``min_workers`` below 1.
+        can't be reached, and ``E030`` when too few workers responded.
+    :raises ValueError: when ``timeout`` isn't greater than 0, or ``min_workers`` below 1.
     :raises TypeError: when ``app`` isn't a Celery application.
 
     .. versionadded:: 0.1.0
     """
     if not callable(getattr(getattr(app, "control", None), "ping", None)):
-        message = f"app takes an application of Celery, not {type(app).__name__}"
+        message = f"app must be a Celery application, not {type(app).__name__}"
         raise TypeError(message)
     if isinstance(min_workers, bool) or min_workers < 1:
-        raise ValueError(f"min_workers is {min_workers!r}, but takes a number from 1")
+        raise ValueError(f"min_workers must be at least 1, not {min_workers!r}")
     return functools.partial(_celery, app, seconds("timeout", timeout), min_workers)
 
 
@@ -54,8 +54,8 @@ def _ping(app: Any, timeout: float, min_workers: int) -> CheckMessage | None:
         replies = app.control.ping(connection=connection, timeout=timeout, limit=min_workers)
     if len(replies) >= min_workers:
         return None
-    text = f"{len(replies)} of {min_workers} workers answered."
-    return fail(text, health.ERROR_NO_CELERY_WORKERS, detail=f"those who answered: {replies}")
+    text = f"{len(replies)} of {min_workers} workers responded."
+    return fail(text, health.ERROR_NO_CELERY_WORKERS, detail=f"responses from: {replies}")
 
 
 def _broker_errors(app: Any) -> tuple[type[Exception], ...]:

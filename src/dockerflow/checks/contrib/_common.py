@@ -53,16 +53,18 @@ def load(module: str, extra: str) -> Any:
 def seconds(name: str, value: object) -> float:
     """Return the argument ``name`` of a factory.
 
-    :raises ValueError: when it isn't a number over 0.
+    :raises ValueError: when it isn't a number greater than 0.
     """
     try:
         return parse_seconds(value)
     except (TypeError, ValueError, OverflowError):
-        raise ValueError(f"{name} is {value!r}, but takes a number of seconds over 0") from None
+        raise ValueError(
+            f"{name} must be a number of seconds greater than 0, not {value!r}"
+        ) from None
 
 
 def describe(error: BaseException) -> str:
-    """Return an exception's class and text; many, such as time-outs, have no text."""
+    """Return an exception's class and text; many, such as timeouts, have no text."""
     return f"{type(error).__name__}: {error}".removesuffix(": ")
 
 

@@ -30,12 +30,12 @@ _find: Final = re.compile(r"://[^:/@]*:(.+)@|password\s*=\s*(?:'([^']*)'|(\S+))"
 
 
 def dbapi(connect: Callable[[], Any]) -> Check:
-    """Make a check that a database answers, over a new connection of any DB-API 2.0 driver.
+    """Make a check that a database responds, over a new connection of any DB-API 2.0 driver.
 
     It makes a connection, runs ``SELECT 1`` and closes it.
 
     :param connect: makes the connection, such as ``functools.partial(pymysql.connect, ...)``,
-        with the driver's time-outs.
+        with the driver's timeouts.
     :returns: the check, to be registered. It gives ``dockerflow.health.E001`` when it can't
         connect or log in, and ``E002`` when the connection can't be used.
     :raises TypeError: when ``connect`` isn't a function, or is a coroutine function.
@@ -44,7 +44,7 @@ def dbapi(connect: Callable[[], Any]) -> Check:
     """
     if not callable(connect) or inspect.iscoroutinefunction(connect):
         message = (
-            f"connect takes a function that returns a connection, not {type(connect).__name__}"
+            f"connect must be a function that returns a connection, not {type(connect).__name__}"
         )
         raise TypeError(message)
     return functools.partial(_dbapi, connect)
@@ -89,7 +89,7 @@ def database_pool(pool: ConnectionPool[Any]) -> Check: ...
 @overload
 def database_pool(pool: AsyncConnectionPool[Any] | _Pool) -> AsyncCheck: ...
 def database_pool(pool: Any) -> Check | AsyncCheck:
-    """Make a check that a database answers, over a connection of the pool that your app uses.
+    """Make a check that a database responds, over a connection of the pool that your app uses.
 
     Stale connections, as after a restart of the server, are not a failure.
 
@@ -111,7 +111,7 @@ def database_pool(pool: Any) -> Check | AsyncCheck:
     if hasattr(pool, "acquire") and hasattr(pool, "release"):
         return functools.partial(_acquired, pool)
     message = (
-        "pool takes a pool of psycopg_pool, asyncpg, aiomysql or asyncmy, "
+        "pool must be a pool of psycopg_pool, asyncpg, aiomysql or asyncmy, "
         f"not {type(pool).__name__}"  # a URL may have a password in it
     )
     raise TypeError(message)

@@ -25,11 +25,11 @@ from dockerflow.health import WARNING_UNAPPLIED_MIGRATION
 CACHE_SECONDS = 60
 """How long a value that a check couldn't delete stays in the cache."""
 MAIL_SECONDS = 3.0
-"""For each step, where Django's settings would wait for a mail server without end."""
+"""For each step, where Django's settings set no timeout for a mail server."""
 
 
 def django_database(alias: str = "default") -> Check:
-    """Make a check that one of Django's databases answers.
+    """Make a check that one of Django's databases responds.
 
     :param alias: its name in the setting ``DATABASES``.
     :returns: the check, to be registered. It gives ``dockerflow.health.E001`` when it can't
@@ -70,10 +70,10 @@ def django_cache(alias: str = "default") -> Check:
 
 
 def django_redis(alias: str = "default") -> Check:
-    """Make a check that the Redis behind one of Django's caches answers, by ``django-redis``.
+    """Make a check that the Redis behind one of Django's caches responds, by ``django-redis``.
 
     :param alias: the cache's name in the setting ``CACHES``.
-    :returns: the check, to be registered. It gives the ids of :func:`redis`, and
+    :returns: the check, to be registered. It gives the IDs of :func:`redis`, and
         ``dockerflow.health.E005`` without django-redis or when the cache isn't Redis, and ``E006``
         when the settings are wrong.
 
@@ -86,12 +86,12 @@ def django_mail(alias: str = "default") -> Check:
     """Make a check that Django's mail backend can connect and log in. It sends no mail.
 
     Backends that need no connection, such as those for the console and for files, always pass.
-    Where the settings have no time-out for the backend, the check waits three seconds for each
+    Where the settings have no timeout for the backend, the check waits three seconds for each
     step.
 
     :param alias: its name in the setting ``MAILERS``. Where there is none, as before Django 6.1,
         ``default`` means the one of the setting ``EMAIL_BACKEND``.
-    :returns: the check, to be registered. It gives the ids of :func:`smtp`, and
+    :returns: the check, to be registered. It gives the IDs of :func:`smtp`, and
         ``dockerflow.health.E043`` when the settings are wrong or lack the alias.
 
     .. versionadded:: 0.1.0
@@ -142,7 +142,7 @@ def _close(wrapper: Any) -> None:
 
 @named("database")
 def check_database(alias: str, connection: Any = None) -> CheckMessage | None:
-    """Check the alias's connection, or the one that stands in its place."""
+    """Check the alias's connection, or the one that replaces it."""
     unusable = Error("The database connection is unusable.", id=health.ERROR_UNUSABLE_DATABASE)
     utils = load("django.db.utils", "django")
     misconfigured = (

@@ -22,12 +22,12 @@ def dns(
 ) -> Check:
     """Make a check that a name has a record in DNS.
 
-    It asks the nameservers only, and never a file such as ``/etc/hosts``.
+    It queries only the nameservers, never a file such as ``/etc/hosts``.
 
     :param name: the domain name. One without a dot at its end is also looked for in the search
         domains, if the resolver is made so.
     :param record_type: such as ``AAAA``, ``MX`` or ``TXT``.
-    :param resolver: with the nameservers to ask; by default one with those in
+    :param resolver: with the nameservers to query; by default one with those in
         ``/etc/resolv.conf``, which is read each time.
     :param timeout: seconds for all nameservers together.
     :returns: the check, to be registered. It gives ``dockerflow.health.E047`` when there is no
@@ -41,7 +41,7 @@ def dns(
     """
     library = load("dns.resolver", "dns")
     if resolver is not None and not isinstance(resolver, library.Resolver):
-        message = f"resolver takes a dns.resolver.Resolver, not {type(resolver).__name__}"
+        message = f"resolver must be a dns.resolver.Resolver, not {type(resolver).__name__}"
         raise TypeError(message)
     try:
         asked = (

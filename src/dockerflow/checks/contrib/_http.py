@@ -83,7 +83,7 @@ def http(
 
     :param url: an absolute ``http`` or ``https`` URL.
     :param client: the ``Client`` or ``AsyncClient`` of httpx2 or httpx that your app uses, with
-        its settings, such as time-outs and redirects. With an ``AsyncClient`` the check is a
+        its settings, such as timeouts and redirects. With an ``AsyncClient`` the check is a
         coroutine function. Without one, the check makes a ``Client`` of httpx2 when it first runs,
         and keeps it.
     :param method: ``GET``, or ``HEAD`` where that is enough.
@@ -108,11 +108,11 @@ def http(
         parsed = None
     if parsed is None or parsed.scheme not in {"http", "https"} or not parsed.host:
         # The URL isn't shown, since it may contain a password.
-        message = "url takes an absolute URL such as 'https://example.org/health'"
+        message = "url must be an absolute URL such as 'https://example.org/health'"
         raise ValueError(message)
     statuses = frozenset((expected,) if isinstance(expected, int) else expected)
     if not statuses or not all(status in range(100, 600) for status in statuses):
-        raise ValueError(f"expected is {expected!r}, but takes statuses from 100 to 599")
+        raise ValueError(f"expected must be a status from 100 to 599, or several, not {expected!r}")
     timeout = seconds("timeout", timeout)
     target = _Target(httpx, method, parsed, statuses, timeout, certificate_days * DAY)
     if isinstance(client, httpx.AsyncClient):
@@ -127,7 +127,7 @@ def _library(client: object) -> Any:
         if module is not None and isinstance(client, module.Client | module.AsyncClient):
             return module
     message = (
-        f"client takes a Client or an AsyncClient of httpx2 or httpx, not {type(client).__name__}"
+        f"client must be a Client or an AsyncClient of httpx2 or httpx, not {type(client).__name__}"
     )
     raise TypeError(message)
 
@@ -257,7 +257,7 @@ def tcp(host: str, port: int, *, timeout: float = 3.0) -> Check:
     .. versionadded:: 0.1.0
     """
     if isinstance(port, bool) or port not in range(1, 65_536):
-        raise ValueError(f"port is {port!r}, but takes a number from 1 to 65535")
+        raise ValueError(f"port must be from 1 to 65535, not {port!r}")
     return functools.partial(_tcp, host, port, seconds("timeout", timeout))
 
 

@@ -15,17 +15,17 @@ def memcached(client: Any) -> Check:
 
     A stale connection, as after a restart, is not a failure.
 
-    :param client: a ``PooledClient`` or a ``HashClient`` of pymemcache, with its time-outs. A
+    :param client: a ``PooledClient`` or a ``HashClient`` of pymemcache, with its timeouts. A
         ``Client``, or a ``HashClient`` without ``use_pooling``, isn't thread-safe, so the check
         needs one that nobody else uses.
     :returns: the check, to be registered. It gives ``dockerflow.health.E039`` when it can't
-        connect, and ``E040`` on any other error, such as a time-out of the client.
+        connect, and ``E040`` on any other error, such as a timeout of the client.
     :raises TypeError: when ``client`` isn't a client of pymemcache.
 
     .. versionadded:: 0.1.0
     """
     if not any(hasattr(client, name) for name in ("version", "clients")):
-        message = f"client takes a client of pymemcache, not {type(client).__name__}"
+        message = f"client must be a client of pymemcache, not {type(client).__name__}"
         raise TypeError(message)
     return functools.partial(_memcached, client)
 

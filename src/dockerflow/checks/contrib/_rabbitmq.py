@@ -41,7 +41,7 @@ def rabbitmq(connection: Any) -> Check | AsyncCheck:
     if (pika := sys.modules.get("pika.connection")) and isinstance(connection, pika.Parameters):
         return functools.partial(_rabbitmq, connection)
     message = (
-        "connection takes ConnectionParameters or URLParameters of pika, or a connection of "
+        "connection must be ConnectionParameters or URLParameters of pika, or a connection of "
         f"aio_pika, not {type(connection).__name__}"  # a URL may have a password in it
     )
     raise TypeError(message)

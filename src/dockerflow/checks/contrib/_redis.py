@@ -22,23 +22,23 @@ def redis(client: AsyncRedis | AsyncRedisCluster) -> AsyncCheck: ...
 @overload
 def redis(client: Redis | RedisCluster | None) -> Check: ...
 def redis(client: Any) -> Check | AsyncCheck:
-    """Make a check that Redis answers, or that a cluster reports to be well.
+    """Make a check that Redis responds, or that a cluster reports that it is healthy.
 
-    It uses a connection of the client's pool, with the client's time-outs and retries. A stale
+    It uses a connection of the client's pool, with the client's timeouts and retries. A stale
     pooled connection, as after a restart, is not a failure.
 
     :param client: a ``Redis`` or a ``RedisCluster``, of ``redis`` or ``redis.asyncio``. With an
         asyncio one the check is a coroutine function, and has to run on the event loop that
         the app uses the client on. ``None``, where an app has no client, fails the check.
     :returns: the check, to be registered. It gives ``dockerflow.health.E004`` when it can't
-        connect or log in, ``E005`` without a client, ``E007`` when it doesn't answer a ping
+        connect or log in, ``E005`` without a client, ``E007`` when it doesn't reply to a ping
         with a pong, ``E012`` when the cluster is down, and ``E010`` on any other error of Redis.
     :raises TypeError: when ``client`` isn't a client of Redis.
 
     .. versionadded:: 0.1.0
     """
     if client is not None and not callable(getattr(client, "ping", None)):
-        message = f"client takes a client of redis or redis.asyncio, not {type(client).__name__}"
+        message = f"client must be a client of redis or redis.asyncio, not {type(client).__name__}"
         raise TypeError(message)
     if _is_async(client):
         return functools.partial(check_async, client)
@@ -54,7 +54,7 @@ def _is_async(client: Any) -> bool:
 
 def _ask(client: Any) -> Any:
     """Ask a server for a pong and a cluster for its state; returns that, or an awaitable of it."""
-    # The nodes of a broken cluster still answer a ping.
+    # The nodes of a broken cluster still reply to a ping.
     return client.cluster_info() if _is_cluster(client) else client.ping()
 
 
@@ -107,7 +107,7 @@ def _judge(client: Any, reply: Any) -> CheckMessage | None:
         return fail(*_DOWN, detail=f"cluster_state is {state!r}")
     if reply:
         return None
-    return Error("Redis did not answer a ping.", id=health.ERROR_REDIS_PING_FAILED)
+    return Error("Redis did not respond to a ping.", id=health.ERROR_REDIS_PING_FAILED)
 
 
 def failure(error: Exception, client: Any = None) -> CheckMessage:

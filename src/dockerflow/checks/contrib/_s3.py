@@ -13,7 +13,7 @@ from dockerflow.checks.messages import CheckMessage
 def s3(client: Any, bucket: str) -> Check:
     """Make a check that a bucket exists and may be used, by a HEAD request on it.
 
-    :param client: the app's own client, ``boto3.client("s3")``, with its time-outs and retries.
+    :param client: the app's own client, ``boto3.client("s3")``, with its timeouts and retries.
     :param bucket: the bucket's name.
     :returns: the check, to be registered. It gives ``dockerflow.health.E031`` when it can't
         connect, ``E032`` when there is no such bucket, ``E033`` when it may not be used, ``E034``
@@ -23,7 +23,7 @@ def s3(client: Any, bucket: str) -> Check:
     .. versionadded:: 0.1.0
     """
     if not callable(getattr(client, "head_bucket", None)):
-        message = f'client takes boto3.client("s3"), not {type(client).__name__}'
+        message = f'client must be boto3.client("s3"), not {type(client).__name__}'
         raise TypeError(message)
     return functools.partial(_s3, client, bucket)
 

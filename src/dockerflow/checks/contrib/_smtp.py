@@ -40,11 +40,11 @@ def smtp(
     .. versionadded:: 0.1.0
     """
     if isinstance(port, bool) or port not in range(1, 65_536):
-        raise ValueError(f"port is {port!r}, but takes a number from 1 to 65535")
+        raise ValueError(f"port must be from 1 to 65535, not {port!r}")
     if encryption not in {None, "starttls", "tls"}:
-        raise ValueError(f"encryption is {encryption!r}, but takes 'starttls', 'tls' or None")
+        raise ValueError(f"encryption must be 'starttls', 'tls' or None, not {encryption!r}")
     if (user is None) != (password is None):
-        message = "user and password are given together, or not at all"
+        message = "user and password must be given together, or neither of them"
         raise ValueError(message)
     limit = seconds("timeout", timeout)
     return functools.partial(_smtp, _Server(host, port, encryption, user, password, context, limit))
@@ -88,7 +88,7 @@ def _smtp(server: _Server) -> CheckMessage | None:
 
 def failure(error: Exception, password: str | None, detail: str = "") -> CheckMessage:
     """Report an error of ``smtplib``."""
-    # It raises its own error when the server doesn't respond in time, during the time-out's.
+    # It raises its own error when the server doesn't respond in time, during the timeout's.
     if isinstance(error, TimeoutError) or isinstance(error.__context__, TimeoutError):
         text, id_ = "The mail server did not respond in time.", health.ERROR_SMTP_TIMED_OUT
     else:

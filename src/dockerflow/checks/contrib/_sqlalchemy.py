@@ -30,7 +30,7 @@ def database(engine: Engine) -> Check: ...
 @overload
 def database(engine: AsyncEngine) -> AsyncCheck: ...
 def database(engine: Any) -> Check | AsyncCheck:
-    """Make a check that a database answers, over a connection of the engine's pool.
+    """Make a check that a database responds, over a connection of the engine's pool.
 
     A stale pooled connection, as after a restart of the server, is not a failure: the check
     tries once more on a fresh one.
@@ -106,7 +106,7 @@ def _is_async(engine: Any) -> bool:
         return True
     if not callable(getattr(engine, "connect", None)):
         message = (
-            "engine takes an Engine or an AsyncEngine of SQLAlchemy, "
+            "engine must be an Engine or an AsyncEngine of SQLAlchemy, "
             f"not {type(engine).__name__}"  # a URL may have a password in it
         )
         raise TypeError(message)
@@ -210,7 +210,7 @@ def _database_failure(engine: Engine | AsyncEngine, failure: _WrappedError) -> C
 
 
 def check_engine(engine: Engine) -> CheckMessage | None:
-    """Check like ``database(engine)``, with the ids of python-dockerflow's check for Flask.
+    """Check like ``database(engine)``, with the IDs of python-dockerflow's check for Flask.
 
     :returns: nothing, or ``dockerflow.health.E008`` for an error of the driver and ``E009`` for
         any other of SQLAlchemy's.

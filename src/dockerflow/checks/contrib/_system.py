@@ -50,7 +50,7 @@ def file_age(path: str | PathLike[str], max_age: float) -> Check:
     :returns: the check, to be registered. It gives ``dockerflow.health.E026`` when the file is
         missing, ``E027`` when it is older, or more than a second in the future, and ``E028`` when
         its time can't be read.
-    :raises ValueError: when ``max_age`` isn't over 0.
+    :raises ValueError: when ``max_age`` isn't greater than 0.
 
     .. versionadded:: 0.1.0
     """
@@ -80,10 +80,10 @@ def memory(*, warn_percent: float = 90.0, fail_percent: float = 97.0) -> Check:
 def _must_rise(**percentages: float) -> None:
     for name, value in percentages.items():
         if not 0 <= value <= MAX_PERCENT:
-            raise ValueError(f"{name} is {value!r}, but takes a number from 0 to 100")
+            raise ValueError(f"{name} must be a number from 0 to 100, not {value!r}")
     (low_name, low), (high_name, high) = percentages.items()
     if low > high:
-        raise ValueError(f"{low_name} is {low!r}, but takes at most {high_name}, which is {high!r}")
+        raise ValueError(f"{low_name} must be at most {high_name}, which is {high!r}, not {low!r}")
 
 
 @named("disk_space")

@@ -22,7 +22,7 @@ class Patched(NamedTuple):
 
     text: str
     mended: list[str]
-    """The ids of the rules that the changes are for."""
+    """The IDs of the rules that the changes are for."""
     left: list[Verdict]
     """What is still found, or can't be told."""
 

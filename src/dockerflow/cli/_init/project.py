@@ -367,7 +367,7 @@ def _choose_framework(project: Project, apps: list[App], names: list[str]) -> st
         raise click.ClickException(f"name the folder of one app; there are {listed}")
     known = ", ".join(FRAMEWORKS)
     if has_requirements(names) or any(name.endswith(".py") for name in names):
-        raise click.ClickException(f"no framework was recognised; use --framework: {known}")
+        raise click.ClickException(f"no framework was recognized; use --framework: {known}")
     raise click.ClickException(
         f"there is nothing to start from in {project.path}: neither requirements*.txt, "
         "pyproject.toml, Pipfile or package.json, nor a Python file with an app, nor a Dockerfile; "
@@ -413,7 +413,9 @@ def _choose_app(project: Project, apps: list[App], given: str) -> None:
     project.app = best[0] if best else None
     project.others = [app for app in apps if app not in best]
     if best and best[0].is_factory and project.server == "daphne":
-        raise click.ClickException(f"daphne takes no function, as {best[0]}; use --app or --server")
+        raise click.ClickException(
+            f"daphne can't start a function such as {best[0]}; use --app or --server"
+        )
 
 
 def protocol(project: Project) -> str:

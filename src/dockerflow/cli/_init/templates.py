@@ -33,7 +33,7 @@ LABEL org.opencontainers.image.source="$DOCKERFLOW_SOURCE" \\
       org.opencontainers.image.version="$DOCKERFLOW_VERSION" \\
       org.opencontainers.image.revision="$DOCKERFLOW_COMMIT"
 EXPOSE 8000
-# By its name, as Dockerflow asks; by its number it would be hadolint's way.
+# Dockerflow requires the name, where hadolint prefers the number.
 # hadolint ignore=DL3066
 USER app
 HEALTHCHECK --interval=30s --timeout=20s --start-period=10s CMD @healthcheck@
@@ -248,7 +248,7 @@ def dockerignore(project: Project, other: str) -> str:
         needed.add("requirements.txt")
     lines = "".join("!" + re.sub(r"([\\*?\[])", r"\\\1", name) + "\n" for name in sorted(needed))
     return (
-        "# Nothing gets into the build but what is listed here: add what else the app needs.\n"
+        "# Only what is listed here gets into the build: add what else the app needs.\n"
         f"*\n{lines}\n# Not even from within these:\n{_NEVER}"
     )
 

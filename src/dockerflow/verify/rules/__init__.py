@@ -24,7 +24,7 @@ __all__ = [
 
 
 def matching(prefix: str) -> set[str]:
-    """Return the ids of the rules that begin with ``prefix``, in any case.
+    """Return the IDs of the rules that begin with ``prefix``, in any case.
 
     :raises ValueError: when there are none.
     """

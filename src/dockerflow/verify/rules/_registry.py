@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable, Iterator
+from inspect import cleandoc
 from typing import Final, Literal, NamedTuple
 
 from dockerflow.verify.evidence import Dockerfile, Evidence, Image, Instruction, Log
@@ -48,6 +49,14 @@ class Rule(NamedTuple):
     source: str
     looks_at: str
     fix: str
+    why: str
+    """What goes wrong in operation otherwise."""
+    language: str
+    """The language of both examples, as Markdown names it."""
+    bad: str
+    """An example that breaks the rule."""
+    good: str
+    """The same example, mended."""
     judge: Judge
 
     @property
@@ -68,7 +77,18 @@ BY_ID: Final[dict[str, Rule]] = {}
 
 
 def rule(
-    level: Level, id_: str, title: str, *, sentence: str, source: str, looks_at: str, fix: str
+    level: Level,
+    id_: str,
+    title: str,
+    *,
+    sentence: str,
+    source: str,
+    looks_at: str,
+    fix: str,
+    why: str,
+    language: str,
+    bad: str,
+    good: str,
 ) -> Callable[[Judge], Judge]:
     """Register a function as a rule.
 
@@ -78,10 +98,14 @@ def rule(
 
     :param sentence: what the rule checks, as ``source`` has it.
     :param looks_at: the targets that the rule can judge, for people.
+    :param bad: an example in ``language`` that breaks this rule; ``good`` is the same one, mended.
     """
+    why, bad, good = map(cleandoc, (why, bad, good))
 
     def add(judge: Judge) -> Judge:
-        BY_ID[id_] = Rule(id_, title, level, sentence, source, looks_at, fix, judge)
+        BY_ID[id_] = Rule(
+            id_, title, level, sentence, source, looks_at, fix, why, language, bad, good, judge
+        )
         return judge
 
     return add

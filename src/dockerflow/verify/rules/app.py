@@ -58,7 +58,20 @@ _recommendation = partial(rule, "warning")
     "Configured by the environment",
     sentence="Accept its configuration through environment variables.",
     looks_at="a command or container: whether $PORT, or a variable of --break, had any effect",
-    fix="Read every setting from an environment variable; keep none in the image or in arguments.",
+    fix="Read every setting from an environment variable, not from the image or from arguments.",
+    why="""
+        The same image can move from staging to production only if nothing about either is built
+        into it. A setting in the image needs a build for each environment, and a credential in it
+        can be read by everyone who can pull it.
+        """,
+    language="python",
+    bad="""
+        with open("production.toml", "rb") as file:
+            settings = tomllib.load(file)
+        """,
+    good="""
+        settings = os.environ
+        """,
 )
 def _environment(evidence: Evidence) -> Findings:
     for run in evidence.runs:
@@ -111,7 +124,20 @@ def _literal_port(words: list[str]) -> str:
     sentence="Listen on environment variable `$PORT` for HTTP requests.",
     looks_at="a command or container, which gets a free port as $PORT; a Dockerfile whose "
     "ENTRYPOINT or CMD names a port",
-    fix="Let the app read PORT, or let a shell fill it in: `sh -c 'exec app --port $PORT'`.",
+    fix="Have the app read PORT, or have a shell insert it: `sh -c 'exec app --port $PORT'`.",
+    why="""
+        The platform chooses the port and sends requests there. An app that listens on another one
+        looks like an app that never starts: its probes fail, and it is restarted again and again.
+        """,
+    language="dockerfile",
+    bad="""
+        ENTRYPOINT ["uvicorn", "app:app", "--host", "0.0.0.0"]
+        CMD ["--port", "9000"]
+        """,
+    good=r"""
+        ENTRYPOINT ["sh", "-c", "exec uvicorn app:app --host 0.0.0.0 --port $PORT \"$@\"", "--"]
+        CMD ["--no-access-log"]
+        """,
 )
 def _port(evidence: Evidence) -> Findings:
     for run in evidence.runs:
@@ -158,6 +184,21 @@ def _port_in_dockerfile(dockerfile: Dockerfile) -> Findings:
     sentence="Must have a JSON version object at `/app/version.json`.",
     looks_at="an image",
     fix="Write version.json in CI (`dockerflow version` does) and copy it to /app.",
+    why="""
+        In an incident, the first question is which commit is running. The file in the image tells
+        it even if the app doesn't start, and without the file there is nothing for `/__version__`
+        to serve.
+        """,
+    language="console",
+    bad="""
+        $ docker run --rm --entrypoint ls example/app /app
+        app.py
+        """,
+    good="""
+        $ docker run --rm --entrypoint ls example/app /app
+        app.py
+        version.json
+        """,
 )
 def _version_file(evidence: Evidence) -> Findings:
     for image in evidence.images:
@@ -183,8 +224,24 @@ def _versions(evidence: Evidence) -> Iterator[tuple[VersionFile, bytes]]:
     sentence="A Dockerflow containers are required to respond to requests to `/__version__` with "
     "a JSON object that looks like: source, version, commit, build.",
     source=_VERSION_OBJECT,
-    looks_at="a version.json: given, in an image, or as it is served",
+    looks_at="a version.json: a given file, the one in an image, or as an app serves it",
     fix="Write an object with the strings source, version, commit and build.",
+    why="""
+        Dashboards and release tools read these four keys from every service. If one is missing or
+        isn't a string, the tool fails, or shows nothing for this service.
+        """,
+    language="json",
+    bad="""
+        {"version": "1.4.2", "commit": "8c1f9a27"}
+        """,
+    good="""
+        {
+          "source": "https://github.com/example/app",
+          "version": "1.4.2",
+          "commit": "8c1f9a27d0b64e7c9a3f5e21b8d4c6f07a19e3b5",
+          "build": "https://github.com/example/app/actions/runs/1234"
+        }
+        """,
 )
 def _version_object(evidence: Evidence) -> Findings:
     for version, content in _versions(evidence):
@@ -214,8 +271,29 @@ def _problem(body: bytes) -> str:
     "source code; The release version of the application; The commit hash for the containerized "
     "application; A link to the CI tool's build job that created the image.",
     source=_VERSION_OBJECT,
-    looks_at="a version.json: given, in an image, or as it is served",
-    fix="Fill in source and build with URLs and commit with the full hash; version may be empty.",
+    looks_at="a version.json: a given file, the one in an image, or as an app serves it",
+    fix="Set source and build to URLs and commit to the full hash; version may be empty.",
+    why="""
+        The file is needed when something is wrong, and then placeholders don't help: nobody can
+        check out the commit `HEAD` a week later, or open build `1234` without knowing where.
+        """,
+    language="json",
+    bad="""
+        {
+          "source": "https://github.com/example/app",
+          "version": "1.4.2",
+          "commit": "HEAD",
+          "build": "1234"
+        }
+        """,
+    good="""
+        {
+          "source": "https://github.com/example/app",
+          "version": "1.4.2",
+          "commit": "8c1f9a27d0b64e7c9a3f5e21b8d4c6f07a19e3b5",
+          "build": "https://github.com/example/app/actions/runs/1234"
+        }
+        """,
 )
 def _version_values(evidence: Evidence) -> Findings:
     good: dict[str, Callable[[str], object]] = {
@@ -248,10 +326,32 @@ def _on(service: Service, response: Response, message: str) -> Finding:
 
 @_requirement(
     "DF106",
-    "Answers /__version__",
+    "Responds to /__version__",
     sentence=_VERSION_SENTENCE,
     looks_at="a running app",
-    fix="Answer GET /__version__ with HTTP 200 and the file's contents.",
+    fix="Respond to GET /__version__ with HTTP 200 and the contents of the file.",
+    why="""
+        Deployment tools compare this response with the commit that they have just rolled out.
+        Without it, nobody can tell from outside whether a deployment has arrived, or which
+        version is failing.
+        """,
+    language="console",
+    bad="""
+        $ curl -i localhost:8000/__version__
+        HTTP/1.1 404 Not Found
+        """,
+    good="""
+        $ curl -i localhost:8000/__version__
+        HTTP/1.1 200 OK
+        Content-Type: application/json
+
+        {
+          "source": "https://github.com/example/app",
+          "version": "1.4.2",
+          "commit": "8c1f9a27d0b64e7c9a3f5e21b8d4c6f07a19e3b5",
+          "build": "https://github.com/example/app/actions/runs/1234"
+        }
+        """,
 )
 def _version_endpoint(evidence: Evidence) -> Findings:
     for service, response in _responses(evidence, VERSION):
@@ -270,11 +370,28 @@ def _version_endpoint(evidence: Evidence) -> Findings:
 
 @_requirement(
     "DF107",
-    "Serves the version.json that it has",
+    "Serves its own version.json",
     sentence=_VERSION_SENTENCE,
     looks_at="a running app together with --version-json, an image, or a version.json in the "
     "folder in which the command is started",
-    fix="Serve the file itself, and restart the app after the file was written.",
+    fix="Serve the file itself, and restart the app when the file has changed.",
+    why="""
+        A wrong version is worse than none: a rollout looks complete while the old code still
+        runs, and errors are attributed to the wrong release.
+        """,
+    language="console",
+    bad="""
+        $ jq -r .version /app/version.json
+        1.4.2
+        $ curl -s localhost:8000/__version__ | jq -r .version
+        1.4.1
+        """,
+    good="""
+        $ jq -r .version /app/version.json
+        1.4.2
+        $ curl -s localhost:8000/__version__ | jq -r .version
+        1.4.2
+        """,
 )
 def _version_same(evidence: Evidence) -> Findings:
     files = [*evidence.versions, *(image.version for image in evidence.images)]
@@ -293,10 +410,28 @@ def _version_same(evidence: Evidence) -> Findings:
 
 @_requirement(
     "DF108",
-    "Answers /__heartbeat__",
+    "Responds to /__heartbeat__",
     sentence="Respond to `/__heartbeat__` with a HTTP 200 or 5xx on error.",
     looks_at="a running app",
-    fix="Answer GET /__heartbeat__ in time with HTTP 200, or 5xx when something is wrong.",
+    fix="Respond to GET /__heartbeat__ in time: with HTTP 200, or with 5xx if something is wrong.",
+    why="""
+        By this endpoint, monitoring distinguishes an app whose database is down (5xx) from an app
+        that is gone (no response). A redirect to a login page means neither: the alert fires all
+        the time or, if the monitor follows redirects, never.
+        """,
+    language="console",
+    bad="""
+        $ curl -i localhost:8000/__heartbeat__
+        HTTP/1.1 302 Found
+        Location: /login
+        """,
+    good="""
+        $ curl -i localhost:8000/__heartbeat__
+        HTTP/1.1 200 OK
+        Content-Type: application/json
+
+        {"status": "ok", "checks": {"database": "ok"}, "details": {}}
+        """,
 )
 def _heartbeat(evidence: Evidence) -> Findings:
     for service, response in _responses(evidence, HEARTBEAT):
@@ -315,7 +450,29 @@ def _heartbeat(evidence: Evidence) -> Findings:
     "with the status of backing services and application components as a JSON payload.",
     looks_at="a command or container, started again with each --break: NAME=VALUE that breaks a "
     "service",
-    fix="Connect to each backing service in the heartbeat, and answer 5xx when that fails.",
+    fix="Connect to each backing service in the heartbeat, and respond with 5xx if that fails.",
+    why="""
+        A heartbeat that is always 200 stays green while every request fails because the database
+        can't be reached: users notice the outage before you do. An app that exits without its
+        database can't report the cause either.
+        """,
+    language="console",
+    bad="""
+        $ DATABASE_URL=postgres://127.0.0.1:1/none ./app &
+        $ curl -i localhost:8000/__heartbeat__
+        HTTP/1.1 200 OK
+        Content-Type: application/json
+
+        {"status": "ok"}
+        """,
+    good="""
+        $ DATABASE_URL=postgres://127.0.0.1:1/none ./app &
+        $ curl -i localhost:8000/__heartbeat__
+        HTTP/1.1 500 Internal Server Error
+        Content-Type: application/json
+
+        {"status": "error", "checks": {"database": "error"}, "details": {}}
+        """,
 )
 def _heartbeat_services(evidence: Evidence) -> Findings:
     unwell = [found.where for found, response in _responses(evidence, HEARTBEAT) if response.is_5xx]
@@ -334,11 +491,25 @@ def _heartbeat_services(evidence: Evidence) -> Findings:
 
 @_requirement(
     "DF110",
-    "Answers /__lbheartbeat__",
+    "Responds to /__lbheartbeat__",
     sentence="Respond to `/__lbheartbeat__` with an HTTP 200.",
     looks_at="a running app",
-    fix="Answer GET /__lbheartbeat__ with HTTP 200 immediately, before redirects, host checks and "
-    "logins.",
+    fix="Respond to GET /__lbheartbeat__ with HTTP 200 before any redirect, host check or login.",
+    why="""
+        A load balancer sends traffic only to instances that respond with 200. Its checks come
+        over plain HTTP and with an IP address as Host, so that a redirect to HTTPS or a check of
+        the host name takes healthy instances out.
+        """,
+    language="console",
+    bad="""
+        $ curl -i localhost:8000/__lbheartbeat__
+        HTTP/1.1 301 Moved Permanently
+        Location: https://app.example.org/__lbheartbeat__
+        """,
+    good="""
+        $ curl -i localhost:8000/__lbheartbeat__
+        HTTP/1.1 200 OK
+        """,
 )
 def _lbheartbeat(evidence: Evidence) -> Findings:
     for service, response in _responses(evidence, LBHEARTBEAT):
@@ -355,7 +526,23 @@ def _lbheartbeat(evidence: Evidence) -> Findings:
     sentence="This is for load balancer checks and should **not** check backing services.",
     looks_at="a command or container, started again with each --break; a running app whose "
     "heartbeat is 5xx",
-    fix="Answer /__lbheartbeat__ without touching a database, a cache or another service.",
+    fix="Respond to /__lbheartbeat__ without using a database, a cache or another service.",
+    why="""
+        If this endpoint fails whenever the database does, the load balancer takes out all
+        instances at the same time. A fault of one backing service becomes an outage of
+        everything, including the pages that don't need that service.
+        """,
+    language="console",
+    bad="""
+        $ DATABASE_URL=postgres://127.0.0.1:1/none ./app &
+        $ curl -i localhost:8000/__lbheartbeat__
+        HTTP/1.1 503 Service Unavailable
+        """,
+    good="""
+        $ DATABASE_URL=postgres://127.0.0.1:1/none ./app &
+        $ curl -i localhost:8000/__lbheartbeat__
+        HTTP/1.1 200 OK
+        """,
 )
 def _lbheartbeat_alone(evidence: Evidence) -> Findings:
     unhealthy = [
@@ -385,11 +572,24 @@ def _other_method(
 
 @_recommendation(
     "DF112",
-    "HEAD is answered like GET",
+    "HEAD gets the same status as GET",
     sentence="All general-purpose servers MUST support the methods GET and HEAD.",
     source=f"{_HTTP}#section-9.1",
-    looks_at="the endpoints of a running app that answer GET",
-    fix="Answer HEAD with the status of GET and no body; probes and load balancers use it.",
+    looks_at="the endpoints of a running app that respond to GET",
+    fix="Respond to HEAD with the status of GET and without a body.",
+    why="""
+        Many load balancers and uptime monitors check with HEAD, as `curl --head` does. If HEAD
+        fails where GET succeeds, they report a healthy app as down.
+        """,
+    language="console",
+    bad="""
+        $ curl --head localhost:8000/__lbheartbeat__
+        HTTP/1.1 501 Not Implemented
+        """,
+    good="""
+        $ curl --head localhost:8000/__lbheartbeat__
+        HTTP/1.1 200 OK
+        """,
 )
 def _head(evidence: Evidence) -> Findings:
     for service, path, get, head in _other_method(evidence, "HEAD"):
@@ -403,8 +603,23 @@ def _head(evidence: Evidence) -> Findings:
     sentence="The 405 (Method Not Allowed) status code indicates that the method received in the "
     "request-line is known by the origin server but not supported by the target resource.",
     source=f"{_HTTP}#section-15.5.6",
-    looks_at="POST to the endpoints of a running app that answer GET",
-    fix="Answer POST with HTTP 405 and an Allow header.",
+    looks_at="POST to the endpoints of a running app that respond to GET",
+    fix="Respond to POST with HTTP 405 and an Allow header.",
+    why="""
+        A POST to these endpoints is a mistake, such as that of a misconfigured monitor, and its
+        sender should notice. If it gets a 200, the mistake goes unnoticed; and often it is a
+        catch-all route that responds, with the app's full work for each request.
+        """,
+    language="console",
+    bad="""
+        $ curl -i -X POST localhost:8000/__heartbeat__
+        HTTP/1.1 200 OK
+        """,
+    good="""
+        $ curl -i -X POST localhost:8000/__heartbeat__
+        HTTP/1.1 405 Method Not Allowed
+        Allow: GET, HEAD
+        """,
 )
 def _methods(evidence: Evidence) -> Findings:
     for service, path, _, post in _other_method(evidence, "POST"):
@@ -418,7 +633,19 @@ def _methods(evidence: Evidence) -> Findings:
     "Logs to stdout or stderr",
     sentence="Send text logs to `stdout` or `stderr`.",
     looks_at="the output of a command or container; a log",
-    fix="Log lines of UTF-8 to stdout or stderr, and to no file.",
+    fix="Log text in UTF-8 to stdout or stderr, not to a file.",
+    why="""
+        A file in a container is gone with the container, and with it the last lines before the
+        crash that you are investigating. Until then it grows until the disk is full, while log
+        collectors, which read stdout and stderr, see nothing.
+        """,
+    language="python",
+    bad="""
+        handler = logging.FileHandler("app.log")
+        """,
+    good="""
+        handler = logging.StreamHandler(sys.stdout)
+        """,
 )
 def _text_logs(evidence: Evidence) -> Findings:
     for run in evidence.runs:
@@ -433,7 +660,7 @@ def _text_logs(evidence: Evidence) -> Findings:
     for log in evidence.all_logs():
         bad = next((n for n, line in enumerate(log.lines, 1) if not _is_text(line)), None)
         if bad is not None:
-            yield in_log(log, bad, "it is not text in UTF-8")
+            yield in_log(log, bad, "it is not UTF-8 text")
         elif any(log.lines):
             yield None
 
@@ -450,7 +677,36 @@ def _is_text(line: bytes) -> bool:
     "Serves its own static content",
     sentence="Serve its own static content.",
     looks_at="what --static names; else the files that the page at / of a running app refers to",
-    fix="Serve the files with the app (for example with WhiteNoise); no other server will.",
+    fix="Serve the files from the app, for example with WhiteNoise.",
+    why="""
+        No other web server runs beside the container: files that the app doesn't serve are
+        missing, and pages come without styles and scripts. This often shows only in production,
+        since frameworks serve static files by themselves in development.
+        """,
+    language="console",
+    bad="""
+        $ curl -i localhost:8000/
+        HTTP/1.1 200 OK
+        Content-Type: text/html
+
+        <link rel="stylesheet" href="/static/app.css">
+
+        $ curl -i localhost:8000/static/app.css
+        HTTP/1.1 404 Not Found
+        """,
+    good="""
+        $ curl -i localhost:8000/
+        HTTP/1.1 200 OK
+        Content-Type: text/html
+
+        <link rel="stylesheet" href="/static/app.css">
+
+        $ curl -i localhost:8000/static/app.css
+        HTTP/1.1 200 OK
+        Content-Type: text/css
+
+        body { margin: 0 }
+        """,
 )
 def _static(evidence: Evidence) -> Findings:
     for service in evidence.services:
@@ -463,12 +719,33 @@ def _static(evidence: Evidence) -> Findings:
 
 @_requirement(
     "DF116",
-    "Ends on SIGTERM",
+    "Exits on SIGTERM",
     sentence=_STOP_SENTENCE,
     source=_STOP,
     looks_at="a command or container, which has --grace seconds to end",
-    fix="Handle SIGTERM; start the app with exec, so that no shell stands between it and the "
+    fix="Handle SIGTERM; start the app with exec, so that no shell comes between it and the "
     "signal.",
+    why="""
+        An app that doesn't end on SIGTERM is killed after the grace period, 10 seconds with
+        Docker and 30 in Kubernetes. Each instance delays a rollout by as much, open requests are
+        cut off, and what the app saves at its end is lost.
+        """,
+    language="python",
+    bad="""
+        def stop(*_):
+            logger.info("received SIGTERM")
+
+
+        signal.signal(signal.SIGTERM, stop)
+        """,
+    good="""
+        def stop(*_):
+            logger.info("received SIGTERM")
+            threading.Thread(target=server.shutdown).start()
+
+
+        signal.signal(signal.SIGTERM, stop)
+        """,
 )
 def _sigterm(evidence: Evidence) -> Findings:
     for run in evidence.runs:
@@ -485,6 +762,18 @@ def _sigterm(evidence: Evidence) -> Findings:
     looks_at="a command or container: a request to the path of --slow is being handled when "
     "SIGTERM comes",
     fix="On SIGTERM stop accepting connections, finish the open requests, then end.",
+    why="""
+        Each deployment, each scale-down and each upgrade of a node stops containers. If they drop
+        open requests, users get a 502 each time, and a payment whose response was lost may be
+        sent twice.
+        """,
+    language="shell",
+    bad="""
+        uvicorn app:app --host 0.0.0.0 --port $PORT --timeout-graceful-shutdown 1
+        """,
+    good="""
+        uvicorn app:app --host 0.0.0.0 --port $PORT --timeout-graceful-shutdown 20
+        """,
 )
 def _in_flight(evidence: Evidence) -> Findings:
     for run in evidence.runs:
@@ -504,13 +793,24 @@ def _in_flight(evidence: Evidence) -> Findings:
 @rule(
     "error",
     "DF118",
-    "Listens where others can connect",
+    "Listens on a reachable address",
     sentence="Internal host loopback address. Addresses of this form MUST NOT appear outside a "
     "host.",
     source=_LOOPBACK,
     looks_at="a command or container that listens on $PORT: on which addresses",
-    fix="Listen on 0.0.0.0 or ::, for example by `--host 0.0.0.0`: on 127.0.0.1, the app can only "
-    "be reached from inside of its container.",
+    fix="Listen on 0.0.0.0 or ::, for example with `--host 0.0.0.0`.",
+    why="""
+        In a container, 127.0.0.1 is the container itself. Everything works when tried from
+        inside, but connections to the published port fail, and no request ever arrives. It is the
+        default of uvicorn, Flask and many development servers.
+        """,
+    language="shell",
+    bad="""
+        uvicorn app:app --port $PORT
+        """,
+    good="""
+        uvicorn app:app --port $PORT --host 0.0.0.0
+        """,
 )
 def _addresses(evidence: Evidence) -> Findings:
     for run in evidence.runs:

@@ -76,11 +76,24 @@ def _health_checks(evidence: Evidence) -> Iterator[tuple[Container | None, Calle
 
 @_requirement(
     "DF401",
-    f"Nothing restarts or balances by {HEARTBEAT}",
+    f"Restarts and load balancing don't depend on {HEARTBEAT}",
     sentence="This is for load balancer checks and should **not** check backing services.",
     source=_APP,
-    fix=f"Let liveness probes, health checks and load balancers request `{LBHEARTBEAT}`. Otherwise "
-    "a backing service that is down has all containers restarted, or taken out, at the same time.",
+    fix=f"Let liveness probes, health checks and load balancers request `{LBHEARTBEAT}`.",
+    why="""
+        If a liveness probe checks the database, an outage of the database restarts all pods,
+        again and again, and takes down what would still work. When the database is back, all of
+        them start at the same time and overload it.
+        """,
+    language="yaml",
+    bad="""
+        livenessProbe:
+          httpGet: {path: /__heartbeat__, port: http}
+        """,
+    good="""
+        livenessProbe:
+          httpGet: {path: /__lbheartbeat__, port: http}
+        """,
 )
 def _liveness(evidence: Evidence) -> Findings:
     for container in evidence.containers:
@@ -99,7 +112,7 @@ def _liveness(evidence: Evidence) -> Findings:
         drain = _drain(owner) if owner is not None and caller.kind == "balancer" else 0.0
         message = f"{caller.name} requests {HEARTBEAT}, which checks backing services"
         if drain is None:
-            yield _unknown(caller.place, f"{message}; right only if the app drains")
+            yield _unknown(caller.place, f"{message}; correct only if the app drains")
         else:
             is_fine = drain > 0 or caller.requests(LBHEARTBEAT)
             yield None if is_fine else _at(caller.place, message)
@@ -114,9 +127,23 @@ _MAY_CHECK: Final = frozenset({"readiness", "startup"})
     "Probes request Dockerflow's endpoints",
     sentence="Readiness probes determine when a container is ready to accept traffic.",
     source=_PROBES,
-    fix=f"Let the readiness probe request `{LBHEARTBEAT}`, or `{HEARTBEAT}` if another pod can do "
-    f"better; liveness probes, health checks and load balancers `{LBHEARTBEAT}`. A probe of "
-    f"`{HEARTBEAT}` needs a timeout above DOCKERFLOW_HEARTBEAT_TIMEOUT.",
+    fix=f"Let the readiness probe request `{LBHEARTBEAT}`, or `{HEARTBEAT}` if other pods may "
+    f"be able to respond; liveness probes, health checks and load balancers `{LBHEARTBEAT}`. A "
+    f"probe of `{HEARTBEAT}` needs a timeout longer than DOCKERFLOW_HEARTBEAT_TIMEOUT.",
+    why="""
+        A page such as `/` redirects, needs a login, or slows down under load: a probe of it takes
+        out or restarts instances exactly when they are needed most. Without a readiness probe,
+        each deployment sends requests to pods that don't listen yet.
+        """,
+    language="yaml",
+    bad="""
+        readinessProbe:
+          httpGet: {path: /, port: http}
+        """,
+    good="""
+        readinessProbe:
+          httpGet: {path: /__lbheartbeat__, port: http}
+        """,
 )
 def _probes(evidence: Evidence) -> Findings:
     for container in _apps(evidence):
@@ -125,11 +152,11 @@ def _probes(evidence: Evidence) -> Findings:
             message = f"{container.name} has no readinessProbe: it gets requests before it listens"
             yield _at(container.place, message)
         if not container.in_kubernetes and "healthcheck" not in kinds:
-            message = f"{container.name} has no healthcheck: that of the image counts"
+            message = f"{container.name} has no healthcheck, so the image's applies"
             yield _unknown(container.place, message, f"add one that requests {LBHEARTBEAT}")
     for owner, caller in _health_checks(evidence):
         may_check = caller.kind in _MAY_CHECK
-        what = f"requests {caller.path}" if caller.path else "requests nothing by HTTP"
+        what = f"requests {caller.path}" if caller.path else "makes no HTTP request"
         wanted = f"{LBHEARTBEAT} or {HEARTBEAT}" if may_check else LBHEARTBEAT
         message = f"{caller.name} {what}, not {wanted}"
         if caller.requests(LBHEARTBEAT) or (caller.requests(HEARTBEAT) and not may_check):
@@ -187,6 +214,24 @@ _literal_port = re.compile(
     source=_APP,
     fix="Set PORT in the container's environment, and name the same port in its ports, its probes "
     "or health check, and the Service.",
+    why="""
+        On a port where nothing listens, the connection is refused. For a probe this means that
+        the rollout never completes, for a Service that every request fails, though the app itself
+        is healthy.
+        """,
+    language="yaml",
+    bad="""
+        ports:
+          - {name: http, containerPort: 8000}
+        env:
+          - {name: PORT, value: "5000"}
+        """,
+    good="""
+        ports:
+          - {name: http, containerPort: 8000}
+        env:
+          - {name: PORT, value: "8000"}
+        """,
 )
 def _port(evidence: Evidence) -> Findings:
     for container in _apps(evidence):
@@ -195,7 +240,7 @@ def _port(evidence: Evidence) -> Findings:
         if findings or (port is not None and port.is_known):
             yield from findings or (None,)
         else:
-            where = f"perhaps in {container.unread}" if container.unread else "the image's counts"
+            where = f"perhaps in {container.unread}" if container.unread else "the image's applies"
             message = f"{container.name}: PORT has no value here; {where}"
             yield _unknown(port.place if port else container.place, message)
 
@@ -215,12 +260,12 @@ def _disagreeing(container: Container) -> Iterator[Finding]:
             continue
         is_service = caller.kind == "service"
         if not caller.port.isdecimal():
-            message = f"{caller.name} is for port {caller.port}, a name that {container.name} lacks"
+            message = f"{caller.name} uses port {caller.port}, which {container.name} doesn't have"
             yield _at(caller.place, message)
         elif not (is_service or caller.requests(*ENDPOINTS)):
             continue
         elif right and caller.port not in (right + ports if is_service else right):
-            message = f"{caller.name} is for port {caller.port}, not {right[0]}"
+            message = f"{caller.name} uses port {caller.port}, not {right[0]}"
             yield _at(caller.place, message)
     literal = _literal_port(" ".join(container.command))
     if literal and right and literal[1] not in right:
@@ -234,7 +279,22 @@ def _disagreeing(container: Container) -> Iterator[Finding]:
     sentence="Create an `app` user with a UID of `10001` and is a member of the `app` group.",
     source=f"{_SPECIFICATION}#dockerfile-requirements",
     fix=f"Set runAsUser: {ID} and runAsNonRoot: true in the securityContext of the pod or the "
-    f'container; in Compose `user: "{ID}"`, or leave it to the image.',
+    f'container; in Compose `user: "{ID}"`, or leave it out: then the image decides.',
+    why="""
+        The manifest overrides the image's USER. With 0, the app runs as root in spite of its
+        Dockerfile; with any other number, it can't write the files that belong to 10001, such as
+        those in its volumes.
+        """,
+    language="yaml",
+    bad="""
+        securityContext:
+          runAsUser: 1000
+        """,
+    good="""
+        securityContext:
+          runAsNonRoot: true
+          runAsUser: 10001
+        """,
 )
 def _user(evidence: Evidence) -> Findings:
     for container in _apps(evidence):
@@ -262,11 +322,25 @@ _uvicorn_timeout = re.compile(r"--timeout-graceful-shutdown[=\s]+(\d+(?:\.\d+)?)
 
 @_requirement(
     "DF405",
-    "Is killed only after it drained",
+    "Has time to drain before it is killed",
     sentence=_STOP_SENTENCE,
     source=_STOP,
     fix="Set terminationGracePeriodSeconds, in Compose stop_grace_period, above the sum of the "
     "preStop hook's sleep, DOCKERFLOW_DRAIN_SECONDS and the server's timeout for open requests.",
+    why="""
+        SIGKILL waits for nobody. If it comes before the app has drained and finished its open
+        requests, the last requests of each deployment fail, and what the app saves at its end is
+        lost.
+        """,
+    language="yaml",
+    bad="""
+        # preStop sleeps 5 s, the app drains for 10 s, uvicorn waits up to 20 s for open requests
+        terminationGracePeriodSeconds: 30
+        """,
+    good="""
+        # preStop sleeps 5 s, the app drains for 10 s, uvicorn waits up to 20 s for open requests
+        terminationGracePeriodSeconds: 40
+        """,
 )
 def _grace(evidence: Evidence) -> Findings:
     for container in _apps(evidence):
@@ -287,7 +361,7 @@ def _grace(evidence: Evidence) -> Findings:
             message = f"--graceful-timeout {gunicorn[1]} ends the drain of {drain:g} s"
             yield _at(place, f"{container.name}: {message}")
         elif given <= needed:
-            message = f"it is killed after {given:g} s, but drains and ends in up to {needed:g} s"
+            message = f"it is killed after {given:g} s, but may need {needed:g} s to drain and exit"
             yield _at(grace.place if grace else place, f"{container.name}: {message}")
         elif needed:
             yield None
@@ -298,7 +372,20 @@ def _grace(evidence: Evidence) -> Findings:
     "Logs are kept",
     sentence="Send text logs to `stdout` or `stderr`.",
     source=_APP,
-    fix="Leave the logging driver out, or take one that keeps or sends the logs.",
+    fix="Remove the logging driver, or use one that keeps or forwards the logs.",
+    why="""
+        With the logging driver `none`, all output is discarded: after a crash there is nothing to
+        look at, and no alert on logged errors ever fires.
+        """,
+    language="yaml",
+    bad="""
+        logging:
+          driver: none
+        """,
+    good="""
+        logging:
+          driver: journald
+        """,
 )
 def _logs(evidence: Evidence) -> Findings:
     for container in _apps(evidence):
@@ -306,18 +393,34 @@ def _logs(evidence: Evidence) -> Findings:
         if driver is not None and not driver.is_known:
             yield _unknown(driver.place, f"{container.name}: its logging driver")
         elif driver is not None and driver.text == "none":
-            yield _at(driver.place, f"{container.name}: logging driver none drops all it writes")
+            yield _at(
+                driver.place, f"{container.name}: the logging driver none discards all output"
+            )
         else:
             yield None
 
 
 @_recommendation(
     "DF407",
-    "Has no terminal",
+    "Runs without a terminal",
     sentence="Log to `stdout` in the mozlog json schema.",
     source=f"{_SPECIFICATION}#optional-recommendations",
-    fix="Remove tty, and stdin or stdin_open: a terminal merges stdout and stderr, ends lines in "
-    "CRLF, and has programs write for people instead of JSON.",
+    fix="Remove `tty`, and `stdin` or `stdin_open`.",
+    why="""
+        A terminal merges stdout and stderr, ends lines in CRLF, and has programs write colors and
+        progress bars for people. Many choose the log format by it, as this library does: instead
+        of JSON, the log collector gets text.
+        """,
+    language="yaml",
+    bad="""
+        - name: web
+          image: example/web:1
+          tty: true
+        """,
+    good="""
+        - name: web
+          image: example/web:1
+        """,
 )
 def _terminal(evidence: Evidence) -> Findings:
     for container in _apps(evidence):
@@ -335,10 +438,22 @@ _is_list = re.compile(r"(?:[^|&]|&&|\|\|)*").fullmatch
 
 @_recommendation(
     "DF408",
-    "No shell keeps SIGTERM to itself",
+    "No shell swallows SIGTERM",
     sentence=_STOP_SENTENCE,
     source=_STOP,
-    fix="Start the server without a shell, or by exec: `sh -c 'migrate && exec gunicorn app'`.",
+    fix="Start the server without a shell, or with exec: `sh -c 'migrate && exec gunicorn app'`.",
+    why="""
+        A shell that stays the main process gets SIGTERM and doesn't pass it on. The server
+        doesn't learn that it should stop, and is killed with its open requests when the grace
+        period is over.
+        """,
+    language="yaml",
+    bad="""
+        command: [sh, -c, "migrate && uvicorn app:app"]
+        """,
+    good="""
+        command: [sh, -c, "migrate && exec uvicorn app:app"]
+        """,
 )
 def _shell(evidence: Evidence) -> Findings:
     for container in _apps(evidence):
@@ -349,13 +464,13 @@ def _shell(evidence: Evidence) -> Findings:
         if shell not in _SHELLS or _executes(script):
             yield None
         elif not script or re.search(r"\btrap\b", script):
-            message = f"{container.name}: whether the script passes SIGTERM on"
+            message = f"{container.name}: whether the script forwards SIGTERM"
             yield _unknown(container.place, message, "start it after --, for DF116")
         elif shell == "bash" and _is_list(script):
             message = f"{container.name}: whether the script's last command replaces bash"
             yield _unknown(container.place, message, "write exec before the last command")
         else:
-            message = f"{shell} may stay the main process, and doesn't pass SIGTERM on"
+            message = f"{shell} may stay the main process, and doesn't forward SIGTERM"
             yield _at(container.place, f"{container.name}: {message}")
 
 

@@ -31,6 +31,20 @@ _requirement = partial(rule, "error", source=_SOURCE)
     sentence="Sources should be copied to the `/app` directory in the container.",
     looks_at="a Dockerfile; an image",
     fix="Use `WORKDIR /app` and `COPY . /app`.",
+    why="""
+        Whoever opens a shell in a container of an unknown service looks in `/app`, for the code
+        that a traceback names as for version.json. So do tools that scan images. If each service
+        has a folder of its own choice, each needs to be looked up.
+        """,
+    language="dockerfile",
+    bad="""
+        WORKDIR /usr/src/shop
+        COPY . .
+        """,
+    good="""
+        WORKDIR /app
+        COPY . .
+        """,
 )
 def _sources(evidence: Evidence) -> Findings:
     for dockerfile in evidence.dockerfiles:
@@ -48,10 +62,24 @@ def _sources(evidence: Evidence) -> Findings:
 
 @_requirement(
     "DF202",
-    f"Group app is {ID}",
+    f"Group app has GID {ID}",
     sentence="Create an `app` group with a GID of `10001`.",
     looks_at="a Dockerfile; an image",
     fix="`RUN groupadd --gid 10001 app` (Alpine: `addgroup -g 10001 app`).",
+    why="""
+        Files in volumes belong to numbers, not to names. With one GID for all images, `fsGroup:
+        10001` suits each of them. A GID that the build happens to assign can change with the base
+        image, and then the app can't open its own files.
+        """,
+    language="dockerfile",
+    bad=r"""
+        RUN groupadd app \
+         && useradd --uid 10001 --gid app app
+        """,
+    good=r"""
+        RUN groupadd --gid 10001 app \
+         && useradd --uid 10001 --gid app app
+        """,
 )
 def _group(evidence: Evidence) -> Findings:
     for dockerfile in evidence.dockerfiles:
@@ -77,7 +105,7 @@ def _reason(table: Table[Any]) -> str:
 def _judged_id(  # noqa: PLR0917
     evidence: Evidence, dockerfile: Dockerfile, has: str, kind: str, id_: str, table: Table[Any]
 ) -> Findings:
-    """Judge the id of user or group app."""
+    """Judge the ID of user or group app."""
     at = _at(dockerfile, table.lines.get("app", 0))
     if is_known(id_):
         shown = f"a free {kind}" if id_.startswith(FREE) else f"{kind} {printable(id_, 40)}"
@@ -102,10 +130,24 @@ def _rows(text: str, least: int) -> Iterator[list[str]]:
 
 @_requirement(
     "DF203",
-    f"User app is {ID} and in group app",
+    f"User app has UID {ID} and is in group app",
     sentence="Create an `app` user with a UID of `10001` and is a member of the `app` group.",
     looks_at="a Dockerfile; an image",
     fix="`RUN useradd --uid 10001 --gid 10001 app` (Alpine: `adduser -D -u 10001 -G app app`).",
+    why="""
+        Files in volumes belong to numbers, and Kubernetes checks `runAsNonRoot` by number. If the
+        UID is left to the build, it can change with the base image: the next release fails with
+        "permission denied" on files that the previous one wrote.
+        """,
+    language="dockerfile",
+    bad=r"""
+        RUN groupadd --gid 10001 app \
+         && useradd --gid app app
+        """,
+    good=r"""
+        RUN groupadd --gid 10001 app \
+         && useradd --uid 10001 --gid app app
+        """,
 )
 def _user(evidence: Evidence) -> Findings:
     for dockerfile in evidence.dockerfiles:
@@ -183,6 +225,19 @@ def _user_problem(image: Image) -> str:
     sentence="Have both `ENTRYPOINT` and `CMD` instructions to start the service.",
     looks_at="a Dockerfile; an image",
     fix='Split the command: `ENTRYPOINT ["python"]` and `CMD ["app.py"]`.',
+    why="""
+        Arguments of `docker run` replace CMD and keep ENTRYPOINT. With both, one image serves the
+        app and runs its other commands, such as `docker run example/app migrate.py`. With one of
+        them missing, each deployment has to know the whole command.
+        """,
+    language="dockerfile",
+    bad="""
+        CMD ["python", "app.py"]
+        """,
+    good="""
+        ENTRYPOINT ["python"]
+        CMD ["app.py"]
+        """,
 )
 def _entrypoint(evidence: Evidence) -> Findings:
     names = {"ENTRYPOINT": "Entrypoint", "CMD": "Cmd"}
@@ -214,6 +269,21 @@ _is_app_user = re.compile(rf"(?:app|{ID})(?::(?:app|{ID}))?").fullmatch
     sentence="Have a `USER app` instruction to set the default user.",
     looks_at="a Dockerfile; an image",
     fix="Make `USER app` the last USER instruction; 10001, the same user, is accepted too.",
+    why="""
+        As root, whoever finds a way to run code in the app owns everything in the container, and
+        is one kernel bug or one careless mount away from the host. Clusters that enforce
+        `runAsNonRoot` don't start such an image at all.
+        """,
+    language="dockerfile",
+    bad="""
+        ENTRYPOINT ["python"]
+        CMD ["app.py"]
+        """,
+    good="""
+        USER app
+        ENTRYPOINT ["python"]
+        CMD ["app.py"]
+        """,
 )
 def _default_user(evidence: Evidence) -> Findings:
     for dockerfile in evidence.dockerfiles:

@@ -25,6 +25,12 @@ PORT: Final = "8000"
 MAX_FINDINGS: Final = 5
 """How many lines of one log are named for one rule."""
 
+_LINE: Final = (
+    '{"Timestamp": 1764547200000000000, "Type": "app.start", "Logger": "app", '
+    '"Hostname": "web-1", "EnvVersion": "2.0", "Severity": 6, "Pid": 7, '
+    '"Fields": {"msg": "listening"}}'
+)
+
 _requirement = partial(rule, "error")
 _recommendation = partial(rule, "warning", source=_SOURCE)
 
@@ -34,7 +40,19 @@ _recommendation = partial(rule, "warning", source=_SOURCE)
     "Runs one process",
     sentence="Each instance of a container should only run one process.",
     looks_at="a command or container",
-    fix="Run one worker per container, and start it with exec; scale by more containers.",
+    fix="Run one worker per container, and start it with exec; scale with more containers.",
+    why="""
+        The platform watches and limits containers, not the processes in them. If one of several
+        workers hangs, the container still passes its probes and nothing restarts it; if one leaks
+        memory, the limit that they share is exceeded for all of them.
+        """,
+    language="shell",
+    bad="""
+        uvicorn app:app --host 0.0.0.0 --port $PORT --workers 4
+        """,
+    good="""
+        uvicorn app:app --host 0.0.0.0 --port $PORT
+        """,
 )
 def _one_process(evidence: Evidence) -> Findings:
     for run in evidence.runs:
@@ -43,7 +61,7 @@ def _one_process(evidence: Evidence) -> Findings:
             message = f"it runs {len(run.processes)} processes: {shown}"
             yield None if len(run.processes) == 1 else Finding(message, run.where, run.start)
         elif run.listens:
-            message = "its processes can't be seen, as those of a container of docker"
+            message = "its processes can't be seen, because docker runs the container"
             yield Unknown(message, run.where, "start it with podman, or look at `docker top`")
 
 
@@ -53,6 +71,14 @@ def _one_process(evidence: Evidence) -> Findings:
     sentence="Log to `stdout` in the mozlog json schema.",
     looks_at="the output of a command or container; a log",
     fix="Log one JSON object per line to stdout, as `dockerflow.logging.logging_config()` does.",
+    why="""
+        Log pipelines read one JSON object per line. Any other line arrives as mere text: without
+        a severity to alert on, without a request ID to search for, and a traceback becomes twenty
+        entries that nothing connects.
+        """,
+    language="text",
+    bad="INFO:app:listening",
+    good=_LINE,
 )
 def _mozlog_stdout(evidence: Evidence) -> Findings:
     for run in evidence.runs:
@@ -85,6 +111,14 @@ def _all_mozlog(log: Log) -> Finding | None:
     source=_MOZLOG,
     looks_at="the lines of mozlog in the output of a command or container, or in a log",
     fix="Write strict JSON with an integer Timestamp in nanoseconds and the types of the schema.",
+    why="""
+        What reads the logs rejects or misfiles a line that breaks the schema. With a date as
+        Timestamp, the entry appears at the wrong time or not at all, which is noticed only when
+        somebody looks for it.
+        """,
+    language="text",
+    bad=_LINE.replace("1764547200000000000", '"2025-12-01T00:00:00Z"'),
+    good=_LINE,
 )
 def _mozlog_valid(evidence: Evidence) -> Findings:
     for log in evidence.all_logs():
@@ -104,6 +138,13 @@ def _mozlog_valid(evidence: Evidence) -> Findings:
     looks_at="the valid lines of mozlog in the output of a command or container, or in a log",
     fix=f"Add the fields {', '.join(mozlog.RECOMMENDED)}, and to the Fields of {mozlog.SUMMARY}: "
     f"{', '.join(mozlog.SUMMARY_FIELDS)}.",
+    why="""
+        Searches, dashboards and alerts filter by the same fields for all services: the host, the
+        logger, the path, the error. A line without them is stored, but they don't find it.
+        """,
+    language="text",
+    bad='{"Timestamp": 1764547200000000000, "Severity": 6, "Fields": {"msg": "listening"}}',
+    good=_LINE,
 )
 def _mozlog_recommended(evidence: Evidence) -> Findings:
     for log in evidence.all_logs():
@@ -134,8 +175,24 @@ _WITH_PATH: Final = frozenset(
     "Optimized for production",
     sentence="Containers should be optimized for production use.",
     looks_at="a Dockerfile",
-    fix="Copy the files that name the dependencies and install them before `COPY . .`; end "
+    fix="Copy the files that list the dependencies and install them before `COPY . .`; end "
     "`apt-get install` with `&& rm -rf /var/lib/apt/lists/*`.",
+    why="""
+        A build reuses a layer only if everything before it is unchanged. With the sources copied
+        first, a change of one line installs all dependencies again: builds take minutes, and each
+        release pushes and pulls the whole layer. Package lists add tens of megabytes that nothing
+        reads.
+        """,
+    language="dockerfile",
+    bad="""
+        COPY . .
+        RUN pip install -r requirements.txt
+        """,
+    good="""
+        COPY requirements.txt .
+        RUN pip install -r requirements.txt
+        COPY . .
+        """,
 )
 def _production(evidence: Evidence) -> Findings:
     for dockerfile in evidence.dockerfiles:
@@ -157,7 +214,7 @@ def _wasteful(dockerfile: Dockerfile) -> Findings:
         if is_after and (found := [words for words in installing if not _installs_app(words)]):
             match = _installs(" ".join(found[0]))
             shown = match[0] if match else ""
-            message = f"`{shown}` after all sources were copied runs again at each change"
+            message = f"`{shown}` after all sources were copied runs again after each change"
             yield in_dockerfile(dockerfile, message, instruction)
             sources_copied = None
         matches = (_apt_installs(" ".join(words)) for words in commands)
@@ -185,6 +242,20 @@ def _installs_app(words: list[str]) -> bool:
     sentence="Listen on port 8000.",
     looks_at="a Dockerfile; an image: EXPOSE, and PORT in its environment",
     fix="Add `ENV PORT=8000` and `EXPOSE 8000`.",
+    why="""
+        With one port for all services, load balancers, manifests and firewalls can be written
+        once. Each exception has to be known in several places, and missing one of them means that
+        no request arrives.
+        """,
+    language="dockerfile",
+    bad="""
+        ENV PORT=5000
+        EXPOSE 5000
+        """,
+    good="""
+        ENV PORT=8000
+        EXPOSE 8000
+        """,
 )
 def _port_8000(evidence: Evidence) -> Findings:
     for dockerfile in evidence.dockerfiles:
@@ -227,6 +298,22 @@ def _ports(dockerfile: Dockerfile) -> tuple[list[str], Instruction | None]:
     looks_at="the responses of a running app that have X-Request-ID",
     fix="Let either the proxy or the app add X-Request-ID: the proxy passes it to the app, and the "
     "app's response keeps it.",
+    why="""
+        With two IDs for one request, the one that a user quotes from the response may not be the
+        one in the logs. Some clients join both with a comma, which is found nowhere.
+        """,
+    language="console",
+    bad="""
+        $ curl -i localhost:8000/__lbheartbeat__
+        HTTP/1.1 200 OK
+        X-Request-ID: 5f0c9d6e2b7a4c3f
+        X-Request-ID: a81e44d0c7b95f12
+        """,
+    good="""
+        $ curl -i localhost:8000/__lbheartbeat__
+        HTTP/1.1 200 OK
+        X-Request-ID: 5f0c9d6e2b7a4c3f
+        """,
 )
 def _one_request_id(evidence: Evidence) -> Findings:
     for service in evidence.services:
@@ -234,7 +321,7 @@ def _one_request_id(evidence: Evidence) -> Findings:
             ids = response.headers.get("x-request-id")
             if ids is not None and "," in ids:
                 request = f"{response.method} {response.url}"
-                message = f"{request}: X-Request-ID came more than once ({printable(ids, 150)})"
+                message = f"{request}: X-Request-ID occurs more than once ({printable(ids, 150)})"
                 yield Finding(message, service.where, service.reproduce(response))
                 break
             if ids is not None:
