@@ -41,6 +41,8 @@ VERSION = {
     "commit": "0123456789abcdef0123456789abcdef01234567",
     "build": "https://ci.example.com/builds/7",
 }
+# Where a container can write; the image has no default.
+DATABASE = "sqlite:////tmp/links.sqlite3"
 # How an image is to be run in production, as far as an engine can see to it.
 HARDENED = (
     "--read-only", "--tmpfs=/tmp", "--cap-drop=ALL", "--security-opt=no-new-privileges",

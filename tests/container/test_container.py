@@ -17,7 +17,7 @@ from typing import Any
 
 import containers
 import pytest
-from containers import BASE, HARDENED, SECRET, VERSION, Container, Engine, Image, until
+from containers import BASE, DATABASE, HARDENED, SECRET, VERSION, Container, Engine, Image, until
 
 ROOT = Path(__file__).parents[2]
 
@@ -44,6 +44,12 @@ def test_what_the_image_says(engine: Engine, image: Image) -> None:
     assert (config["Entrypoint"], config["Cmd"]) == (["python", "-m", "links"], ["serve"])
     assert {"PORT=8000", "HOST=0.0.0.0", f"FRAMEWORK={image.framework}"} <= set(config["Env"])
     assert engine.inspect(image.tag)["Healthcheck"]["Test"] == ["CMD", "dockerflow", "healthcheck"]
+    labels = {name.rpartition(".")[2]: value for name, value in config["Labels"].items()
+              if name.startswith("org.opencontainers.image.")}  # fmt: skip
+    assert labels == {
+        "title": "links", "licenses": "MPL-2.0", "source": VERSION["source"],
+        "version": VERSION["version"], "revision": VERSION["commit"],
+    }  # fmt: skip
 
 
 def test_verify_finds_nothing(engine: Engine, image: Image, tmp_path: Path) -> None:
@@ -53,7 +59,7 @@ def test_verify_finds_nothing(engine: Engine, image: Image, tmp_path: Path) -> N
         dockerflow, "verify", "--format=json", "--fail-on=not-checked", "--ignore=DF4",
         f"--dockerfile={ROOT / 'Dockerfile.example'}", f"--build-arg=FRAMEWORK={image.framework}",
         f"--image={image.tag}", "--run", "--read-only", "--network=bridge", "--wait=60",
-        "--break=DATABASE_URL=postgresql://app:no@127.0.0.1:1/none", "--slow=/api/links?wait=2",
+        f"--env=DATABASE_URL={DATABASE}", "--break=DATABASE_URL=postgresql://app:no@127.0.0.1:1/none", "--slow=/api/links?wait=2",
         cwd=tmp_path, check=False,
     )  # fmt: skip
     assert result.returncode == 0, result.stdout
@@ -82,13 +88,24 @@ def test_the_version_is_what_was_built(start: Callable[..., Any]) -> None:
         assert served.encode() == container.ask("/__version__").body
 
 
-def test_a_wrong_setting_is_one_line(engine: Engine, image: Image) -> None:
-    options = ("--rm", "--env=PORT=http", "--no-healthcheck", *HARDENED)
+@pytest.mark.parametrize(
+    ("variable", "line"),
+    [
+        ("", "DATABASE_URL is missing: it takes sqlite:///file, "),
+        ("DATABASE_URL=sqlite:///links.sqlite3", "DATABASE_URL names a file that can't be made: "),
+        (f"DATABASE_URL={DATABASE} PORT=http", "PORT is 'http'"),
+    ],
+)
+def test_a_wrong_setting_is_one_line(
+    engine: Engine, image: Image, variable: str, line: str
+) -> None:
+    environ = [f"--env={one}" for one in variable.split()]
+    options = ("--rm", "--pull=never", "--no-healthcheck", *environ, *HARDENED)
     result = engine.podman("run", *options, image.tag, check=False)
     assert result.returncode == 2
     assert result.stdout == ""
-    [line] = result.stderr.splitlines()
-    assert line.startswith("PORT is 'http'")
+    [found] = result.stderr.splitlines()
+    assert found.startswith(line)
 
 
 def test_the_health_check(engine: Engine, image: Image, start: Callable[..., Any]) -> None:
@@ -236,6 +253,7 @@ def test_nothing_is_left_behind(engine: Engine, image: Image) -> None:
     }
     assert not [path for path in paths if path.startswith(("app/tests", "app/requirements"))]
     assert not [path for path in paths if path.endswith((".whl", ".sqlite3"))]
+    assert not [path for path in paths if "/pip/" in path]
     described = json.dumps(engine.inspect(image.tag))
     assert SECRET not in described
     assert "password" not in described.lower()
