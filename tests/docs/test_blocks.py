@@ -31,6 +31,7 @@ import yaml
 from services.command import dockerflow, verify
 from services.web import environment
 
+from dockerflow import __version__
 from dockerflow.checks import Registry
 from dockerflow.cli import _group as group
 from dockerflow.config import Config
