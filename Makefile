@@ -21,18 +21,48 @@ help:
 
 install: $(STAMP)
 
+CHECK_PYTHON := $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one by PYTHON=...")'
+
 $(STAMP): requirements/dev.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one by PYTHON=...")'
+	@$(CHECK_PYTHON)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
+# The example has an environment with no more than it needs; the library comes from src.
+EXAMPLE := .venv-example
+FRAMEWORK ?= fastapi
+EXAMPLE_STAMP := $(EXAMPLE)/.installed-$(FRAMEWORK)
+LOCKED := examples/shortener/requirements/$(FRAMEWORK).txt
+
+$(EXAMPLE_STAMP): $(LOCKED)
+	@$(CHECK_PYTHON)
+	@echo "Creating the virtual environment $(EXAMPLE)"
+	@$(PYTHON) -m venv $(EXAMPLE)
+	@echo "Installing $$(grep -c == $(LOCKED)) packages, which takes about 20 seconds"
+	@$(EXAMPLE)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(LOCKED)
+	@touch $@
+
 # exec, so that a signal to make's child reaches the server itself. Without git there is no version.
-run: $(STAMP)
-	@$(BIN)/dockerflow version write --from git --replace examples/shortener >/dev/null || true
-	@echo "Open http://$(HOST):$(PORT)/ and http://$(HOST):$(PORT)/__heartbeat__ (Ctrl+C ends it)"
-	@cd examples/shortener && exec ../../$(BIN)/python -m links serve
+run: export FRAMEWORK := $(FRAMEWORK)
+run: export PYTHONPATH := $(CURDIR)/src
+run: export DATABASE_URL ?= sqlite:///links.sqlite3
+run: export DOCKERFLOW_LOG_FORMAT ?= text
+run: export DOCKERFLOW_HEARTBEAT_HTML ?= true
+run: $(EXAMPLE_STAMP)
+	@echo "Writing version.json from git"
+	@version=$$(git describe --tags --always --dirty) && printf \
+		'{"source": "", "version": "%s", "commit": "%s", "build": ""}\n' "$$version" "$$(git rev-parse HEAD)" \
+		>examples/shortener/version.json || true
+	@echo "Starting the $(FRAMEWORK) app; without a DATABASE_URL it has SQLite in examples/shortener"
+	@echo
+	@echo "  http://$(HOST):$(PORT)/               the link shortener"
+	@echo "  http://$(HOST):$(PORT)/__heartbeat__  its checks, as a page"
+	@echo "  http://$(HOST):$(PORT)/__version__    the version that runs"
+	@echo
+	@echo "Ctrl+C stops it."
+	@cd examples/shortener && exec ../../$(EXAMPLE)/bin/python -m links serve
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -rs $(PARALLEL) --ignore tests/servers $(ARGS)
@@ -128,4 +158,4 @@ bench-guard: $(STAMP)
 	$(BIN)/python benchmarks/guard.py
 
 clean:
-	rm -rf $(VENV) dist docs/_build .nox mutants .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(EXAMPLE) dist docs/_build .nox mutants .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,6 +1,7 @@
 """The example's image, built of each framework, and containers of it."""
 
 import contextlib
+import re
 import shutil
 import sys
 import uuid
@@ -14,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import containers
 import services
-from containers import HARDENED, SECRET, VERSION, Container, Engine, Image
+from containers import DATABASE, HARDENED, SECRET, VERSION, Container, Engine, Image
 
 ROOT = Path(__file__).parents[2]
 FRAMEWORKS = ("fastapi", "flask", "django")
@@ -33,6 +34,11 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in names:
         shutil.copy2(ROOT / name, folder)
     ignore = shutil.ignore_patterns("__pycache__", "*.sqlite3", "build", "version.json")
+    # No registry means no digest either: by the tag alone, it is the stand-in.
+    dockerfile = folder / "Dockerfile.example"
+    text, count = re.subn(r"@sha256:[0-9a-f]{64}\b", "", dockerfile.read_text(encoding="utf-8"))
+    assert count == 1, "the base image is pinned"
+    dockerfile.write_text(text, encoding="utf-8")
     for name in ("src", "examples"):
         shutil.copytree(ROOT / name, folder / name, ignore=ignore)
     for name in (
@@ -72,7 +78,7 @@ def start(engine: Engine, image: Image) -> Start:
     def run(**environ: Any) -> Iterator[Container]:
         port = services.free_port()
         container = Container(engine, f"links-{uuid.uuid4().hex[:12]}", port)
-        environ = {"PORT": port, "HOST": "127.0.0.1", **environ}
+        environ = {"PORT": port, "HOST": "127.0.0.1", "DATABASE_URL": DATABASE, **environ}
         variables = [f"--env={name}={value}" for name, value in environ.items()]
         engine.podman(
             "run", "--detach", "--pull=never", f"--name={container.name}", *HARDENED, *variables,

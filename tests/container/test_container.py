@@ -4,7 +4,9 @@ As user 10001, with a read-only root file system and no capabilities; checked by
 verify`; with its servers killed and restarted; ended under load.
 """
 
+import copy
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -17,7 +19,9 @@ from typing import Any
 
 import containers
 import pytest
-from containers import BASE, HARDENED, SECRET, VERSION, Container, Engine, Image, until
+import services
+import yaml
+from containers import BASE, DATABASE, HARDENED, SECRET, VERSION, Container, Engine, Image, until
 
 ROOT = Path(__file__).parents[2]
 
@@ -44,6 +48,12 @@ def test_what_the_image_says(engine: Engine, image: Image) -> None:
     assert (config["Entrypoint"], config["Cmd"]) == (["python", "-m", "links"], ["serve"])
     assert {"PORT=8000", "HOST=0.0.0.0", f"FRAMEWORK={image.framework}"} <= set(config["Env"])
     assert engine.inspect(image.tag)["Healthcheck"]["Test"] == ["CMD", "dockerflow", "healthcheck"]
+    labels = {name.rpartition(".")[2]: value for name, value in config["Labels"].items()
+              if name.startswith("org.opencontainers.image.")}  # fmt: skip
+    assert labels == {
+        "title": "links", "licenses": "MPL-2.0", "source": VERSION["source"],
+        "version": VERSION["version"], "revision": VERSION["commit"],
+    }  # fmt: skip
 
 
 def test_verify_finds_nothing(engine: Engine, image: Image, tmp_path: Path) -> None:
@@ -53,7 +63,7 @@ def test_verify_finds_nothing(engine: Engine, image: Image, tmp_path: Path) -> N
         dockerflow, "verify", "--format=json", "--fail-on=not-checked", "--ignore=DF4",
         f"--dockerfile={ROOT / 'Dockerfile.example'}", f"--build-arg=FRAMEWORK={image.framework}",
         f"--image={image.tag}", "--run", "--read-only", "--network=bridge", "--wait=60",
-        "--break=DATABASE_URL=postgresql://app:no@127.0.0.1:1/none", "--slow=/api/links?wait=2",
+        f"--env=DATABASE_URL={DATABASE}", "--break=DATABASE_URL=postgresql://app:no@127.0.0.1:1/none", "--slow=/api/links?wait=2",
         cwd=tmp_path, check=False,
     )  # fmt: skip
     assert result.returncode == 0, result.stdout
@@ -82,13 +92,24 @@ def test_the_version_is_what_was_built(start: Callable[..., Any]) -> None:
         assert served.encode() == container.ask("/__version__").body
 
 
-def test_a_wrong_setting_is_one_line(engine: Engine, image: Image) -> None:
-    options = ("--rm", "--env=PORT=http", "--no-healthcheck", *HARDENED)
+@pytest.mark.parametrize(
+    ("variable", "line"),
+    [
+        ("", "DATABASE_URL is missing: it takes sqlite:///file, "),
+        ("DATABASE_URL=sqlite:///links.sqlite3", "DATABASE_URL names a file that can't be made: "),
+        (f"DATABASE_URL={DATABASE} PORT=http", "PORT is 'http'"),
+    ],
+)
+def test_a_wrong_setting_is_one_line(
+    engine: Engine, image: Image, variable: str, line: str
+) -> None:
+    environ = [f"--env={one}" for one in variable.split()]
+    options = ("--rm", "--pull=never", "--no-healthcheck", *environ, *HARDENED)
     result = engine.podman("run", *options, image.tag, check=False)
     assert result.returncode == 2
     assert result.stdout == ""
-    [line] = result.stderr.splitlines()
-    assert line.startswith("PORT is 'http'")
+    [found] = result.stderr.splitlines()
+    assert found.startswith(line)
 
 
 def test_the_health_check(engine: Engine, image: Image, start: Callable[..., Any]) -> None:
@@ -102,6 +123,43 @@ def test_the_health_check(engine: Engine, image: Image, start: Callable[..., Any
             assert engine.podman("healthcheck", "run", name, check=False).returncode == 1
         finally:
             engine.podman("rm", "--force", "--time=0", name)
+
+
+def test_the_manifest_runs(engine: Engine, image: Image, tmp_path: Path) -> None:
+    """The Deployment of examples/kubernetes/ as it is but for the image, its port and its database.
+
+    podman plays it, and leaves out what needs a cluster: the Service, the Ingress and so on.
+    """
+    manifests = list(yaml.safe_load_all((ROOT / "examples/kubernetes/links.yaml").read_text()))
+    [spec] = manifests[0]["spec"]["template"]["spec"]["containers"]
+    port = services.free_port()
+    spec["image"] = image.tag
+    spec["ports"][0] |= {"containerPort": port, "hostPort": port, "hostIP": "127.0.0.1"}
+    given = {"PORT": str(port), "DATABASE_URL": DATABASE, "REDIS_URL": ""}
+    for variable in spec["env"]:
+        if variable["name"] in given:
+            variable.pop("valueFrom", None)  # podman 4 reads no secrets of Kubernetes' form
+            variable["value"] = given[variable["name"]]
+    # One name for each framework: these tests may run at the same time.
+    manifests[0]["metadata"]["name"] = f"links-{image.framework}"
+    file = tmp_path / "links.yaml"
+    file.write_text(yaml.safe_dump_all(manifests), encoding="utf-8")
+    bridged = copy.copy(engine)
+    bridged.environ = engine.environ | engine.bridged()
+    container = Container(bridged, f"links-{image.framework}-pod-0-links", port)
+    try:
+        bridged.podman("kube", "play", str(file))
+        services.wait_for(container.is_up, "start of the pod")
+        assert heartbeat(container) == (200, {"database": "ok", "migrations": "ok"})
+        status = container.execute("cat", "/proc/1/status").stdout
+        assert re.findall(r"(?m)^(?:Uid|Gid):\t(\d+)\t(\d+)", status) == [("10001",) * 2] * 2
+        assert len(re.findall(r"(?m)^Cap(?:Eff|Prm|Bnd):\t0+$", status)) == 3
+        assert "Read-only" in container.execute("touch", "/app/x", check=False).stderr
+        container.terminate()
+        until(5, lambda: heartbeat(container)[0] == 503, "the heartbeat reports that it drains")
+        assert container.ask("/__lbheartbeat__").status == 200
+    finally:
+        bridged.podman("kube", "down", str(file))
 
 
 def test_servers_die_and_come_back(
@@ -236,6 +294,7 @@ def test_nothing_is_left_behind(engine: Engine, image: Image) -> None:
     }
     assert not [path for path in paths if path.startswith(("app/tests", "app/requirements"))]
     assert not [path for path in paths if path.endswith((".whl", ".sqlite3"))]
+    assert not [path for path in paths if "/pip/" in path]
     described = json.dumps(engine.inspect(image.tag))
     assert SECRET not in described
     assert "password" not in described.lower()
@@ -296,7 +355,13 @@ def test_the_pipelines_script_builds_tests_and_keeps(
         assert "<testcase" in report, name
         assert "<failure" not in report, name
     assert "<skipped" not in report, "a rule was not checked"
-    with tarfile.open(checkout / "image.tar") as archive:
+    [saved] = checkout.glob("image-*.tar")
+    assert saved.with_suffix(".spdx.json").read_text() == "{}\n"
+    provenance = json.loads(saved.with_suffix(".provenance.json").read_text())
+    assert provenance["runDetails"]["metadata"]["invocationId"] == VERSION["build"]
+    labels = engine.inspect("localhost/links-pipeline")["Config"]["Labels"]
+    assert labels["org.opencontainers.image.revision"] == VERSION["commit"]
+    with tarfile.open(saved) as archive:
         [manifest] = json.load(archive.extractfile("manifest.json"))
     assert manifest["RepoTags"] == ["localhost/links-pipeline:latest"]
     images = engine.podman("ps", "--all", "--format={{.Image}}").stdout

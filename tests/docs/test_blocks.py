@@ -31,6 +31,7 @@ import yaml
 from services.command import dockerflow, verify
 from services.web import environment
 
+from dockerflow import __version__
 from dockerflow.checks import Registry
 from dockerflow.cli import _group as group
 from dockerflow.config import Config
@@ -49,7 +50,7 @@ DJANGO_SETTINGS = "SECRET_KEY = 'of a test'\nROOT_URLCONF = __name__\nurlpattern
 
 # What else a reader may be told to type; nothing of it is ours.
 FOREIGN = {
-    "bash", "cat", "cd", "docker", "echo", "eval", "exec", "git", "gunicorn", "helm", "kubectl", "mkdir", "podman",
+    "bash", "cat", "cd", "cosign", "docker", "echo", "eval", "exec", "git", "gunicorn", "helm", "kubectl", "mkdir", "podman",
     "pre-commit", "python", "sanic", "sh", "uvicorn", "django-admin", "nox",
 }  # fmt: skip
 
@@ -147,11 +148,12 @@ def _read_words(words: list[str]) -> None:
     name, *arguments = words
     if name == "dockerflow":
         _read_arguments(arguments)
-    elif name == "pip":
+    elif name in ("pip", "pipx"):
         assert arguments[0] in ("install", "uninstall")
         for requirement in arguments[1:]:
-            if match := re.fullmatch(r"dockerflow-middleware\[(.+)\]", requirement):
+            if match := re.fullmatch(r"dockerflow-middleware\[(.+)\](.*)", requirement):
                 assert set(match[1].split(",")) <= EXTRAS, requirement
+                assert match[2] in ("", f"=={__version__}"), requirement
     elif name == "make":
         targets = re.findall(r"^([a-z]+):", (pages.ROOT / "Makefile").read_text(), re.MULTILINE)
         assert {a for a in arguments if "=" not in a and not a.startswith("-")} <= set(targets)
@@ -299,6 +301,16 @@ def test_yaml(block, tmp_path, monkeypatch):
         if "apiVersion" in content:
             schemas = pytest.importorskip("kubernetes_validate")
             schemas.validate(content, schemas.latest_version(), strict=True)
+        if "package-ecosystem" in block.text:
+            (tmp_path / "dependabot.yml").write_text(block.text, encoding="utf-8")
+            command = (
+                "check-jsonschema",
+                "--builtin-schema",
+                "vendor.dependabot",
+                "dependabot.yml",
+            )
+            checker = Path(sys.executable).with_name(command[0])
+            subprocess.run([checker, *command[1:]], check=True, capture_output=True)
 
 
 def _check_exec(words: list[str]) -> None:

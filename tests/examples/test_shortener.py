@@ -237,7 +237,10 @@ WRONG_SETTINGS = [
     ("DATABASE_URL", "sqlite://", "sqlite:///"),
     ("DATABASE_URL", "sqlite:///:memory:", "sqlite:///file"),
     ("DATABASE_URL", "nonsense", "sqlite:///"),
-    ("DATABASE_URL", "sqlite:////nowhere/links.sqlite3", "folder that doesn't exist"),
+    ("DATABASE_URL", "", "is missing: it takes sqlite:///"),
+    ("DATABASE_URL", "sqlite:////no/such/folder/links.sqlite3", "must exist and be writable"),
+    ("DATABASE_URL", "sqlite:////etc/passwd/links.sqlite3", "must exist and be writable"),
+    ("DATABASE_URL", "sqlite:////tmp", "a file that can't be made"),
     ("REDIS_URL", f"http://:{SECRET}@redis", "redis://"),
     ("REDIS_URL", f"redis://:{SECRET}@redis/first", "redis://host:port/number"),
     ("REDIS_URL", f"redis://:{SECRET}@redis/0?socket_timeout=long", "redis://"),
@@ -272,7 +275,8 @@ def test_a_wrong_setting_fails_at_start(example):
     variables[-1]["REDIS_URL"] = "here"  # all are told at once
     started = subprocess.run(
         [sys.executable, "-c", STARTS, "serve", json.dumps(variables)], cwd=example,
-        env=environment(), capture_output=True, text=True, check=True, timeout=PATIENCE,
+        env=environment(DATABASE_URL="sqlite:///links.sqlite3"), capture_output=True, text=True,
+        check=True, timeout=PATIENCE,
     )  # fmt: skip
     said = [json.loads(line) for line in started.stdout.splitlines()]
     for (name, _, words), (code, stderr) in zip(WRONG_SETTINGS, said, strict=True):

@@ -31,15 +31,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m links")
     parser.add_argument("command", choices=["serve", "migrate", "assets"])
     command = parser.parse_args().command
+    if command == "assets":  # a part of the image's build, where there is no database
+        assets.build()
+        return
     try:
         settings = get_settings()
         Config()  # DOCKERFLOW_*, which the app reads again
         logging.config.dictConfig(logs.config())
     except (WrongSettingsError, ConfigError) as error:
         parser.exit(2, f"{error}\n")
-    if command == "assets":
-        assets.build()
-    elif command == "migrate":
+    if command == "migrate":
         migrate(settings)
     else:
         serve(settings)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import unquote
 
 from pydantic import (
     AfterValidator,
@@ -39,10 +41,17 @@ def _database_url(value: SecretStr) -> SecretStr:
     is_server = url.scheme in {"postgres", "postgresql"} and bool(url.host)
     if not (is_file or is_server):
         raise PydanticCustomError("database_url", _DATABASE)
-    # SQLite makes the file, but not its folder.
-    if is_file and not Path(str(url.path).removeprefix("/")).parent.is_dir():
-        raise PydanticCustomError("database_url", "names a file in a folder that doesn't exist")
+    if is_file:
+        _require_writable(Path(unquote((url.path or "")[1:])))
     return value
+
+
+def _require_writable(file: Path) -> None:
+    """SQLite makes its file, and others next to it, but no folder."""
+    folder = file.parent
+    if not folder.is_dir() or file.is_dir() or not os.access(folder, os.W_OK):
+        message = "names a file that can't be made: its folder must exist and be writable"
+        raise PydanticCustomError("database_url", message)
 
 
 def _redis_url(value: SecretStr) -> SecretStr:
@@ -71,9 +80,8 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=1, le=65535)] = 8000
     web_concurrency: Annotated[int, Field(ge=1, le=64)] = 1
-    database_url: Annotated[SecretStr, AfterValidator(_database_url)] = SecretStr(
-        "sqlite:///links.sqlite3"
-    )
+    # No default: a forgotten one would lose links in a file that goes with the container.
+    database_url: Annotated[SecretStr, AfterValidator(_database_url)]
     redis_url: Annotated[SecretStr, AfterValidator(_redis_url)] | None = None
 
     @property
@@ -93,13 +101,15 @@ def get_settings() -> Settings:
     :raises WrongSettingsError: when a variable has a value that it doesn't take.
     """
     try:
-        return Settings()
+        return Settings()  # type: ignore[call-arg]  # the environment has it
     except ValidationError as error:
         raise WrongSettingsError("; ".join(map(_explain, error.errors()))) from None
 
 
 def _explain(error: Mapping[str, Any]) -> str:
     name = str(error["loc"][0])
+    if error["type"] == "missing":
+        return f"{name.upper()} is missing: it {_DATABASE}"
     # What is in a URL may be a password.
     shown = "" if name.endswith("_url") else f" is {error['input']!r:.80}:"
     return f"{name.upper()}{shown} {error['msg']}"
