@@ -43,7 +43,7 @@ def newest(session: nox.Session) -> None:
     elsewhere = (
         "tests/project/test_packaging.py", "tests/docs/test_readme.py", "tests/container",
         "tests/examples/test_templates.py", "tests/examples/test_monitoring.py",
-        "tests/project/test_hooks_and_action.py", SIDE_BY_SIDE,
+        "tests/project/test_hooks_and_action.py", "tests/docs/test_browser.py", SIDE_BY_SIDE,
     )  # fmt: skip
     ignored = [f"--ignore={path}" for path in elsewhere]
     for test in ("hadolint_finds_nothing", "tools_find_nothing_in_the_other_files"):

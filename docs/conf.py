@@ -11,7 +11,8 @@ exclude_patterns = ["_build"]
 myst_heading_anchors = 3
 smartquotes = False  # they make a dash of the hyphens in --break
 # What is copied are the commands, without their prompts and their output.
-copybutton_exclude = ".linenos, .gp, .go"
+copybutton_prompt_text = "$ "
+copybutton_line_continuation_character = "\\"
 html_theme = "furo"
 html_title = f"dockerflow-middleware {release}"
 autodoc_typehints = "none"
