@@ -1,6 +1,7 @@
 """The matrix of versions that the library is tested with: .venv/bin/nox -s newest-3.13.
 
-Each session makes an environment of its own with uv. README's table is checked against this.
+Each session makes an environment of its own with uv. The table in docs/installation.md is checked
+against this.
 """
 
 from pathlib import Path
