@@ -46,6 +46,7 @@ BLOCKS = [block for page in pages.PAGES for block in pages.blocks(page)]
 
 # What the examples take for given: a Django project's settings.
 DJANGO_SETTINGS = "SECRET_KEY = 'of a test'\nROOT_URLCONF = __name__\nurlpatterns = []\n"
+LISTS = "INSTALLED_APPS, MIDDLEWARE = [], []"  # which every project's settings have
 
 # What else a reader may be told to type; nothing of it is ours.
 FOREIGN = {
@@ -99,6 +100,8 @@ def test_python_runs(page, tmp_path):
             "import warnings\nwith warnings.catch_warnings(action='ignore'):\n"
             "    import pyramid.config",
         )
+    if "MIDDLEWARE.insert" in "".join(code):
+        code.insert(0, LISTS)
     script.write_text("\n".join(code), encoding="utf-8")
     result = subprocess.run(
         [sys.executable, "-W", "error", str(script)],
