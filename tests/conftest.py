@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,6 +21,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import services
+import services.browser
 
 from dockerflow import checks
 from dockerflow._core.settings import warn_of_unknown
@@ -188,3 +190,18 @@ def dns_server(dns_server_for_all: services.DnsServer) -> services.DnsServer:
     """A nameserver, running."""
     dns_server_for_all.mend()
     return dns_server_for_all
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A headless Chromium, driven by Selenium."""
+    with services.browser.chromium(tmp_path_factory.mktemp("chromium")) as browser:
+        yield browser
+
+
+@pytest.fixture
+def screenshots(tmp_path: Path) -> Path:
+    """A folder for screenshots, which is kept if DOCKERFLOW_TEST_SCREENSHOTS names it."""
+    folder = Path(os.environ.get("DOCKERFLOW_TEST_SCREENSHOTS") or tmp_path)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

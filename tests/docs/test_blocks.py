@@ -8,15 +8,11 @@ from __future__ import annotations
 import configparser
 import contextlib
 import json
-import os
 import re
 import shlex
-import socket
 import subprocess
 import sys
-import threading
 import tomllib
-import wsgiref.simple_server
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -26,8 +22,8 @@ import httpx2
 import jsonschema
 import pages
 import pytest
-import services
 import yaml
+from services import proxies
 from services.command import dockerflow, verify
 from services.web import environment
 
@@ -47,6 +43,7 @@ BLOCKS = [block for page in pages.PAGES for block in pages.blocks(page)]
 
 # What the examples take for given: a Django project's settings.
 DJANGO_SETTINGS = "SECRET_KEY = 'of a test'\nROOT_URLCONF = __name__\nurlpatterns = []\n"
+LISTS = "INSTALLED_APPS, MIDDLEWARE = [], []"  # which every project's settings have
 
 # What else a reader may be told to type; nothing of it is ours.
 FOREIGN = {
@@ -111,6 +108,8 @@ def test_python_runs(page, tmp_path):
             "import warnings\nwith warnings.catch_warnings(action='ignore'):\n"
             "    import pyramid.config",
         )
+    if "MIDDLEWARE.insert" in "".join(code):
+        code.insert(0, LISTS)
     script.write_text("\n".join(code), encoding="utf-8")
     result = subprocess.run(
         [sys.executable, "-W", "error", str(script)],
@@ -328,7 +327,6 @@ SECRET = "0123456789abcdef"
 @contextlib.contextmanager
 def nginx(text: str, folder: Path) -> Iterator[tuple[str, list[str]]]:
     """Run nginx in front of a heartbeat; yield its URL, and the paths that the app is asked for."""
-    [program] = services.find("nginx")
     asked: list[str] = []
 
     def app(environ: Any, start_response: Any) -> list[bytes]:
@@ -342,44 +340,13 @@ def nginx(text: str, folder: Path) -> Iterator[tuple[str, list[str]]]:
         asked.append(environ["PATH_INFO"])
         return middleware(environ, start_response)
 
-    class Quiet(wsgiref.simple_server.WSGIRequestHandler):
-        def log_message(self, *_: Any) -> None: ...
-
-    server = wsgiref.simple_server.make_server("127.0.0.1", 0, counting, handler_class=Quiet)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    port = services.free_port()
-    for old, new in {
-        "listen 8080": f"listen 127.0.0.1:{port}",
-        "127.0.0.1:8000": f"127.0.0.1:{server.server_port}",
-    }.items():
-        assert old in text
-        text = text.replace(old, new)
-    text = text.replace("/var/cache/nginx/", f"{folder}/")
-    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    temporary = " ".join(f"{kind}_temp_path {folder}/{kind};" for kind in kinds)
-    user = "user root;" if os.getuid() == 0 else ""
-    (folder / "nginx.conf").write_text(
-        f"daemon off; pid {folder}/pid; error_log stderr; {user}\n"
-        f"events {{}}\nhttp {{ access_log off; {temporary}\n{text}\n}}\n"
-    )
-    process = subprocess.Popen([program, "-c", folder / "nginx.conf", "-p", folder])
-
-    def is_open() -> bool:
-        assert process.poll() is None
-        with socket.socket() as client:
-            return client.connect_ex(("127.0.0.1", port)) == 0
-
-    try:
-        services.wait_for(is_open, "nginx")
-        yield f"http://127.0.0.1:{port}", asked
-    finally:
-        process.terminate()
-        process.wait()
-        server.shutdown()
-        server.server_close()
+    with proxies.serve(counting) as port:
+        server = {"127.0.0.1:8000": f"127.0.0.1:{port}"}
+        with proxies.nginx(text, folder, **server) as url:
+            yield url, asked
 
 
-@each("nginx")
+@pytest.mark.parametrize("block", [b for b in of("nginx") if b.page.stem == "exposed"], ids=str)
 def test_nginx(block, tmp_path):
     slashes = ["/__heartbeat__", "/__heartbeat__/"]
     group = "/__heartbeat__/ready"

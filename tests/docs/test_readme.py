@@ -6,6 +6,7 @@ import importlib.util
 import re
 import subprocess
 import sys
+from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pages
@@ -52,7 +53,21 @@ def test_every_link_of_the_repository_leads_to_a_file():
     text = (pages.ROOT / "README.md").read_text(encoding="utf-8")
     targets = [t for t in links(text) if not t.startswith("https://")]
     assert len(targets) > 10
-    assert not [t for t in targets if not (pages.ROOT / t).is_file()]
+    assert not [t for t in targets if not (pages.ROOT / t.partition("#")[0]).is_file()]
+
+
+def test_what_the_table_of_frameworks_adds_is_what_the_quickstarts_add():
+    text = (pages.ROOT / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| \[[\w ]+\]\((docs/start/\w+\.md)\) \| (.*) \|$", text, re.MULTILINE)
+    assert {Path(page).stem for page, _ in rows} == {
+        p.stem for p in (pages.DOCS / "start").iterdir()
+    }
+    for page, added in rows:
+        quickstart = (pages.ROOT / page).read_text(encoding="utf-8")
+        codes = re.findall(r"`([^`]+)`", added)
+        assert len(codes) > 1
+        for code in codes:
+            assert code in quickstart, f"{page} has no {code}"
 
 
 PICTURES = sorted(path for path in pages.DOCS.rglob("*.svg") if "_build" not in path.parts)

@@ -1,10 +1,6 @@
-"""The page as people see it: in a headless Chromium, by the example in each of its ways.
-
-The screenshots are kept in the folder that DOCKERFLOW_TEST_SCREENSHOTS names, if it does.
-"""
+"""The page as people see it: in a headless Chromium, by the example in each of its ways."""
 
 import json
-import os
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,31 +9,9 @@ from typing import Any
 
 import pytest
 import services
-
-from .conftest import need
+from services.browser import look
 
 WIDE, NARROW = (1280, 900), (320, 700)
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    chromium, driver = services.find("chromium", "chromedriver")
-    webdriver = need("selenium.webdriver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for argument in (
-        "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-        "--no-proxy-server", "--no-first-run", "--lang=en", "--hide-scrollbars",
-        f"--user-data-dir={tmp_path_factory.mktemp('chromium')}",
-    ):  # fmt: skip
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    # Named, so that selenium doesn't go and look for one to download.
-    service = webdriver.ChromeService(executable_path=driver)
-    browser = webdriver.Chrome(options=options, service=service)
-    browser.set_page_load_timeout(60)
-    yield browser
-    browser.quit()
 
 
 class _Goal(BaseHTTPRequestHandler):
@@ -63,13 +37,6 @@ def goal() -> Iterator[str]:
         yield f"http://127.0.0.1:{server.server_port}/a/rather/long/path?with=a&query=in+it#and-more"
         server.shutdown()
         thread.join()
-
-
-@pytest.fixture
-def screenshots(tmp_path: Path) -> Path:
-    folder = Path(os.environ.get("DOCKERFLOW_TEST_SCREENSHOTS") or tmp_path)
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 def wait_for(condition: Any, what: str) -> Any:
@@ -99,13 +66,6 @@ def requested(browser: Any) -> dict[str, int]:
         elif message["method"] == "Network.responseReceived":
             urls[parameters["response"]["url"]] = parameters["response"]["status"]
     return urls
-
-
-def look(browser: Any, size: tuple[int, int], scheme: str) -> None:
-    metrics = {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": False}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-    feature = {"name": "prefers-color-scheme", "value": scheme}
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
 
 
 def luminance(color: str) -> float:

@@ -38,6 +38,8 @@ from dockerflow.verify.rules import RULES
 from dockerflow.wsgi import DockerflowMiddleware
 
 SOURCE = pages.ROOT / "src" / "dockerflow"
+PROJECT = tomllib.loads((pages.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+EXTRAS = PROJECT["optional-dependencies"]
 PAGE = {path.stem: path for path in pages.PAGES if path.parent == pages.DOCS}
 
 
@@ -58,21 +60,37 @@ def firsts(page: str, name: str) -> list[str]:
 
 
 def _show(default: object) -> str:
-    if default is None or default in ((), ""):
-        return ""
     if isinstance(default, tuple):
-        return f" Default: {', '.join(f'`{item}`' for item in default)}."
-    return f" Default: `{str(default).lower() if isinstance(default, bool) else default}`."
+        return ", ".join(f"`{item}`" for item in default)
+    return f"`{str(default).lower() if isinstance(default, bool) else default}`"
+
+
+# A setting's group follows from its name.
+GROUPS = {
+    "version.json": ("version_",),
+    "The heartbeat": ("heartbeat_", "drain_"),
+    "Checks": ("check_", "silenced_"),
+    "Request IDs": ("request_id_",),
+    "The request summary": ("summary_",),
+    "Endpoints": ("error_", "path_"),
+}
 
 
 def settings() -> str:
-    lines = ["| `Config`, and in the environment | |", "|---|---|"]
-    lines += [
-        f"| `{row.name}`<br>`{row.variable}` "
-        f"| {row.description} Takes {row.takes}.{_show(row.default)} |"
-        for row in Config.table()
-    ]
-    return "\n".join(lines) + "\n"
+    """Return a section for each setting, so that each has an anchor and an entry in the search."""
+    lines = []
+    left = Config.table()
+    for title, prefixes in GROUPS.items():
+        lines += [f"## {title}", ""]
+        for row in [row for row in left if row.name.startswith(prefixes)]:
+            left.remove(row)
+            lines += [f"### `{row.name}`", "", row.description, ""]
+            lines += [f"- Environment: `{row.variable}`", f"- Takes: {row.takes}"]
+            if row.default not in (None, (), ""):
+                lines += [f"- Default: {_show(row.default)}"]
+            lines += [""]
+    assert not left, f"no group has {[row.name for row in left]}"
+    return "\n".join(lines)
 
 
 def _commands(name: str) -> list[tuple[str, click.Command]]:
@@ -186,9 +204,12 @@ def test_factories():
         parameters = list(inspect.signature(getattr(contrib, factory)).parameters)
         given = arguments.split(", ") if arguments else []
         assert parameters[: len(given)] == given, name
-    project = tomllib.loads((pages.ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    extras = {code for row in rows for code in codes(row[2])}
-    assert extras <= set(project["project"]["optional-dependencies"])
+    assert {code for row in rows for code in codes(row[2])} <= set(EXTRAS)
+
+
+def test_extras():
+    rows = {codes(row[0])[0]: codes(row[2]) for row in pages.rows(part("installation", "extras"))}
+    assert rows == EXTRAS | {"all": []}
 
 
 def test_ids():

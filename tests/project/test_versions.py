@@ -1,4 +1,4 @@
-"""README's table of versions says what pyproject.toml admits and what is really tested."""
+"""The installation page's table of versions says what pyproject.toml admits and what is really tested."""
 
 import re
 import tomllib
@@ -12,7 +12,7 @@ ROWS = {
     name.lower(): (oldest, newest)
     for name, oldest, newest in re.findall(
         r"^\| (\w+) \| ([\d.]+) \| ([\d.]+) \|$",
-        (ROOT / "README.md").read_text("utf-8"),
+        (ROOT / "docs/installation.md").read_text("utf-8"),
         re.MULTILINE,
     )
 }
