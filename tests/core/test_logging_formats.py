@@ -241,7 +241,7 @@ def test_a_summary_is_one_line_of_120_characters(path, code, extra):
     ("name", "column"),
     [
         ("dockerflow.checks.registry", "…checks.registry"), ("a.b", "a.b"),
-        ("a" * 20, "a" * 20), ("a" * 21, "…" + "a" * 19), ("a." * 30, "…" + "a." * 9),
+        ("a" * 20, "a" * 20), ("a." * 10, "a." * 10), ("a" * 21, "…" + "a" * 19), ("a." * 30, "…" + "a." * 9),
     ],
 )  # fmt: skip
 def test_names_stay_in_their_column(name, column):

@@ -15,9 +15,12 @@ from pathlib import Path
 
 import pages
 import pytest
+from log_lines import record
 from services import free_port, wait_for
 from services.web import environment
 from terminal import terminal
+
+from dockerflow.logging import TextFormatter
 
 SERVERS = ("gunicorn", "sanic", "uvicorn")
 WALKS = [page for page in pages.PAGES if pages.is_walk(page)]
@@ -246,6 +249,18 @@ def test_a_server_for_development_shows_text_on_a_terminal(command, tmp_path):
         assert '"Timestamp"' not in walk.log.read_text()
     finally:
         walk.close()
+
+
+def test_the_lines_of_text_that_the_page_shows():
+    rid = "5b0c6f0e-3b0e-4b0e-8b0e-3b0e4b0e8b0e"
+    summary = {"method": "POST", "path": "/orders/7/pay", "code": 303, "t": 9, "uid": "u-1"}
+    records = [
+        record("Order %s is paid", 7, name="myapp.orders", amount=12.5, rid=rid),
+        record("", name="request.summary", agent="x", lang="de", errno=0, rid=rid, **summary),
+    ]
+    made = [same(TextFormatter(use_colors=False).format(one)) for one in records]
+    [block] = [b for b in pages.blocks(pages.DOCS / "logs.md") if b.language == "text"]
+    assert block.text.splitlines() == made
 
 
 def shows_output(block: pages.Block) -> bool:

@@ -167,10 +167,11 @@ def _pairs(fields: dict[str, Any]) -> tuple[str, list[str]]:
 
 
 def _column(name: str) -> str:
-    short = name
-    while len(short) >= _NAME_WIDTH and "." in short:
-        short = short.partition(".")[2]
-    return (short if len(name) <= _NAME_WIDTH else f"…{short}")[:_NAME_WIDTH].ljust(_NAME_WIDTH)
+    if len(name) > _NAME_WIDTH:
+        while len(name) >= _NAME_WIDTH and "." in name:
+            name = name.partition(".")[2]
+        name = f"…{name}"[:_NAME_WIDTH]
+    return name.ljust(_NAME_WIDTH)
 
 
 def _fit(path: str, tail: str, room: int) -> tuple[str, str]:
