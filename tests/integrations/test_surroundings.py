@@ -233,6 +233,7 @@ def test_sentry_has_no_more_events_than_without_the_library() -> None:
 
 
 FAILING_REDIS = """
+import threading, time
 import redis
 from dockerflow import checks
 from dockerflow.checks import contrib
@@ -245,6 +246,8 @@ checks.register(lambda: 1 / 0, name="raises")
 with Client(app) as client:
     for _ in range(3):
         assert client.get("/__heartbeat__").status == 500
+while any(thread.name == "dockerflow-log" for thread in threading.enumerate()):
+    time.sleep(0.01)
 print(len(sentry_sink.events), sentry_sink.take())
 """
 IGNORED = """
