@@ -24,13 +24,7 @@ import services
 import services.browser
 
 from dockerflow import checks
-from dockerflow._core.settings import warn_of_unknown
 from dockerflow.testing import capture_summaries
-
-# Of the tests' own variables, such as DOCKERFLOW_TEST_EXAMPLES, each process would warn once.
-logging.disable(logging.WARNING)
-warn_of_unknown(os.environ, "the environment")
-logging.disable(logging.NOTSET)
 
 
 @functools.cache

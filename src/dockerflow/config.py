@@ -163,20 +163,34 @@ def _parse_details(value: Any) -> str:
     return str(value)
 
 
-class _Secret(str):
-    """A string that isn't shown where a config or a variable is, such as in a traceback."""
+class Secret:
+    """A string that no ``repr()``, log line or JSON shows."""
 
-    __slots__ = ()
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """Return the string."""
+        return self._value
 
     def __repr__(self) -> str:
         return "'[redacted]'"
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and self._value == other._value
 
-def _parse_secret(value: Any) -> _Secret:
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+
+def _parse_secret(value: Any) -> Secret:
+    text = value.reveal() if isinstance(value, Secret) else value
     # https://www.rfc-editor.org/rfc/rfc6750#section-2.1 - without spaces, and too long to guess
-    if not re.fullmatch(r"[\x21-\x7e]{16,}", value):
+    if not re.fullmatch(r"[\x21-\x7e]{16,}", text):
         raise ValueError
-    return _Secret(value)
+    return Secret(text)
 
 
 def _parse_path(value: Any) -> Path:
@@ -362,7 +376,7 @@ class Config:
         "When the heartbeat shows more than the overall status: always, in the framework's debug "
         "mode only, to clients that send `heartbeat_secret`, or never.",
     )
-    heartbeat_secret: str | None = _setting(
+    heartbeat_secret: Secret | str | None = _setting(
         None,
         "at least 16 visible ASCII characters without spaces",
         _parse_secret,

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 from unittest import mock
 from xmlrpc.client import ServerProxy
@@ -180,6 +180,16 @@ class Made:
     def __init__(self, client: Any) -> None: ...
 
 
+def with_client(func: Callable[..., Any]) -> Callable[..., Any]:
+    """A decorator that passes what the function needs."""
+
+    @functools.wraps(func)
+    def call() -> Any:
+        return func(None)
+
+    return call
+
+
 def two(timeout: float, *rest: Any, client: Any, **options: Any) -> None: ...
 
 
@@ -220,6 +230,8 @@ def test_a_check_with_its_arguments_bound_is_accepted(registry: Registry) -> Non
     registry.register(lambda *a, b=1, **c: None, name="optional")
     registry.register(mock.Mock(return_value=None), name="mock")
     registry.register(Unreadable(), name="unreadable")
+    registry.register(with_client(Pinging().ping), name="decorated")
+    registry.register(with_client(Pinging().aping), name="async decorated")
     assert set(run(registry).statuses.values()) == {"ok"}
 
 

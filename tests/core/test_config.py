@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import inspect
+import logging
 import os
 import pickle
 import pydoc
@@ -19,7 +20,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dockerflow.config import REDACTED_KEYS, Config, ConfigError, parse_count
+from dockerflow.config import REDACTED_KEYS, Config, ConfigError, Secret, parse_count
+from dockerflow.logging import MozlogFormatter
 
 FIELDS = [field.name for field in dataclasses.fields(Config)]
 SWITCHES = [row.name for row in Config.table() if isinstance(row.default, bool)]
@@ -40,7 +42,7 @@ CASES: list[tuple[str, Any, Any, Any, str, Any]] = [
     ),
     ("drain_seconds", 0.0, 2, 2.0, "0.0", 0.0),
     ("heartbeat_details", "always", "never", "never", "debug", "debug"),
-    ("heartbeat_secret", None, "~" * 16, "~" * 16, "!" * 17, "!" * 17),
+    ("heartbeat_secret", None, "~" * 16, Secret("~" * 16), "!" * 17, Secret("!" * 17)),
     ("heartbeat_html", False, True, True, "on", True),
     ("silenced_checks", (), ["a", "b"], ("a", "b"), " a , b,,", ("a", "b")),
     ("request_id_header_name", ("X-Request-ID",), "X-A", ("X-A",), "X-A, X-B", ("X-A", "X-B")),
@@ -315,7 +317,9 @@ def test_authorized_details_take_a_secret(monkeypatch: pytest.MonkeyPatch) -> No
     with pytest.raises(ConfigError, match="is 'authorized', but heartbeat_secret is not set$"):
         Config(heartbeat_details="authorized")
     monkeypatch.setenv("DOCKERFLOW_HEARTBEAT_SECRET", "s" * 16)
-    assert Config(heartbeat_details="authorized").heartbeat_secret == "s" * 16
+    secret = Config(heartbeat_details="authorized").heartbeat_secret
+    assert secret == Secret("s" * 16) != Secret("s" * 17)
+    assert secret != "s" * 16
 
 
 def test_the_secret_is_shown_nowhere() -> None:
@@ -326,6 +330,9 @@ def test_the_secret_is_shown_nowhere() -> None:
         assert secret not in repr(shown)
         assert secret not in str(shown)
         assert secret not in f"{shown!r} {shown}"
+        record = logging.LogRecord("x", logging.INFO, "", 1, "%s", ({"config": shown},), None)
+        vars(record).update(config=shown, value=config.heartbeat_secret)
+        assert secret not in MozlogFormatter().format(record)
     with pytest.raises(ConfigError) as caught:
         Config(heartbeat_secret=f"{secret} {secret}")
     assert secret not in "".join(traceback.format_exception(caught.value))

@@ -6,9 +6,7 @@ import itertools
 import json
 import logging
 import os
-import re
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -69,25 +67,16 @@ numbers = itertools.count()
 
 
 def test_names_of_others_are_not_taken_for_settings(monkeypatch, caplog):
-    """Each that the documentation names, and what Kubernetes sets for a Service."""
-    root = Path(__file__).parents[2]
-    pages = [*root.glob("docs/**/*.md"), root / "README.md", root / "Dockerfile.example"]
-    texts = [page.read_text(encoding="utf-8") for page in pages]
-    names = set(re.findall(r"\bDOCKERFLOW_[A-Z_]*[A-Z]\b", " ".join(texts)))
-    assert {"DOCKERFLOW_CHECKS", "DOCKERFLOW_LOG_FORMAT", "DOCKERFLOW_COMMIT"} <= names
-    for name in (*names, *SETTINGS):
-        if name not in UNKNOWN_IN_DOCS:
-            monkeypatch.setattr(os, "environ", {**os.environ, name: ""})
-    for name in (
+    """Those of test suites, and what Kubernetes sets for a Service."""
+    names = [
         "SERVICE_HOST", "SERVICE_PORT", "SERVICE_PORT_HTTP", "PORT", "PORT_80_TCP",
         "PORT_80_TCP_PROTO", "PORT_80_TCP_PORT", "PORT_80_TCP_ADDR", "WEB_SERVICE_HOST",
-    ):  # fmt: skip
-        monkeypatch.setattr(os, "environ", {**os.environ, f"DOCKERFLOW_{name}": "x"})
+        "TEST_EXAMPLES",
+    ]  # fmt: skip
+    for name in (*SETTINGS, *(f"DOCKERFLOW_{name}" for name in names)):
+        monkeypatch.setenv(name, "")
     DockerflowMiddleware(lambda: None)
     assert caplog.messages == []
-
-
-UNKNOWN_IN_DOCS = {"DOCKERFLOW_CHEK_TIMEOUT"}
 
 
 def test_the_error_names_the_frameworks_setting():
@@ -132,6 +121,10 @@ def test_a_core_follows_lists_that_are_changed_in_place():
     before = live.get()
     settings["DOCKERFLOW_SILENCED_CHECKS"].remove("a")
     assert live.get().silenced_checks == ("b",)
+    settings["DOCKERFLOW_HEARTBEAT_GROUPS"] = {"ready": ["a"]}
+    assert live.get().heartbeat_groups == {"ready": ("a",)}
+    settings["DOCKERFLOW_HEARTBEAT_GROUPS"]["ready"].append("b")
+    assert live.get().heartbeat_groups == {"ready": ("a", "b")}
     assert live.get() is live.get() is not before
 
 

@@ -112,6 +112,10 @@ def test_a_warning_can_be_silenced():
         ),
         ({"DOCKERFLOW_CHECKS": ["no.such"]}, "DOCKERFLOW_CHECKS names 'no.such'", ""),
         ({"DOCKERFLOW_SYSTEM_CHECKS": 3}, "DOCKERFLOW_SYSTEM_CHECKS is 3", ""),
+        *(
+            ({"DOCKERFLOW_VERSION_CALLBACK": path}, f"DOCKERFLOW_VERSION_CALLBACK is {path!r}", "")
+            for path in ("no.such", "os.sep", "os", 5)
+        ),
         ({"SILENCED_SYSTEM_CHECKS": ["dockerflow.checks.E001"]}, "SILENCED_SYSTEM_CHECKS", ""),
     ],
 )

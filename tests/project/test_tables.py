@@ -27,6 +27,7 @@ import pytest
 
 from dockerflow import checks as public_checks
 from dockerflow import health
+from dockerflow._core.settings import unknown
 from dockerflow.checks import contrib
 from dockerflow.cli import _group as group
 from dockerflow.config import Config
@@ -186,6 +187,13 @@ def test_no_page_names_a_setting_that_is_none(page):
     # DOCKERFLOW_TEST_* are this repository's own.
     named = set(re.findall(r"\bDOCKERFLOW_(?!TEST_)[A-Z_]+[A-Z]\b", page.read_text("utf-8")))
     assert named <= known, named - known
+
+
+def test_the_names_on_the_pages_cause_no_warning():
+    texts = [page.read_text("utf-8") for page in pages.PAGES]
+    named = set(re.findall(r"\bDOCKERFLOW_[A-Z_]+[A-Z]\b", " ".join(texts)))
+    assert {"DOCKERFLOW_CHECKS", "DOCKERFLOW_LOG_FORMAT", "DOCKERFLOW_COMMIT"} <= named
+    assert unknown(named).keys() <= {"DOCKERFLOW_CHEK_TIMEOUT"}  # the example of one
 
 
 def test_settings_of_django():

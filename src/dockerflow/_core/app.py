@@ -19,7 +19,7 @@ from dockerflow._core.settings import AUTHORIZATION, RequestSettings, warn_of_un
 from dockerflow.checks._check import check_context
 from dockerflow.checks.registry import Registry, default_registry
 from dockerflow.checks.runner import CheckResults
-from dockerflow.config import Config
+from dockerflow.config import Config, Secret
 from dockerflow.version import VersionError, VersionFile
 
 logger = logging.getLogger("dockerflow")
@@ -165,9 +165,9 @@ class Core:
         config = self.config
         details, secret = config.heartbeat_details, config.heartbeat_secret
         show_details = details == "always" or (details == "debug" and debug)
-        if details == "authorized" and secret is not None:
+        if details == "authorized" and isinstance(secret, Secret):
             authorization = request.headers.get(AUTHORIZATION, "")
-            show_details = endpoints.is_authorized(authorization, secret)
+            show_details = endpoints.is_authorized(authorization, secret.reveal())
         return endpoints.heartbeat(
             results,
             failed_status_code=config.heartbeat_failed_status_code,

@@ -85,29 +85,31 @@ def _copy(settings: Mapping[str, Any]) -> dict[str, Any]:
     return copied
 
 
-# Names of ours that aren't fields of Config.
-_OTHERS: Final = frozenset(
-    PREFIX + name
-    for name in (
-        "CHECKS", "SYSTEM_CHECKS", "VERSION_CALLBACK",  # of Django
-        "LOG_NAME", "LOG_LEVEL", "LOG_FORMAT", "LOG_MAX_BYTES", "LOG_QUEUE_SIZE",
-        "SOURCE", "VERSION", "COMMIT", "BUILD",  # of version.json
-    )
-)  # fmt: skip
-# Kubernetes sets these for a Service whose name begins with "dockerflow".
-_is_service = re.compile(r".*_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_\w+)?)").fullmatch
+# Names of ours that aren't fields of Config, without the prefix.
+_OTHERS: Final = frozenset({
+    "CHECKS", "SYSTEM_CHECKS", "VERSION_CALLBACK",  # of Django
+    "LOG_NAME", "LOG_LEVEL", "LOG_FORMAT", "LOG_MAX_BYTES", "LOG_QUEUE_SIZE",
+    "SOURCE", "VERSION", "COMMIT", "BUILD",  # of version.json
+})  # fmt: skip
+# Names that aren't ours: of test suites, and what Kubernetes sets for a Service whose name begins
+# with "dockerflow".
+# https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
+_is_foreign = re.compile(
+    r"TEST_.*|(.*_)?(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT(_\d+_.+)?)"
+).fullmatch
 
 _warned: Final[set[str]] = set()
 
 
 def unknown(names: Iterable[object]) -> dict[str, str]:
     """Return the names that look like settings but aren't, each with a hint or an empty string."""
-    known = {name.removeprefix(PREFIX) for name in SETTINGS | _OTHERS}
+    known = {name.removeprefix(PREFIX) for name in SETTINGS} | _OTHERS
     found: dict[str, str] = {}
     for name in names:
-        if not isinstance(name, str) or not name.startswith(PREFIX) or _is_service(name):
+        if not isinstance(name, str) or not name.startswith(PREFIX):
             continue
-        if (rest := name.removeprefix(PREFIX)) not in known:
+        rest = name.removeprefix(PREFIX)
+        if rest not in known and not _is_foreign(rest):
             near = get_close_matches(rest, known, n=1)
             found[name] = f"did you mean {PREFIX}{near[0]}?" if near else ""
     return found

@@ -285,7 +285,8 @@ def _refuse_required(name: str, func: CheckFunction) -> None:
     :raises TypeError: when it has a parameter without a default.
     """
     try:
-        parameters = inspect.signature(func).parameters.values()
+        # A decorator may pass what the function behind it needs.
+        parameters = inspect.signature(func, follow_wrapped=False).parameters.values()
     except (TypeError, ValueError):
         return
     for parameter in parameters:

@@ -21,7 +21,7 @@ from urllib.parse import quote, urlsplit
 
 from dockerflow import __version__
 from dockerflow.cli._exit import FAILED, OK
-from dockerflow.config import Config, parse_seconds
+from dockerflow.config import Config, Secret, parse_seconds
 from dockerflow.heartbeat_file import file_age
 from dockerflow.version import parse_json
 
@@ -161,9 +161,9 @@ class HttpProbe:
             headers = {"User-Agent": f"dockerflow-healthcheck/{__version__}", "Connection": "close"}
             # No other machine gets to know the secret.
             if "/__heartbeat__" in path and connection.host in ("localhost", "127.0.0.1"):
-                secret: str | None = vars(Config)["heartbeat_secret"].from_environment()
+                secret: Secret | None = vars(Config)["heartbeat_secret"].from_environment()
                 if secret is not None:
-                    headers["Authorization"] = f"Bearer {secret}"
+                    headers["Authorization"] = f"Bearer {secret.reveal()}"
             connection.request("GET", target, headers=headers)
             response = connection.getresponse()
             self.stage = "reading the response"

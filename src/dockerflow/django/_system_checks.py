@@ -101,11 +101,23 @@ def check_settings(app_configs: Any, **kwargs: Any) -> Messages:  # noqa: ARG001
     if not messages:  # of settings that exclude each other, and Django's own
         validate(None, _settings.make, values)
     validate(None, heartbeat_checks.update)
+    validate(None, _load_version_callback)
     for name, hint in unknown(dir(settings)).items():
         message = f"{name} is not a setting of Dockerflow."
         hint_text = hint[:1].upper() + hint[1:] or None
         messages.append(checks.Warning(message, hint=hint_text, id=health.WARNING_UNKNOWN_SETTING))
     return messages
+
+
+def _load_version_callback() -> None:
+    path: Any = getattr(settings, "DOCKERFLOW_VERSION_CALLBACK", None)
+    try:
+        is_wrong = path is not None and not callable(import_string(path))
+    except (AttributeError, ImportError):  # AttributeError: it isn't a string
+        is_wrong = True
+    if is_wrong:
+        text = f"DOCKERFLOW_VERSION_CALLBACK is {path!r}, but takes the dotted path of a function"
+        raise ConfigError(text)
 
 
 def check_installed(app_configs: Any = None, **kwargs: Any) -> Messages:  # noqa: ARG001 - Django's signature

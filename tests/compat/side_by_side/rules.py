@@ -276,6 +276,7 @@ DIFFERENCES = {
         "flask_app/users/observed/broken/records/dockerflow.flask",
     ],
     "settings": ["flask_app/wrong_settings/*", "django_app/system_checks/observed/unknown/raised"],
+    "django-system-checks": ["django_app/system_checks/observed/registered at start"],
     "environment": ["flask_app/environment/observed/request.summary/0/fields/querystring"],
     "log-nested": [f"{VALUES}/nested dict/*"],
     "log-null": [
