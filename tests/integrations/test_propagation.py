@@ -5,9 +5,9 @@ import http.server
 import json
 import logging
 import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
