@@ -138,8 +138,10 @@ class _Exchange(Exchange):
     ) -> Write:
         if self.id_header[0].lower() not in [name.lower() for name, _ in headers]:
             headers = [*headers, self.id_header]
-        if self.must_expose_id(value for name, value in headers if name.lower() == _EXPOSE):
-            headers = [*headers, (EXPOSE, self.id_header[0])]
+        if self._settings.config.request_id_expose_header:
+            exposed = [value for name, value in headers if name.lower() == _EXPOSE]
+            if self.must_expose_id(exposed):
+                headers = [*headers, (EXPOSE, self.id_header[0])]
         # The server refuses a second status, with exc_info, once the first one went out.
         write = (
             self._start_response(status, headers, exc_info)

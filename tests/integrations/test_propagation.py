@@ -2,13 +2,17 @@
 
 import asyncio
 import http.server
+import json
+import logging
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import Any
 
 import pytest
 
-from dockerflow.logging import request_id_context
+from dockerflow.logging import MozlogHandler, get_request_id, request_id_context
 from dockerflow.propagation import RequestIdPropagator
 
 HEADER = "X-Request-ID"
@@ -269,3 +273,40 @@ def test_a_header_of_another_name(server: Server, rid: str) -> None:
         response = client.get(server.url("localhost"))
     assert response.request.headers["x-trace"] == rid
     assert HEADER not in response.request.headers
+
+
+async def by_to_thread(function: Callable[[], Any]) -> Any:
+    return await asyncio.to_thread(function)
+
+
+async def by_starlette(function: Callable[[], Any]) -> Any:
+    concurrency = pytest.importorskip("starlette.concurrency")
+    return await concurrency.run_in_threadpool(function)
+
+
+async def by_asgiref(function: Callable[[], Any]) -> Any:
+    sync = pytest.importorskip("asgiref.sync")
+    return await sync.sync_to_async(function, thread_sensitive=False)()
+
+
+async def by_executor(function: Callable[[], Any]) -> Any:
+    with ThreadPoolExecutor() as pool:
+        return pool.submit(copy_context().run, function).result()
+
+
+@pytest.mark.parametrize("call", [by_to_thread, by_starlette, by_asgiref, by_executor])
+def test_threads_that_have_the_id(
+    call: Callable[..., Any], rid: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As docs/request-ids.md describes; also in what they log."""
+    log = logging.Logger("tests")
+    log.addHandler(MozlogHandler())
+
+    def work() -> tuple[str | None, threading.Thread]:
+        log.info("working")
+        return get_request_id(), threading.current_thread()
+
+    seen, thread = asyncio.run(call(work))
+    assert seen == rid
+    assert thread is not threading.current_thread()
+    assert json.loads(capsys.readouterr().out)["Fields"] == {"msg": "working", "rid": rid}

@@ -16,7 +16,8 @@ from dockerflow.logging import MozlogHandler
 
 PACKAGE = Path(dockerflow.__file__).parent
 PAGE = Path(__file__).parents[2] / "docs" / "flow.md"
-HELPERS = {"_core/guard.py", "_core/settings.py"}  # a context manager, and a class of values
+# A context manager, a class of values, and what does nothing without OpenTelemetry.
+HELPERS = {"_core/guard.py", "_core/settings.py", "logging/_trace.py"}
 
 
 async def app(scope, receive, send):
