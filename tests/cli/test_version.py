@@ -159,6 +159,7 @@ def test_no_commit_yet(dockerflow, git):
     assert result.error.startswith(
         "dockerflow: no commit was found in the arguments, the environment"
     )
+    assert result.error.endswith("; give --commit")
     assert not (dockerflow.folder / "version.json").exists()
 
 
@@ -171,7 +172,7 @@ def test_no_checkout(dockerflow):
 def test_no_git(dockerflow):
     result = dockerflow("version", "write", PATH="/nowhere")
     assert result.code == 2
-    assert result.error.endswith("(git is not installed)")
+    assert result.error.endswith("(git is not installed); give --commit")
     result = dockerflow("version", "write", "--commit", SHA, PATH="/nowhere")
     assert (result.code, result.out) == (0, f"wrote version.json: {SHA} (from arguments)\n")
     result = dockerflow("version", "write", PATH="/nowhere", DOCKERFLOW_COMMIT=SHA)

@@ -312,6 +312,18 @@ def test_yaml(block, tmp_path, monkeypatch):
             subprocess.run([checker, *command[1:]], check=True, capture_output=True)
 
 
+def test_further_arguments_reach_the_server():
+    """Those of CMD, and those of `docker run`, also where a shell fills in the port."""
+    text = (pages.DOCS / "container.md").read_text(encoding="utf-8")
+    found = re.findall(r'`(\["sh", .*?\])`', text)
+    assert len(found) >= 3
+    for entrypoint in found:
+        shell, option, script, *name = json.loads(entrypoint)
+        words = [shell, option, re.sub(r"exec \w+", "exec echo", script), *name]
+        ran = subprocess.run([*words, "app:app", "--reload"], capture_output=True, text=True)
+        assert ran.stdout.endswith(" app:app --reload\n"), entrypoint
+
+
 def _check_exec(words: list[str]) -> None:
     """What is run without a shell: ours must take its arguments."""
     if words[:1] == ["dockerflow"]:

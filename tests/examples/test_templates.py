@@ -489,6 +489,64 @@ def test_probes_are_wired_as_the_documentation_says() -> None:
         assert re.search(rf"`{name}`.*`{path}`", page), (name, path)
 
 
+def by_kind() -> dict[str, dict[str, Any]]:
+    """The manifests of links.yaml; of the two Services the one that has pods."""
+    text = (EXAMPLES / "kubernetes" / "links.yaml").read_text(encoding="utf-8")
+    return {
+        manifest["kind"]: manifest["spec"]
+        for manifest in yaml.safe_load_all(text)
+        if manifest["metadata"]["name"] == "links"
+    }
+
+
+def test_all_manifests_are_about_the_same_pods() -> None:
+    specs = by_kind()
+    deployment = specs["Deployment"]
+    labels = deployment["template"]["metadata"]["labels"]
+    assert deployment["selector"]["matchLabels"] == labels
+    assert specs["Service"]["selector"] == labels
+    assert specs["PodDisruptionBudget"]["selector"]["matchLabels"] == labels
+    assert specs["NetworkPolicy"]["podSelector"]["matchLabels"] == labels
+    pod = deployment["template"]["spec"]
+    spread = pod["topologySpreadConstraints"]
+    assert [one["labelSelector"]["matchLabels"] for one in spread] == [labels] * 2
+    assert {one["topologyKey"] for one in spread} == {
+        "kubernetes.io/hostname",
+        "topology.kubernetes.io/zone",
+    }
+    [container] = pod["containers"]
+    names = {port["name"] for port in container["ports"]}
+    assert {port["targetPort"] for port in specs["Service"]["ports"]} == names
+    assert {port["port"] for port in specs["NetworkPolicy"]["ingress"][0]["ports"]} == names
+
+
+def test_pods_are_scaled_and_not_all_taken_at_once() -> None:
+    specs = by_kind()
+    scaler = specs["HorizontalPodAutoscaler"]
+    assert scaler["scaleTargetRef"] == {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "name": "links",
+    }
+    assert "replicas" not in specs["Deployment"], "each `kubectl apply` would reset it"
+    assert scaler["minReplicas"] - specs["PodDisruptionBudget"]["maxUnavailable"] >= 2
+    [container] = specs["Deployment"]["template"]["spec"]["containers"]
+    assert container["resources"]["requests"]["cpu"], "of which the target is a percentage"
+
+
+def test_the_ingress_keeps_what_security_asks_for_inside() -> None:
+    text = (EXAMPLES / "kubernetes" / "links.yaml").read_text(encoding="utf-8")
+    manifests = list(yaml.safe_load_all(text))
+    services = {m["metadata"]["name"]: m["spec"] for m in manifests if m["kind"] == "Service"}
+    [rule] = by_kind()["Ingress"]["rules"]
+    paths = {path["path"]: path["backend"]["service"]["name"] for path in rule["http"]["paths"]}
+    assert {path["pathType"] for path in rule["http"]["paths"]} == {"Prefix"}
+    assert paths.pop("/") == "links"
+    assert set(paths) == {"/__heartbeat__", "/__version__"}
+    for service in paths.values():
+        assert "selector" not in services[service], "no pod answers"
+
+
 @pytest.mark.parametrize("path", MANIFESTS, ids=lambda path: path.name)
 def test_pods_have_no_rights(path: Path) -> None:
     for manifest in yaml.safe_load_all(path.read_text(encoding="utf-8")):

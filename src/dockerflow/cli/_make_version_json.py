@@ -150,7 +150,8 @@ def gather(
             if values["commit"] in ("", found["commit"]):
                 fill("git", found)
     if not values["commit"]:
-        raise VersionError(f"no commit was found in the arguments, the environment or git{reason}")
+        message = "no commit was found in the arguments, the environment or git"
+        raise VersionError(f"{message}{reason}; give --commit")
     notes: list[str] = []
     for key in ("source", "build"):
         cleaned = clean_url(values[key])

@@ -20,12 +20,12 @@ from dockerflow.cli._init.project import FRAMEWORKS, SERVERS, Folder, Project, d
 from dockerflow.logging._json import escape_controls
 from dockerflow.verify.evidence import CouldNotRunError
 
-_CI: Final = {
-    "github": ".github",
-    "gitlab": ".gitlab-ci.yml",
-    "circleci": ".circleci/config.yml",
-    "taskcluster": ".taskcluster.yml",
-}
+_CI: Final = {"github": ".github", "gitlab": ".gitlab-ci.yml"}
+# Of others only the command is shown.
+_OTHER_CI: Final = (
+    ".circleci/config.yml", ".taskcluster.yml", ".buildkite/pipeline.yml", ".travis.yml",
+    "azure-pipelines.yml", "bitbucket-pipelines.yml", "cloudbuild.yaml", "Jenkinsfile",
+)  # fmt: skip
 _COMPOSE: Final = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
 _MANIFESTS: Final = ("k8s", "kubernetes", "deploy", "deployment", "helm", "charts", "manifests")
 _is_workload = re.compile(r"(?m)^kind:\s*(?:Deployment|StatefulSet|DaemonSet)\s*$").search
@@ -223,10 +223,9 @@ def _plan_ci(plan: Plan, dockerfile: str) -> None:
     here = plan.project.path.resolve()
     root = next((f for f in (here, *here.parents) if os.path.lexists(f / ".git")), here)
     repository = Folder(root, plan.project.notes)
-    found = [ci for ci, file in _CI.items() if repository.has(file)]
-    if not found:
-        remote = re.search(r"url\s*=.*\b(github|gitlab)\.", repository.read(".git/config"))
-        found = [remote[1]] if remote else []
+    if any("dockerflow version write" in repository.read(name) for name in _OTHER_CI):
+        return
+    found = _find_ci(repository)
     if not found or here != root:
         where = "" if here == root else f" {shlex.quote(here.relative_to(root).as_posix())}"
         plan.todo.append(f"in CI, run `dockerflow version write{where}` before the image is built")
@@ -255,6 +254,14 @@ def _plan_ci(plan: Plan, dockerfile: str) -> None:
                 plan.todo.append(
                     f"in {name}, add `context: .`, because the action clones the repository again"
                 )
+
+
+def _find_ci(repository: Folder) -> list[str]:
+    """Return the CIs that a file of theirs, or else the remote, tells of."""
+    found = [ci for ci, file in _CI.items() if repository.has(file)]
+    if not found and not any(map(repository.has, _OTHER_CI)):
+        found = re.findall(r"url\s*=.*\b(github|gitlab)\.", repository.read(".git/config"))[:1]
+    return found
 
 
 def _with_step(text: str, step: str) -> str:

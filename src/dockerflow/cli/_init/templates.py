@@ -7,6 +7,7 @@ import re
 from textwrap import indent
 from typing import Final
 
+from dockerflow import __version__
 from dockerflow.cli._init.project import SKIPPED, Project, protocol
 
 GROUP_AND_USER: Final = (
@@ -15,10 +16,13 @@ GROUP_AND_USER: Final = (
     " --shell /usr/sbin/nologin app"
 )
 
+_INSTALL: Final = f"dockerflow-middleware[cli]=={__version__}"
+
 _DOCKERFILE: Final = """\
-ARG @variable@=@image@
+# Dependabot updates it. With @sha256:... after the tag, each build starts from the same image.
+FROM @image@ AS base
 @build@
-FROM ${@variable@}
+FROM base
 @user@
 WORKDIR /app
 ENV @environ@ \\
@@ -41,9 +45,14 @@ HEALTHCHECK --interval=30s --timeout=20s --start-period=10s CMD @healthcheck@
 CMD @cmd@
 """
 
+# The base image's own. Where it is somewhere else, as on Debian, nothing happens.
+_NO_PIP: Final = (
+    "RUN rm -rf /usr/local/bin/pip* /usr/local/lib/python3*/site-packages/pip* \\\n    && "
+)
+
 _BUILD_PYTHON: Final = """
 # --- The requirements. What installs them, also pip, is left behind.
-FROM ${PYTHON_IMAGE} AS build
+FROM base AS build
 WORKDIR /build
 RUN python -m venv --without-pip /opt/venv
 @install@
@@ -73,7 +82,7 @@ ENV VIRTUAL_ENV=/opt/venv@environ@
 
 _BUILD_NODE: Final = """
 # --- The packages. This layer is made again only when they change.
-FROM ${NODE_IMAGE} AS build
+FROM base AS build
 WORKDIR /app
 @copy@RUN @install@
 # --- The app."""
@@ -146,7 +155,8 @@ def dockerfile(project: Project) -> str:
     """Return a Dockerfile."""
     entrypoint, cmd = (json.dumps(words, ensure_ascii=False) for words in command(project))
     if project.is_python:
-        variable, build = "PYTHON_IMAGE", _build_python(project)
+        build = _build_python(project)
+        user = GROUP_AND_USER.replace("RUN ", _NO_PIP)
         environ = "PATH=/opt/venv/bin:$PATH \\\n    PYTHONUNBUFFERED=1"
         file, module = (project.app.file, project.app.module) if project.app else ("", "")
         if file.startswith("src/") and not module.startswith("src."):
@@ -154,15 +164,14 @@ def dockerfile(project: Project) -> str:
         copies = _PYTHON_COPIES
         healthcheck = '["dockerflow", "healthcheck"]'
     else:
-        variable, build, environ = "NODE_IMAGE", _build_node(project), "NODE_ENV=production"
+        build, user, environ = _build_node(project), GROUP_AND_USER, "NODE_ENV=production"
         copies = "COPY --from=build /app /app\n" + ("" if project.has_build else "COPY . /app/\n")
         healthcheck = json.dumps(["node", "-e", _FETCH])
     return _fill(
         _DOCKERFILE,
-        variable=variable,
         image=f"{'python' if project.is_python else 'node'}:{project.version}-slim",
         build=build,
-        user=GROUP_AND_USER,
+        user=user,
         environ=environ,
         copies=copies,
         healthcheck=healthcheck,
@@ -282,21 +291,23 @@ jobs:
       - uses: actions/setup-python@5fda3b95a4ea91299a34e894583c3862153e4b97 # v7.0.0
         with:
           python-version: "3.13"
-      - run: python -m pip install 'dockerflow-middleware[cli]'
+      - run: python -m pip install '@install@'
       - run: dockerflow version write && dockerflow version check
       - run: >-
           docker build --file @dockerfile@ --tag @name@
+          --build-arg DOCKERFLOW_SOURCE="$GITHUB_SERVER_URL/$GITHUB_REPOSITORY"
+          --build-arg DOCKERFLOW_VERSION="$GITHUB_REF_NAME"
           --build-arg DOCKERFLOW_COMMIT="$GITHUB_SHA" .
       - run: dockerflow verify --format github --dockerfile @dockerfile@ --image @name@
 """
 
-GITLAB: Final = """\
+GITLAB: Final = f"""\
 # Writes version.json, and hands it to the jobs of all later stages as an artifact.
 version.json:
   stage: .pre
   image: python:3.13-slim
   script:
-    - pip install 'dockerflow-middleware[cli]'
+    - pip install '{_INSTALL}'
     - dockerflow version write
     - dockerflow version check
   artifacts:
@@ -304,25 +315,10 @@ version.json:
 """
 
 STEPS: Final = {
-    "github": """\
-- run: pipx run --spec 'dockerflow-middleware[cli]' dockerflow version write
-""",
-    "circleci": """\
-- run:
-    name: Write version.json
-    command: |
-      python3 -m venv ~/tools
-      ~/tools/bin/pip install 'dockerflow-middleware[cli]'
-      ~/tools/bin/dockerflow version write
-""",
+    "github": f"- run: pipx run --spec '{_INSTALL}' dockerflow version write\n",
     "gitlab": """\
 include:
   - local: .gitlab/dockerflow.yml
-""",
-    "taskcluster": """\
-python3 -m venv /tmp/tools &&
-/tmp/tools/bin/pip install 'dockerflow-middleware[cli]' &&
-/tmp/tools/bin/dockerflow version write
 """,
 }
 """What an existing file needs, and for GitLab beside the file above."""
@@ -366,12 +362,15 @@ spec:
     metadata:
       labels: *labels
     spec:
+      automountServiceAccountToken: false
       # Longer than draining and the open requests take.
       terminationGracePeriodSeconds: 40
       securityContext:
         runAsNonRoot: true
         runAsUser: 10001 # the kubelet can't tell from a name that it isn't root
         runAsGroup: 10001
+        seccompProfile:
+          type: RuntimeDefault
       containers:
         - name: @name@
           image: @name@ # TODO: its registry, and the tag that was published
@@ -400,7 +399,8 @@ _DRAIN: Final = """\
 
 def github(project: Project, dockerfile_name: str) -> str:
     """Return a workflow for GitHub Actions."""
-    return _fill(_GITHUB, dockerfile=_quoted(dockerfile_name), name=project.name)
+    file = _quoted(dockerfile_name)
+    return _fill(_GITHUB, dockerfile=file, name=project.name, install=_INSTALL)
 
 
 def kubernetes(project: Project) -> str:
