@@ -278,7 +278,7 @@ WRONG_SETTINGS = [
     ("dockerfile = {a = {}}", "dockerfile can't be {}"),
     ("url = ['http://a']", "url can't be ['http://a']"),
     ("url = 1979-05-27", "url can't be datetime.date(1979, 5, 27)"),
-    ("url = 5", "must be an http:// or https:// URL or unix:PATH, not 5"),
+    ("url = 5", "must be an http:// or https:// URL or unix:PATH, not '5'"),
     ("targets = 1", "is not a table"),
     ("update-baseline = true", "has no setting 'update-baseline'"),
     ("oops", "can't be read"),

@@ -1,4 +1,4 @@
-"""What Dockerflow requires: a rule for each sentence of it, and how each is judged, without I/O."""
+"""The rules: what Dockerflow requires of a container, and how each rule judges it, without I/O."""
 
 from __future__ import annotations
 
