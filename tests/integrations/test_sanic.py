@@ -147,7 +147,9 @@ def test_a_client_that_leaves(app, summaries):
 def test_a_setting_that_is_wrong_at_the_start(app, caplog):
     Dockerflow(app, registry=checks.Registry())
     app.config.DOCKERFLOW_CHECK_TIMEOUT = "soon"
-    with pytest.raises(ConfigError, match="DOCKERFLOW_CHECK_TIMEOUT must be .*, not 'soon'") as caught:
+    with pytest.raises(
+        ConfigError, match="DOCKERFLOW_CHECK_TIMEOUT must be .*, not 'soon'"
+    ) as caught:
         get(app, "/")
     assert len(str(caught.value).splitlines()) == 1
 

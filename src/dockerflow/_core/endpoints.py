@@ -22,7 +22,7 @@ METHODS: Final = ("GET", "HEAD")
 OK: Final = 200
 SERVER_ERROR: Final = 500
 DRAINING: Final = 503
-"""Status code of the heartbeat of a process that is about to end."""
+"""Status code of the heartbeat of a process that is about to exit."""
 
 MAX_TIMING_BYTES: Final = 4096
 """The limit of a Server-Timing header: servers and proxies refuse headers over about 8 KiB."""

@@ -118,8 +118,8 @@ class _Command(click.Command):
         only: tuple[str, ...] = ctx.params["only"]
         names = [] if is_given else list(settings.targets)
         if unknown := [name for name in only if name not in names]:
-            known = ", ".join(names) or "none, or something to check is given"
-            raise click.UsageError(f"There is no target {unknown[0]!r}; there are {known}.", ctx)
+            known = f"the targets are {', '.join(names)}" if names else "no named target is checked"
+            raise click.UsageError(f"There is no target {unknown[0]!r}; {known}.", ctx)
         if names:
             for name in SHARED:
                 del parameters[name]
@@ -515,7 +515,7 @@ def _check_combination(targets: Targets, options: Collection[str]) -> None:
 def _explain(id_: str) -> None:
     rule = RULES.get(id_.strip().upper())
     if rule is None:
-        raise click.UsageError(f"There is no rule {id_!r}; there are {', '.join(RULES)}.")
+        raise click.UsageError(f"There is no rule {id_!r}; the rules are {', '.join(RULES)}.")
     click.echo(formats.explain(rule), nl=False)
 
 

@@ -1,4 +1,4 @@
-"""The Django app, which checks the settings and registers the checks at start."""
+"""The Django app: validates the settings and registers the checks at start."""
 
 # Django has no type hints.
 # pyright: basic, reportMissingTypeStubs=false
@@ -9,7 +9,7 @@ from django.apps import AppConfig
 
 
 class DockerFlowAppConfig(AppConfig):
-    """Reads the settings at start, so that a wrong one fails then."""
+    """Reads the settings at start, so that a wrong one fails early."""
 
     name = "dockerflow.django"
     label = "dockerflow"

@@ -30,5 +30,5 @@ def matching(prefix: str) -> set[str]:
     """
     ids = {id_ for id_ in RULES if prefix and id_.startswith(prefix.upper())}
     if not ids:
-        raise ValueError(f"there is no rule {prefix!r}; there are {', '.join(RULES)}")
+        raise ValueError(f"there is no rule {prefix!r}; the rules are {', '.join(RULES)}")
     return ids
