@@ -333,7 +333,7 @@ _time = partial(click.option, type=_seconds, metavar="SECONDS", show_default=Tru
     "ignored_at",
     type=_ignored_at,
     metavar="PATTERN=IDS",
-    help="Ignore rules at places that match: services/legacy/*=DF203,DF204",
+    help="Ignore rules in matching places: services/legacy/*=DF203,DF204",
 )
 @_several("--only", metavar="NAME", help="Check only this target from the settings.")
 @click.option(
@@ -368,7 +368,7 @@ _time = partial(click.option, type=_seconds, metavar="SECONDS", show_default=Tru
     metavar="FORMAT=FILE",
     help="Write the results to a file as well, such as sarif=verify.sarif",
 )
-@click.option("--explain", metavar="ID", help="Explain a rule, and check nothing.")
+@click.option("--explain", metavar="ID", help="Explain a rule and exit.")
 @click.pass_context
 def verify(
     ctx: click.Context,
@@ -385,7 +385,7 @@ def verify(
     """Check an app, its image or its deployment against the Dockerflow specification.
 
     The app runs at a URL or on a Unix socket (unix:PATH), or is a command or an image that is
-    started with a free port as $PORT. It may be written in any language.
+    started with a free port as $PORT. It can be written in any language.
 
     \b
       dockerflow verify http://localhost:8000
