@@ -37,7 +37,7 @@ SUMMARY: Final[Any] = _key(KEY, dict)
 def setup(
     app: web.Application, *, config: Config | None = None, registry: Registry | None = None
 ) -> None:
-    """Serve Dockerflow's endpoints in an application, and summarise its requests.
+    """Serve Dockerflow's endpoints in an application, and log request summaries.
 
     Call it before the app starts or is mounted in another one.
 

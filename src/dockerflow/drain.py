@@ -1,4 +1,4 @@
-"""Graceful shutdown: the heartbeat tells load balancers that this process is about to end.
+"""Graceful shutdown: the heartbeat tells load balancers that this process is about to exit.
 
 After SIGTERM the heartbeat is 503 for ``Config.drain_seconds`` while everything else is served as
 before. Only then does the server get the signal and stop accepting connections: by then, load
@@ -32,12 +32,12 @@ _OTHER_THREAD: Final = (
     "this server calls the app outside of the main thread. Call dockerflow.drain.install() "
     "there, such as in gunicorn's post_worker_init"
 )
-_NOT_REPLACEABLE: Final = "this server's way to handle SIGTERM can't be delayed"
+_NOT_REPLACEABLE: Final = "this server handles SIGTERM in a way that can't be delayed"
 
 
 @dataclass
 class _State:
-    """How SIGTERM is delayed, and how far draining is."""
+    """How SIGTERM is delayed, and the state of draining."""
 
     seconds: float = 0.0
     is_at_loop: bool = False  # whether an event loop calls the handler
@@ -72,7 +72,7 @@ class _Handler:
 
 
 def drain() -> None:
-    """Turn the heartbeat of this process to 503 from now on. Nothing else changes.
+    """Make the heartbeat of this process 503 from now on. Nothing else changes.
 
     .. versionadded:: 0.1.0
     """
@@ -80,7 +80,7 @@ def drain() -> None:
 
 
 def is_draining() -> bool:
-    """Whether this process drains.
+    """Whether this process is draining.
 
     .. versionadded:: 0.1.0
     """
@@ -95,7 +95,7 @@ def install(seconds: float | None = None) -> bool:
     gunicorn's ``post_worker_init``. A second SIGTERM ends the wait.
 
     :param seconds: how long to wait; by default ``Config.drain_seconds``. 0 means off.
-    :returns: whether SIGTERM drains now. If it can't, a warning is logged once.
+    :returns: whether SIGTERM now drains. If it can't, a warning is logged once.
     :raises ConfigError: when ``seconds`` is neither 0 nor a number greater than 0.
 
     .. versionadded:: 0.1.0

@@ -1,6 +1,6 @@
-"""A sign of life for processes that serve no HTTP: a file, and the time since it was touched.
+"""A heartbeat for processes that don't serve HTTP: a file, and the time since it was touched.
 
-In the container's health check, the file and how many seconds old it may be::
+The container's health check has the file and its maximum age in seconds::
 
     HEALTHCHECK CMD ["dockerflow", "healthcheck", "--file", "/tmp/heartbeat", "--max-age", "60"]
 """
@@ -24,7 +24,7 @@ def file_age(path: str | os.PathLike[str]) -> float:
     """Return how many seconds ago a file was written; infinity if it is missing.
 
     Also infinity if its time is more than ``TOLERANCE`` seconds in the future: then the clock was
-    set back, and the age is unknown. A living process soon touches its file again.
+    set back, and the age is unknown. A process that is alive soon touches its file again.
 
     :raises OSError: when the file exists, but its time can't be read.
 
@@ -40,9 +40,9 @@ def file_age(path: str | os.PathLike[str]) -> float:
 
 
 class HeartbeatFile:
-    """The file that a worker touches to show that it lives.
+    """The file that a worker touches to show that it is alive.
 
-    :param path: the file, which needs not exist yet.
+    :param path: the file; it need not exist yet.
 
     .. versionadded:: 0.1.0
     """
@@ -51,9 +51,9 @@ class HeartbeatFile:
         self.path: Path = Path(path)
 
     def beat(self) -> bool:
-        """Touch the file, and return whether that worked.
+        """Touch the file, and return whether that succeeded.
 
-        Never raises, so that it can't harm the worker: errors are logged, and the file gets old.
+        Never raises, so that it can't harm the worker: errors are logged, and the file ages.
         """
         try:
             self.path.touch()
@@ -63,5 +63,5 @@ class HeartbeatFile:
         return True
 
     def age(self) -> float:
-        """Return this file's :func:`file_age`."""
+        """Return the :func:`file_age` of this file."""
         return file_age(self.path)

@@ -25,12 +25,12 @@ BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.
 
 
 class OpenTelemetryObserver:
-    """Counts and times the results of checks and heartbeats: ``checks.observe`` takes it.
+    """Counts and times the results of checks and heartbeats; pass it to ``checks.observe``.
 
-    It makes the instruments ``dockerflow.check.duration`` in seconds, ``dockerflow.check.results``
-    and ``dockerflow.check.level`` with the attribute ``check``, and the same for
-    ``dockerflow.heartbeat``, with the attribute ``group`` for the heartbeat of a group. An export
-    runs no check.
+    It creates the instruments ``dockerflow.check.duration`` in seconds,
+    ``dockerflow.check.results`` and ``dockerflow.check.level`` with the attribute ``check``, and
+    the same for ``dockerflow.heartbeat``, with the attribute ``group`` for the heartbeat of a
+    group. An export runs no check.
 
     :param meter_provider: by default the one that is set for the process, even if it is set later.
 

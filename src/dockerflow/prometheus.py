@@ -8,9 +8,9 @@ from dockerflow.checks import Observation
 
 
 class PrometheusObserver:
-    """Counts and times the results of checks and heartbeats: ``checks.observe`` takes it.
+    """Counts and times the results of checks and heartbeats; pass it to ``checks.observe``.
 
-    It makes ``dockerflow_check_duration_seconds``, ``dockerflow_check_results_total`` and
+    It creates ``dockerflow_check_duration_seconds``, ``dockerflow_check_results_total`` and
     ``dockerflow_check_level`` with the label ``check``, and the same for ``dockerflow_heartbeat``
     with the label ``group``, which is empty for the whole heartbeat. Where prometheus-client
     collects from several processes, a level is that of the most recent result. A scrape runs no

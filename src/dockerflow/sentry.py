@@ -1,4 +1,4 @@
-"""Keep probes out of Sentry's traces. Does not import Sentry's SDK."""
+"""Keep probes out of Sentry's traces. Doesn't import Sentry's SDK."""
 
 from __future__ import annotations
 

@@ -267,7 +267,7 @@ def _wsgi_environ(request: _Request) -> dict[str, Any]:
 
 @asynccontextmanager
 async def _lifespan(app: Any) -> AsyncGenerator[dict[str, Any]]:
-    """Start and end the lifespan of an ASGI application, which need not have one.
+    """Start and end the lifespan of an ASGI application, if it has one.
 
     Its state is yielded.
     """

@@ -55,7 +55,7 @@ def get_version(root: str | os.PathLike[str]) -> dict[str, Any] | None:
 
 
 def release(root: Path | str | None = None) -> str | None:
-    """Return a name for the deployed release, for an error tracker such as Sentry.
+    """Return the name of the deployed release, for an error tracker such as Sentry.
 
     This is the version. If the version has no digit, as ``main`` or ``latest``, it can't tell one
     build from another, and the commit is used instead. Characters that Sentry refuses are replaced

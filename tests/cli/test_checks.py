@@ -389,7 +389,10 @@ def test_settings_of_the_environment(dockerflow, write):
     )
     result = dockerflow("checks", "myapp", DOCKERFLOW_CHECK_TIMEOUT="soon")
     assert result.code == 2
-    assert "DOCKERFLOW_CHECK_TIMEOUT is 'soon'" in result.err
+    assert (
+        "DOCKERFLOW_CHECK_TIMEOUT must be a number of seconds greater than 0, not 'soon'"
+        in result.err
+    )
 
 
 @pytest.mark.parametrize(

@@ -104,7 +104,7 @@ def test_a_server_that_keeps_its_handler(
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     drain.install_once(5)
     (message,) = caplog.messages
-    assert "drain_seconds has no effect: this server's way to handle SIGTERM" in message
+    assert "drain_seconds has no effect: this server handles SIGTERM in a way" in message
 
 
 def test_a_forked_process_does_not_drain_because_its_parent_does() -> None:

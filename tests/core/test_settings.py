@@ -106,7 +106,7 @@ def test_a_core_follows_its_settings(caplog):
     assert live.get() is second
     [record] = caplog.records  # once for each change, not for each request
     assert record.getMessage().startswith("DOCKERFLOW_PATH_PREFIX must be ")
-    assert record.getMessage().endswith("; the former settings stay")
+    assert record.getMessage().endswith("; the previous settings remain in effect")
     assert record.levelno == logging.ERROR
     settings["DOCKERFLOW_PATH_PREFIX"] = "/c"
     assert live.get().config.path_prefix == "/c"

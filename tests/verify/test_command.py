@@ -73,7 +73,7 @@ def test_finds(run):
         (["http://[::1"], "must be an http:// or https:// URL"),
         (["nowhere/Dockerfile"], "must be a file or a URL, not 'nowhere/Dockerfile'"),
         (["http://a", "uvicorn"], "A command to start goes after --"),
-        (["--only", "shop"], "There is no target 'shop'; there are none"),
+        (["--only", "shop"], "There is no target 'shop'; no named target is checked"),
         (["--per-file-ignores", "a", "http://a"], "must be NAME=VALUE, not 'a'"),
         (["--per-file-ignores", "a=DF9", "http://a"], "there is no rule 'DF9'"),
         (["--output", "xml=x", "http://a"], "the format must be one of text, json"),
@@ -263,7 +263,7 @@ def test_settings(run):
 
 
 WRONG_SETTINGS = [
-    ("nonsense = 1", "has no setting 'nonsense'; there are"),
+    ("nonsense = 1", "has no setting 'nonsense'; the settings are"),
     ("format = 'xml'", "'xml' is not one of"),
     ("timeout = true", "must be a number of seconds"),
     ("timeout = -1", "must be a number of seconds"),
@@ -278,7 +278,7 @@ WRONG_SETTINGS = [
     ("dockerfile = {a = {}}", "dockerfile can't be {}"),
     ("url = ['http://a']", "url can't be ['http://a']"),
     ("url = 1979-05-27", "url can't be datetime.date(1979, 5, 27)"),
-    ("url = 5", "must be an http:// or https:// URL or unix:PATH, not 5"),
+    ("url = 5", "must be an http:// or https:// URL or unix:PATH, not '5'"),
     ("targets = 1", "is not a table"),
     ("update-baseline = true", "has no setting 'update-baseline'"),
     ("oops", "can't be read"),
@@ -490,8 +490,8 @@ def test_a_named_target_that_cannot_run_leaves_the_others(run, fleet):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("oops = 1", "dockerflow.toml: [targets.shop] has no setting 'oops'; there are"),
-        ("format = 'json'", "[targets.shop] has no setting 'format'; there are"),
+        ("oops = 1", "dockerflow.toml: [targets.shop] has no setting 'oops'; the settings are"),
+        ("format = 'json'", "[targets.shop] has no setting 'format'; the settings are"),
         ("wait = 0", "[targets.shop] Invalid value for '--wait': must be a number of seconds"),
         ("env = {A = 'b'}", "[targets.shop] There is nothing to check"),
         ("dockerfile = 'D'\nenv = {A = 'b'}", "[targets.shop] --env needs a command"),

@@ -84,7 +84,7 @@ def test_the_fixture_can_be_overridden(suite):
     ("ini", "said"),
     [
         ("", "*Which application should be verified? Set dockerflow_app = module:attribute*"),
-        ("dockerflow_app = theapp", "*dockerflow_app = theapp: it must be module:attribute*"),
+        ("dockerflow_app = theapp", "*dockerflow_app = theapp: must be module:attribute*"),
         ("dockerflow_app = theapp:none", "*module 'theapp' has no attribute 'none'*"),
         ("dockerflow_app = nowhere:app", "*No module named 'nowhere'*"),
     ],

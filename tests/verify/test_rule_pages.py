@@ -24,11 +24,11 @@ def index() -> str:
     lines = [
         "# Rules of dockerflow verify",
         "",
-        "Each rule checks what it quotes: a sentence of the Dockerflow specification, or of the pages on mozlog, HTTP, Docker and Kubernetes",
-        "that it builds on. DF1xx are about the app, DF2xx about the Dockerfile, DF3xx are recommendations, DF4xx are about",
-        "deployment files. `dockerflow verify --explain ID` prints a rule's page.",
+        "Each rule checks the sentence that it quotes, from the Dockerflow specification or from the pages on mozlog, HTTP, Docker and",
+        "Kubernetes that it builds on. DF1xx concern the app, DF2xx the Dockerfile, DF4xx deployment files; DF3xx are recommendations.",
+        "Each page has the reason for the rule, an example that breaks it and one that passes. `dockerflow verify --explain ID` prints it.",
         "",
-        "| id | rule | level | what it quotes |",
+        "| ID | rule | level | sentence |",
         "|---|---|---|---|",
     ]
     lines += [

@@ -1,4 +1,4 @@
 """The framework-independent core: it does no I/O of its own and knows no framework."""
 
-# Raises if python-dockerflow's files are in the place of ours: before any of them is imported.
+# Raises if python-dockerflow's files have replaced ours; must run before any of them is imported.
 from dockerflow._core import conflict as conflict

@@ -36,7 +36,7 @@ class Core:
 
     :param config: the settings; by default those of the environment.
     :param registry: the checks of the heartbeat; by default the registry of the process.
-    :param lbheartbeat: the response of ``/__lbheartbeat__``, where an adapter has another one.
+    :param lbheartbeat: the response of ``/__lbheartbeat__``, if an adapter has its own.
     :param check_context: gives the context manager that each check runs in, where a framework
         needs one.
     :raises ConfigError: when a setting in the environment is invalid.
@@ -67,12 +67,12 @@ class Core:
         self._version_file = VersionFile(self.config.version_path)
 
     def install_drain(self, *, only_over_a_server: bool = False) -> None:
-        """Have SIGTERM drain if the settings ask for that; see :mod:`dockerflow.drain`.
+        """Have SIGTERM drain if the settings require it; see :mod:`dockerflow.drain`.
 
         Drivers call it for each request: servers set their handlers before their first call, but
         after they import the app, and a fork has to call it again.
 
-        :param only_over_a_server: leave it for later where no server has set a handler yet.
+        :param only_over_a_server: do nothing yet where no server has set a handler.
         """
         pid = os.getpid()
         if self.drains and self._drain_pid != pid:

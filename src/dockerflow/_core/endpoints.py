@@ -24,7 +24,7 @@ OK: Final = 200
 BAD_REQUEST: Final = 400
 SERVER_ERROR: Final = 500
 DRAINING: Final = 503
-"""Status code of the heartbeat of a process that is about to end."""
+"""Status code of the heartbeat of a process that is about to exit."""
 
 MAX_TIMING_BYTES: Final = 4096
 """The limit of a Server-Timing header: servers and proxies refuse headers over about 8 KiB."""

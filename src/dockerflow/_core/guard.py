@@ -1,4 +1,4 @@
-"""Keeps exceptions of hooks, of the app's functions and of this library out of a response."""
+"""Keeps exceptions in hooks, the app's functions and this library from breaking a response."""
 
 from __future__ import annotations
 

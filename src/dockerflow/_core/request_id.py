@@ -30,7 +30,7 @@ match_traceparent = re.compile(
 
 
 def note_request(exception: BaseException, rid: str, uid: object) -> None:
-    """Note at an exception which request it escaped from; see :func:`noted_request`."""
+    """Record on an exception which request it escaped from; see :func:`noted_request`."""
     with suppress(Exception):  # its class may refuse any attribute
         vars(exception)[_NOTE] = rid, uid
 

@@ -78,7 +78,7 @@ def present(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _copy(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a copy that isn't affected when an app changes one of its lists in place."""
+    """Return a copy that isn't affected if an app changes one of its lists in place."""
     copied: dict[str, Any] = {}
     for name, value in settings.items():
         copied[name] = deepcopy(cast("object", value)) if isinstance(value, _CHANGEABLE) else value
@@ -132,7 +132,7 @@ _T = TypeVar("_T")
 
 
 class Reloading(Generic[_T]):
-    """A value made from a framework's settings, and made again when they have changed.
+    """A value made from a framework's settings, which is rebuilt when they change.
 
     :param read: returns the settings as they are now.
     :param make: makes the value from them.
@@ -157,6 +157,6 @@ class Reloading(Generic[_T]):
             try:
                 value = self._make(now)
             except ConfigError as error:
-                logger.error("%s; the former settings stay", error)  # noqa: TRY400 - the message is complete
+                logger.error("%s; the previous settings remain in effect", error)  # noqa: TRY400 - the message is complete
             self._current = _copy(now), value
         return value

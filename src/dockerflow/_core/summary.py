@@ -33,7 +33,7 @@ HEADERS: Final = ("user-agent", "accept-language", FORWARDED)
 """The headers that a summary needs."""
 
 CLIENT_CLOSED_REQUEST: Final = 499
-"""The status of a request whose client went away before a status was sent (nginx's number)."""
+"""The status of a request whose client disconnected before a status was sent (nginx's number)."""
 
 # A record's own attributes, which extra fields must not replace. A tracer's record factory may add
 # others, which aren't among these.

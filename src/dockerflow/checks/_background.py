@@ -1,4 +1,4 @@
-"""Checks that run in the background: one thread for a registry."""
+"""Checks that run in the background, in one thread per registry."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Schedule:
         return is_open and self.entry.check.is_registered
 
     def run(self) -> None:
-        """Start the check, unless a requirement is gone or failed, or its event loop is closed."""
+        """Start the check, unless its event loop is closed or a requirement is gone or failed."""
         check, settings, _ = self.entry
         for required in self.requirements:
             result = required.check.current_result(required.settings)
@@ -73,7 +73,7 @@ class Background:
         interval: float,
         loop: AbstractEventLoop | None,
     ) -> bool:
-        """Have a check run every ``interval`` seconds, and return whether that is new.
+        """Schedule a check every ``interval`` seconds, and return whether it wasn't scheduled yet.
 
         The first run is up to the caller, who waits for its result anyway.
 

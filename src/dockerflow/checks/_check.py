@@ -32,7 +32,7 @@ CheckFunction = Callable[[], Any]
 check_context: ContextVar[Callable[[], AbstractContextManager[Any]]] = ContextVar(
     "check_context", default=nullcontext
 )
-"""Makes the context manager that each check runs in, for adapters whose framework needs one."""
+"""Returns the context manager that each check runs in, for adapters whose framework needs one."""
 
 
 class Result(NamedTuple):
@@ -54,7 +54,7 @@ class Result(NamedTuple):
 def make_result(
     messages: Iterable[CheckMessage], settings: Settings, duration: float = 0.0
 ) -> Result:
-    """Return the result that is known now."""
+    """Return the result known so far."""
     kept = tuple(message for message in messages if message.id not in settings.silenced)
     level = max((message.level for message in kept), default=0)
     return Result(kept, level, duration, time.monotonic())
@@ -206,7 +206,7 @@ class Check:
         self._log = CheckLog(self.name, critical=self.options.get("critical", True))
 
     def log(self, result: Result, findings: Sequence[Finding] = ()) -> None:
-        """Log a result if it is news, with the causes if ``findings`` has them."""
+        """Log a result if it has changed, with the causes if ``findings`` has them."""
         self._log.write(findings or [Finding(message) for message in result.messages])
 
     def report(self, result: Result, findings: Sequence[Finding] = ()) -> None:

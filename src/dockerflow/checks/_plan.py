@@ -1,4 +1,4 @@
-"""PURE: which checks a heartbeat runs, and in which order they need each other."""
+"""PURE: which checks a heartbeat runs, and in which order, given their requirements."""
 
 from __future__ import annotations
 

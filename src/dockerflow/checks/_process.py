@@ -1,4 +1,4 @@
-"""Where checks run in this process: a bounded number of threads, and an event loop.
+"""Where checks run in this process: a limited number of threads, and an event loop.
 
 Threads here are daemons and are never joined, so that a check that hangs delays neither a
 heartbeat nor the end of the process, unlike with :mod:`concurrent.futures`.

@@ -68,9 +68,9 @@ class Registry:
         A check is a function without arguments, sync or async. It returns nothing, one message
         or several (see :mod:`dockerflow.checks.messages`); raising is a failure.
 
-        It replaces a check of the same name, of which nothing is kept. If that is another
+        It replaces a check with the same name, including its state. If that check is another
         function, a warning is logged. Partials and methods count as the function behind them,
-        so an app's factory or a fixture may register the same check of each new client.
+        so an app factory or a fixture may register the same check for each new client.
 
         Options are given by name. Some have their default in the ``Config``, in the field in
         parentheses.
@@ -124,7 +124,7 @@ class Registry:
     ) -> CheckFunction:
         """Register ``func`` to be called with ``args``, as ``name`` or by the function's name.
 
-        It takes the options of :meth:`register`, and fails in the same ways.
+        It accepts the options of :meth:`register`, and raises the same errors.
 
         :returns: the check that was registered.
         """
@@ -136,7 +136,7 @@ class Registry:
         return _Functions(self, functions)
 
     def unregister(self, name: str) -> None:
-        """Remove one check. A run of it that is under way is not stopped.
+        """Remove one check. If it is running, it isn't stopped.
 
         :raises KeyError: when no check has that name.
         """
@@ -148,7 +148,7 @@ class Registry:
         self._forget(check)
 
     def clear_checks(self) -> None:
-        """Remove every check. Those that run now are not stopped."""
+        """Remove every check. Those that are running aren't stopped."""
         with lock.get():
             checks = tuple(self._checks.values())
             self._checks.clear()
@@ -168,8 +168,8 @@ class Registry:
 
         There is one for each execution of a check, once however many heartbeats share it, and
         one for each heartbeat. ``func`` is called in another thread, which no heartbeat waits
-        for. What it raises is logged. If 1000 observations wait for it, further ones are
-        dropped. A script calls :meth:`close` at its end, to wait for its observers.
+        for. What it raises is logged. If 1000 observations are waiting, further ones are
+        dropped. A script should call :meth:`close` at its end, to wait for its observers.
 
         :returns: ``func`` itself.
         :raises TypeError: when ``func`` isn't callable.
@@ -180,13 +180,13 @@ class Registry:
         return func
 
     def validate(self, config: Config | None = None) -> None:
-        """Check what can only be known once all checks are registered.
+        """Check what can be checked only once all checks are registered.
 
         The heartbeat reports the same as errors of the checks concerned.
 
-        :raises ConfigError: when a check requires one that isn't there, or itself by way of
-            others, or its options and those of ``config`` exclude each other, or no check has
-            one of the tags in ``heartbeat_tags``, or is in one of ``heartbeat_groups``.
+        :raises ConfigError: when a check requires one that doesn't exist, or requires itself
+            indirectly, or its options conflict with ``config``, or no check has any of the tags in
+            ``heartbeat_tags`` or is in one of ``heartbeat_groups``.
         """
         config = config or Config()
         problems = [
@@ -228,7 +228,7 @@ class Registry:
         return self._finish(run, group)
 
     def drained(self, group: str | None = None) -> CheckResults:
-        """Return, without running a check, the results of a process that is about to end."""
+        """Return the results of a process that is about to exit, without running a check."""
         results, messages = runner.draining()
         self._notify(group, results, messages)
         return results

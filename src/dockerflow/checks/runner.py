@@ -250,7 +250,7 @@ def collect(run: Run) -> tuple[CheckResults, list[CheckMessage]]:
 
 
 def draining() -> tuple[CheckResults, list[CheckMessage]]:
-    """Return the results of a process that is about to end, for which no check runs."""
+    """Return the results of a process that is about to exit, for which no check runs."""
     message = Error("The process is draining and about to exit", id=health.ERROR_DRAINING)
     detail = _detail(ERROR, [message], "drain")
     return CheckResults({"drain": detail}, {"drain": detail.status}, ERROR), [message]

@@ -67,7 +67,7 @@ COMMANDS: Final = (
         ],
         short_help="Check whether a service is healthy.",
     ),
-    Subcommand("init", short_help="Write what a project lacks for Dockerflow."),
+    Subcommand("init", short_help="Add what a project lacks for Dockerflow."),
     Subcommand("logs", short_help="Show mozlog as readable text."),
     Subcommand("verify", short_help="Check an app, its image or deployment against Dockerflow."),
     Subcommand("version", short_help="Write, check and show version.json."),
@@ -78,7 +78,7 @@ COMMANDS: Final = (
     commands=COMMANDS,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 fine, 1 a finding, 2 could not run; healthcheck exits with 0 or 1 only. "
-    "`dockerflow COMMAND --help` shows more about each.",
+    "`dockerflow COMMAND --help` shows more about a command.",
 )
 @click.version_option(__version__, prog_name="dockerflow", message="%(prog)s %(version)s")
 def dockerflow() -> None:

@@ -42,7 +42,7 @@ Examples:
     "settings",
     metavar="SETTINGS",
     help="Run the checks of the Django project with this settings module. Without TARGET, "
-    "$DJANGO_SETTINGS_MODULE does the same.",
+    "the default is $DJANGO_SETTINGS_MODULE.",
 )
 @click.option(
     "--format",
@@ -65,11 +65,12 @@ def checks(
 
     TARGET is MODULE or MODULE:ATTRIBUTE, imported with the working directory on the path. The
     attribute may be an app, a function without arguments that makes one, or a registry. An app
-    without its own registry has that of the process, which importing the module fills. A Flask
-    app's checks run in its app context. A check that isn't critical counts as a warning at most.
+    without its own registry uses the default one, which is filled when the module is imported. A
+    Flask app's checks run in its app context. A check that isn't critical counts as a warning at
+    most.
 
-    Exit codes: 0 if nothing fails, 1 if something does, 2 if the checks could not be run. What the
-    app prints goes to standard error.
+    Exit codes: 0 if nothing fails, 1 if something does, 2 if the checks could not be run. The app's
+    output goes to standard error.
     """
     with redirect_stdout(sys.stderr):
         if verbose:

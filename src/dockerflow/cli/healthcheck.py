@@ -33,14 +33,14 @@ MAX_LINE: Final = 500
 MAX_NAME: Final = 200  # of the URL in that line, so that the reason still fits
 
 DESCRIPTION: Final = """\
-Check whether a service is healthy: exit code 0 if it is, else 1 and one line with the reason.
+Check whether a service is healthy: exit code 0 if it is, otherwise 1 and one line with the reason.
 
-TARGET is a path on this machine, such as /__heartbeat__, or an http or https URL, or a Unix socket:
-unix:/run/app.sock, or unix:/run/app.sock:/__heartbeat__ with a path. The default of the path is
-/__lbheartbeat__, under $DOCKERFLOW_PATH_PREFIX if that is set: it shows that the process responds.
-Containers are restarted or replaced when they are unhealthy. That helps if a process hangs, but
-makes things worse if a database is down. So request /__heartbeat__, which also checks the backing
-services, only where nothing is restarted because of it: in CI, or by hand.
+TARGET is a path on this machine, such as /__heartbeat__, an http or https URL, or a Unix socket:
+unix:/run/app.sock, or unix:/run/app.sock:/__heartbeat__ with a path. The default path is
+/__lbheartbeat__, below $DOCKERFLOW_PATH_PREFIX if that is set; it tells whether the process is up.
+Unhealthy containers are restarted or replaced. That helps if a process hangs, but makes things
+worse if a database is down. So use /__heartbeat__, which also checks the backing services, only
+where nothing is restarted because of it: in CI, or by hand.
 
 If $DOCKERFLOW_HEARTBEAT_SECRET is set, a heartbeat on this machine is requested with it, so that
 the reason has the names of failing checks.

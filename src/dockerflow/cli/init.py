@@ -1,4 +1,4 @@
-"""``dockerflow init``: write what a project lacks for Dockerflow."""
+"""``dockerflow init``: adds what a project lacks for Dockerflow."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def _pattern(pattern: str, meaning: str) -> Any:
     metavar="MODULE:NAME",
     default="",
     type=_pattern(r"[\w./-]+(:\w+(\(\))?)?", "MODULE:NAME"),
-    help="The app, or, with () at the end, the function that makes it. For Node: the script.",
+    help="The app; with () at the end, the function that makes it. For Node: the script.",
 )
 @click.option("--framework", type=click.Choice(list(FRAMEWORKS)), help="The app's framework.")
 @click.option("--server", type=click.Choice(list(SERVERS)), help="The app's server.")
@@ -137,16 +137,18 @@ def _pattern(pattern: str, meaning: str) -> Any:
     metavar="VERSION",
     default="",
     type=_pattern(r"3\.\d{1,2}(\.\d{1,2})?", "a version such as 3.13"),
-    help="Version of Python in the image.",
+    help="Python version of the image.",
 )
-@click.option("--patch", "patches", is_flag=True, help="Change an existing Dockerfile as proposed.")
+@click.option(
+    "--patch", "patches", is_flag=True, help="Apply the proposed patch to an existing Dockerfile."
+)
 @click.option("--force", is_flag=True, help="Replace existing files.")
-@click.option("--diff", "only_diff", is_flag=True, help="Print a diff, and write nothing.")
+@click.option("--diff", "only_diff", is_flag=True, help="Print a diff instead of writing files.")
 def init(*, folder: Path, patches: bool, force: bool, only_diff: bool, **given: str | None) -> int:
-    """Write what the project in FOLDER lacks: Dockerfile, .dockerignore, CI step and probes.
+    """Add what the project in FOLDER lacks: Dockerfile, .dockerignore, CI step and probes.
 
-    Without options, it takes framework, server and app from the requirements, lock files and
-    sources. No existing file is changed; for an existing Dockerfile a patch is proposed.
+    By default, framework, server and app are detected from requirements, lock files and sources.
+    Existing files are kept; for an existing Dockerfile, a patch is proposed.
 
     \b
       dockerflow init --diff

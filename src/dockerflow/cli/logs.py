@@ -59,9 +59,9 @@ def logs(
 ) -> None:
     """Print mozlog from FILES, or from standard input, as text: one line per record.
 
-    It shows time (UTC), level, type, message and fields; below them tracebacks and other long
-    texts. A line without a level counts as info. Lines that are not mozlog are printed too,
-    regardless of the filters. Text before the JSON stays, as in docker compose's output. Control
+    Each line has the time (UTC), level, type, message and fields; tracebacks and other long texts
+    follow. A line without a level counts as info. Lines that are not mozlog are always printed,
+    regardless of the filters. Text before the JSON is kept, as in docker compose's output. Control
     characters are escaped, because a terminal would interpret them.
     """
     is_colored = color == "always" or (color == "auto" and _text.use_colors())

@@ -118,8 +118,8 @@ class _Command(click.Command):
         only: tuple[str, ...] = ctx.params["only"]
         names = [] if is_given else list(settings.targets)
         if unknown := [name for name in only if name not in names]:
-            known = ", ".join(names) or "none, or something to check is given"
-            raise click.UsageError(f"There is no target {unknown[0]!r}; there are {known}.", ctx)
+            known = f"the targets are {', '.join(names)}" if names else "no named target is checked"
+            raise click.UsageError(f"There is no target {unknown[0]!r}; {known}.", ctx)
         if names:
             for name in SHARED:
                 del parameters[name]
@@ -332,7 +332,7 @@ _time = partial(click.option, type=_seconds, metavar="SECONDS", show_default=Tru
     "ignored_at",
     type=_ignored_at,
     metavar="PATTERN=IDS",
-    help="Ignore rules at places that match: services/legacy/*=DF203,DF204",
+    help="Ignore rules in matching places: services/legacy/*=DF203,DF204",
 )
 @_several("--only", metavar="NAME", help="Check only this target from the settings.")
 @click.option(
@@ -367,7 +367,7 @@ _time = partial(click.option, type=_seconds, metavar="SECONDS", show_default=Tru
     metavar="FORMAT=FILE",
     help="Write the results to a file as well, such as sarif=verify.sarif",
 )
-@click.option("--explain", metavar="ID", help="Explain a rule, and check nothing.")
+@click.option("--explain", metavar="ID", help="Explain a rule and exit.")
 @click.pass_context
 def verify(
     ctx: click.Context,
@@ -384,7 +384,7 @@ def verify(
     """Check an app, its image or its deployment against the Dockerflow specification.
 
     The app runs at a URL or on a Unix socket (unix:PATH), or is a command or an image that is
-    started with a free port as $PORT. It may be written in any language.
+    started with a free port as $PORT. It can be written in any language.
 
     \b
       dockerflow verify http://localhost:8000
@@ -514,7 +514,7 @@ def _check_combination(targets: Targets, options: Collection[str]) -> None:
 def _explain(id_: str) -> None:
     rule = RULES.get(id_.strip().upper())
     if rule is None:
-        raise click.UsageError(f"There is no rule {id_!r}; there are {', '.join(RULES)}.")
+        raise click.UsageError(f"There is no rule {id_!r}; the rules are {', '.join(RULES)}.")
     click.echo(formats.explain(rule), nl=False)
 
 

@@ -66,14 +66,14 @@ def write(
 ) -> None:
     """Write version.json to PATH: a file, or the folder for it; - prints it instead.
 
-    Each value is the first that isn't empty: the option; the variable DOCKERFLOW_SOURCE,
-    DOCKERFLOW_VERSION, DOCKERFLOW_COMMIT or DOCKERFLOW_BUILD, such as a Dockerfile's ARG; the
-    variables of GitHub Actions, CircleCI, GitLab or Taskcluster; the git checkout that this runs
-    in. If its working tree has changes, -dirty is added to git's version.
+    Each value comes from the first of these that isn't empty: the option; the variable
+    DOCKERFLOW_SOURCE, DOCKERFLOW_VERSION, DOCKERFLOW_COMMIT or DOCKERFLOW_BUILD, such as a
+    Dockerfile's ARG; the variables of GitHub Actions, CircleCI, GitLab or Taskcluster; the current
+    git checkout. If its working tree has changes, -dirty is appended to git's version.
 
     URLs are written without credentials, ssh addresses as https. Other keys of an existing file
-    stay. Run it after the last checkout step, as a clean checkout deletes the file, and in the
-    build context, so that the Dockerfile can copy it to /app.
+    are kept. Run it after the last checkout step, because a clean checkout deletes the file, and in
+    the build context, so that the Dockerfile can copy it to /app.
     """
     origin = origin or maker.detect(os.environ)
     to_stdout = str(path) == "-"

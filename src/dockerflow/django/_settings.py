@@ -1,4 +1,4 @@
-"""Django's settings, as they are when they are used."""
+"""Django's settings, read when they are used."""
 
 # Django has no type hints.
 # pyright: basic, reportMissingTypeStubs=false

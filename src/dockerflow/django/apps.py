@@ -1,4 +1,4 @@
-"""The Django app, which checks the settings and registers the checks at start."""
+"""The Django app: validates the settings and registers the checks at start."""
 
 # Django has no type hints.
 # pyright: basic, reportMissingTypeStubs=false
@@ -11,7 +11,7 @@ from dockerflow.config import ConfigError
 
 
 class DockerFlowAppConfig(AppConfig):
-    """Reads the settings at start, and registers the checks."""
+    """Reads the settings at start, so that a wrong one fails early, and registers the checks."""
 
     name = "dockerflow.django"
     label = "dockerflow"

@@ -172,7 +172,7 @@ def update_or_log() -> None:
     try:
         update()
     except ConfigError:
-        logger.exception("A setting is wrong; the checks are those that could be registered")
+        logger.exception("A setting is wrong; only the checks that could be registered are active")
 
 
 def _current_settings() -> object:

@@ -64,7 +64,7 @@ def extract_request_id(request: HttpRequest) -> None:
 
 
 class DockerflowMiddleware(MiddlewareMixin):
-    """Serve Dockerflow's endpoints before anything else, and summarise requests.
+    """Serve Dockerflow's endpoints before anything else, and log request summaries.
 
     One class for WSGI and ASGI. Subclasses may override ``process_request``,
     ``process_response``, ``process_exception`` and ``_build_extra_meta``; under ASGI an
@@ -195,7 +195,7 @@ class DockerflowMiddleware(MiddlewareMixin):
         return response
 
     def process_exception(self, request: HttpRequest, exception: BaseException) -> None:
-        """Remember what a view raised; it is an ERROR if the response is a 5xx."""
+        """Remember the exception of a view; it is logged as an ERROR if the response is a 5xx."""
         context = self._begin(request)
         exchange = context.exchange
         exchange.handled = exception
@@ -211,7 +211,7 @@ class DockerflowMiddleware(MiddlewareMixin):
         context.leave()
 
     def _build_extra_meta(self, request: HttpRequest) -> dict[str, Any]:
-        """Return the fields of the summary, as they are known by now.
+        """Return the fields of the summary, as far as they are known.
 
         The summary has them as a subclass returns them. Only ``code`` is always the real one.
         """
@@ -230,7 +230,7 @@ class DockerflowMiddleware(MiddlewareMixin):
 
     def _collect(self, exchange: Exchange, request: HttpRequest) -> None:
         """Take the route, the user's ID, and the fields as a subclass changes them."""
-        with Guarded(logger, "The fields of a summary could not be made"):
+        with Guarded(logger, "The fields of a request summary could not be collected"):
             match = request.resolver_match
             if match is not None:
                 exchange.route = match.route

@@ -19,10 +19,10 @@ __all__ = ["error", "heartbeat", "install", "lbheartbeat", "make_router", "route
 def install(
     app: Starlette, *, config: Config | None = None, registry: Registry | None = None
 ) -> None:
-    """Serve Dockerflow's endpoints and summarise requests, outside of everything else in the app.
+    """Serve Dockerflow's endpoints and log request summaries, around everything else in the app.
 
-    Unlike a middleware of ``add_middleware``, this is also around Starlette's page for exceptions,
-    which then has the request's ID, too.
+    Unlike a middleware added with ``add_middleware``, it also wraps Starlette's error page, which
+    then has the request ID, too.
 
     :param app: a FastAPI or Starlette application that hasn't started yet.
     :param config: the settings; by default ``app.state.DOCKERFLOW_*``, then the environment.

@@ -1,4 +1,4 @@
-"""The settings of an application, ``app.state.DOCKERFLOW_*``, as they are when they are used."""
+"""The settings of an application, ``app.state.DOCKERFLOW_*``, read when they are used."""
 
 from __future__ import annotations
 

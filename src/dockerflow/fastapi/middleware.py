@@ -52,7 +52,7 @@ class Installed(DockerflowMiddleware):
 
 
 class RequestIdMiddleware(Installed):
-    """Give each request an ID, and send it back.
+    """Give each request an ID, and return it in the response.
 
     :param app: the application.
     :raises ConfigError: when a setting in the environment is invalid.

@@ -242,7 +242,7 @@ class Site(DockerflowMiddleware):
                 exchange.end(exception)
 
     def _ending(self) -> Guarded:
-        return Guarded(self.extension.logger, "The summary of a request could not be completed")
+        return Guarded(self.extension.logger, "A request summary could not be completed")
 
     def _propagates(self) -> bool:
         propagates = cast("bool | None", self.flask.config["PROPAGATE_EXCEPTIONS"])

@@ -37,7 +37,7 @@ _SITE: Final = "dockerflow.site"
 
 
 class HeartbeatFailure(InternalServerError):  # noqa: N818 - the name that apps know
-    """An exception that is never raised, for apps that handle python-dockerflow's."""
+    """Never raised; for apps that handle python-dockerflow's exception."""
 
 
 def extract_request_id(request: Request) -> None:
@@ -94,7 +94,7 @@ class Dockerflow(Extension):
             self.init_app(app)
 
     def init_app(self, app: Flask) -> None:
-        """Put Dockerflow around an app, which must not have served a request yet.
+        """Add Dockerflow to an app, which must not have served a request yet.
 
         :raises ConfigError: when a ``DOCKERFLOW_*`` setting of the app is wrong.
         """
@@ -177,14 +177,14 @@ class Dockerflow(Extension):
         return None if user_id == "None" else user_id  # the ID of a user that isn't stored yet
 
     def summary_extra(self) -> dict[str, Any]:
-        """Return the fields of the request's summary, as they are known by now.
+        """Return the fields of the request's summary, as far as they are known.
 
         The summary has them as a subclass returns them; only ``code`` and ``t`` are always the real
         ones.
         """
         site: Site | None = current_app.extensions.get(_SITE)
         if site is None or site.extension is not self:
-            message = "This app has no Dockerflow of this extension: call init_app(app)"
+            message = "This extension isn't initialized for this app: call init_app(app)"
             raise RuntimeError(message)
         exchange = site.exchange(real(request))
         fields = exchange.fields()

@@ -83,7 +83,7 @@ class Dockerflow(Extension):
             self.init_app(app)
 
     def init_app(self, app: Sanic[Any, Any]) -> None:
-        """Put Dockerflow around an app, before it starts.
+        """Add Dockerflow to an app, before it starts.
 
         :raises ConfigError: when a ``DOCKERFLOW_*`` setting of the app is wrong.
         """
@@ -113,7 +113,7 @@ class Dockerflow(Extension):
         app.register_listener(self._at_stop, "after_server_stop")
 
     def summary_extra(self, request: Request | None = None) -> dict[str, Any]:
-        """Return the fields of the request's summary, as they are known by now.
+        """Return the fields of the request's summary, as far as they are known.
 
         The summary has them as a subclass returns them; only ``code`` and ``t`` are always the real
         ones.
@@ -266,7 +266,7 @@ class Dockerflow(Extension):
             self._end(self._exchange(request), request)
 
     def _completing(self) -> Guarded:
-        return Guarded(self.logger, "The summary of a request could not be completed")
+        return Guarded(self.logger, "A request summary could not be completed")
 
     def _end(
         self, exchange: Exchange, request: Request, exception: BaseException | None = None

@@ -1,4 +1,4 @@
-"""The verifier: checks whether an app or an image does what Dockerflow requires.
+"""The verifier: checks apps, images and deployment files against the Dockerflow specification.
 
 :mod:`~dockerflow.verify.probes` and the modules it imports examine the targets and keep what they
 saw (:mod:`~dockerflow.verify.evidence`), :mod:`~dockerflow.verify.rules` judge it without I/O,

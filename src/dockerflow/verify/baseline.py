@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 from dockerflow.verify.rules import Finding, Unknown
 from dockerflow.verify.verdicts import Report, Status
 
-# Ports, durations, ids of processes, numbers of lines; but not a status, as in "HTTP 404".
+# Ports, durations, process IDs, line numbers; but not a status, as in "HTTP 404".
 _VOLATILE: Final = re.compile(r"(?<!HTTP )(?<!\d)\d+(\.\d+)?")
 
 

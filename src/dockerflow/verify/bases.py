@@ -1,4 +1,4 @@
-"""What is known of base images: Docker's official ones have no user, group or folder ``app``."""
+"""What is known about base images: Docker's official ones have no user, group or folder ``app``."""
 
 from __future__ import annotations
 

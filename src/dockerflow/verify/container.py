@@ -1,4 +1,4 @@
-"""Start an image as a container, with docker or podman, and leave nothing of it behind."""
+"""Start an image as a container, with docker or podman, and clean up afterwards."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from dockerflow.verify.process import Process, free_port, is_log
 ENGINE_SECONDS: Final = 60.0
 """Time limit of one command of the engine."""
 HELD_SECONDS: Final = 1.0
-"""How long a connection stays open if an app has it; engines close one that they can't pass on."""
+"""How long a connection stays open if an app accepts it; otherwise engines close it."""
 _LISTENS: Final = "0A"
 # Docker's name server, in each container of a network with a name.
 _DOCKER_DNS: Final = "127.0.0.11"
@@ -29,7 +29,7 @@ _OPEN_FILES: Final = "ls -l /proc/[0-9]*/fd 2>/dev/null; exit 0"
 
 
 class Container(Process):
-    """A container of an image, started with no more rights than it should need.
+    """A container of an image, started with the fewest rights that it should need.
 
     :param engine: docker or podman.
     :param environ: its variables, in addition to ``PORT``.
@@ -153,12 +153,12 @@ class Container(Process):
         return None if not (found or lines) and self._has_mounts else found
 
     def terminate(self) -> None:
-        """Have the engine send SIGTERM; not every client passes on what it is sent itself."""
+        """Have the engine send SIGTERM; not every client forwards the signals it gets."""
         with suppress(CouldNotRunError):  # it may have ended
             self._call("kill", "--signal=TERM", self._name)
 
     def stop(self, grace: float) -> None:
-        """Ask it to end with SIGTERM, for at most ``grace`` seconds; :meth:`kill` ends the rest."""
+        """Send SIGTERM and wait for at most ``grace`` seconds; :meth:`kill` ends the rest."""
         if not self.wait(0):
             self.terminate()
             self.wait(grace)

@@ -1,4 +1,4 @@
-"""What the probes saw of each target: plain values for the rules to judge."""
+"""What the probes found in each target: plain values for the rules to judge."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ class Response:
 
 @dataclass
 class Service:
-    """An app that was sent requests: at a URL, started by us, or in this process."""
+    """An app that requests were sent to: at a URL, started by us, or in this process."""
 
     where: str
     responses: dict[tuple[str, str], Response] = field(
@@ -130,7 +130,7 @@ class Service:
 
     @property
     def no_response(self) -> str:
-        """What the app did instead of responding, after "it"; empty if it had the chance."""
+        """What the app did instead of responding, as text after "it"; otherwise empty."""
         if self.exit_code is not None:
             return f"exits with {self.exit_code}"
         return "" if self.waited is None else f"doesn't listen within {self.waited:g} s (--wait)"

@@ -148,7 +148,7 @@ class Prober:
 
 
 def random_path() -> str:
-    """Return a path that an app has only if it has every path."""
+    """Return a path that an app serves only if it serves every path."""
     return f"/{secrets.token_hex(8)}"
 
 

@@ -36,7 +36,7 @@ DEFAULT_WAIT: Final = 20.0
 SETTLE: Final = 1.0
 """How long an app that listens on another port has to listen on $PORT too, in seconds.
 
-Then it is taken for the app's only port if it has the endpoints; it may as well be for metrics.
+Then it counts as the app's port if it has the endpoints; otherwise it may be for metrics.
 """
 POLL: Final = 0.05
 POLL_PORTS: Final = 0.3

@@ -1,4 +1,4 @@
-"""Start a command, keep what it writes, and leave none of its processes behind."""
+"""Start a command, keep its output, and leave none of its processes behind."""
 
 from __future__ import annotations
 
@@ -206,7 +206,7 @@ class Process:
         return printable(reasons[0], 500)  # an engine has the reason at its end
 
     def stop(self, grace: float) -> None:
-        """Ask it to end with SIGTERM, for at most ``grace`` seconds; :meth:`kill` ends the rest.
+        """Send SIGTERM and wait for at most ``grace`` seconds; :meth:`kill` ends the rest.
 
         The signal goes to the process group, so that a shell's children get it, too. An engine
         passes it to its container, and removes that before it ends (``podman run --rm``).
@@ -258,7 +258,7 @@ def _ask(
 def started(start: Callable[[], Process], *, grace: float = 10.0) -> Generator[Process]:
     """Start a command or a container; at the end of the ``with``, stop it and kill what is left.
 
-    Any other child that this process gets in between is taken for one of the command's.
+    Any other child process started in between is treated as one of the command's.
 
     :param grace: seconds from SIGTERM to SIGKILL.
     """

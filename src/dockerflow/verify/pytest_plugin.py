@@ -45,7 +45,7 @@ def dockerflow_target(request: pytest.FixtureRequest) -> Any:
         )
         raise pytest.UsageError(message)
     if ":" not in name:
-        raise pytest.UsageError(f"{OPTION} = {name}: it must be module:attribute")
+        raise pytest.UsageError(f"{OPTION} = {name}: must be module:attribute")
     try:
         return resolve_name(name)
     except (ImportError, AttributeError, ValueError) as error:

@@ -13,7 +13,7 @@ from dockerflow.verify.rules import RULES, Finding, Rule, Unknown
 Status = Literal["passed", "failed", "unknown", "accepted", "ignored", "not checked"]
 
 FAIL_ON: Final = ("error", "warning", "unknown", "not-checked", "never")
-"""What makes a verification fail: each includes those before it, but ``never`` is nothing."""
+"""What makes a verification fail: each value includes those before it, except ``never``."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Shared by the ready-made checks: names, lazy imports, arguments, and what only the log gets."""
+"""Shared by the ready-made checks: names, lazy imports, arguments, and causes for the log only."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 
 def named(name: str) -> Callable[[_F], _F]:
-    """Give a check function the name by which it is registered.
+    """Give a check function the name under which it is registered.
 
     The factories return a ``functools.partial`` of these functions, in which the registry finds
     the name, and whether the check is async.
@@ -69,7 +69,7 @@ def describe(error: BaseException) -> str:
 
 
 class SuppressStale(suppress):
-    """Suppresses errors that come quickly, as of a stale pooled connection: then try once more."""
+    """Suppresses errors that occur quickly, as of a stale pooled connection: then try again."""
 
     def __enter__(self) -> None:
         self._started = time.monotonic()

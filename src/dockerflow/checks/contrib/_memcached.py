@@ -11,7 +11,7 @@ from dockerflow.checks.messages import CheckMessage
 
 
 def memcached(client: Any) -> Check:
-    """Make a check that memcached tells its version; of several servers, that each one does.
+    """Make a check that memcached, or each of several servers, returns its version.
 
     A stale connection, as after a restart, is not a failure.
 

@@ -20,7 +20,7 @@ def rabbitmq(connection: AbstractConnection) -> AsyncCheck: ...
 @overload
 def rabbitmq(connection: Parameters) -> Check: ...
 def rabbitmq(connection: Any) -> Check | AsyncCheck:
-    """Make a check that RabbitMQ lets the app log in, or that its connection is in use.
+    """Make a check that the app can log in to RabbitMQ, or that its open connection works.
 
     :param connection: pika's ``ConnectionParameters`` or ``URLParameters``: the check makes a
         connection with them and closes it, since connections of pika belong to one thread. Or an

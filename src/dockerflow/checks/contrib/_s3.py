@@ -11,12 +11,12 @@ from dockerflow.checks.messages import CheckMessage
 
 
 def s3(client: Any, bucket: str) -> Check:
-    """Make a check that a bucket exists and may be used, by a HEAD request on it.
+    """Make a check that a bucket exists and is accessible, with a HEAD request.
 
     :param client: the app's own client, ``boto3.client("s3")``, with its timeouts and retries.
     :param bucket: the bucket's name.
     :returns: the check, to be registered. It gives ``dockerflow.health.E031`` when it can't
-        connect, ``E032`` when there is no such bucket, ``E033`` when it may not be used, ``E034``
+        connect, ``E032`` when there is no such bucket, ``E033`` when access is denied, ``E034``
         without usable credentials, and ``E035`` on any other error.
     :raises TypeError: when ``client`` isn't a client for S3.
 
@@ -28,7 +28,7 @@ def s3(client: Any, bucket: str) -> Check:
     return functools.partial(_s3, client, bucket)
 
 
-_FORBIDDEN = ("The bucket may not be used.", health.ERROR_S3_FORBIDDEN)
+_FORBIDDEN = ("Access to the bucket is denied.", health.ERROR_S3_FORBIDDEN)
 _MISSING = ("The bucket doesn't exist.", health.ERROR_S3_NO_BUCKET)
 _OTHER = ("The storage failed.", health.ERROR_S3_EXCEPTION)
 _BY_STATUS = {401: _FORBIDDEN, 403: _FORBIDDEN, 404: _MISSING}

@@ -22,7 +22,7 @@ def smtp(
     context: ssl.SSLContext | None = None,
     timeout: float = 3.0,
 ) -> Check:
-    """Make a check that a mail server greets and lets the app log in. It sends no mail.
+    """Make a check that the app can connect to a mail server and log in. It sends no mail.
 
     :param host: its name or address.
     :param port: from 1 to 65535; usually 587 with ``starttls`` and 465 with ``tls``.

@@ -25,13 +25,13 @@ MAX_PERCENT: Final = 100
 def disk_space(
     path: str | PathLike[str], *, warn_percent: float = 10.0, fail_percent: float = 5.0
 ) -> Check:
-    """Make a check that a file system has room, for bytes and for files.
+    """Make a check that a file system has free space, for data and for files.
 
     :param path: any path on the file system.
     :param warn_percent: the check warns when less than this is free, in percent.
     :param fail_percent: the check fails when less than this is free, in percent.
     :returns: the check, to be registered. It gives ``dockerflow.health.W002`` and ``E024`` when
-        there is little room, and ``E025`` when that can't be read.
+        there is little free space, and ``E025`` when that can't be read.
     :raises ValueError: when a percentage isn't from 0 to 100, or the check would fail before it
         warns.
 

@@ -367,7 +367,7 @@ def _choose_framework(project: Project, apps: list[App], names: list[str]) -> st
         raise click.ClickException(f"name the folder of one app; there are {listed}")
     known = ", ".join(FRAMEWORKS)
     if has_requirements(names) or any(name.endswith(".py") for name in names):
-        raise click.ClickException(f"no framework was recognized; use --framework: {known}")
+        raise click.ClickException(f"no framework was recognised; use --framework: {known}")
     raise click.ClickException(
         f"there is nothing to start from in {project.path}: neither requirements*.txt, "
         "pyproject.toml, Pipfile or package.json, nor a Python file with an app, nor a Dockerfile; "

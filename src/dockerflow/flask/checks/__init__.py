@@ -1,4 +1,4 @@
-"""Checks of the services that Flask's extensions connect to, and the messages of checks."""
+"""Checks of the services that Flask extensions connect to, and check messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Dockerflow requires: a rule for each sentence of it, and how each is judged, without I/O."""
+"""The rules: what Dockerflow requires of a container, and how each rule judges it, without I/O."""
 
 from __future__ import annotations
 
@@ -30,5 +30,5 @@ def matching(prefix: str) -> set[str]:
     """
     ids = {id_ for id_ in RULES if prefix and id_.startswith(prefix.upper())}
     if not ids:
-        raise ValueError(f"there is no rule {prefix!r}; there are {', '.join(RULES)}")
+        raise ValueError(f"there is no rule {prefix!r}; the rules are {', '.join(RULES)}")
     return ids

@@ -14,7 +14,7 @@ Level = Literal["error", "warning"]
 
 
 class Finding(NamedTuple):
-    """Something that does not conform to a rule."""
+    """Something that violates a rule."""
 
     message: str
     where: str
@@ -25,12 +25,12 @@ class Finding(NamedTuple):
 
 
 class Unknown(NamedTuple):
-    """Something that the evidence doesn't tell, such as what an unknown base image contains."""
+    """Something that can't be decided, such as what an unknown base image contains."""
 
     message: str
     where: str
     would_tell: str
-    """What would tell, as an instruction: "check the image with --image NAME"."""
+    """How to find out, as an instruction: "check the image with --image NAME"."""
     file: str = ""
     line: int | None = None
 
@@ -56,7 +56,7 @@ class Rule(NamedTuple):
     bad: str
     """An example that breaks the rule."""
     good: str
-    """The same example, mended."""
+    """The same example, corrected."""
     judge: Judge
 
     @property
@@ -93,12 +93,12 @@ def rule(
     """Register a function as a rule.
 
     It yields a :class:`Finding` for each thing that is wrong, None for each that is right and
-    an :class:`Unknown` for each that the evidence doesn't tell; nothing if there was nothing to
-    look at. It does no I/O.
+    an :class:`Unknown` for each that can't be decided from the evidence; nothing if there was
+    nothing to check. It does no I/O.
 
     :param sentence: what the rule checks, as ``source`` has it.
     :param looks_at: the targets that the rule can judge, for people.
-    :param bad: an example in ``language`` that breaks this rule; ``good`` is the same one, mended.
+    :param bad: an example in ``language`` that breaks this rule; ``good`` is it, corrected.
     """
     why, bad, good = map(cleandoc, (why, bad, good))
 
@@ -120,7 +120,7 @@ def in_dockerfile(dockerfile: Dockerfile, message: str, at: Instruction | None =
 def unknown_in_dockerfile(
     evidence: Evidence, dockerfile: Dockerfile, message: str, at: Instruction | None = None
 ) -> Iterator[Unknown]:
-    """Yield that a Dockerfile doesn't tell, unless an image is there, which does."""
+    """Yield that a Dockerfile can't tell, unless there is an image, which can."""
     if not evidence.images:
         line = at.line if at else dockerfile.line
         declared = [

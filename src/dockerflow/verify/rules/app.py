@@ -57,12 +57,13 @@ _recommendation = partial(rule, "warning")
     "DF101",
     "Configured by the environment",
     sentence="Accept its configuration through environment variables.",
-    looks_at="a command or container: whether $PORT, or a variable of --break, had any effect",
+    looks_at="a command or container: whether `$PORT` or a variable given by `--break` has any "
+    "effect",
     fix="Read every setting from an environment variable, not from the image or from arguments.",
     why="""
         The same image can move from staging to production only if nothing about either is built
-        into it. A setting in the image needs a build for each environment, and a credential in it
-        can be read by everyone who can pull it.
+        into it. A setting in the image needs a separate build for each environment, and a
+        credential in it can be read by everyone who can pull it.
         """,
     language="python",
     bad="""
@@ -122,12 +123,12 @@ def _literal_port(words: list[str]) -> str:
     "DF102",
     "Listens on $PORT",
     sentence="Listen on environment variable `$PORT` for HTTP requests.",
-    looks_at="a command or container, which gets a free port as $PORT; a Dockerfile whose "
+    looks_at="a command or container, which gets a free port as `$PORT`; a Dockerfile whose "
     "ENTRYPOINT or CMD names a port",
-    fix="Have the app read PORT, or have a shell insert it: `sh -c 'exec app --port $PORT'`.",
+    fix="Have the app read `$PORT`, or have a shell insert it: `sh -c 'exec app --port $PORT'`.",
     why="""
-        The platform chooses the port and sends requests there. An app that listens on another one
-        looks like an app that never starts: its probes fail, and it is restarted again and again.
+        The platform chooses the port and sends requests there. An app that listens on another
+        port looks as if it never started: its probes fail, and it is restarted again and again.
         """,
     language="dockerfile",
     bad="""
@@ -183,11 +184,11 @@ def _port_in_dockerfile(dockerfile: Dockerfile) -> Findings:
     "Has /app/version.json",
     sentence="Must have a JSON version object at `/app/version.json`.",
     looks_at="an image",
-    fix="Write version.json in CI (`dockerflow version` does) and copy it to /app.",
+    fix="Write version.json in CI, for example with `dockerflow version write`, and copy it "
+    "to /app.",
     why="""
         In an incident, the first question is which commit is running. The file in the image tells
-        it even if the app doesn't start, and without the file there is nothing for `/__version__`
-        to serve.
+        you even if the app doesn't start; without the file, `/__version__` has nothing to serve.
         """,
     language="console",
     bad="""
@@ -228,7 +229,7 @@ def _versions(evidence: Evidence) -> Iterator[tuple[VersionFile, bytes]]:
     fix="Write an object with the strings source, version, commit and build.",
     why="""
         Dashboards and release tools read these four keys from every service. If one is missing or
-        isn't a string, the tool fails, or shows nothing for this service.
+        isn't a string, the tool fails, or shows nothing for the service.
         """,
     language="json",
     bad="""
@@ -275,7 +276,7 @@ def _problem(body: bytes) -> str:
     fix="Set source and build to URLs and commit to the full hash; version may be empty.",
     why="""
         The file is needed when something is wrong, and then placeholders don't help: nobody can
-        check out the commit `HEAD` a week later, or open build `1234` without knowing where.
+        check out the commit `HEAD` a week later, or find build `1234` without knowing where.
         """,
     language="json",
     bad="""
@@ -329,10 +330,10 @@ def _on(service: Service, response: Response, message: str) -> Finding:
     "Responds to /__version__",
     sentence=_VERSION_SENTENCE,
     looks_at="a running app",
-    fix="Respond to GET /__version__ with HTTP 200 and the contents of the file.",
+    fix="Respond to GET `/__version__` with HTTP 200 and the contents of the file.",
     why="""
         Deployment tools compare this response with the commit that they have just rolled out.
-        Without it, nobody can tell from outside whether a deployment has arrived, or which
+        Without it, nobody can tell from outside whether a deployment is complete, or which
         version is failing.
         """,
     language="console",
@@ -372,8 +373,8 @@ def _version_endpoint(evidence: Evidence) -> Findings:
     "DF107",
     "Serves its own version.json",
     sentence=_VERSION_SENTENCE,
-    looks_at="a running app together with --version-json, an image, or a version.json in the "
-    "folder in which the command is started",
+    looks_at="a running app, compared with `--version-json`, the file in an image, or version.json"
+    " in the current folder",
     fix="Serve the file itself, and restart the app when the file has changed.",
     why="""
         A wrong version is worse than none: a rollout looks complete while the old code still
@@ -413,9 +414,10 @@ def _version_same(evidence: Evidence) -> Findings:
     "Responds to /__heartbeat__",
     sentence="Respond to `/__heartbeat__` with a HTTP 200 or 5xx on error.",
     looks_at="a running app",
-    fix="Respond to GET /__heartbeat__ in time: with HTTP 200, or with 5xx if something is wrong.",
+    fix="Respond to GET `/__heartbeat__` in time: with HTTP 200, or with 5xx if something is "
+    "wrong.",
     why="""
-        By this endpoint, monitoring distinguishes an app whose database is down (5xx) from an app
+        This endpoint lets monitoring distinguish an app whose database is down (5xx) from an app
         that is gone (no response). A redirect to a login page means neither: the alert fires all
         the time or, if the monitor follows redirects, never.
         """,
@@ -448,13 +450,12 @@ def _heartbeat(evidence: Evidence) -> Findings:
     "The heartbeat checks backing services",
     sentence="This should check backing services like a database for connectivity and may respond "
     "with the status of backing services and application components as a JSON payload.",
-    looks_at="a command or container, started again with each --break: NAME=VALUE that breaks a "
-    "service",
+    looks_at="a command or container, started again with each variable given by `--break`",
     fix="Connect to each backing service in the heartbeat, and respond with 5xx if that fails.",
     why="""
         A heartbeat that is always 200 stays green while every request fails because the database
-        can't be reached: users notice the outage before you do. An app that exits without its
-        database can't report the cause either.
+        is unreachable: users notice the outage before you do. And an app that exits without its
+        database can't report the cause.
         """,
     language="console",
     bad="""
@@ -494,11 +495,11 @@ def _heartbeat_services(evidence: Evidence) -> Findings:
     "Responds to /__lbheartbeat__",
     sentence="Respond to `/__lbheartbeat__` with an HTTP 200.",
     looks_at="a running app",
-    fix="Respond to GET /__lbheartbeat__ with HTTP 200 before any redirect, host check or login.",
+    fix="Respond to GET `/__lbheartbeat__` with HTTP 200 before any redirect, host check or login.",
     why="""
-        A load balancer sends traffic only to instances that respond with 200. Its checks come
-        over plain HTTP and with an IP address as Host, so that a redirect to HTTPS or a check of
-        the host name takes healthy instances out.
+        A load balancer sends traffic only to instances that respond with 200. Its checks often
+        use plain HTTP and an IP address as the host, so a redirect to HTTPS or a check of the
+        host name takes healthy instances out of service.
         """,
     language="console",
     bad="""
@@ -524,12 +525,12 @@ def _lbheartbeat(evidence: Evidence) -> Findings:
     "DF111",
     "The load balancer's heartbeat needs no backing service",
     sentence="This is for load balancer checks and should **not** check backing services.",
-    looks_at="a command or container, started again with each --break; a running app whose "
-    "heartbeat is 5xx",
-    fix="Respond to /__lbheartbeat__ without using a database, a cache or another service.",
+    looks_at="a command or container, started again with each variable given by `--break`; a "
+    "running app whose heartbeat is 5xx",
+    fix="Respond to `/__lbheartbeat__` without using a database, a cache or another service.",
     why="""
         If this endpoint fails whenever the database does, the load balancer takes out all
-        instances at the same time. A fault of one backing service becomes an outage of
+        instances at the same time. A fault in one backing service becomes an outage of
         everything, including the pages that don't need that service.
         """,
     language="console",
@@ -606,9 +607,9 @@ def _head(evidence: Evidence) -> Findings:
     looks_at="POST to the endpoints of a running app that respond to GET",
     fix="Respond to POST with HTTP 405 and an Allow header.",
     why="""
-        A POST to these endpoints is a mistake, such as that of a misconfigured monitor, and its
-        sender should notice. If it gets a 200, the mistake goes unnoticed; and often it is a
-        catch-all route that responds, with the app's full work for each request.
+        A POST to these endpoints is a mistake, for example by a misconfigured monitor. With a
+        200, the mistake goes unnoticed; often the response even comes from a catch-all route of
+        the app, so that what the monitor sees isn't the endpoint at all.
         """,
     language="console",
     bad="""
@@ -632,12 +633,12 @@ def _methods(evidence: Evidence) -> Findings:
     "DF114",
     "Logs to stdout or stderr",
     sentence="Send text logs to `stdout` or `stderr`.",
-    looks_at="the output of a command or container; a log",
+    looks_at="the output of a command or container; a log file",
     fix="Log text in UTF-8 to stdout or stderr, not to a file.",
     why="""
-        A file in a container is gone with the container, and with it the last lines before the
-        crash that you are investigating. Until then it grows until the disk is full, while log
-        collectors, which read stdout and stderr, see nothing.
+        A log file vanishes with its container, including the last lines before the crash that you
+        are investigating. Until then it fills the disk, while log collectors, which read stdout
+        and stderr, see nothing.
         """,
     language="python",
     bad="""
@@ -676,12 +677,13 @@ def _is_text(line: bytes) -> bool:
     "DF115",
     "Serves its own static content",
     sentence="Serve its own static content.",
-    looks_at="what --static names; else the files that the page at / of a running app refers to",
+    looks_at="the files given by `--static`, otherwise those that the page at / of a running app "
+    "refers to",
     fix="Serve the files from the app, for example with WhiteNoise.",
     why="""
-        No other web server runs beside the container: files that the app doesn't serve are
-        missing, and pages come without styles and scripts. This often shows only in production,
-        since frameworks serve static files by themselves in development.
+        There is no other web server: files that the app doesn't serve are missing, and pages load
+        without styles and scripts. This often shows up only in production, because frameworks
+        serve static files themselves in development.
         """,
     language="console",
     bad="""
@@ -722,13 +724,13 @@ def _static(evidence: Evidence) -> Findings:
     "Exits on SIGTERM",
     sentence=_STOP_SENTENCE,
     source=_STOP,
-    looks_at="a command or container, which has --grace seconds to end",
+    looks_at="a command or container, which has `--grace` seconds to exit",
     fix="Handle SIGTERM; start the app with exec, so that no shell comes between it and the "
     "signal.",
     why="""
-        An app that doesn't end on SIGTERM is killed after the grace period, 10 seconds with
-        Docker and 30 in Kubernetes. Each instance delays a rollout by as much, open requests are
-        cut off, and what the app saves at its end is lost.
+        An app that doesn't exit on SIGTERM is killed after the grace period, 10 seconds with
+        Docker and 30 in Kubernetes. Each instance delays a rollout by that time, open requests
+        are cut off, and what the app saves at shutdown is lost.
         """,
     language="python",
     bad="""
@@ -759,13 +761,13 @@ def _sigterm(evidence: Evidence) -> Findings:
     "Finishes requests on SIGTERM",
     sentence=_STOP_SENTENCE,
     source=_STOP,
-    looks_at="a command or container: a request to the path of --slow is being handled when "
-    "SIGTERM comes",
+    looks_at="a command or container, which gets SIGTERM during a request to the path given by "
+    "`--slow`",
     fix="On SIGTERM stop accepting connections, finish the open requests, then end.",
     why="""
-        Each deployment, each scale-down and each upgrade of a node stops containers. If they drop
-        open requests, users get a 502 each time, and a payment whose response was lost may be
-        sent twice.
+        Every deployment, scale-down and node upgrade stops containers. If they drop open
+        requests, users see errors each time, and a payment whose response was lost may be sent
+        twice.
         """,
     language="shell",
     bad="""
@@ -797,12 +799,12 @@ def _in_flight(evidence: Evidence) -> Findings:
     sentence="Internal host loopback address. Addresses of this form MUST NOT appear outside a "
     "host.",
     source=_LOOPBACK,
-    looks_at="a command or container that listens on $PORT: on which addresses",
+    looks_at="the addresses on which a command or container listens on `$PORT`",
     fix="Listen on 0.0.0.0 or ::, for example with `--host 0.0.0.0`.",
     why="""
         In a container, 127.0.0.1 is the container itself. Everything works when tried from
-        inside, but connections to the published port fail, and no request ever arrives. It is the
-        default of uvicorn, Flask and many development servers.
+        inside, but connections to the published port fail, and no request ever arrives. 127.0.0.1
+        is the default of uvicorn, Flask and many development servers.
         """,
     language="shell",
     bad="""

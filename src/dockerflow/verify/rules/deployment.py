@@ -81,9 +81,9 @@ def _health_checks(evidence: Evidence) -> Iterator[tuple[Container | None, Calle
     source=_APP,
     fix=f"Let liveness probes, health checks and load balancers request `{LBHEARTBEAT}`.",
     why="""
-        If a liveness probe checks the database, an outage of the database restarts all pods,
-        again and again, and takes down what would still work. When the database is back, all of
-        them start at the same time and overload it.
+        If a liveness probe checks the database, a database outage restarts all pods, again and
+        again, and takes down even what would still work. When the database is back, they all
+        start at the same time and overload it.
         """,
     language="yaml",
     bad="""
@@ -131,9 +131,9 @@ _MAY_CHECK: Final = frozenset({"readiness", "startup"})
     f"be able to respond; liveness probes, health checks and load balancers `{LBHEARTBEAT}`. A "
     f"probe of `{HEARTBEAT}` needs a timeout longer than DOCKERFLOW_HEARTBEAT_TIMEOUT.",
     why="""
-        A page such as `/` redirects, needs a login, or slows down under load: a probe of it takes
-        out or restarts instances exactly when they are needed most. Without a readiness probe,
-        each deployment sends requests to pods that don't listen yet.
+        A page such as `/` may redirect, need a login, or slow down under load; a probe of it
+        takes out or restarts instances just when they are needed most. Without a readiness probe,
+        each deployment sends requests to pods that aren't listening yet.
         """,
     language="yaml",
     bad="""
@@ -215,9 +215,9 @@ _literal_port = re.compile(
     fix="Set PORT in the container's environment, and name the same port in its ports, its probes "
     "or health check, and the Service.",
     why="""
-        On a port where nothing listens, the connection is refused. For a probe this means that
-        the rollout never completes, for a Service that every request fails, though the app itself
-        is healthy.
+        If nothing listens on a port, connections to it are refused. With a wrong port in a probe,
+        the rollout never completes; with a wrong one in the Service, every request fails,
+        although the app is healthy.
         """,
     language="yaml",
     bad="""
@@ -328,9 +328,8 @@ _uvicorn_timeout = re.compile(r"--timeout-graceful-shutdown[=\s]+(\d+(?:\.\d+)?)
     fix="Set terminationGracePeriodSeconds, in Compose stop_grace_period, above the sum of the "
     "preStop hook's sleep, DOCKERFLOW_DRAIN_SECONDS and the server's timeout for open requests.",
     why="""
-        SIGKILL waits for nobody. If it comes before the app has drained and finished its open
-        requests, the last requests of each deployment fail, and what the app saves at its end is
-        lost.
+        If SIGKILL comes before the app has drained and finished its open requests, the last
+        requests of every deployment fail, and what the app saves at shutdown is lost.
         """,
     language="yaml",
     bad="""
@@ -375,7 +374,7 @@ def _grace(evidence: Evidence) -> Findings:
     fix="Remove the logging driver, or use one that keeps or forwards the logs.",
     why="""
         With the logging driver `none`, all output is discarded: after a crash there is nothing to
-        look at, and no alert on logged errors ever fires.
+        look at, and alerts on logged errors never fire.
         """,
     language="yaml",
     bad="""
@@ -407,9 +406,9 @@ def _logs(evidence: Evidence) -> Findings:
     source=f"{_SPECIFICATION}#optional-recommendations",
     fix="Remove `tty`, and `stdin` or `stdin_open`.",
     why="""
-        A terminal merges stdout and stderr, ends lines in CRLF, and has programs write colors and
-        progress bars for people. Many choose the log format by it, as this library does: instead
-        of JSON, the log collector gets text.
+        A terminal merges stdout and stderr, ends lines with CRLF, and makes programs write
+        colours and progress bars. Many programs log text instead of JSON when they write to one,
+        which log collectors can't parse.
         """,
     language="yaml",
     bad="""
@@ -443,8 +442,8 @@ _is_list = re.compile(r"(?:[^|&]|&&|\|\|)*").fullmatch
     source=_STOP,
     fix="Start the server without a shell, or with exec: `sh -c 'migrate && exec gunicorn app'`.",
     why="""
-        A shell that stays the main process gets SIGTERM and doesn't pass it on. The server
-        doesn't learn that it should stop, and is killed with its open requests when the grace
+        If a shell remains the main process, it gets SIGTERM and doesn't forward it. The server
+        never learns that it should stop, and is killed with its open requests when the grace
         period is over.
         """,
     language="yaml",

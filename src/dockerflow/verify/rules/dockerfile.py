@@ -32,9 +32,9 @@ _requirement = partial(rule, "error", source=_SOURCE)
     looks_at="a Dockerfile; an image",
     fix="Use `WORKDIR /app` and `COPY . /app`.",
     why="""
-        Whoever opens a shell in a container of an unknown service looks in `/app`, for the code
-        that a traceback names as for version.json. So do tools that scan images. If each service
-        has a folder of its own choice, each needs to be looked up.
+        Anyone who opens a shell in an unfamiliar service looks in `/app`, for the code that a
+        traceback names or for version.json, and so do tools that scan images. If every service
+        chooses its own folder, people have to search first.
         """,
     language="dockerfile",
     bad="""
@@ -67,9 +67,9 @@ def _sources(evidence: Evidence) -> Findings:
     looks_at="a Dockerfile; an image",
     fix="`RUN groupadd --gid 10001 app` (Alpine: `addgroup -g 10001 app`).",
     why="""
-        Files in volumes belong to numbers, not to names. With one GID for all images, `fsGroup:
-        10001` suits each of them. A GID that the build happens to assign can change with the base
-        image, and then the app can't open its own files.
+        Files in volumes belong to numeric IDs, not names. With the same GID in all images,
+        `fsGroup: 10001` fits each of them. A GID assigned during the build can change with the
+        base image, and then the app can't open its own files.
         """,
     language="dockerfile",
     bad=r"""
@@ -135,8 +135,8 @@ def _rows(text: str, least: int) -> Iterator[list[str]]:
     looks_at="a Dockerfile; an image",
     fix="`RUN useradd --uid 10001 --gid 10001 app` (Alpine: `adduser -D -u 10001 -G app app`).",
     why="""
-        Files in volumes belong to numbers, and Kubernetes checks `runAsNonRoot` by number. If the
-        UID is left to the build, it can change with the base image: the next release fails with
+        Files in volumes belong to numeric IDs, and Kubernetes checks `runAsNonRoot` by number. A
+        UID assigned during the build can change with the base image: the next release fails with
         "permission denied" on files that the previous one wrote.
         """,
     language="dockerfile",
@@ -227,8 +227,8 @@ def _user_problem(image: Image) -> str:
     fix='Split the command: `ENTRYPOINT ["python"]` and `CMD ["app.py"]`.',
     why="""
         Arguments of `docker run` replace CMD and keep ENTRYPOINT. With both, one image serves the
-        app and runs its other commands, such as `docker run example/app migrate.py`. With one of
-        them missing, each deployment has to know the whole command.
+        app and runs its other commands, such as `docker run example/app migrate.py`. If one is
+        missing, each deployment has to spell out the whole command.
         """,
     language="dockerfile",
     bad="""
@@ -270,9 +270,9 @@ _is_app_user = re.compile(rf"(?:app|{ID})(?::(?:app|{ID}))?").fullmatch
     looks_at="a Dockerfile; an image",
     fix="Make `USER app` the last USER instruction; 10001, the same user, is accepted too.",
     why="""
-        As root, whoever finds a way to run code in the app owns everything in the container, and
-        is one kernel bug or one careless mount away from the host. Clusters that enforce
-        `runAsNonRoot` don't start such an image at all.
+        If the app runs as root, anyone who gets it to run code owns everything in the container,
+        and is one kernel bug or careless mount away from the host. Clusters that enforce
+        `runAsNonRoot` refuse to start such an image.
         """,
     language="dockerfile",
     bad="""

@@ -43,8 +43,8 @@ _recommendation = partial(rule, "warning", source=_SOURCE)
     fix="Run one worker per container, and start it with exec; scale with more containers.",
     why="""
         The platform watches and limits containers, not the processes in them. If one of several
-        workers hangs, the container still passes its probes and nothing restarts it; if one leaks
-        memory, the limit that they share is exceeded for all of them.
+        workers hangs, the container still passes its probes and isn't restarted; if one leaks
+        memory, it uses up the limit of all of them.
         """,
     language="shell",
     bad="""
@@ -69,12 +69,12 @@ def _one_process(evidence: Evidence) -> Findings:
     "DF302",
     "Logs mozlog to stdout",
     sentence="Log to `stdout` in the mozlog json schema.",
-    looks_at="the output of a command or container; a log",
+    looks_at="the output of a command or container; a log file",
     fix="Log one JSON object per line to stdout, as `dockerflow.logging.logging_config()` does.",
     why="""
-        Log pipelines read one JSON object per line. Any other line arrives as mere text: without
-        a severity to alert on, without a request ID to search for, and a traceback becomes twenty
-        entries that nothing connects.
+        Log pipelines read one JSON object per line. Any other line arrives as plain text, with no
+        severity to alert on and no request ID to search for, and a traceback becomes twenty
+        unrelated entries.
         """,
     language="text",
     bad="INFO:app:listening",
@@ -109,12 +109,11 @@ def _all_mozlog(log: Log) -> Finding | None:
     "mozlog is valid",
     sentence="mozlog is JSON schema for a common application logging format. Timestamp: required.",
     source=_MOZLOG,
-    looks_at="the lines of mozlog in the output of a command or container, or in a log",
+    looks_at="the lines of mozlog in the output of a command or container, or in a log file",
     fix="Write strict JSON with an integer Timestamp in nanoseconds and the types of the schema.",
     why="""
-        What reads the logs rejects or misfiles a line that breaks the schema. With a date as
-        Timestamp, the entry appears at the wrong time or not at all, which is noticed only when
-        somebody looks for it.
+        Log pipelines reject or misfile lines that break the schema. With a date as Timestamp, the
+        entry shows up at the wrong time or not at all, and nobody notices until they look for it.
         """,
     language="text",
     bad=_LINE.replace("1764547200000000000", '"2025-12-01T00:00:00Z"'),
@@ -135,12 +134,12 @@ def _mozlog_valid(evidence: Evidence) -> Findings:
     sentence="For http requests it is recommended to include these common fields in a single log "
     "message rather than spread them over several individual log messages.",
     source=_MOZLOG,
-    looks_at="the valid lines of mozlog in the output of a command or container, or in a log",
+    looks_at="the valid lines of mozlog in the output of a command or container, or in a log file",
     fix=f"Add the fields {', '.join(mozlog.RECOMMENDED)}, and to the Fields of {mozlog.SUMMARY}: "
     f"{', '.join(mozlog.SUMMARY_FIELDS)}.",
     why="""
-        Searches, dashboards and alerts filter by the same fields for all services: the host, the
-        logger, the path, the error. A line without them is stored, but they don't find it.
+        Searches, dashboards and alerts filter all services by the same fields: host, logger,
+        path, error. A line without them is stored, but not found.
         """,
     language="text",
     bad='{"Timestamp": 1764547200000000000, "Severity": 6, "Fields": {"msg": "listening"}}',
@@ -178,10 +177,10 @@ _WITH_PATH: Final = frozenset(
     fix="Copy the files that list the dependencies and install them before `COPY . .`; end "
     "`apt-get install` with `&& rm -rf /var/lib/apt/lists/*`.",
     why="""
-        A build reuses a layer only if everything before it is unchanged. With the sources copied
-        first, a change of one line installs all dependencies again: builds take minutes, and each
-        release pushes and pulls the whole layer. Package lists add tens of megabytes that nothing
-        reads.
+        A build reuses a layer only if everything before it is unchanged. If the sources are
+        copied first, changing one line reinstalls all dependencies: builds take minutes, and each
+        release pushes and pulls the whole layer. Leftover package lists add tens of megabytes
+        that nothing uses.
         """,
     language="dockerfile",
     bad="""
@@ -243,9 +242,9 @@ def _installs_app(words: list[str]) -> bool:
     looks_at="a Dockerfile; an image: EXPOSE, and PORT in its environment",
     fix="Add `ENV PORT=8000` and `EXPOSE 8000`.",
     why="""
-        With one port for all services, load balancers, manifests and firewalls can be written
-        once. Each exception has to be known in several places, and missing one of them means that
-        no request arrives.
+        With the same port everywhere, load balancers, manifests and firewall rules can be written
+        once. Each exception has to be known in several places, and if one of them is missed, no
+        request arrives.
         """,
     language="dockerfile",
     bad="""
@@ -299,8 +298,8 @@ def _ports(dockerfile: Dockerfile) -> tuple[list[str], Instruction | None]:
     fix="Let either the proxy or the app add X-Request-ID: the proxy passes it to the app, and the "
     "app's response keeps it.",
     why="""
-        With two IDs for one request, the one that a user quotes from the response may not be the
-        one in the logs. Some clients join both with a comma, which is found nowhere.
+        With two IDs for one request, the one that a user quotes may not be the one in the logs.
+        Some clients join both with a comma, which matches nothing.
         """,
     language="console",
     bad="""
