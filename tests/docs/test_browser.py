@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import functools
 import os
 import subprocess
@@ -17,6 +18,7 @@ import services
 from services.browser import look
 
 pytest.importorskip("sphinx")
+pytestmark = pytest.mark.timeout(600)  # the first test waits for the build
 
 NAMES = sorted(
     path.relative_to(pages.DOCS).with_suffix("").as_posix()
@@ -31,12 +33,24 @@ class Quiet(SimpleHTTPRequestHandler):
         pass
 
 
+@pytest.fixture(scope="session")
+def html(tmp_path_factory):
+    """The folder with the pages, which the first of xdist's processes builds for all of them."""
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder = base / "html"
+    with (base / "html.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            command = [sys.executable, "-m", "sphinx", "-W", "-q", "-b", "html", pages.DOCS]
+            subprocess.run([*command, base / "building"], check=True)
+            (base / "building").rename(folder)
+    return folder
+
+
 @pytest.fixture(scope="module")
-def site(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("html")
-    command = [sys.executable, "-m", "sphinx", "-W", "-q", "-b", "html", pages.DOCS, folder]
-    subprocess.run(command, check=True, timeout=110)
-    handler = functools.partial(Quiet, directory=folder)
+def site(html):
+    handler = functools.partial(Quiet, directory=html)
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()

@@ -86,8 +86,8 @@ def settings() -> str:
         for row in [row for row in left if row.name.startswith(prefixes)]:
             left.remove(row)
             lines += [f"### `{row.name}`", "", row.description, ""]
-            lines += [f"- Environment: `{row.variable}`", f"- Takes: {row.takes}"]
-            if row.default not in (None, (), ""):
+            lines += [f"- Environment: `{row.variable}`", f"- Valid values: {row.takes}"]
+            if row.default not in (None, (), "", {}):
                 lines += [f"- Default: {_show(row.default)}"]
             lines += [""]
     assert not left, f"no group has {[row.name for row in left]}"
