@@ -164,7 +164,10 @@ def _parse_details(value: Any) -> str:
 
 
 class Secret:
-    """A string that no ``repr()``, log line or JSON shows."""
+    """A string that no ``repr()``, log line or JSON shows.
+
+    .. versionadded:: 0.1.0
+    """
 
     __slots__ = ("_value",)
 

@@ -26,7 +26,7 @@ from dockerflow import health
 from dockerflow.checks import contrib
 from dockerflow.checks.contrib._django import check_database, check_migrations
 from dockerflow.checks.messages import CheckMessage
-from dockerflow.checks.registry import default_registry
+from dockerflow.checks.registry import Registry, default_registry
 from dockerflow.config import ConfigError
 from dockerflow.django import _settings
 
@@ -115,16 +115,17 @@ def register() -> None:
         # Functions of the same name in different modules are distinguished by their paths.
         # With the arguments that manage.py check has.
         called = partial(function, app_configs=None, databases=None)
+        try:
+            Registry().register(called)  # nothing is changed yet
+        except TypeError as error:  # it needs another argument
+            raise ConfigError(f"DOCKERFLOW_CHECKS names {path!r}, but {error}") from error
         wanted[path if name in wanted else name] = called
     known = default_registry.get_checks()
     for name, check in _registered.checks.items():
         if known.get(name) is check:
             default_registry.unregister(name)
     for name, check in wanted.items():
-        try:
-            default_registry.register(check, name=name)
-        except TypeError as error:  # it needs another argument than Django's
-            raise ConfigError(f"DOCKERFLOW_CHECKS: {error}") from error
+        default_registry.register(check, name=name)
     _registered.checks = wanted
     _registered.settings = _current_settings()
 

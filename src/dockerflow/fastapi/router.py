@@ -22,7 +22,7 @@ _View = Callable[[Request], Awaitable[Response]]
 
 # For Starlette an empty list means all methods; the core refuses the others.
 _ALL: list[str] = []
-# It takes a list for routes of FastAPI's own kind.
+# Routes of FastAPI's own kind have to name them.
 _METHODS = [method.value for method in HTTPMethod]
 
 
