@@ -82,8 +82,11 @@ def traces_sampler(rest: Sampler | float | str | None = None) -> Sampler:
     It needs OpenTelemetry's SDK. A request is one of them if its path has an endpoint's name, such
     as ``__heartbeat__``, also under a mount or a prefix.
 
-    :param rest: decides about all other spans: a sampler, or a rate from 0 to 1. With a rate, a
-        request that continues a trace is sampled if that trace is. By default all are.
+    :param rest: decides about all other spans: a sampler, or a rate from 0 to 1, which may be a
+        string. With a rate, a request that continues a trace is sampled if that trace is. By
+        default all are.
+    :raises ValueError: if it isn't such a rate.
+    :raises ImportError: without the SDK.
 
     .. versionadded:: 0.1.0
     """

@@ -45,7 +45,7 @@ class RequestIdPropagator:
                 raise ValueError(f"hosts has {name!r}, but takes names of hosts and IP addresses")
         self._hosts = {name for name in names if not name.startswith(".")}
         self._domains = tuple(name for name in names if name.startswith("."))
-        [self.header_name] = parse_header_names([header_name])
+        self.header_name: str = parse_header_names([header_name])[0]
 
     def httpx_hook(self, request: Any) -> None:
         """Add the id to a request of httpx2 or httpx: ``event_hooks={"request": [...]}``."""
@@ -104,7 +104,8 @@ class _Adapter:
         self._id_for = id_for
 
     def send(self, request: Any, *args: Any, **options: Any) -> Any:
-        rid = self._id_for(urlsplit(request.url).hostname, request.headers)
+        url: str = request.url
+        rid = self._id_for(urlsplit(url).hostname, request.headers)
         if rid is not None:
             request = request.copy()
             request.headers[self._header_name] = rid

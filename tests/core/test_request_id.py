@@ -13,6 +13,8 @@ from dockerflow._core.request_id import (
     note_request,
     noted_request,
 )
+from dockerflow._core.settings import RequestSettings
+from dockerflow.config import Config
 
 UUID4 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -98,3 +100,73 @@ def test_get_or_generate_reads_names_in_any_case():
 def test_whatever_comes_an_id_is_visible_ascii(rid):
     answer = choose_request_id({"x-request-id": rid}, ["x-request-id"])
     assert re.fullmatch(r"[\x21-\x7e]{1,128}", answer)
+
+
+def choose(rid, name="x-request-id", **config):
+    settings = RequestSettings(Config(**config))
+    headers = {} if rid is None else {name: rid}
+    return choose_request_id(
+        headers, settings.id_headers, settings.accepts_id, settings.generate_id
+    )
+
+
+def test_without_functions_of_the_app():
+    assert choose("abc") == "abc"
+    assert UUID4.fullmatch(choose("a b"))
+    assert UUID4.fullmatch(choose(None))
+
+
+def test_the_apps_validator_and_generator():
+    seen = []
+
+    def validate(rid):
+        seen.append(rid)
+        return rid in ("good", TRACE)
+
+    own = {"request_id_validator": validate, "request_id_generator": lambda: "made"}
+    assert [choose(rid, **own) for rid in ("good", "bad", "a b", "", None)] == [
+        "good", "made", "made", "made", "made",
+    ]  # fmt: skip
+    assert seen == ["good", "bad"]
+    trace = {"name": "traceparent", "request_id_header_name": "traceparent"}
+    assert choose(f"00-{TRACE}-00f067aa0ba902b7-01", **trace, **own) == TRACE
+    assert choose(f"00-{TRACE[::-1]}-00f067aa0ba902b7-01", **trace, **own) == "made"
+
+
+@pytest.mark.parametrize("made", ["", "a b", "a\r\nb: c", "x" * 129, "é", None, 5, b"abc"])
+def test_what_is_no_id_is_made_again_by_ours(made, caplog):
+    settings = RequestSettings(Config(request_id_generator=lambda: made))
+    assert UUID4.fullmatch(settings.generate_id())
+    assert UUID4.fullmatch(settings.generate_id())
+    [record] = caplog.records
+    assert record.getMessage() == "request_id_generator failed; this is logged once"
+    assert str(record.exc_info[1]) == (
+        f"{made!r} is not a string of 1 to 128 visible ASCII characters"
+    )
+
+
+@pytest.mark.parametrize("error", [ValueError("100% broken"), SystemExit(1)])
+def test_a_validator_that_raises_refuses_and_is_logged_once(error, caplog):
+    def validate(rid):
+        if rid != "good":
+            raise error
+        return True
+
+    settings = RequestSettings(Config(request_id_validator=validate))
+    assert [bool(settings.accepts_id(rid)) for rid in ("good", "bad", "bad", "good")] == [
+        True, False, False, True,
+    ]  # fmt: skip
+    [record] = caplog.records
+    assert record.name == "dockerflow"
+    assert record.getMessage() == "request_id_validator failed; this is logged once"
+    assert record.exc_info[1] is error
+
+
+def test_interruptions_are_not_failures():
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        choose("abc", request_id_validator=interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        choose(None, request_id_generator=interrupt)

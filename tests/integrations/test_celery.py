@@ -1,6 +1,7 @@
 """Celery's tasks have the id of the request that published them, in every pool."""
 
 import contextlib
+import gc
 import json
 import subprocess
 import sys
@@ -87,6 +88,7 @@ def app(redis_server: Any) -> Iterator[Celery]:
     app = Celery("tests", broker=url, backend=url, set_as_current=False)
     dockerflow.celery.setup()
     yield app
+    gc.collect()  # results that nobody waits for unsubscribe from Redis, as long as it runs
     kombu.pools.reset()
     app.close()
 

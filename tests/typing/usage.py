@@ -8,10 +8,12 @@ import httpx
 import httpx2
 import redis
 import redis.asyncio
+import requests
 from aio_pika.abc import AbstractConnection
-from aiohttp import web
+from aiohttp import ClientSession, web
 from fastapi import FastAPI
 from flask import Flask
+from opentelemetry.sdk.trace import TracerProvider
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 from sanic import Request, Sanic
 from sqlalchemy import create_engine
@@ -24,8 +26,9 @@ from dockerflow.asgi import DockerflowMiddleware
 from dockerflow.checks import contrib
 from dockerflow.config import Config
 from dockerflow.flask import Dockerflow
-from dockerflow.opentelemetry import OpenTelemetryObserver
+from dockerflow.opentelemetry import OpenTelemetryObserver, traces_sampler
 from dockerflow.prometheus import PrometheusObserver
+from dockerflow.propagation import RequestIdPropagator
 from dockerflow.sanic import Dockerflow as SanicDockerflow
 from dockerflow.testing import Client, Response, capture_summaries
 from dockerflow.version import get_version, release
@@ -132,6 +135,19 @@ def to_metrics(seen: checks.Observation) -> None:
 
 checks.observe(PrometheusObserver())
 checks.observe(OpenTelemetryObserver())
+TracerProvider(sampler=traces_sampler(0.1))
+TracerProvider(sampler=traces_sampler(traces_sampler()))
+Config(request_id_generator=lambda: "a", request_id_validator=str.isalnum)
+
+propagator = RequestIdPropagator([".example.com"])
+httpx2.Client(event_hooks={"request": [propagator.httpx_hook]})
+httpx2.AsyncClient(event_hooks={"request": [propagator.httpx_async_hook]})
+propagator.mount(requests.Session())
+
+
+async def fetch() -> int:
+    async with ClientSession(middlewares=[propagator.aiohttp_middleware]) as session:
+        return (await session.get("https://www.example.com")).status
 
 
 @registry.register(ttl=10, requires=("database",), tags="web", failures=2)
