@@ -24,7 +24,7 @@ dockerfile=${DOCKERFILE:-Dockerfile.example}
 reports=${REPORTS:-reports}
 docker=${DOCKER:-docker}
 cache=${CACHE:-}
-read -ra settings <<<"${SETTINGS-DATABASE_URL=sqlite:////tmp/links.sqlite3}"
+settings=${SETTINGS-DATABASE_URL=sqlite:////tmp/links.sqlite3}
 break=${BREAK:-DATABASE_URL=postgresql://app:none@127.0.0.1:1/app}
 slow=${SLOW:-/api/links?wait=2}
 tests="tests-$$"
@@ -56,12 +56,12 @@ fi
 build+=(--file "$dockerfile" --build-arg "DOCKERFLOW_SOURCE=$(version source)"
     --build-arg "DOCKERFLOW_VERSION=$(version version)" --build-arg "DOCKERFLOW_COMMIT=$(version commit)"
     --build-arg "DOCKERFLOW_BUILD=$(version build)" "$@")
-layers=()
+first=("${build[@]}")
 if [[ -n $cache ]]; then
-    layers=(--cache-to "type=local,dest=$cache.new,mode=max")
-    [[ ! -d $cache ]] || layers+=(--cache-from "type=local,src=$cache")
+    first+=(--cache-to "type=local,dest=$cache.new,mode=max")
+    [[ ! -d $cache ]] || first+=(--cache-from "type=local,src=$cache")
 fi
-"${build[@]}" "${layers[@]}" --tag "$image" . 2>&1 | tee "$reports/build.log"
+"${first[@]}" --tag "$image" . 2>&1 | tee "$reports/build.log"
 if [[ -n $cache ]]; then
     rm -rf "$cache" # with the layers that nothing needs any more
     mv "$cache.new" "$cache"
@@ -78,11 +78,15 @@ code=0
 # request, once without its backing service. A rule that was not checked fails, too: what yours has
 # no use for, such as DF115 without static files, goes after --ignore. The rules on deployment files
 # (DF4) are for where those are; in the same repository, give them by --manifest instead.
-dockerflow verify --format junit --fail-on not-checked --ignore DF4 --dockerfile "$dockerfile" \
-    --version-json version.json --image "$image" --run --read-only --wait 60 --grace 30 \
-    "${settings[@]/#/--env=}" --break "$break" --slow "$slow" | tee "$reports/dockerflow.xml"
+verify=(dockerflow verify --format junit --fail-on not-checked --ignore DF4 --dockerfile "$dockerfile"
+    --version-json version.json --image "$image" --run --read-only --wait 60 --grace 30
+    --break "$break" --slow "$slow")
+for setting in $settings; do
+    verify+=(--env "$setting")
+done
+"${verify[@]}" | tee "$reports/dockerflow.xml"
 
-# The bill of materials, and a scan of it: a serious vulnerability fails if there is a release without.
+# The bill of materials, and a scan of it, which fails for a severe vulnerability that has a fix.
 name=image-$("$docker" image inspect --format '{{.Architecture}}' "$image")
 "$docker" save --output "$name.tar" "$image"
 "$docker" run --rm --volume "$PWD/$name.tar:/image.tar:ro" "$syft" scan docker-archive:/image.tar \

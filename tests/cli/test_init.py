@@ -686,6 +686,7 @@ def test_github_where_the_image_is_built_already(init, dockerflow):
         ({".git/config": "url = https://gitlab.example.com/x"}, ".gitlab-ci.yml:", ".gitlab/dockerflow.yml"),
         ({".gitlab-ci.yml": "x: 1"}, "    include:\n      - local: .gitlab/dockerflow.yml\n", ".gitlab/dockerflow.yml"),
         ({".circleci/config.yml": "x: 1", ".git/config": "url = git@github.com:x/y.git"}, "in CI, run `dockerflow version write`", None),
+        ({"Jenkinsfile": "", ".github/CODEOWNERS": ""}, "in CI, run `dockerflow version write`", None),
         ({".taskcluster.yml": "dockerflow version write"}, "to do:\n- add dockerflow", None),
     ],
 )  # fmt: skip
@@ -763,7 +764,7 @@ def test_hadolint_finds_nothing(init, dockerflow, name):
 
 
 def test_tools_find_nothing_in_the_other_files(init, dockerflow):
-    init({"app.py": FLASK, ".github/x": "", ".gitlab-ci.yml": ""})
+    init({"app.py": FLASK, ".github/workflows/x.yml": "", ".gitlab-ci.yml": ""})
     workflow = dockerflow.folder / ".github/workflows/dockerflow.yml"
     run_tool("jactionlint", workflow)
     run_tool("zizmor", "--offline", workflow)

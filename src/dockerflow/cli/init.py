@@ -20,7 +20,7 @@ from dockerflow.cli._init.project import FRAMEWORKS, SERVERS, Folder, Project, d
 from dockerflow.logging._json import escape_controls
 from dockerflow.verify.evidence import CouldNotRunError
 
-_CI: Final = {"github": ".github", "gitlab": ".gitlab-ci.yml"}
+_CI: Final = {"github": ".github/workflows", "gitlab": ".gitlab-ci.yml"}
 # Of others only the command is shown.
 _OTHER_CI: Final = (
     ".circleci/config.yml", ".taskcluster.yml", ".buildkite/pipeline.yml", ".travis.yml",
@@ -259,7 +259,7 @@ def _plan_ci(plan: Plan, dockerfile: str) -> None:
 
 
 def _find_ci(repository: Folder) -> list[str]:
-    """Return the CIs that a file of theirs, or else the remote, tells of."""
+    """Return the CIs that there are files of; without any CI, the one of the remote."""
     found = [ci for ci, file in _CI.items() if repository.has(file)]
     if not found and not any(map(repository.has, _OTHER_CI)):
         found = re.findall(r"url\s*=.*\b(github|gitlab)\.", repository.read(".git/config"))[:1]
