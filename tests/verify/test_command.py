@@ -177,7 +177,7 @@ def test_required_rules_must_be_checked(run):
     assert result.exit_code == 1
     for id_ in ("DF109", "DF111"):
         assert f"✗ {id_} error: " in result.stdout
-    assert result.stdout.count("it was not checked; it needs a command") == 2
+    assert result.stdout.count("it was not checked; it looks at a command") == 2
     assert "Failed: 2 not verified, 0 errors" in result.stdout
     assert "DF117: " not in result.stdout
     # Not those that are ignored, but then all of an option's would be.

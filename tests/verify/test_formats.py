@@ -116,7 +116,7 @@ def test_each_format_tells_why_it_fails(name):
     if name == "json":
         assert json.loads(output)["exit_code"] == 1
         return
-    assert output.count("it was not checked; it needs ") in (1, 2)  # JUnit: message and text
+    assert output.count("it was not checked; it looks at ") in (1, 2)  # JUnit: message and text
     assert output.count("it depends on a base") in (1, 2)
     if name == "junit":
         JUNIT.validate(output)

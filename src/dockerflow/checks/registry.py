@@ -65,8 +65,9 @@ class Registry:
     ) -> _F | Callable[[_F], _F]:
         """Register a check, as a decorator (with or without arguments) or by a call.
 
-        A check is a function without arguments, sync or async. It returns nothing, one message
-        or several (see :mod:`dockerflow.checks.messages`); raising is a failure.
+        A check is a function without arguments, sync or async. It returns nothing if all is
+        well, otherwise one or more messages (see :mod:`dockerflow.checks.messages`). A check that
+        raises counts as an error.
 
         It replaces a check with the same name, including its state. If that check is another
         function, a warning is logged. Partials and methods count as the function behind them,
@@ -84,12 +85,12 @@ class Registry:
             heartbeat (``check_interval``).
         :param max_age: how old a healthy result may be, in seconds. By default
             ``(failures + 1) * interval + timeout`` for a check with an ``interval``.
-        :param requires: names of checks that must pass first, else this one is skipped.
+        :param requires: names of checks that must pass first, otherwise this one is skipped.
         :param failures: failure threshold: how many failures in a row make it fail; 1 by default.
         :param recoveries: success threshold: how many successes in a row make it pass again; 1
             by default.
         :param tags: tags by which ``heartbeat_tags`` and ``heartbeat_groups`` choose checks.
-        :param silenced: IDs of its messages to leave out, besides ``silenced_checks``.
+        :param silenced: IDs of its messages to leave out, in addition to ``silenced_checks``.
         :returns: ``func`` itself, or the decorator.
         :raises TypeError: when ``func`` isn't callable or needs an argument, or there is no such
             option.

@@ -141,7 +141,7 @@ _NOTES: Final = {
 def _found(report: Report, verdict: Verdict) -> list[Finding | Unknown]:
     """Return what there is to show of a verdict, also if it fails since it was not checked."""
     if verdict.status == "not checked" and report.fails(verdict):
-        message = f"it was not checked; it needs {verdict.rule.looks_at}"
+        message = f"it was not checked; it looks at {verdict.rule.looks_at}"
         return [Finding(message, ", ".join(report.targets))]
     return verdict.found
 
