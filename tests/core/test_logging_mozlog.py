@@ -368,6 +368,20 @@ def test_broken_metaclass():
     assert "unprintable" in field(Odd())
 
 
+class Proxy:
+    """A wrapped method, as agents put in place of one."""
+
+    def __call__(self):
+        return "x"
+
+
+def test_a_getmessage_of_the_records_own_is_no_field():
+    """New Relic's agent puts a wrapped method on each record."""
+    record = logging.makeLogRecord({"msg": "x"})
+    record.getMessage = Proxy()
+    assert json.loads(MozlogFormatter().format(record))["Fields"] == {"msg": "x"}
+
+
 def test_functions_among_the_attributes_are_left_out():
     """New Relic leaves bound methods in records."""
     made = record("m", function=caught, built_in=len, kind=dict)

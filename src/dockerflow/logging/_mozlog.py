@@ -115,6 +115,7 @@ class MozlogFormatter(logging.Formatter):
     DEFAULT_SYSLOG_LEVEL: ClassVar[int] = 7
     EXCLUDED_LOGRECORD_ATTRS: ClassVar[set[str]] = {
         *RESERVED,
+        "getMessage",  # New Relic's agent puts its own on each record
         "color_message",  # uvicorn's: the message again, for terminals
         "logger_name",  # is Logger
         ERROR,  # is the summary's msg
