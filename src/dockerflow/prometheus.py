@@ -17,8 +17,8 @@ class PrometheusObserver:
     check.
 
     :param registry: the collector registry; by default that of ``prometheus_client``.
-    :raises ValueError: when the collector registry has these metrics already, as of another
-        observer. One can observe several registries of checks.
+    :raises ValueError: when the collector registry already has these metrics, for example from
+        another observer. One can observe several registries of checks.
 
     .. versionadded:: 0.1.0
     """

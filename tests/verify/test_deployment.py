@@ -448,10 +448,10 @@ class TestRefused:
             (b'a: "\\UFFFFFFFF"', "can't be read as YAML"),
             (b"a: \0", "can't be read as YAML"),
             (b"[" * 100_000, "nest"),  # by us, or from PyYAML 6.0.4 on by itself
-            (b"a: {{ .Values.port }}", "source of a template"),
-            (b"a: '{{ .Release.Name }}'", "source of a template"),
-            (b"{{- if x }}\na: 1\n{{- end }}", "source of a template"),
-            (b"{% if x %}\na: 1\n", "source of a template"),
+            (b"a: {{ .Values.port }}", "is a template: check its output"),
+            (b"a: '{{ .Release.Name }}'", "is a template: check its output"),
+            (b"{{- if x }}\na: 1\n{{- end }}", "is a template: check its output"),
+            (b"{% if x %}\na: 1\n", "is a template: check its output"),
             (b"x" * (documents.MAX_BYTES + 1), "over 8388608 bytes"),
         ],
     )

@@ -31,7 +31,7 @@ MAX_WAITING: Final = 1000
 class LogThread:
     """Makes log calls one after the other in one thread.
 
-    A handler may block for good, such as when a check hangs while it holds the handler's lock.
+    A handler may block forever, for example when a check hangs while it holds the handler's lock.
     That must delay neither a heartbeat nor an event loop.
     """
 

@@ -21,5 +21,5 @@ def print_error(text: str) -> None:
 
 
 def discard_stdout() -> None:
-    """Write to nowhere from now on: the reader has gone, and Python flushes once more at exit."""
+    """Discard all further output: the reader has gone, and Python flushes once more at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

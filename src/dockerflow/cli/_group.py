@@ -43,7 +43,7 @@ class Subcommand(click.Command):
 
 
 class Healthcheck(click.Command):
-    """Passes its arguments to the subcommand that needs no click."""
+    """Passes its arguments to the subcommand that doesn't need click."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse the arguments for completion only."""
@@ -88,7 +88,7 @@ def dockerflow() -> None:
 
 
 class Finding(click.ClickException):
-    """The command has run, and found something wrong."""
+    """The command ran and found something wrong."""
 
     exit_code = FAILED
 

@@ -92,7 +92,7 @@ def parse(content: bytes, where: str, change: Callable[[str], str] = str) -> lis
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise CouldNotRunError(f"{where} is not YAML: it is not UTF-8") from None
-    template = f"{where} is the source of a template: check the output, as of `helm template`"
+    template = f"{where} is a template: check its output, for example that of `helm template`"
     if _is_helm(text):
         raise CouldNotRunError(template)
     try:

@@ -271,7 +271,7 @@ def _json_found(found: Finding | Unknown) -> dict[str, Any]:
 
 
 def junit(reports: Reports) -> str:
-    """Return JUnit's XML, valid by the schemas of Jenkins and Ant."""
+    """Return JUnit XML that is valid under the schemas of Jenkins and Ant."""
     suites = ET.Element("testsuites")
     for number, report in enumerate(reports):
         _junit_suite(suites, number, report)

@@ -11,7 +11,7 @@ from dockerflow.verify.evidence import Instruction
 from dockerflow.verify.shell import Shell, Status, Unfollowable, Variables, unknown
 
 PORT: Final = unknown("PORT")
-"""Stands for the value of $PORT in a command's words."""
+"""Placeholder for the value of $PORT in a command's words."""
 
 _flags = re.compile(r"^(?:--[a-z][\w-]*(?:=\S+)?\s+)+").match
 
@@ -40,7 +40,7 @@ def json_words(value: str) -> list[str] | None:
     return [str(w) for w in words] if all(isinstance(w, str) for w in words) else None
 
 
-# As a build has it, this is a word of its own: neither <<< nor in quotes.
+# To a build this is a separate word: neither <<< nor in quotes.
 _shell_words = re.compile(r"""(?:[^\s"'\\]|\\.|"(?:\\.|[^"\\])*"|'[^']*')+""", re.DOTALL).findall
 _heredoc = re.compile(r"<<(?P<dash>-?)(?P<quote>[\"']?)(?P<name>[A-Za-z_]\w*)(?P=quote)")
 
@@ -91,7 +91,7 @@ def copied(instruction: Instruction) -> tuple[list[str], str]:
 def start(instructions: Iterable[Instruction]) -> dict[str, Instruction | None]:
     """Return the ENTRYPOINT and the CMD that are in force at the end, by name.
 
-    None stands for one that is emptied; one that isn't there may be the base's.
+    None means that it is emptied; one that is missing may be the base's.
     """
     found: dict[str, Instruction | None] = {}
     stage_of_cmd = -1
@@ -133,7 +133,7 @@ def commands(instruction: Instruction) -> list[Command]:
 
 
 class _Recorder:
-    """Takes note of commands instead of running them."""
+    """Records commands instead of running them."""
 
     size = 0
     sh_is_dash = False

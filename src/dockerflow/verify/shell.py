@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tree_sitter import Node, Parser
 
 UNKNOWN: Final = "\0"
-"""Stands in a text for what is not known; a shell's text can't contain it."""
+"""Placeholder in a text for what isn't known; shell text can't contain it."""
 MAX_STEPS: Final = 100_000
 """How many commands and words of a Dockerfile are followed."""
 MAX_DEPTH: Final = 30
@@ -38,7 +38,7 @@ _assigned = re.compile(r"([A-Za-z_]\w*)=(.*)", re.DOTALL).fullmatch
 def unknown(name: str = "") -> str:
     """Return a text for what isn't known.
 
-    :param name: if given, the same name always stands for the same.
+    :param name: if given, the same name always means the same value.
     """
     return f"{UNKNOWN}{name}{UNKNOWN}"
 
@@ -52,10 +52,10 @@ class Status(Enum):
     """How a command ends."""
 
     OK = "it succeeds"
-    FALSE = "it tells that something isn't so"
-    ERROR = "it fails, and by that the build, unless the script goes on"
+    FALSE = "it reports that something is false"
+    ERROR = "it fails, and so does the build, unless the script goes on"
     PLAIN = "nothing is known about it: it succeeds if the build does"
-    UNKNOWN = "it may tell one or the other"
+    UNKNOWN = "it may report true or false"
 
 
 class Unfollowable(Exception):  # noqa: N818 - it is no error
@@ -90,7 +90,7 @@ class Variables:
         return self.values.get(name)
 
     def text(self, name: str) -> str:
-        """Return what a name stands for without an operator."""
+        """Return the value of a name without an operator."""
         if name in self.values:
             return self.values[name]
         if name in self.undefined or not self.base_is_known or name in _FROM_ELSEWHERE:
@@ -98,7 +98,7 @@ class Variables:
         return ""
 
     def join(self, other: Variables) -> None:
-        """Keep what is true of both."""
+        """Keep only what holds for both."""
         for name in self.values.keys() | other.values.keys():
             if self.values.get(name) != other.values.get(name):
                 self.values[name] = unknown()
@@ -227,10 +227,10 @@ class Machine(Protocol):
         ...
 
     def assign(self, other: Self) -> None:
-        """Take the state of another one, which isn't used any more."""
+        """Adopt the state of another one, which is no longer used."""
 
     def join(self, other: Self) -> None:
-        """Keep what is true of both."""
+        """Keep only what holds for both."""
 
     @property
     def size(self) -> int:
@@ -254,7 +254,7 @@ class Machine(Protocol):
         """Write a file."""
 
     def cannot_follow(self, text: str, why: str, folder: str) -> None:
-        """Take note that anything that the text mentions may have happened."""
+        """Record that anything the text mentions may have happened."""
 
 
 class Steps:
@@ -381,7 +381,7 @@ class Shell:
         return _parser().parse(text.encode("utf-8", "replace")).root_node
 
     def cannot_follow(self, text: str, why: str) -> None:
-        """Take note that anything that a text mentions may have happened."""
+        """Record that anything a text mentions may have happened."""
         self.machine.cannot_follow(text, why, self.path("."))
 
     # --- The grammar's nodes.
@@ -925,7 +925,7 @@ class Shell:
     # --- Words.
 
     def _fields(self, node: Node) -> list[str]:
-        """Return the words that a node stands for."""
+        """Return the words that a node expands to."""
         fields: list[str] = []
         current: str | None = None
         for text, splits in self._segments(node):
@@ -1226,7 +1226,7 @@ def _wrapper(with_value: str = "", operands: int = 0) -> Callable[[Shell, list[s
     """Return a command that runs the one in its arguments.
 
     :param with_value: its options that take a value.
-    :param operands: how many words stand before the command.
+    :param operands: how many words precede the command.
     """
 
     def run(shell: Shell, arguments: list[str]) -> Status:

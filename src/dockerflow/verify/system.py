@@ -79,13 +79,13 @@ class System:
         return other
 
     def assign(self, other: System) -> None:
-        """Take the state of another one, which isn't used any more."""
+        """Adopt the state of another one, which is no longer used."""
         self.family, self.has_shadow, self.line = other.family, other.has_shadow, other.line
         self.files, self.populated = other.files, other.populated
         self.app_unknown = other.app_unknown
 
     def join(self, other: System) -> None:
-        """Keep what is true of both."""
+        """Keep only what holds for both."""
         for path in self.files.keys() | other.files.keys():
             mine, others = self.files.get(path), other.files.get(path)
             if isinstance(mine, Table) and isinstance(others, Table):
@@ -136,7 +136,7 @@ class System:
         self.files[path] = (before + text)[-(1 << 16) :]
 
     def forget(self, why: str) -> None:
-        """Know nothing any more."""
+        """Forget everything that is known."""
         for table in self.tables():
             table.rows = {}
             table.blur(why, self.line)
@@ -146,7 +146,7 @@ class System:
         self.app_unknown = self.app_unknown or why
 
     def cannot_follow(self, text: str, why: str, folder: str) -> None:
-        """Take note that anything that a text mentions may have happened."""
+        """Record that anything a text mentions may have happened."""
         is_any = not is_known(text)  # as a script's is
         if is_any and _installers(text):
             return
@@ -187,7 +187,7 @@ class System:
         return None if self.app_unknown else False
 
     def fill(self, path: str, mounted: Iterable[str] = ()) -> None:
-        """Take note of a file at a path, or of files in it."""
+        """Record a file at a path, or files in it."""
         if not is_known(path):
             self._maybe_in_app(path)
         elif path == APP:

@@ -14,9 +14,9 @@ ID: Final = "10001"
 """The UID and GID that Dockerflow requires."""
 
 FREE: Final = "a free one, that of "
-"""Stands, with a name, for the ID that the system chooses."""
+"""Followed by a name: the ID that the system chooses."""
 OF_GROUP: Final = "GID of "
-"""Stands, with a name, for the GID of a group that the base image has."""
+"""Followed by a name: the GID of a group that the base image has."""
 
 
 class User(NamedTuple):
@@ -84,11 +84,11 @@ class Table(Generic[Row]):
         return Table(self.kind, dict(self.rows), self.unknown, dict(self.lines))
 
     def assign(self, other: Table[Row]) -> None:
-        """Take the state of another one, which isn't used any more."""
+        """Adopt the state of another one, which is no longer used."""
         self.rows, self.unknown, self.lines = other.rows, other.unknown, other.lines
 
     def join(self, other: Table[Row]) -> None:
-        """Keep what is true of both."""
+        """Keep only what holds for both."""
         for name in {**self.rows, **other.rows}:
             mine, others = self.get(name), other.get(name)
             if mine != others:
@@ -118,12 +118,12 @@ class Accounts:
         return Accounts(self.users.copy(), self.groups.copy(), self.line)
 
     def join(self, other: Accounts) -> None:
-        """Keep what is true of both."""
+        """Keep only what holds for both."""
         self.users.join(other.users)
         self.groups.join(other.groups)
 
     def assign(self, other: Accounts) -> None:
-        """Take the state of another one, which isn't used any more."""
+        """Adopt the state of another one, which is no longer used."""
         self.users.assign(other.users)
         self.groups.assign(other.groups)
 

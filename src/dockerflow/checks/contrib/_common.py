@@ -69,7 +69,7 @@ def describe(error: BaseException) -> str:
 
 
 class SuppressStale(suppress):
-    """Suppresses errors that occur quickly, as of a stale pooled connection: then try again."""
+    """Suppresses errors that occur quickly, as from a stale pooled connection: then try again."""
 
     def __enter__(self) -> None:
         self._started = time.monotonic()

@@ -1,1 +1,1 @@
-"""What ``dockerflow init`` finds out about a project, and the files that it writes for it."""
+"""What ``dockerflow init`` finds out about a project, and the files that it writes."""

@@ -1,4 +1,4 @@
-"""Propose changes of an existing Dockerfile for what the rules find in it."""
+"""Propose changes to an existing Dockerfile for what the rules find in it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Patched(NamedTuple):
 def patch(text: str, where: str, start: tuple[list[str], list[str]] | None) -> Patched:
     """Change a Dockerfile so that the rules find less in it. Its line ends stay as they are.
 
-    A change that doesn't help, or because of which another rule finds something, isn't made.
+    A change that doesn't help, or makes another rule find something, is dropped.
 
     :param start: ENTRYPOINT and CMD for a Dockerfile that has neither.
     :raises CouldNotRunError: when it is no Dockerfile.
@@ -78,7 +78,7 @@ def _count(verdicts: dict[str, Verdict]) -> int:
 
 
 class _ByHandError(Exception):
-    """There is no change that is known to be right."""
+    """No change is known to be right."""
 
 
 class _Editor:

@@ -26,7 +26,7 @@ SERVERS: Final[dict[str, tuple[str, ...]]] = {
     "gunicorn": ("wsgi",), "uvicorn": ("asgi",), "sanic": (), "hypercorn": ("asgi",),
     "granian": ("wsgi", "asgi"), "daphne": ("asgi",), "waitress": ("wsgi",),
 }  # fmt: skip
-"""What each server is used for, in the order of preference. Sanic's own serves only Sanic."""
+"""What each server is used for, in order of preference. Sanic's own serves only Sanic."""
 
 # What makes an application, and the framework that it is of.
 _MAKERS: Final = {
@@ -82,7 +82,7 @@ _requirements_of_production = (
 
 
 class App(NamedTuple):
-    """Where an application is, or a function that makes it."""
+    """The location of an application, or of a function that makes it."""
 
     framework: str
     module: str = ""
