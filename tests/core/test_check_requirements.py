@@ -300,8 +300,8 @@ class TestGroups:
             results = registry.run(self.CONFIG, group="ready")
             assert results.statuses == {"b": "ok", "nobody2": "ok"}
         assert caplog.messages == [
-            "No check has the name 'nobody' of the setting heartbeat_groups",
-            "No check has the tag 'none' of the setting heartbeat_groups",
+            "No check has the name 'nobody' from the setting heartbeat_groups",
+            "No check has the tag 'none' from the setting heartbeat_groups",
         ]
 
     def test_one_without_a_check_is_found_by_validate(self) -> None:

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
+from log_lines import error_in
 
 from dockerflow._core.app import Core
 from dockerflow._core.exchange import Exchange
@@ -229,7 +230,7 @@ def test_what_a_framework_caught_counts_if_it_became_a_5xx(summaries, status, le
     exchange.end()
     exchange.end(KeyError("too late"))
     [record] = summaries
-    assert (record.levelno, record.getMessage()) == (level, text)
+    assert (record.levelno, error_in(record)) == (level, text)
     assert (record.code, record.errno) == (status, errno)
 
 
@@ -237,7 +238,7 @@ def test_what_escaped_wins_over_what_was_caught(summaries):
     exchange = exchange_of()
     exchange.handled = ValueError("caught")
     exchange.end(KeyError("escaped"))
-    assert summaries[0].getMessage() == "'escaped'"
+    assert error_in(summaries[0]) == "'escaped'"
 
 
 def test_a_summary_that_nobody_will_write_is_not_made(summaries):
@@ -248,7 +249,7 @@ def test_a_summary_that_nobody_will_write_is_not_made(summaries):
     exchange.end()
     exchange = exchange_of()
     exchange.end(ValueError("but this one is"))
-    assert [record.getMessage() for record in summaries] == ["but this one is"]
+    assert [error_in(record) for record in summaries] == ["but this one is"]
 
 
 def test_enter_and_leave_set_the_id_and_take_it_back():
@@ -321,7 +322,7 @@ def test_a_messages_percent_signs_stay(summaries):
     exchange = exchange_of()
     exchange.end(ValueError("100% %s"))
     [record] = summaries
-    assert record.getMessage() == "100% %s"
+    assert error_in(record) == "100% %s"
 
 
 def test_a_summary_is_a_plain_record_made_by_the_apps_own_factory(summaries):

@@ -35,7 +35,7 @@ def test_a_request_passes_the_files_in_this_order():
     middleware = DockerflowMiddleware(app, config=Config())
     logger = logging.getLogger("request.summary")
     handler = MozlogHandler(io.StringIO())
-    scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
+    scope = {"type": "http", "method": "GET", "path": "/app/", "root_path": "/app", "headers": []}
     asyncio.run(middleware(scope, nothing, nothing))  # the first one also installs the drain
     passed: dict[str, None] = {}
 
