@@ -16,7 +16,7 @@ pytest.importorskip("redis")
 
 import kombu.pools
 import services
-from celery import Celery, chain, chord, group
+from celery import Celery, chain, chord, group, signals
 from celery.contrib.testing.worker import start_worker
 from services.web import environment
 
@@ -189,10 +189,19 @@ def make_in_memory() -> tuple[Celery, Any]:
 
 def test_a_worker_in_the_same_process() -> None:
     """The transport in memory, in tests of an app."""
+
+    def leave_logging_alone(
+        **_: object,
+    ) -> None: ...  # else the root logger stays as Celery sets it
+
+    signals.setup_logging.connect(leave_logging_alone)
     app, show = make_in_memory()
-    with start_worker(app, pool="solo", perform_ping_check=False), request("a"):
-        assert show.delay().get(timeout=services.PATIENCE) == "a"
-        assert get_request_id() == "a"
+    try:
+        with start_worker(app, pool="solo", perform_ping_check=False), request("a"):
+            assert show.delay().get(timeout=services.PATIENCE) == "a"
+            assert get_request_id() == "a"
+    finally:
+        signals.setup_logging.disconnect(leave_logging_alone)
 
 
 def test_eager_tasks_have_the_id_of_the_request_around() -> None:

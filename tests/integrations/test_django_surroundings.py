@@ -21,6 +21,8 @@ from django.db import connections, transaction  # isort: skip
 from django.http import HttpResponse, StreamingHttpResponse  # isort: skip
 from django.test import AsyncClient, Client, RequestFactory, override_settings  # isort: skip
 
+from log_lines import error_in
+
 from dockerflow import checks
 from dockerflow.django import checks as django_checks
 from dockerflow.django.middleware import DockerflowMiddleware
@@ -122,7 +124,7 @@ def test_the_debug_page_and_error_have_the_id(is_async, caplog):
     assert ServerClient(make_app(is_async)).get("/__error__").status == 404
     records = [record for record in caplog.records if record.name == "request.summary"]
     assert [(r.levelno, r.code) for r in records] == [(40, 500), (40, 500), (20, 404)]
-    assert records[1].getMessage() == "The __error__ endpoint was called"
+    assert error_in(records[1]) == "The __error__ endpoint was called"
 
 
 @both

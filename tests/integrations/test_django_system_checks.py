@@ -112,7 +112,11 @@ def test_a_warning_can_be_silenced():
             "",
         ),
         ({"DOCKERFLOW_CHECKS": ["no.such"]}, "DOCKERFLOW_CHECKS names 'no.such'", ""),
-        ({"DOCKERFLOW_SYSTEM_CHECKS": 3}, "DOCKERFLOW_SYSTEM_CHECKS must be true or false, not 3", ""),
+        (
+            {"DOCKERFLOW_SYSTEM_CHECKS": 3},
+            "DOCKERFLOW_SYSTEM_CHECKS must be true or false, not 3",
+            "",
+        ),
         *(
             ({"DOCKERFLOW_VERSION_CALLBACK": path}, f"DOCKERFLOW_VERSION_CALLBACK is {path!r}", "")
             for path in ("no.such", "os.sep", "os", 5)
