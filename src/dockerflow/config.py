@@ -383,8 +383,8 @@ class Config:
         None,
         "at least 16 visible ASCII characters without spaces",
         _parse_secret,
-        "If `heartbeat_details` is `authorized`, the heartbeat shows details only to requests "
-        "that send `Authorization: Bearer` with this secret.",
+        "With `heartbeat_details` set to `authorized`, the heartbeat shows details only to "
+        "requests that send `Authorization: Bearer` with this secret.",
         is_secret=True,
     )
     heartbeat_html: bool = _setting(

@@ -26,6 +26,7 @@ OURS = "dockerflow.django.middleware.DockerflowMiddleware"
 SECURITY = "django.middleware.security.SecurityMiddleware"
 COMMON = "django.middleware.common.CommonMiddleware"
 HERE = f"{__name__}."
+CALLBACK = "DOCKERFLOW_VERSION_CALLBACK must be the dotted path of a function"
 
 
 class Own(DockerflowMiddleware):
@@ -104,7 +105,7 @@ def test_a_warning_can_be_silenced():
         (
             {"DOCKERFLOW_HEARTBEAT_SECRET": "too-short"},
             "DOCKERFLOW_HEARTBEAT_SECRET must be at least 16",
-            "HINT: If",
+            "HINT: With",
         ),
         (
             {"DOCKERFLOW_HEARTBEAT_DETAILS": "authorized"},
@@ -112,13 +113,13 @@ def test_a_warning_can_be_silenced():
             "",
         ),
         ({"DOCKERFLOW_CHECKS": ["no.such"]}, "DOCKERFLOW_CHECKS names 'no.such'", ""),
-        ({"DOCKERFLOW_SYSTEM_CHECKS": 3}, "DOCKERFLOW_SYSTEM_CHECKS must be true or false", ""),
+        (
+            {"DOCKERFLOW_SYSTEM_CHECKS": 3},
+            "DOCKERFLOW_SYSTEM_CHECKS must be true or false, not 3",
+            "",
+        ),
         *(
-            (
-                {"DOCKERFLOW_VERSION_CALLBACK": path},
-                f"DOCKERFLOW_VERSION_CALLBACK must be the dotted path of a function, not {path!r}",
-                "",
-            )
+            ({"DOCKERFLOW_VERSION_CALLBACK": path}, f"{CALLBACK}, not {path!r}", "")
             for path in ("no.such", "os.sep", "os", 5)
         ),
         ({"SILENCED_SYSTEM_CHECKS": ["dockerflow.checks.E001"]}, "SILENCED_SYSTEM_CHECKS", ""),
@@ -144,7 +145,7 @@ def test_each_wrong_one_is_reported(monkeypatch):
         ("PATH_PREFIX", "x"),
         ("HEARTBEAT_TIMEOUT", "-1"),
     ):
-        assert re.search(f"DOCKERFLOW_{name} must be .*, not '{value}'", text)
+        assert re.search(rf"DOCKERFLOW_{name} must be .+, not '{value}'", text)
 
 
 def test_a_setting_wins_over_a_wrong_variable(monkeypatch):
