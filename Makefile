@@ -48,7 +48,6 @@ $(EXAMPLE_STAMP): $(LOCKED)
 run: export FRAMEWORK := $(FRAMEWORK)
 run: export PYTHONPATH := $(CURDIR)/src
 run: export DATABASE_URL ?= sqlite:///links.sqlite3
-run: export DOCKERFLOW_LOG_FORMAT ?= text
 run: export DOCKERFLOW_HEARTBEAT_HTML ?= true
 run: $(EXAMPLE_STAMP)
 	@echo "Writing version.json from git"

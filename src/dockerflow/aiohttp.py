@@ -28,7 +28,7 @@ def _key(name: str, kind: type[Any]) -> Any:
 
 _EXCHANGE: Final[Any] = _key(EXCHANGE, Exchange)
 SUMMARY: Final[Any] = _key(KEY, dict)
-"""``request[SUMMARY]`` is a dictionary: the fields that the app adds to the request's summary.
+"""``request[SUMMARY]`` is a dictionary of the fields that the app adds to the request's summary.
 
 .. versionadded:: 0.1.0
 """
@@ -43,7 +43,7 @@ def setup(
 
     :param app: the application.
     :param config: the settings; by default those of the environment.
-    :param registry: the checks of the heartbeat; by default the registry of the process.
+    :param registry: the checks of the heartbeat; by default the process-wide registry.
     :raises ConfigError: when a setting in the environment is invalid.
 
     .. versionadded:: 0.1.0
@@ -57,7 +57,7 @@ class _Dockerflow:
         self._endpoints: dict[web.AbstractResource | None, Endpoint] = {}
 
     def add_to(self, app: web.Application) -> None:
-        # As routes, because these follow the app to where it is mounted.
+        # Routes, because they follow the app to its mount point.
         for path, endpoint in self._core.paths.items():
             resource = app.router.add_resource(path)
             resource.add_route("*", partial(self._view, endpoint))
@@ -82,7 +82,7 @@ class _Dockerflow:
     @web.middleware
     async def _middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         if self._core.drains:
-            # Once more, as the app may have set its own handler of SIGTERM after the startup.
+            # Again, because the app may have set its own SIGTERM handler after startup.
             self._core.install_drain()
         exchange = self._begin(request)
         if request.match_info.route.resource in self._endpoints:
@@ -97,7 +97,7 @@ class _Dockerflow:
             raise
 
     def _begin(self, request: web.Request) -> Exchange:
-        """Return the exchange of this request; begin it if it is new."""
+        """Return this request's exchange, and begin one if there is none."""
         exchange: Exchange | None = request.get(_EXCHANGE)
         if exchange is not None:
             return exchange
@@ -107,7 +107,7 @@ class _Dockerflow:
         exchange.route = getattr(resource, "canonical", None)
         request[_EXCHANGE], request[SUMMARY] = exchange, exchange.extra
         exchange.enter()
-        # aiohttp has a task for each request, which ends when the last byte has gone out.
+        # aiohttp has a task for each request, which ends when the last byte has been sent.
         if (task := asyncio.current_task()) is not None:
             task.add_done_callback(partial(_end, exchange))
         return exchange
@@ -118,7 +118,7 @@ class _Dockerflow:
             exchange.logger = None
             return
         exchange.client_gone |= _is_gone(request)
-        if exchange.status is None:  # else one has begun, and broke off
+        if exchange.status is None:  # otherwise a response has begun and was cut off
             exchange.begin_response(response.status)
         response.headers.setdefault(*exchange.id_header)
         if exchange.must_expose_id(response.headers.getall(EXPOSE, [])):
@@ -142,7 +142,7 @@ def _end(exchange: Exchange, task: asyncio.Task[Any]) -> None:
     """Log the summary of a request whose task has ended."""
     exchange.client_gone |= task.cancelled()
     error = None if exchange.client_gone else task.exception()
-    if isinstance(error, ConnectionError):  # how aiohttp ends a response that broke off
+    if isinstance(error, ConnectionError):  # raised by aiohttp when a response was cut off
         error = exchange.handled
     if error is not None or exchange.handled is not None:
         sentry.hide_summary(exchange)

@@ -1,4 +1,4 @@
-"""Celery: a task has the id of the request that published it."""
+"""Celery: a task has the ID of the request that published it."""
 
 # Celery isn't marked as typed.
 # pyright: basic, reportMissingTypeStubs=false
@@ -19,13 +19,13 @@ _TOKEN = "dockerflow_token"  # noqa: S105 - not a secret
 
 
 def setup() -> None:
-    """Send the id of the current request with each task, and set it while the task runs.
+    """Send the current request's ID with each task, and set it while the task runs.
 
-    Call it where the Celery application is made, so in the processes that publish and in the
-    workers; it holds for all applications of the process. The id is in the message's header
-    ``X-Request-ID``, unless the app sets that one itself. Tasks that a task publishes, such as the
-    rest of a chain, have the same id, and so has a retry. A task that was published outside of a
-    request has its own task id as the request id.
+    Call this where the Celery application is created, so that it runs both in the processes that
+    publish tasks and in the workers. It applies to all Celery applications of the process. The ID
+    is sent in the message header ``X-Request-ID``, unless the app sets that header itself. Retries,
+    and tasks that a task publishes, such as the rest of a chain, have the same ID. A task that was
+    published outside of a request has its task ID as the request ID.
 
     .. versionadded:: 0.1.0
     """

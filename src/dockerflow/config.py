@@ -272,7 +272,7 @@ class Setting:
 
     @property
     def variable(self) -> str:
-        """Its name in the environment and in a framework's settings."""
+        """The setting's name in the environment and in a framework's settings."""
         return PREFIX + self.name.upper()
 
     def from_environment(self) -> Any:
@@ -280,11 +280,11 @@ class Setting:
 
         :raises ConfigError: when the value in the environment is invalid.
         """
-        # Orchestrators often pass a variable that nobody filled as an empty one.
+        # Orchestrators often pass a variable that wasn't given a value as an empty one.
         return self.parse(os.environ.get(self.variable) or self.default, self.variable)
 
     def parse(self, value: object, source: str) -> Any:
-        """Return the value as the field has it.
+        """Return the value in the form that the field has.
 
         :param source: what an error calls the setting.
         :raises ConfigError: when the value is invalid.
@@ -314,8 +314,8 @@ def _setting(
 class Config:
     """Every setting of the library; immutable.
 
-    A field that isn't given is read from the environment when the object is made: the variable is
-    ``DOCKERFLOW_`` and the field's name in capitals. Without that, it has its default.
+    A field that isn't given is read from the environment when the object is created: the variable
+    is ``DOCKERFLOW_`` and the field's name in capitals. If that isn't set, the default applies.
 
     :raises ConfigError: when a value is invalid.
 
@@ -326,7 +326,7 @@ class Config:
         None,
         "a folder or a file",
         _parse_path,
-        "The folder that has version.json, or the file itself. By default `/app`, then the "
+        "The folder that contains version.json, or the file itself. By default `/app`, then the "
         "working directory.",
     )
     heartbeat_failed_status_code: int = _setting(
@@ -358,33 +358,33 @@ class Config:
     )
     heartbeat_groups: Mapping[str, Collection[str]] = _setting(
         {},
-        "groups as in ready=database,tag:search;jobs=broker, whose names have letters, digits, "
+        "groups such as ready=database,tag:search;jobs=broker, with names of letters, digits, "
         "_, - and .",
         _parse_groups,
-        "Checks by the name of a group. `/__heartbeat__/ready` is the heartbeat of those in "
-        "`ready`: checks by their names, and all that have a tag as `tag:TAG`.",
+        "Groups of checks, by name. `/__heartbeat__/ready` is the heartbeat of the group `ready`. "
+        "A member is the name of a check, or `tag:TAG` for all checks with that tag.",
         is_hashed=False,  # dictionaries aren't
     )
     drain_seconds: float = _setting(
         0.0,
         "a number of seconds, or 0 for off",
         _parse_delay,
-        "For how many seconds after SIGTERM the heartbeat is 503 before the server gets the "
-        "signal. With 0, the signal isn't delayed.",
+        "For how many seconds after SIGTERM the heartbeat returns 503 before the server receives "
+        "the signal. With 0, the signal isn't delayed.",
     )
     heartbeat_details: Literal["always", "debug", "authorized", "never"] = _setting(
         "always",
         "always, debug, authorized or never",
         _parse_details,
-        "When the heartbeat shows more than the overall status: always, in the framework's debug "
-        "mode only, to clients that send `heartbeat_secret`, or never.",
+        "When the heartbeat shows more than the overall status: always, only in the framework's "
+        "debug mode, only to clients that send `heartbeat_secret`, or never.",
     )
     heartbeat_secret: Secret | str | None = _setting(
         None,
         "at least 16 visible ASCII characters without spaces",
         _parse_secret,
-        "With `heartbeat_details` as `authorized`, the heartbeat shows its details to requests "
-        "with `Authorization: Bearer` and this secret.",
+        "With `heartbeat_details` set to `authorized`, the heartbeat shows details only to "
+        "requests that send `Authorization: Bearer` with this secret.",
         is_secret=True,
     )
     heartbeat_html: bool = _setting(
@@ -407,21 +407,21 @@ class Config:
         None,
         "a function, or its import path as `package.module:name`",
         _parse_function,
-        "A function that is called with the id in a request, and returns whether to keep it; else "
-        "a new one is made. Ids that aren't 1 to 128 visible ASCII characters are never kept.",
+        "A function that is called with a request's ID and returns whether to keep it; if not, a "
+        "new one is generated. IDs that aren't 1 to 128 visible ASCII characters are never kept.",
     )
     request_id_generator: Callable[[], str] | str | None = _setting(
         None,
         "a function, or its import path as `package.module:name`",
         _parse_function,
-        "A function that returns a new request id, of 1 to 128 visible ASCII characters. By "
-        "default it is a random UUID.",
+        "A function that returns a new request ID of 1 to 128 visible ASCII characters. The "
+        "default generates random UUIDs.",
     )
     request_id_expose_header: bool = _setting(
         False,
         *_BOOL,
-        "Whether `Access-Control-Expose-Headers` names the request id's header, so that scripts of "
-        "other origins can read it.",
+        "Whether `Access-Control-Expose-Headers` names the header with the request ID, so that "
+        "scripts of other origins can read it.",
     )
     summary_log_querystring: bool = _setting(
         False,
@@ -452,8 +452,8 @@ class Config:
         True,
         *_BOOL,
         "Whether request.summary may have `uid`, `email`, `remoteAddressChain` and `querystring`, "
-        "and other lines the user's ID. If false, none of these is added, not even by the app's "
-        "own fields of the summary.",
+        "and other lines the user's ID. If false, none of these is logged, not even if the app "
+        "adds it to the summary.",
     )
     summary_sample_rate: float = _setting(
         1.0,
@@ -474,7 +474,7 @@ class Config:
     error_endpoint: bool = _setting(
         False,
         *_BOOL,
-        "Whether there is an `/__error__`, which logs an error and raises an exception.",
+        "Whether to serve `/__error__`, which logs an error and raises an exception.",
     )
     path_prefix: str = _setting(
         "",
@@ -508,11 +508,11 @@ class Config:
         defaults: Mapping[str, Any] | None = None,
         **given: Any,
     ) -> Config:
-        """Make a config where a framework has settings, which take precedence over the environment.
+        """Make a config from a framework's settings, which take precedence over the environment.
 
-        :param settings: the framework's settings that are there, such as
-            ``DOCKERFLOW_CHECK_TIMEOUT``; other names are ignored, and so is a value of ``None``.
-        :param defaults: by a field's name, the value if neither has it.
+        :param settings: the framework's settings, such as ``DOCKERFLOW_CHECK_TIMEOUT``; other
+            names and values of ``None`` are ignored.
+        :param defaults: by field name, the value if neither of them has it.
         :param given: fields that take precedence over all others.
         :raises ConfigError: when a value is invalid.
         """

@@ -1,4 +1,4 @@
-"""Results of checks as metrics of OpenTelemetry, and a sampler that drops the traces of probes."""
+"""OpenTelemetry metrics of check results, and a sampler that drops the traces of probes."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 _SEGMENTS: Final = frozenset(path_of(endpoint)[1:] for endpoint in ALL_ENDPOINTS)
 _PATHS: Final = ("url.path", "http.target", "url.full", "http.url")
-"""The attributes that may have a request's path."""
+"""The attributes that may contain a request's path."""
 
 BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
-"""Seconds; OpenTelemetry's own are for milliseconds."""
+"""In seconds; OpenTelemetry's default buckets are meant for milliseconds."""
 
 
 class OpenTelemetryObserver:
@@ -32,7 +32,7 @@ class OpenTelemetryObserver:
     the same for ``dockerflow.heartbeat``, with the attribute ``group`` for the heartbeat of a
     group. An export runs no check.
 
-    :param meter_provider: by default the one that is set for the process, even if it is set later.
+    :param meter_provider: by default the global one, even if it is set later.
 
     .. versionadded:: 0.1.0
     """
@@ -77,16 +77,16 @@ class _Metrics:
 
 
 def traces_sampler(rest: Sampler | float | str | None = None) -> Sampler:
-    """Make a sampler that drops the traces of Dockerflow's own endpoints, with what checks do.
+    """Return a sampler that drops the traces of Dockerflow's endpoints and of the checks they run.
 
-    It needs OpenTelemetry's SDK. A request is one of them if its path has an endpoint's name, such
-    as ``__heartbeat__``, also under a mount or a prefix.
+    This needs the OpenTelemetry SDK. A request counts as a probe if its path contains an endpoint's
+    name as a segment, such as ``__heartbeat__``, even below a mount point or a prefix.
 
     :param rest: decides about all other spans: a sampler, or a rate from 0 to 1, which may be a
         string. With a rate, a request that continues a trace is sampled if that trace is. By
-        default all are.
-    :raises ValueError: if it isn't such a rate.
-    :raises ImportError: without the SDK.
+        default, all of them are sampled.
+    :raises ValueError: if ``rest`` isn't a valid rate.
+    :raises ImportError: if the SDK is not installed.
 
     .. versionadded:: 0.1.0
     """
@@ -120,12 +120,12 @@ def traces_sampler(rest: Sampler | float | str | None = None) -> Sampler:
 
 
 def _is_probe(name: str, kind: SpanKind | None, attributes: Mapping[str, Any]) -> bool:
-    """Whether a span is of a request to one of our endpoints, or begins while one is served."""
+    """Whether a span is of a request to one of our endpoints, or starts while one is served."""
     exchange = current_exchange.get()
     if exchange is not None and exchange.endpoint is not None:
         return True
     if kind is not SpanKind.SERVER:
         return False
-    # Without an attribute, the name may have the path, as in "GET /__heartbeat__".
+    # Without such an attribute, the name may contain the path, as in "GET /__heartbeat__".
     url = next((str(attributes[key]) for key in _PATHS if key in attributes), name)
     return not _SEGMENTS.isdisjoint(url.partition("?")[0].split("/"))

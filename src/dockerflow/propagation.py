@@ -1,4 +1,4 @@
-"""Send the request id on with outgoing requests: of httpx2, httpx, requests and aiohttp.
+"""Pass the request ID on with outgoing requests of httpx2, httpx, requests and aiohttp.
 
 Imports none of them.
 """
@@ -21,18 +21,17 @@ _is_name: Final = re.compile(r"\.?[a-z0-9_-]+(\.[a-z0-9_-]+)*").fullmatch
 
 
 class RequestIdPropagator:
-    """Sends the id of the current request with outgoing requests to the hosts that are named.
+    """Sends the current request's ID with outgoing requests to the given hosts.
 
-    Each request is looked at again when it is redirected, so the id doesn't reach other hosts. A
-    request that has the header already keeps its own value. Outside of a request there is no id,
-    and nothing is sent.
+    Each redirect is judged separately, so the ID doesn't reach other hosts. A request that
+    already has the header keeps its own value. Outside of a request there is no ID, and nothing
+    is sent.
 
-    :param hosts: names of hosts, or IP addresses, on any port, by HTTP or HTTPS.
-        ``.example.com`` means ``example.com`` and all names below it. Names that aren't ASCII are
-        written as ``xn--...``.
+    :param hosts: host names or IP addresses; any port, HTTP and HTTPS. ``.example.com`` means
+        ``example.com`` and all its subdomains. Write names that aren't ASCII as ``xn--...``.
     :param header_name: the header to send.
-    :raises ValueError: if a host has more than its name, such as a scheme, a port or a path, or if
-        the header's name is invalid.
+    :raises ValueError: if a host contains more than a name or an address, such as a scheme, a port
+        or a path, or if the header name is invalid.
     :raises TypeError: if ``hosts`` are not strings.
 
     .. versionadded:: 0.1.0
@@ -42,13 +41,13 @@ class RequestIdPropagator:
         names = [host.lower() for host in parse_list(hosts)]
         for name in names:
             if not (_is_name(name) or _is_address(name)):
-                raise ValueError(f"hosts has {name!r}, but takes names of hosts and IP addresses")
+                raise ValueError(f"hosts must be host names or IP addresses, not {name!r}")
         self._hosts = {name for name in names if not name.startswith(".")}
         self._domains = tuple(name for name in names if name.startswith("."))
         self.header_name: str = parse_header_names([header_name])[0]
 
     def httpx_hook(self, request: Any) -> None:
-        """Add the id to a request of httpx2 or httpx: ``event_hooks={"request": [...]}``."""
+        """Add the ID to a request of httpx2 or httpx: ``event_hooks={"request": [...]}``."""
         headers, extensions = request.headers, request.extensions
         # A redirected request has the headers and extensions of the one before.
         if extensions.pop(_MARK, False):
@@ -59,31 +58,31 @@ class RequestIdPropagator:
             extensions[_MARK] = True
 
     async def httpx_async_hook(self, request: Any) -> None:
-        """Do as :meth:`httpx_hook`, for an ``AsyncClient``."""
+        """Do the same as :meth:`httpx_hook`, for an ``AsyncClient``."""
         self.httpx_hook(request)
 
     def mount(self, session: Any) -> None:
-        """Add the id to the requests of a ``requests.Session``, by wrapping its adapters.
+        """Add the ID to the requests of a ``requests.Session`` by wrapping its adapters.
 
-        An adapter that is mounted later isn't wrapped.
+        Adapters that are mounted later aren't wrapped.
         """
         for prefix, adapter in list(session.adapters.items()):
             session.mount(prefix, _Adapter(adapter, self.header_name, self._id_for))
 
     async def aiohttp_middleware(self, request: Any, handler: Any) -> Any:
-        """Add the id to a request of aiohttp: ``ClientSession(middlewares=[...])``."""
+        """Add the ID to a request of aiohttp: ``ClientSession(middlewares=[...])``."""
         rid = self._id_for(request.url.raw_host, request.headers)
         if rid is not None:
             request.headers[self.header_name] = rid
         return await handler(request)
 
     def _id_for(self, host: str | None, headers: Any) -> str | None:
-        """Return the id to add to a request, if any.
+        """Return the ID to add to a request, if any.
 
-        :param host: as the request's URL has it, in ASCII.
+        :param host: the host in the request's URL, in ASCII.
         """
         rid = get_request_id()
-        # An app may have set any id.
+        # The app may have set any ID.
         if rid is None or not host or self.header_name in headers or not is_valid(rid):
             return None
         name = host.lower().removesuffix(".")
@@ -94,7 +93,7 @@ class RequestIdPropagator:
 class _Adapter:
     """A transport adapter of requests around another one."""
 
-    # Not a hook of the session, which sends redirected requests with the headers of the first.
+    # Not a hook of the session, which copies the first request's headers to redirected ones.
 
     def __init__(
         self, adapter: Any, header_name: str, id_for: Callable[[str | None, Any], str | None]

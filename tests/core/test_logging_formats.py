@@ -113,7 +113,7 @@ def test_long_names_are_cut():
 
 @pytest.mark.parametrize("value", [0, 1023, "4096", True, 1e6])
 def test_wrong_max_bytes(value):
-    with pytest.raises(ValueError, match="max_bytes"):
+    with pytest.raises(ValueError, match="max_bytes must be"):
         MozlogFormatter(max_bytes=value)
 
 

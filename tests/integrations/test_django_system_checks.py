@@ -26,6 +26,7 @@ OURS = "dockerflow.django.middleware.DockerflowMiddleware"
 SECURITY = "django.middleware.security.SecurityMiddleware"
 COMMON = "django.middleware.common.CommonMiddleware"
 HERE = f"{__name__}."
+CALLBACK = "DOCKERFLOW_VERSION_CALLBACK must be the dotted path of a function"
 
 
 class Own(DockerflowMiddleware):
@@ -118,7 +119,7 @@ def test_a_warning_can_be_silenced():
             "",
         ),
         *(
-            ({"DOCKERFLOW_VERSION_CALLBACK": path}, f"DOCKERFLOW_VERSION_CALLBACK is {path!r}", "")
+            ({"DOCKERFLOW_VERSION_CALLBACK": path}, f"{CALLBACK}, not {path!r}", "")
             for path in ("no.such", "os.sep", "os", 5)
         ),
         ({"SILENCED_SYSTEM_CHECKS": ["dockerflow.checks.E001"]}, "SILENCED_SYSTEM_CHECKS", ""),

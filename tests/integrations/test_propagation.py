@@ -262,6 +262,8 @@ def test_which_hosts_are_named(host: str, hosts: Any, is_named: bool, rid: str) 
 def test_wrong_hosts_are_refused(hosts: Any) -> None:
     with pytest.raises((ValueError, TypeError)):
         RequestIdPropagator(hosts)
+    with pytest.raises(ValueError, match="hosts must be host names or IP addresses, not 'a b'"):
+        RequestIdPropagator(["a.test", "a b"])
 
 
 def test_a_header_of_another_name(server: Server, rid: str) -> None:

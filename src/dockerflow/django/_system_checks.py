@@ -25,7 +25,7 @@ logger: logging.Logger = logging.getLogger("dockerflow.django")
 
 APP: Final = "dockerflow.django"
 _MIDDLEWARE: Final = "dockerflow.django.middleware.DockerflowMiddleware"
-# These trace or count requests, and answer none.
+# These trace or count requests, and never respond themselves.
 _MAY_COME_FIRST: Final = ("django_prometheus.", "elasticapm.", "opentelemetry.")
 
 Messages = list[checks.CheckMessage]
@@ -38,9 +38,9 @@ def register() -> None:
 
 
 def positions() -> list[int]:
-    """Return where in ``MIDDLEWARE`` ours is, or its subclasses are."""
+    """Return the positions of our middleware in ``MIDDLEWARE``, or of its subclasses."""
     paths = list(settings.MIDDLEWARE)
-    # Others need not be imported if it is there by its name.
+    # Import the other entries only if ours isn't listed by name.
     return [at for at, path in enumerate(paths) if path == _MIDDLEWARE] or [
         at for at, path in enumerate(paths) if _is_subclass(path)
     ]
@@ -55,13 +55,13 @@ def _is_subclass(path: str) -> bool:
 
 
 def check_middleware(app_configs: Any, **kwargs: Any) -> Messages:  # noqa: ARG001 - Django's signature
-    """Check that ``MIDDLEWARE`` has ours once, before those that may answer a probe."""
+    """Check that ``MIDDLEWARE`` has ours once, before any that may respond to a probe."""
     ours = positions()
     if not ours:
         message = f"MIDDLEWARE has no {_MIDDLEWARE}, so nothing serves Dockerflow's endpoints."
         hint = (
-            "Make it the first entry. Silence this check if the middleware of dockerflow.asgi or "
-            "dockerflow.wsgi is around the application."
+            "Make it the first entry. Silence this check if the application is wrapped in the "
+            "middleware of dockerflow.asgi or dockerflow.wsgi."
         )
         return [checks.Warning(message, hint=hint, id=health.WARNING_MIDDLEWARE_MISSING)]
     messages: Messages = []
@@ -70,8 +70,8 @@ def check_middleware(app_configs: Any, **kwargs: Any) -> Messages:  # noqa: ARG0
     if before:
         message = f"In MIDDLEWARE, {before[0]} comes before {paths[ours[0]]}."
         hint = (
-            "Put Dockerflow's first: probes must get a response before host checks, redirects, "
-            "sessions and the database."
+            "Put Dockerflow's first: it must respond to probes before host checks, redirects, "
+            "sessions and the database are involved."
         )
         messages.append(checks.Warning(message, hint=hint, id=health.WARNING_MIDDLEWARE_NOT_FIRST))
     if len(ours) > 1:
@@ -82,7 +82,7 @@ def check_middleware(app_configs: Any, **kwargs: Any) -> Messages:  # noqa: ARG0
 
 
 def check_settings(app_configs: Any, **kwargs: Any) -> Messages:  # noqa: ARG001 - Django's signature
-    """Check every setting, in Django's settings and in the environment."""
+    """Check every setting in Django's settings and in the environment."""
     values = _settings.read()
     messages: Messages = []
 
@@ -98,7 +98,7 @@ def check_settings(app_configs: Any, **kwargs: Any) -> Messages:  # noqa: ARG001
             validate(setting.description, setting.from_environment)
         else:
             validate(setting.description, setting.parse, value, name)
-    if not messages:  # of settings that exclude each other, and Django's own
+    if not messages:  # settings that exclude each other, and Django's own
         validate(None, _settings.make, values)
     validate(None, heartbeat_checks.update)
     validate(None, _load_version_callback)
@@ -116,20 +116,22 @@ def _load_version_callback() -> None:
     except (AttributeError, ImportError):  # AttributeError: it isn't a string
         is_wrong = True
     if is_wrong:
-        text = f"DOCKERFLOW_VERSION_CALLBACK is {path!r}, but takes the dotted path of a function"
+        text = f"DOCKERFLOW_VERSION_CALLBACK must be the dotted path of a function, not {path!r}"
         raise ConfigError(text)
 
 
 def check_installed(app_configs: Any = None, **kwargs: Any) -> Messages:  # noqa: ARG001 - Django's signature
-    """Check that the app is installed; without it, only the middleware registers these checks."""
+    """Check that the app is installed; otherwise only the middleware registers these checks."""
     if apps.is_installed(APP):
         return []
-    message = f'INSTALLED_APPS has no "{APP}", so manage.py check knows no check of Dockerflow.'
+    message = (
+        f'INSTALLED_APPS has no "{APP}", so manage.py check runs none of Dockerflow\'s checks.'
+    )
     return [checks.Warning(message, hint="Add it.", id=health.WARNING_APP_NOT_INSTALLED)]
 
 
 def warn() -> None:
-    """Log what a process that serves can't leave to ``manage.py check``, each once."""
+    """Log the problems that a serving process can't leave to ``manage.py check``, each once."""
     warn_of_unknown(dir(settings), "Django's settings")
     _warn_if_not_installed()
 

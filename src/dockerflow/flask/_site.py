@@ -35,14 +35,14 @@ if TYPE_CHECKING:
     from dockerflow.flask.app import Dockerflow
 
 _OWN: Final = "dockerflow.flask.own"
-"""Where an environ holds the exchange if the hooks have made it, without the driver."""
+"""The environ key of an exchange that the hooks created, without the driver."""
 
 
 class Site(DockerflowMiddleware):
     """One app with its settings: the WSGI driver around it, and the hooks inside.
 
-    :param collect: completes the fields of a summary, within the request's context.
-    :param views: the endpoints that a subclass of the extension serves, in their routes.
+    :param collect: completes a summary's fields; called within the request's context.
+    :param views: the endpoints whose views a subclass overrides; these are served by their routes.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Site(DockerflowMiddleware):
         self._set_up(app.wsgi_app, self._reloading.get())
 
     def core(self) -> Core:
-        """Return the core for the app's settings as they are now."""
+        """Return the core for the app's current settings."""
         core = self._reloading.get()
         if core is not self._core:
             self._set_up(self.app, core)
@@ -80,7 +80,7 @@ class Site(DockerflowMiddleware):
 
     @contextmanager
     def _check_context(self) -> Generator[None]:
-        """Run a check in a context of the app, with the request's ID where apps look for it."""
+        """Run a check in an app context, with the request ID where apps look for it."""
         with self.flask.app_context():
             g.request_id = g._request_id = get_request_id()  # noqa: SLF001
             yield
@@ -114,7 +114,7 @@ class Site(DockerflowMiddleware):
             setattr(context, name, self.flask.session_interface.make_null_session(self.flask))
             with context:
                 response = self.respond(endpoint, environ)
-        # The whole body is known, so that the summary needn't wait for the client.
+        # The whole body is known, so the summary needn't wait for the client.
         exchange.finished = time.monotonic()
         return response
 
@@ -135,7 +135,7 @@ class Site(DockerflowMiddleware):
             signal.send(self.extension, level=results.level)
 
     def make_blueprint(self, view: Callable[[Endpoint], Any]) -> Blueprint:
-        """Make the routes, for ``url_for`` and for apps whose ``wsgi_app`` was replaced.
+        """Create the routes, for ``url_for`` and for apps whose ``wsgi_app`` was replaced.
 
         :param view: returns the response of an endpoint.
         """
@@ -143,7 +143,7 @@ class Site(DockerflowMiddleware):
         for endpoint in ALL_ENDPOINTS:
             self._routes[endpoint] = partial(self._route, endpoint, view)
         groups = self._core.config.heartbeat_groups
-        # url_for() gives the first path of an endpoint, which isn't that of a group.
+        # url_for() returns an endpoint's first path, which isn't that of a group.
         for path, endpoint in paths(error_endpoint=True, groups=groups).items():
             if not path.endswith("/"):
                 blueprint.add_url_rule(
@@ -159,7 +159,7 @@ class Site(DockerflowMiddleware):
         return view(endpoint) if endpoint in self.core().paths.values() else abort(404)
 
     def view(self, endpoint: Endpoint) -> Response:
-        """Return the response of an endpoint as Flask's."""
+        """Return the response of an endpoint as a Flask response."""
         self.core()
         served = real(request)
         self.exchange(served)
@@ -167,7 +167,7 @@ class Site(DockerflowMiddleware):
         return Response(response.body, response.status, list(response.headers))
 
     def exchange(self, served: Request) -> Exchange:
-        """Return the exchange of a request: the driver's, or without one, the hooks' own."""
+        """Return a request's exchange: the driver's, or the hooks' own if there is none."""
         environ = served.environ
         exchange: Exchange | None = environ.get(EXCHANGE)
         if exchange is None:
@@ -188,7 +188,7 @@ class Site(DockerflowMiddleware):
         return exchange
 
     def begin(self, served: Request) -> None:
-        """Set the request's ID where apps look for it."""
+        """Set the request ID where apps look for it."""
         with Guarded(self.extension.logger, "The request ID could not be set"):
             space = real(g)  # the proxy would be resolved at each use
             if EXCHANGE in served.environ:
@@ -197,7 +197,7 @@ class Site(DockerflowMiddleware):
                 self.core()
                 exchange = self.exchange(served)
                 exchange.enter()
-            # The g of an app context around several requests may have an earlier one's id.
+            # If an app context spans several requests, g may have the ID of an earlier one.
             given = space.get("request_id")
             if given is None or given == space.get("_request_id"):
                 space.request_id = exchange.rid
@@ -205,7 +205,7 @@ class Site(DockerflowMiddleware):
             space._start_timestamp = exchange.created  # noqa: SLF001
 
     def end(self, response: Response) -> Response:
-        """Complete the summary with the response that the app has made."""
+        """Complete the summary with the app's response."""
         # Needs the request's context.
         with self._ending():
             served = real(request)
@@ -226,7 +226,7 @@ class Site(DockerflowMiddleware):
         return response
 
     def fail(self, exception: BaseException) -> None:
-        """Remember an exception that no error handler of the app has caught."""
+        """Record an exception that none of the app's error handlers caught."""
         with self._ending():
             exchange = self.exchange(real(request))
             exchange.handled = exception
@@ -249,7 +249,7 @@ class Site(DockerflowMiddleware):
         return self.flask.testing or self.flask.debug if propagates is None else propagates
 
     def _status_outside(self, exception: BaseException) -> int | None:
-        """Return the status of an HTTP exception whose response is made outside of Flask."""
+        """Return the status of an HTTP exception whose response is created outside Flask."""
         config: dict[str, Any] = self.flask.config
         if not (config["PROPAGATE_EXCEPTIONS"] and config["TRAP_HTTP_EXCEPTIONS"]):
             return None  # these are connexion's settings; in debug mode the response is a 500
@@ -263,11 +263,11 @@ class Site(DockerflowMiddleware):
 
 
 def _teardown(_: BaseException | None) -> None:
-    """Undo what :meth:`Site.begin` did without the driver."""
+    """Undo what :meth:`Site.begin` did when there is no driver."""
     exchange = request.environ.get(_OWN)
     if exchange is not None:
         if exchange.handled is not None and exchange.status is None:
-            # The app's hooks have failed for the error page, too.
+            # The app's hooks failed for the error page, too.
             exchange.end(exchange.handled)
         exchange.leave()
 
@@ -287,7 +287,7 @@ def _is_whole(response: Response) -> bool:
 
 
 def default_version_path(app: Flask) -> str:
-    """Return the parent of the app's root path, or that path where only it has version.json."""
+    """Return the parent of the app's root path, or the root path if only it has version.json."""
     root = Path(app.root_path)
     # The root of an app that is a single module is itself the folder that has version.json.
     if not resolve(root.parent).exists() and resolve(root).exists():

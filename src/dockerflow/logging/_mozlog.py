@@ -139,7 +139,7 @@ class MozlogFormatter(logging.Formatter):
     ) -> None:
         super().__init__(fmt, datefmt, style, validate=validate, defaults=defaults)
         if max_bytes is not None and not _is_int(max_bytes, MIN_BYTES, MAX_INT64):
-            raise ValueError(f"max_bytes is {max_bytes!r}, but takes a number from {MIN_BYTES}")
+            raise ValueError(f"max_bytes must be a number from {MIN_BYTES} on, not {max_bytes!r}")
         self.max_bytes = max_bytes
         self.hostname = _hostname()
         if logger_name is not None:
