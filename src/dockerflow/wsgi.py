@@ -230,7 +230,7 @@ class _WatchedBody:
 
 
 class _Body:
-    """The app's iterable, with the request's id set while the app's code runs."""
+    """The app's iterable, with the request ID set while the app's code runs."""
 
     def __init__(self, body: Iterable[bytes], exchange: _Exchange) -> None:
         self._body = body

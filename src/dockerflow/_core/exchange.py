@@ -1,4 +1,4 @@
-"""One request and its outcome so far: the request's id, its context and its summary."""
+"""One request and its outcome so far: the request ID, its context and its summary."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def was_made_here(record: logging.LogRecord, exchange: Exchange | None) -> bool:
     if thread != threading.get_ident() and thread is not None:  # gevent may replace the function
         return False
     created = record.created
-    # The clock may have been set back meanwhile.
+    # The clock may have been set back since then.
     if (
         exchange is not None
         and type(created) is float
@@ -111,11 +111,11 @@ class Exchange(Outcome):
 
     @property
     def id_header(self) -> tuple[str, str]:
-        """The header that sends the id back: its name and value."""
+        """The header that sends the ID back: its name and value."""
         return self._settings.response_header, self.rid
 
     def must_expose_id(self, exposed: Iterable[str]) -> bool:
-        """Whether the response lacks the id's header in its ``Access-Control-Expose-Headers``.
+        """Whether the response lacks the ID's header in its ``Access-Control-Expose-Headers``.
 
         :param exposed: the lines of that header that the app sends.
         """
@@ -126,7 +126,7 @@ class Exchange(Outcome):
 
     @property
     def uid(self) -> object:
-        """The user's id, for log records made during the request; ``None`` if it isn't logged."""
+        """The user's ID, for log records made during the request; ``None`` if it isn't logged."""
         return self.extra.get("uid") if self._settings.config.summary_personal_data else None
 
     def __enter__(self) -> Self:

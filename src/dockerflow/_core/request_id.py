@@ -49,7 +49,7 @@ def get_request_id() -> str | None:
 
 
 def generate_request_id() -> str:
-    """Return a new random id, written as a UUID (version 4, RFC 9562)."""
+    """Return a new random ID, written as a UUID (version 4, RFC 9562)."""
     # uuid4() takes four times as long, and this is made for each request.
     digits = os.urandom(16).hex()
     variant = "89ab"[int(digits[16], 16) % 4]
@@ -62,9 +62,9 @@ def choose_request_id(
     accepts: Callable[[str], object] = is_valid,
     generate: Callable[[], str] = generate_request_id,
 ) -> str:
-    """Return the first acceptable id among the headers called ``names``, else a new one.
+    """Return the first acceptable ID in the headers called ``names``, otherwise a new one.
 
-    ``headers`` has lower-case names, and so has ``names``. An id is accepted when it has 1 to
+    ``headers`` has lower-case names, and so has ``names``. An ID is accepted when it has 1 to
     128 visible ASCII characters; ``traceparent`` gives its trace ID.
     """
     for name in names:
@@ -101,13 +101,13 @@ class _AppFunction:
 
 
 def guarded_validator(validate: Callable[[str], object]) -> Callable[[str], object]:
-    """Return a function that accepts the ids that are valid and that the app's one accepts, too."""
+    """Return a function that accepts the valid IDs that the app's function accepts as well."""
     validate = _AppFunction(validate, "request_id_validator")
     return lambda rid: is_valid(rid) and validate(rid)
 
 
 def guarded_generator(generate: Callable[[], object]) -> Callable[[], str]:
-    """Return a function that makes an id by the app's one, or by ours if that one isn't valid."""
+    """Return a function that calls the app's generator, or ours if its ID isn't valid."""
 
     def checked() -> str:
         rid = generate()

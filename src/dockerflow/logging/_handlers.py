@@ -106,7 +106,7 @@ class _Output:
     def _write_in_pieces(
         self, fd: int, line: bytes, interruption: BaseException | None
     ) -> BaseException | None:
-        """Write a line to its end; return what a signal handler raised meanwhile or before.
+        """Write a line to its end; return what a signal handler raised during or before that.
 
         :raises OSError: if that isn't possible.
         """
@@ -217,7 +217,7 @@ class MozlogHandler(logging.StreamHandler[TextIO]):
 
     Lines stay whole if several threads and processes write to one pipe with this handler, if the
     pipe is non-blocking and its reader slow, and if a signal handler or the end of the process
-    interrupts. A record gets the id of the current request as ``rid``, and its user's id as
+    interrupts. A record gets the ID of the current request as ``rid``, and its user's ID as
     ``uid`` if it is known; and OpenTelemetry's current span, if there is one, as ``trace_id``,
     ``span_id`` and ``trace_flags``.
 
@@ -429,7 +429,7 @@ class _Listener(QueueListener):
 
 
 def add_context(record: logging.LogRecord) -> None:
-    """Add the current span, and the ids of the current request and its user, to a record.
+    """Add the current span, and the IDs of the current request and its user, to a record.
 
     Outside of a request, they are those of the request that the record's exception escaped from.
     """
