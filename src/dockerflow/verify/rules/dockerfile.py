@@ -288,10 +288,13 @@ _is_app_user = re.compile(rf"(?:app|{ID})(?::(?:app|{ID}))?").fullmatch
 def _default_user(evidence: Evidence) -> Findings:
     for dockerfile in evidence.dockerfiles:
         last = next((i for i in reversed(dockerfile.instructions) if i.name == "USER"), None)
-        if last is None and dockerfile.base.is_known:
-            yield in_dockerfile(dockerfile, "it has no USER, so it runs as root")
+        base = dockerfile.base
+        if last is None and base.is_known:
+            is_root = base.family or base.name == "scratch"
+            user = "root" if is_root else f"{base.name}'s default user"
+            yield in_dockerfile(dockerfile, f"it has no USER, so it runs as {user}")
         elif last is None:
-            message = f"it has no USER, so its user depends on {dockerfile.base.name}"
+            message = f"it has no USER, so its user depends on {base.name}"
             yield from unknown_in_dockerfile(evidence, dockerfile, message)
         elif "$" in last.value:
             message = f"it runs as {printable(last.value, 40)}, which is not known"
