@@ -60,12 +60,18 @@ def _sources(evidence: Evidence) -> Findings:
         yield None if image.has_sources else in_image(image, message, "ls -la /app")
 
 
+_WITHOUT_SHELL = (
+    "In an image without a shell: do so in an earlier stage, and "
+    "`COPY --from=build /etc/passwd /etc/group /etc/`."
+)
+
+
 @_requirement(
     "DF202",
     f"Group app has GID {ID}",
     sentence="Create an `app` group with a GID of `10001`.",
     looks_at="a Dockerfile; an image",
-    fix="`RUN groupadd --gid 10001 app` (Alpine: `addgroup -g 10001 app`).",
+    fix=f"`RUN groupadd --gid 10001 app` (Alpine: `addgroup -g 10001 app`). {_WITHOUT_SHELL}",
     why="""
         Files in volumes belong to numeric IDs, not names. With the same GID in all images,
         `fsGroup: 10001` fits each of them. A GID assigned during the build can change with the
@@ -133,7 +139,8 @@ def _rows(text: str, least: int) -> Iterator[list[str]]:
     f"User app has UID {ID} and is in group app",
     sentence="Create an `app` user with a UID of `10001` and is a member of the `app` group.",
     looks_at="a Dockerfile; an image",
-    fix="`RUN useradd --uid 10001 --gid 10001 app` (Alpine: `adduser -D -u 10001 -G app app`).",
+    fix="`RUN useradd --uid 10001 --gid 10001 app` (Alpine: `adduser -D -u 10001 -G app app`). "
+    + _WITHOUT_SHELL,
     why="""
         Files in volumes belong to numeric IDs, and Kubernetes checks `runAsNonRoot` by number. A
         UID assigned during the build can change with the base image: the next release fails with
