@@ -345,6 +345,14 @@ def test_messages(text, rule, message):
     assert messages(text, rule) == [message]
 
 
+def test_the_user_of_an_image_without_a_shell():
+    text = (
+        "FROM golang AS build\nRUN groupadd --gid 10001 app && useradd --uid 10001 --gid app app\n"
+        "FROM gcr.io/distroless/static\nCOPY --from=build /etc/passwd /etc/group /etc/\nUSER app\n"
+    )
+    assert [messages(text, rule) for rule in ("DF202", "DF203", "DF205")] == [[], [], []]
+
+
 @pytest.mark.parametrize(
     ("text", "argument"),
     [
