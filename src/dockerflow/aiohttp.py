@@ -45,6 +45,7 @@ def setup(
     :param config: the settings; by default those of the environment.
     :param registry: the checks of the heartbeat; by default the process-wide registry.
     :raises ConfigError: when a setting in the environment is invalid.
+    :raises TypeError: when ``config`` is no ``Config``, or ``registry`` no ``Registry``.
 
     .. versionadded:: 0.1.0
     """

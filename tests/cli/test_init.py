@@ -517,6 +517,13 @@ PATCHES = {
         f"{REST.replace(USER, '')}{GOOD}"), [],
     ),
     "no shell": (f"FROM scratch\n{REST.replace(USER, '')}{GOOD}", None, ["DF202", "DF203"]),
+    "no user to run as": (
+        f"FROM gcr.io/distroless/static:nonroot\n{REST.replace(USER, '').replace('USER app' + chr(10), '')}{GOOD}",
+        None, ["DF202", "DF203", "DF205"],
+    ),
+    "perhaps no user to run as": (
+        f"FROM example\n{REST.replace(USER, '').replace('USER app', 'USER web')}{GOOD}", None, ["DF205"],
+    ),
     "other ids": (
         f"FROM python:3.13\n{REST.replace('10001', '1000')}{GOOD}", f"FROM python:3.13\n{REST}{GOOD}", [],
     ),
@@ -627,6 +634,7 @@ def test_other_languages_have_a_dockerfile_already(init, dockerflow):
     output = init({"main.go": "", "Containerfile": text})
     assert "found no framework that is known\n" in output
     assert "dockerflow verify --dockerfile Containerfile" in output
+    assert "/__heartbeat__ and /__lbheartbeat__, and end on SIGTERM\n" in output
     assert set(tree(dockerflow.folder)) == {
         "main.go",
         "Containerfile",

@@ -153,6 +153,7 @@ for name in [*NAMES, "other", "app", "root"]:
 for name in ("aiohttp.access", "uvicorn.access", "gunicorn.access", "hypercorn.access", "django.server"):
     logging.getLogger(name).setLevel("INFO")             # as servers do later
     logging.getLogger(name).info("GET / 200")
+logging.getLogger("watchfiles.main").info("1 change detected")
 """
 NAMES = [
     "request.summary", "uvicorn", "uvicorn.error", "gunicorn.error", "hypercorn.error", "django",

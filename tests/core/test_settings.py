@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from log_lines import error_in
 
+from dockerflow import asgi, checks, wsgi
 from dockerflow._core.app import Core
 from dockerflow._core.exchange import Exchange
 from dockerflow._core.messages import Request
@@ -127,6 +128,19 @@ def test_a_core_follows_lists_that_are_changed_in_place():
     settings["DOCKERFLOW_HEARTBEAT_GROUPS"]["ready"].append("b")
     assert live.get().heartbeat_groups == {"ready": ("a", "b")}
     assert live.get() is live.get() is not before
+
+
+@pytest.mark.parametrize("driver", [asgi.DockerflowMiddleware, wsgi.DockerflowMiddleware])
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"config": {"check_timeout": 3}}, "config must be a Config, not dict"),
+        ({"registry": checks}, "registry must be a Registry, not module"),
+    ],
+)
+def test_arguments_of_another_type_are_refused(driver, given, message):
+    with pytest.raises(TypeError, match=message):
+        driver(driver, **given)
 
 
 def test_a_core_with_a_wrong_setting_fails_at_the_start():

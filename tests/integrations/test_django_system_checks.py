@@ -85,7 +85,7 @@ def test_not_first(ours):
 
 def test_twice():
     text = django_check(MIDDLEWARE=[OURS, SECURITY, OURS])
-    assert f"({health.WARNING_MIDDLEWARE_DUPLICATED}) MIDDLEWARE has {OURS} in add" in text
+    assert f"({health.WARNING_MIDDLEWARE_DUPLICATED}) MIDDLEWARE has {OURS} twice." in text
     assert "HINT: Keep the first one." in text
 
 

@@ -334,6 +334,8 @@ def messages(text: str, rule: str, **options) -> list[str]:
         ("FROM a:${V}", "DF205", "it has no USER, so its user depends on a:$V"),
         ("ARG V\nFROM a:${V}", "DF205", "it has no USER, so its user depends on a:$V"),
         ("FROM python", "DF205", "it has no USER, so it runs as root"),
+        ("FROM gcr.io/distroless/static:nonroot", "DF205",
+         "it has no USER, so it runs as gcr.io/distroless/static:nonroot's default user"),
         ("FROM python\nARG U\nUSER $U", "DF205", "it runs as $U, which is not known"),
         ("FROM python\nUSER root", "DF205", "it runs as root, not as app"),
         ("FROM python\nEXPOSE 8888 8888/udp", "DF306", "it is for port 8888, not 8000"),
@@ -341,6 +343,14 @@ def messages(text: str, rule: str, **options) -> list[str]:
 )  # fmt: skip
 def test_messages(text, rule, message):
     assert messages(text, rule) == [message]
+
+
+def test_the_user_of_an_image_without_a_shell():
+    text = (
+        "FROM golang AS build\nRUN groupadd --gid 10001 app && useradd --uid 10001 --gid app app\n"
+        "FROM gcr.io/distroless/static\nCOPY --from=build /etc/passwd /etc/group /etc/\nUSER app\n"
+    )
+    assert [messages(text, rule) for rule in ("DF202", "DF203", "DF205")] == [[], [], []]
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,11 @@ GET_VERSION: Final = versions.get_version
 def _ignore(_: CheckResults) -> None: ...
 
 
+def _require(name: str, value: object, needed: type) -> None:
+    if value is not None and not isinstance(value, needed):
+        raise TypeError(f"{name} must be a {needed.__name__}, not {type(value).__name__}")
+
+
 class Core:
     """One application's Dockerflow.
 
@@ -40,6 +45,7 @@ class Core:
     :param check_context: gives the context manager that each check runs in, where a framework
         needs one.
     :raises ConfigError: when a setting in the environment is invalid.
+    :raises TypeError: when ``config`` is no ``Config``, or ``registry`` no ``Registry``.
     """
 
     def __init__(
@@ -50,6 +56,8 @@ class Core:
         lbheartbeat: Response = endpoints.LBHEARTBEAT,
         check_context: Callable[[], AbstractContextManager[Any]] = nullcontext,
     ) -> None:
+        _require("config", config, Config)
+        _require("registry", registry, Registry)
         warn_of_unknown(os.environ, "the environment")
         self.config: Config = Config() if config is None else config
         self.registry: Registry = default_registry if registry is None else registry

@@ -165,10 +165,11 @@ def init(*, folder: Path, patches: bool, force: bool, only_diff: bool, **given: 
     if project.is_python:
         _plan_requirements(plan)
         _plan_code(plan)
-    elif project.framework == "node":
+    else:
+        is_node = project.framework == "node"
         plan.todo.append(
             "respond to /__version__ (with version.json), /__heartbeat__ and /__lbheartbeat__, and "
-            "end on SIGTERM, which Node ignores as a container's first process"
+            "end on SIGTERM" + ", which Node ignores as a container's first process" * is_node
         )
     if project.tool != "pip" and len(project.files) == 1:
         plan.todo.append("lock the requirements, so that each build installs the same")

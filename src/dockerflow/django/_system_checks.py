@@ -75,7 +75,9 @@ def check_middleware(app_configs: Any, **kwargs: Any) -> Messages:  # noqa: ARG0
         )
         messages.append(checks.Warning(message, hint=hint, id=health.WARNING_MIDDLEWARE_NOT_FIRST))
     if len(ours) > 1:
-        message = f"MIDDLEWARE has {paths[ours[1]]} in addition to {paths[ours[0]]}."
+        first, second = paths[ours[0]], paths[ours[1]]
+        in_addition = "twice" if first == second else f"in addition to {first}"
+        message = f"MIDDLEWARE has {second} {in_addition}."
         hint = "Keep the first one."
         messages.append(checks.Warning(message, hint=hint, id=health.WARNING_MIDDLEWARE_DUPLICATED))
     return messages
@@ -111,12 +113,14 @@ def check_settings(app_configs: Any, **kwargs: Any) -> Messages:  # noqa: ARG001
 
 def _load_version_callback() -> None:
     path: Any = getattr(settings, "DOCKERFLOW_VERSION_CALLBACK", None)
+    text = f"DOCKERFLOW_VERSION_CALLBACK must be the dotted path of a function, not {path!r}"
     try:
         is_wrong = path is not None and not callable(import_string(path))
-    except (AttributeError, ImportError):  # AttributeError: it isn't a string
+    except ImportError as error:
+        raise ConfigError(f"{text}: {error}") from error
+    except AttributeError:  # it isn't a string
         is_wrong = True
     if is_wrong:
-        text = f"DOCKERFLOW_VERSION_CALLBACK must be the dotted path of a function, not {path!r}"
         raise ConfigError(text)
 
 

@@ -167,6 +167,9 @@ def logging_config(
         **{logger: {"handlers": [], "propagate": False, "level": "CRITICAL"} for logger in _ACCESS},
         # Its access log has the same logger, at INFO.
         "werkzeug": {"handlers": [], "propagate": True, "level": "WARNING"},
+        # At INFO it tells of each file that is written, in the process that reloads the app. In a
+        # log file in the watched folder, each of its lines would cause the next.
+        "watchfiles": {"level": "WARNING"},
         # gunicorn's uvicorn workers give this logger's handlers to uvicorn's loggers, which then
         # don't propagate.
         "gunicorn.error": {"handlers": ["stdout"], "propagate": False, "level": level},

@@ -246,6 +246,9 @@ def _words(value: str) -> list[str] | None:
 
 
 def _default_user(editor: _Editor) -> None:
+    statuses = {verdict.rule.id: verdict.status for verdict in _judge("".join(editor.lines), "")}
+    if statuses["DF203"] != "passed":
+        raise _ByHandError  # a container doesn't start as a user that its image lacks
     editor.before_start("USER app")
 
 

@@ -330,7 +330,8 @@ def _on(service: Service, response: Response, message: str) -> Finding:
     "Responds to /__version__",
     sentence=_VERSION_SENTENCE,
     looks_at="a running app",
-    fix="Respond to GET `/__version__` with HTTP 200 and the contents of the file.",
+    fix="Respond to GET `/__version__` with HTTP 200 and the contents of the file, which "
+    "`dockerflow version write` writes.",
     why="""
         Deployment tools compare this response with the commit that they have just rolled out.
         Without it, nobody can tell from outside whether a deployment is complete, or which

@@ -60,12 +60,18 @@ def _sources(evidence: Evidence) -> Findings:
         yield None if image.has_sources else in_image(image, message, "ls -la /app")
 
 
+_WITHOUT_SHELL = (
+    "In an image without a shell: do so in an earlier stage, and "
+    "`COPY --from=build /etc/passwd /etc/group /etc/`."
+)
+
+
 @_requirement(
     "DF202",
     f"Group app has GID {ID}",
     sentence="Create an `app` group with a GID of `10001`.",
     looks_at="a Dockerfile; an image",
-    fix="`RUN groupadd --gid 10001 app` (Alpine: `addgroup -g 10001 app`).",
+    fix=f"`RUN groupadd --gid 10001 app` (Alpine: `addgroup -g 10001 app`). {_WITHOUT_SHELL}",
     why="""
         Files in volumes belong to numeric IDs, not names. With the same GID in all images,
         `fsGroup: 10001` fits each of them. A GID assigned during the build can change with the
@@ -133,7 +139,8 @@ def _rows(text: str, least: int) -> Iterator[list[str]]:
     f"User app has UID {ID} and is in group app",
     sentence="Create an `app` user with a UID of `10001` and is a member of the `app` group.",
     looks_at="a Dockerfile; an image",
-    fix="`RUN useradd --uid 10001 --gid 10001 app` (Alpine: `adduser -D -u 10001 -G app app`).",
+    fix="`RUN useradd --uid 10001 --gid 10001 app` (Alpine: `adduser -D -u 10001 -G app app`). "
+    + _WITHOUT_SHELL,
     why="""
         Files in volumes belong to numeric IDs, and Kubernetes checks `runAsNonRoot` by number. A
         UID assigned during the build can change with the base image: the next release fails with
@@ -288,10 +295,13 @@ _is_app_user = re.compile(rf"(?:app|{ID})(?::(?:app|{ID}))?").fullmatch
 def _default_user(evidence: Evidence) -> Findings:
     for dockerfile in evidence.dockerfiles:
         last = next((i for i in reversed(dockerfile.instructions) if i.name == "USER"), None)
-        if last is None and dockerfile.base.is_known:
-            yield in_dockerfile(dockerfile, "it has no USER, so it runs as root")
+        base = dockerfile.base
+        if last is None and base.is_known:
+            is_root = base.family or base.name == "scratch"
+            user = "root" if is_root else f"{base.name}'s default user"
+            yield in_dockerfile(dockerfile, f"it has no USER, so it runs as {user}")
         elif last is None:
-            message = f"it has no USER, so its user depends on {dockerfile.base.name}"
+            message = f"it has no USER, so its user depends on {base.name}"
             yield from unknown_in_dockerfile(evidence, dockerfile, message)
         elif "$" in last.value:
             message = f"it runs as {printable(last.value, 40)}, which is not known"
