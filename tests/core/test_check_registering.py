@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import inspect
 import sys
 import threading
 import time
@@ -230,6 +231,8 @@ def test_a_check_with_its_arguments_bound_is_accepted(registry: Registry) -> Non
     registry.register(lambda *a, b=1, **c: None, name="optional")
     registry.register(mock.Mock(return_value=None), name="mock")
     registry.register(Unreadable(), name="unreadable")
+    registry.register(LateAnnotation(), name="late annotation")
+    registry.register(with_signature(with_client(Pinging().ping)), name="signature")
     registry.register(with_client(Pinging().ping), name="decorated")
     registry.register(with_client(Pinging().aping), name="async decorated")
     assert set(run(registry).statuses.values()) == {"ok"}
@@ -239,6 +242,22 @@ class Unreadable:
     __signature__ = 5
 
     def __call__(self) -> None: ...
+
+
+class LateAnnotation:
+    """As in Python 3.14 an annotation whose name only type checkers import."""
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        raise NameError("name 'Client' is not defined")
+
+    def __call__(self) -> None: ...
+
+
+def with_signature(func: Callable[..., Any]) -> Callable[..., Any]:
+    """As wrapt's decorators, which show the signature of the function behind them."""
+    func.__signature__ = inspect.signature(func)  # type: ignore[attr-defined]
+    return func
 
 
 @pytest.mark.parametrize(

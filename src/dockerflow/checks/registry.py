@@ -286,9 +286,12 @@ def _refuse_required(name: str, func: CheckFunction) -> None:
     :raises TypeError: when it has a parameter without a default.
     """
     try:
-        # A decorator may pass what the function behind it needs.
+        # A decorator may pass what the function behind it needs. One of wrapt's has that function's
+        # signature as its own.
+        if hasattr(func, "__signature__"):
+            return
         parameters = inspect.signature(func, follow_wrapped=False).parameters.values()
-    except (TypeError, ValueError):
+    except Exception:  # noqa: BLE001 - since Python 3.14, it evaluates the annotations
         return
     for parameter in parameters:
         is_variable = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)

@@ -48,7 +48,7 @@ def positions() -> list[int]:
 
 def _is_subclass(path: str) -> bool:
     found: Any = None
-    with suppress(ImportError):  # which Django reports when it starts
+    with suppress(Exception):  # which Django reports when it starts
         found = import_string(path)
     bases: tuple[type, ...] = getattr(found, "__mro__", ())  # it may be a function
     return any(f"{base.__module__}.{base.__qualname__}" == _MIDDLEWARE for base in bases)
