@@ -17,6 +17,7 @@ from django.http import HttpResponse
 from django.test import Client, override_settings
 
 from dockerflow import health
+from dockerflow.django import _system_checks
 from dockerflow.django.middleware import DockerflowMiddleware
 
 django.setup()
@@ -72,6 +73,13 @@ def test_missing(paths):
     assert f"?: ({health.WARNING_MIDDLEWARE_MISSING}) MIDDLEWARE has no {OURS}," in text
     assert "HINT: Make it the first entry." in text
     assert text.count("dockerflow.W") == 1
+
+
+def test_a_middleware_that_cant_be_imported_is_left_to_django(tmp_path, monkeypatch):
+    """It may need what only the process that serves has, and ``manage.py`` must run."""
+    (tmp_path / "needs_a_key.py").write_text("import os\nos.environ['NO_SUCH_KEY']\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert health.WARNING_MIDDLEWARE_MISSING in django_check(MIDDLEWARE=["needs_a_key.Middleware"])
 
 
 @pytest.mark.parametrize("ours", [OURS, HERE + "Own"])
@@ -160,6 +168,18 @@ def test_unknown_when_the_middleware_is_made(caplog):
         "DOCKERFLOW_CHECK_TIMEUOT in Django's settings is not a setting of Dockerflow: did you "
         "mean DOCKERFLOW_CHECK_TIMEOUT?"
     )
+
+
+def test_what_is_silenced_is_not_logged_either(caplog):
+    codes = [health.WARNING_UNKNOWN_SETTING, health.WARNING_APP_NOT_INSTALLED]
+    own = {"INSTALLED_APPS": [], "DOCKERFLOW_CHECKS": [], "DOCKERFLOW_UNHEARD_OF": 1}
+    _system_checks._warn_if_not_installed.cache_clear()
+    with override_settings(SILENCED_SYSTEM_CHECKS=codes, **own):
+        DockerflowMiddleware(lambda request: HttpResponse())
+    assert caplog.messages == []
+    with override_settings(**own):
+        DockerflowMiddleware(lambda request: HttpResponse())
+    assert len(caplog.messages) == 2
 
 
 def needs_more(app_configs, client, **kwargs):

@@ -130,8 +130,10 @@ def check_installed(app_configs: Any = None, **kwargs: Any) -> Messages:  # noqa
 
 def warn() -> None:
     """Log what a process that serves can't leave to ``manage.py check``, each once."""
-    warn_of_unknown(dir(settings), "Django's settings")
-    _warn_if_not_installed()
+    if health.WARNING_UNKNOWN_SETTING not in settings.SILENCED_SYSTEM_CHECKS:
+        warn_of_unknown(dir(settings), "Django's settings")
+    if health.WARNING_APP_NOT_INSTALLED not in settings.SILENCED_SYSTEM_CHECKS:
+        _warn_if_not_installed()
 
 
 @functools.cache
