@@ -271,6 +271,14 @@ def test_the_checks_for_deployment(project):
     assert "(dockerflow.health.W001)" in done.stderr
 
 
+def test_a_check_that_needs_another_argument_is_not_run(project, tmp_path):
+    (tmp_path / "own.py").write_text("def needs_more(app_configs, client, **kwargs): ...\n")
+    done = project("DOCKERFLOW_CHECKS = ['own.needs_more']\n")
+    assert done.returncode == 1
+    assert "needs_more needs the argument 'client'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_a_wrong_setting_is_reported_and_no_application_starts(project):
     """Reported by the check; and the application doesn't start, with the same line."""
     wrong = "DOCKERFLOW_CHECK_TIMEOUT = 'abc'\n"

@@ -90,7 +90,8 @@ def check_settings(app_configs: Any, **kwargs: Any) -> Messages:  # noqa: ARG001
         try:
             function(*args)
         except ConfigError as error:
-            messages.append(checks.Error(f"{error}.", hint=hint, id=health.ERROR_WRONG_SETTING))
+            text = f"{str(error).removesuffix('.')}."
+            messages.append(checks.Error(text, hint=hint, id=health.ERROR_WRONG_SETTING))
 
     for setting in Config.table():
         name, value = setting.variable, values.get(setting.variable)
