@@ -17,7 +17,7 @@ from typing import Any, Final, cast
 
 from sanic import HTTPResponse, Request, Sanic
 from sanic.constants import HTTP_METHODS
-from sanic.exceptions import RequestCancelled
+from sanic.exceptions import NotFound, RequestCancelled
 from sanic.http import Stage
 from sanic.response import BaseHTTPResponse
 from sanic.worker.process import WorkerProcess
@@ -94,7 +94,7 @@ class Dockerflow(Extension):
             if not path.endswith("/"):
                 group = group_of(path)
                 app.add_route(
-                    partial(self._view, endpoint),
+                    partial(self._group_view, group) if group else partial(self._view, endpoint),
                     path,
                     methods=HTTP_METHODS,
                     name=f"dockerflow.{endpoint}.{group}" if group else f"dockerflow.{endpoint}",
@@ -180,6 +180,12 @@ class Dockerflow(Extension):
         if isawaitable(response):
             response = await response
         return cast("HTTPResponse", response)
+
+    async def _group_view(self, group: str, request: Request) -> HTTPResponse:
+        # The settings may have changed since the route was made.
+        if group not in _core_of(request.app).config.heartbeat_groups:
+            raise NotFound(f"Requested URL {request.path} not found")
+        return await self._view("heartbeat", request)
 
     async def _version_view(self, request: Request) -> HTTPResponse:
         return await self._respond("version", request)
