@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from ctypes import c_bool
 from functools import partial
-from inspect import isawaitable, signature
+from inspect import isawaitable
 from multiprocessing.sharedctypes import RawValue
 from pathlib import Path
 from typing import Any, Final, cast
@@ -37,6 +37,7 @@ from dockerflow._core.guard import Guarded
 from dockerflow._core.messages import EXPOSE
 from dockerflow._core.messages import Request as CoreRequest
 from dockerflow._core.settings import LIST_HEADERS, Reloading, warn_of_unknown
+from dockerflow.checks._check import signature
 from dockerflow.checks.registry import Registry
 from dockerflow.sanic.checks import check_redis_connected
 
