@@ -35,8 +35,9 @@ def setup() -> None:
 
 
 def _publish(headers: MutableMapping[str, Any], **_: object) -> None:
-    rid = request_id_context.get()
-    if rid is not None:
+    rid: object = request_id_context.get()
+    # An app may have set any object. Brokers take few of them, and workers only valid ids.
+    if isinstance(rid, str) and is_valid(rid):
         headers.setdefault(DEFAULT_HEADER, rid)
 
 

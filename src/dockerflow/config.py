@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import os
 import re
@@ -225,7 +226,8 @@ def _parse_function(value: Any) -> Any:
             value = resolve_name(value)
         except (ImportError, AttributeError):
             raise ValueError from None
-    if not callable(value):
+    # A coroutine is true, and so a validator would accept all.
+    if not callable(value) or inspect.iscoroutinefunction(value):
         raise TypeError
     return value
 
@@ -295,6 +297,7 @@ class Setting:
             return self._parse(value)
         except (TypeError, ValueError, OverflowError):
             shown = "[redacted]" if self.is_secret else _shorten(value)
+            value = None  # error trackers show the variables of functions
             raise ConfigError(f"{source} must be {self.takes}, not {shown}") from None
 
 
@@ -405,14 +408,14 @@ class Config:
     )
     request_id_validator: Callable[[str], object] | str | None = _setting(
         None,
-        "a function, or its import path as `package.module:name`",
+        "a function that isn't async, or its import path as `package.module:name`",
         _parse_function,
         "A function that is called with a request's ID and returns whether to keep it; if not, a "
         "new one is generated. IDs that aren't 1 to 128 visible ASCII characters are never kept.",
     )
     request_id_generator: Callable[[], str] | str | None = _setting(
         None,
-        "a function, or its import path as `package.module:name`",
+        "a function that isn't async, or its import path as `package.module:name`",
         _parse_function,
         "A function that returns a new request ID of 1 to 128 visible ASCII characters. The "
         "default generates random UUIDs.",
@@ -463,7 +466,7 @@ class Config:
     )
     summary_fields: Callable[[Any], Mapping[str, Any]] | str | None = _setting(
         None,
-        "a function, or its import path as `package.module:name`",
+        "a function that isn't async, or its import path as `package.module:name`",
         _parse_function,
         "A function that returns further fields of request.summary. It is called with the ASGI "
         "scope, the WSGI environ or the framework's request.",

@@ -81,9 +81,9 @@ class RequestIdPropagator:
 
         :param host: the host in the request's URL, in ASCII.
         """
-        rid = get_request_id()
-        # The app may have set any ID.
-        if rid is None or not host or self.header_name in headers or not is_valid(rid):
+        rid: object = get_request_id()
+        # An app may have set any object.
+        if not isinstance(rid, str) or not host or self.header_name in headers or not is_valid(rid):
             return None
         name = host.lower().removesuffix(".")
         is_named = name in self._hosts or f".{name}".endswith(self._domains)

@@ -18,6 +18,8 @@ from typing import Any, NamedTuple, Self
 from urllib.parse import unquote_to_bytes
 from wsgiref.util import setup_testing_defaults
 
+from dockerflow.checks._check import signature
+
 __all__ = ["Client", "Response", "capture_summaries"]
 
 _CLIENT_ADDRESS = "192.0.2.1"  # reserved for examples by RFC 5737
@@ -305,7 +307,7 @@ def _is_asgi(app: Any) -> bool:
     if inspect.iscoroutinefunction(app) or inspect.iscoroutinefunction(type(app).__call__):
         return True
     try:
-        parameters = inspect.signature(app).parameters.values()
+        parameters = signature(app).parameters.values()
     except ValueError:
         return False
     positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]

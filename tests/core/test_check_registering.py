@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import inspect
 import sys
 import threading
 import time
@@ -25,7 +26,7 @@ from checking import (
     wait_until,
 )
 
-from dockerflow import checks
+from dockerflow import checks, testing
 from dockerflow.checks import CheckMessage, Registry
 from dockerflow.config import Config
 
@@ -230,15 +231,51 @@ def test_a_check_with_its_arguments_bound_is_accepted(registry: Registry) -> Non
     registry.register(lambda *a, b=1, **c: None, name="optional")
     registry.register(mock.Mock(return_value=None), name="mock")
     registry.register(Unreadable(), name="unreadable")
+    registry.register(Proxy(), name="proxy")
+    registry.register(with_signature(with_client(Pinging().ping)), name="signature")
     registry.register(with_client(Pinging().ping), name="decorated")
     registry.register(with_client(Pinging().aping), name="async decorated")
     assert set(run(registry).statuses.values()) == {"ok"}
+
+
+@pytest.mark.skipif(sys.version_info < (3, 14), reason="annotations are evaluated before")
+def test_annotations_need_not_be_defined(registry: Registry) -> None:
+    """Names that only type checkers import."""
+    functions: dict[str, Any] = {}
+    code = """
+def check(client: Client = None) -> Result: ...
+def needs(client: Client): ...
+def app(environ: Environ, start_response: StartResponse) -> Body:
+    start_response("200 OK", [])
+    return []
+"""
+    exec(compile(code, "", "exec", dont_inherit=True), functions)  # noqa: S102
+    registry.register(functions["check"])
+    with pytest.raises(TypeError, match="check needs needs the argument 'client'"):
+        registry.register(functions["needs"])
+    assert testing.Client(functions["app"]).get("/").status == 200
 
 
 class Unreadable:
     __signature__ = 5
 
     def __call__(self) -> None: ...
+
+
+class Proxy:
+    """As of an object that isn't there yet."""
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        raise RuntimeError("not yet")
+
+    def __call__(self) -> None: ...
+
+
+def with_signature(func: Callable[..., Any]) -> Callable[..., Any]:
+    """As wrapt's decorators, which show the signature of the function behind them."""
+    func.__signature__ = inspect.signature(func)  # type: ignore[attr-defined]
+    return func
 
 
 @pytest.mark.parametrize(

@@ -115,7 +115,7 @@ WRONG: list[tuple[str, Any]] = [
     *(
         (name, value)
         for name in ("summary_fields", "request_id_validator", "request_id_generator")
-        for value in ("nowhere:x", "os:nothing", "os:sep", 5)
+        for value in ("nowhere:x", "os:nothing", "os:sep", 5, "asyncio:sleep")
     ),
     ("summary_redacted_keys", 5),
     ("silenced_checks", 5),
@@ -320,6 +320,16 @@ def test_authorized_details_take_a_secret(monkeypatch: pytest.MonkeyPatch) -> No
     secret = Config(heartbeat_details="authorized").heartbeat_secret
     assert secret == Secret("s" * 16) != Secret("s" * 17)
     assert secret != "s" * 16
+
+
+def test_no_variable_in_the_error_of_a_wrong_secret_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Error trackers show the variables of each function in a traceback."""
+    monkeypatch.setenv("DOCKERFLOW_HEARTBEAT_SECRET", "correct-horse-battery\n")
+    with pytest.raises(ConfigError) as caught:
+        Config()
+    assert caught.value.__suppress_context__
+    for frame, _ in list(traceback.walk_tb(caught.value.__traceback__))[1:]:
+        assert "correct-horse" not in repr(frame.f_locals)
 
 
 def test_the_secret_is_shown_nowhere() -> None:

@@ -46,6 +46,8 @@ def test_default():
 
 APP = """
 import logging.config
+from dockerflow import checks
+from dockerflow.config import Config
 from dockerflow.logging import configure_logging, logging_config
 from dockerflow.testing import Client
 from dockerflow.wsgi import DockerflowMiddleware
@@ -55,15 +57,21 @@ def app(environ, start_response):
     return []
 
 SETUP
-client = Client(DockerflowMiddleware(app))
-for path in ("/200", "/304/a.css", "/404/a.js", "/__lbheartbeat__", "/__heartbeat__/", "/__version__"):
+checks.register(lambda: None, name="cache")
+config = Config(heartbeat_groups={"ready": ["cache"]})
+client = Client(DockerflowMiddleware(app, config=config))
+for path in PATHS:
     client.get(path)
 """
+ALL = [
+    "/200", "/304/a.css", "/404/a.js", "/__lbheartbeat__", "/__heartbeat__/",
+    "/__heartbeat__/ready", "/__version__",
+]  # fmt: skip
+APP = APP.replace("PATHS", repr(ALL))
 SETUPS = {
     "configure": "configure_logging('site')",
     "stored": "import json; logging.config.dictConfig(json.loads(r'CONFIG'))",
 }
-ALL = ["/200", "/304/a.css", "/404/a.js", "/__lbheartbeat__", "/__heartbeat__/", "/__version__"]
 
 
 @pytest.mark.parametrize("setup", SETUPS)

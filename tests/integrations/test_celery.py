@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -202,6 +202,21 @@ def test_a_worker_in_the_same_process() -> None:
             assert get_request_id() == "a"
     finally:
         signals.setup_logging.disconnect(leave_logging_alone)
+
+
+def test_what_is_no_id_is_not_sent() -> None:
+    """An app may have set any object; brokers take few."""
+    _, show = make_in_memory()
+    published: list[str] = []
+
+    def note(headers: dict[str, Any], **_: object) -> None:
+        published.append(headers.get(HEADER, "none"))
+
+    signals.after_task_publish.connect(note)
+    for rid in ("a", "a b", b"a", object()):
+        with request(cast("str", rid)):
+            show.delay()
+    assert published == ["a", "none", "none", "none"]
 
 
 def test_eager_tasks_have_the_id_of_the_request_around() -> None:

@@ -18,6 +18,7 @@ from django.http import HttpResponse
 from django.test import Client, override_settings
 
 from dockerflow import health
+from dockerflow.django import _system_checks
 from dockerflow.django.middleware import DockerflowMiddleware
 
 django.setup()
@@ -74,6 +75,13 @@ def test_missing(paths):
     assert f"?: ({health.WARNING_MIDDLEWARE_MISSING}) MIDDLEWARE has no {OURS}," in text
     assert "HINT: Make it the first entry." in text
     assert text.count("dockerflow.W") == 1
+
+
+def test_a_middleware_that_cant_be_imported_is_left_to_django(tmp_path, monkeypatch):
+    """It may need what only the process that serves has, and ``manage.py`` must run."""
+    (tmp_path / "needs_a_key.py").write_text("import os\nos.environ['NO_SUCH_KEY']\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert health.WARNING_MIDDLEWARE_MISSING in django_check(MIDDLEWARE=["needs_a_key.Middleware"])
 
 
 @pytest.mark.parametrize("ours", [OURS, HERE + "Own"])
@@ -172,6 +180,18 @@ def test_unknown_when_the_middleware_is_made(caplog):
     )
 
 
+def test_what_is_silenced_is_not_logged_either(caplog):
+    codes = [health.WARNING_UNKNOWN_SETTING, health.WARNING_APP_NOT_INSTALLED]
+    own = {"INSTALLED_APPS": [], "DOCKERFLOW_CHECKS": [], "DOCKERFLOW_UNHEARD_OF": 1}
+    _system_checks._warn_if_not_installed.cache_clear()
+    with override_settings(SILENCED_SYSTEM_CHECKS=codes, **own):
+        DockerflowMiddleware(lambda request: HttpResponse())
+    assert caplog.messages == []
+    with override_settings(**own):
+        DockerflowMiddleware(lambda request: HttpResponse())
+    assert len(caplog.messages) == 2
+
+
 def needs_more(app_configs, client, **kwargs):
     return []
 
@@ -259,6 +279,14 @@ def test_the_checks_for_deployment(project):
     assert "(security.W001)" in done.stderr
     assert "(dockerflow.W002) In MIDDLEWARE, x.y comes before" in done.stderr
     assert "(dockerflow.health.W001)" in done.stderr
+
+
+def test_a_check_that_needs_another_argument_is_not_run(project, tmp_path):
+    (tmp_path / "own.py").write_text("def needs_more(app_configs, client, **kwargs): ...\n")
+    done = project("DOCKERFLOW_CHECKS = ['own.needs_more']\n")
+    assert done.returncode == 1
+    assert "needs_more needs the argument 'client'" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_wrong_setting_is_reported_and_no_application_starts(project):

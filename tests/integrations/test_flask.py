@@ -183,6 +183,9 @@ def test_groups_of_checks_are_routes_too():
     app.wsgi_app = flask.Flask.wsgi_app.__get__(app)
     assert client.get("/__heartbeat__/ready").json["checks"] == {"database": "ok"}
     assert client.get("/__heartbeat__").json["checks"] == {"database": "ok"}
+    app.config["DOCKERFLOW_HEARTBEAT_GROUPS"] = {}
+    assert client.get("/__heartbeat__/ready").status_code == 404
+    assert client.get("/__heartbeat__").json["checks"] == {"database": "ok"}
 
 
 def test_the_secret_counts_under_another_middleware_of_ours():

@@ -5,10 +5,11 @@ import http.server
 import json
 import logging
 import threading
+import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -163,11 +164,11 @@ def test_a_header_of_the_apps_own_wins(send: Send, server: Server, rid: str) -> 
 
 def test_nothing_is_sent_without_an_id(send: Send, server: Server) -> None:
     send(RequestIdPropagator(["localhost"]), server.url("localhost"))
-    for invalid in ("a\r\nb: c", "a b", "é", ""):
-        token = request_id_context.set(invalid)
+    for invalid in ("a\r\nb: c", "a b", "é", "", b"a", uuid.UUID(int=1)):
+        token = request_id_context.set(cast("str", invalid))
         send(RequestIdPropagator(["localhost"]), server.url("localhost"))
         request_id_context.reset(token)
-    assert seen(server) == [("localhost", None)] * 5
+    assert seen(server) == [("localhost", None)] * 7
 
 
 def test_each_request_has_the_id_of_its_own_time(send: Send, server: Server) -> None:

@@ -105,6 +105,9 @@ def test_groups_of_checks_leave_the_apps_own_paths(app):
 
     assert get(app, "/__heartbeat__/ready").json["checks"] == {"database": "ok"}
     assert get(app, "/__heartbeat__/other").text == "own other"
+    app.config.DOCKERFLOW_HEARTBEAT_GROUPS = ""
+    assert get(app, "/__heartbeat__/ready").status == 404
+    assert get(app, "/__heartbeat__").json["checks"] == {"database": "ok"}
 
 
 def test_the_error_endpoint_and_exception_handlers(app, summaries):

@@ -48,7 +48,7 @@ _PERSONAL: Final = ("uid", "email", "remoteAddressChain", "querystring")
 # percent-encoded already, so % is among them.
 _SAFE: Final = "/:@!$&'()*+,;=-._~%"
 _is_safe: Final = re.compile(rf"[A-Z]+ [A-Za-z0-9{re.escape(_SAFE)}]+ [0-9]+ [0-9]+").fullmatch
-_PROBES: Final = f"{path_of('heartbeat')}|{path_of('lbheartbeat')}"
+_PROBES: Final = rf"{path_of('heartbeat')}(?:/[\w.-]+)?|{path_of('lbheartbeat')}"
 _ASSETS: Final = "avif|css|gif|ico|jpe?g|js|map|mjs|otf|png|svg|ttf|wasm|webp|woff2?"
 _is_routine_path: Final = re.compile(rf"(?:{_PROBES})/?\Z|\.(?:{_ASSETS})\Z").search
 _camel_hump: Final = re.compile("(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")

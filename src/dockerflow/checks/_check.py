@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import os
+import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
@@ -258,6 +259,15 @@ def unwrap(function: CheckFunction) -> CheckFunction:
     while isinstance(function, partial):
         function = function.func
     return function
+
+
+if sys.version_info >= (3, 14):
+    from annotationlib import Format
+
+    # By default it evaluates the annotations, whose names may be there for type checkers only.
+    signature = partial(inspect.signature, annotation_format=Format.STRING)
+else:
+    signature = inspect.signature
 
 
 def _is_async(function: CheckFunction) -> bool:

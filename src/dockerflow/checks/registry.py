@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import time
 import weakref
 from collections.abc import Callable, Collection, Iterable, MutableMapping
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, Unpack, overload
 
 from dockerflow.checks import _loop, _plan, messages, runner
 from dockerflow.checks._background import Background
-from dockerflow.checks._check import Check, CheckFunction, unwrap
+from dockerflow.checks._check import Check, CheckFunction, signature, unwrap
 from dockerflow.checks._log import log_thread, logger
 from dockerflow.checks._observers import Observer, Observers
 from dockerflow.checks._options import CheckOptions, parse
@@ -286,9 +285,12 @@ def _refuse_required(name: str, func: CheckFunction) -> None:
     :raises TypeError: when it has a parameter without a default.
     """
     try:
-        # A decorator may pass what the function behind it needs.
-        parameters = inspect.signature(func, follow_wrapped=False).parameters.values()
-    except (TypeError, ValueError):
+        # A decorator may pass what the function behind it needs. One of wrapt's has that function's
+        # signature as its own.
+        if hasattr(func, "__signature__"):
+            return
+        parameters = signature(func, follow_wrapped=False).parameters.values()
+    except Exception:  # noqa: BLE001 - a foreign object may raise anything
         return
     for parameter in parameters:
         is_variable = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)

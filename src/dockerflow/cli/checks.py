@@ -19,6 +19,7 @@ import click
 from dockerflow._core.app import Core
 from dockerflow.asgi import DockerflowMiddleware
 from dockerflow.checks import STATUSES, CheckResults, Registry, level_to_text
+from dockerflow.checks._check import signature
 from dockerflow.cli._exit import FAILED
 from dockerflow.config import ConfigError
 from dockerflow.logging._json import escape_controls
@@ -161,14 +162,14 @@ def _is_app(found: object) -> bool:
         return False
     for arguments in ((None,) * 2, (None,) * 3):
         with suppress(TypeError, ValueError):  # ValueError: its arguments aren't known
-            inspect.signature(found).bind(*arguments)
+            signature(found).bind(*arguments)
             return True
     return False
 
 
 def _needs_no_arguments(function: Callable[..., Any]) -> bool:
     try:
-        inspect.signature(function).bind()
+        signature(function).bind()
     except TypeError:
         return False
     return True

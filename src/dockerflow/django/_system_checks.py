@@ -48,7 +48,7 @@ def positions() -> list[int]:
 
 def _is_subclass(path: str) -> bool:
     found: Any = None
-    with suppress(ImportError):  # which Django reports when it starts
+    with suppress(Exception):  # which Django reports when it starts
         found = import_string(path)
     bases: tuple[type, ...] = getattr(found, "__mro__", ())  # it may be a function
     return any(f"{base.__module__}.{base.__qualname__}" == _MIDDLEWARE for base in bases)
@@ -92,7 +92,8 @@ def check_settings(app_configs: Any, **kwargs: Any) -> Messages:  # noqa: ARG001
         try:
             function(*args)
         except ConfigError as error:
-            messages.append(checks.Error(f"{error}.", hint=hint, id=health.ERROR_WRONG_SETTING))
+            text = f"{str(error).removesuffix('.')}."
+            messages.append(checks.Error(text, hint=hint, id=health.ERROR_WRONG_SETTING))
 
     for setting in Config.table():
         name, value = setting.variable, values.get(setting.variable)
@@ -136,8 +137,10 @@ def check_installed(app_configs: Any = None, **kwargs: Any) -> Messages:  # noqa
 
 def warn() -> None:
     """Log the problems that a serving process can't leave to ``manage.py check``, each once."""
-    warn_of_unknown(dir(settings), "Django's settings")
-    _warn_if_not_installed()
+    if health.WARNING_UNKNOWN_SETTING not in settings.SILENCED_SYSTEM_CHECKS:
+        warn_of_unknown(dir(settings), "Django's settings")
+    if health.WARNING_APP_NOT_INSTALLED not in settings.SILENCED_SYSTEM_CHECKS:
+        _warn_if_not_installed()
 
 
 @functools.cache

@@ -102,12 +102,9 @@ def register() -> None:
     :raises ConfigError: when ``DOCKERFLOW_CHECKS`` names a function that doesn't exist, or that
         Django doesn't accept, or that needs other arguments than Django's.
     """
-    functions = {path: _load(path) for path in _paths()}
-    django_check_registry.registered_checks.difference_update(_registered.system_checks)
-    _registered.system_checks.clear()
-    for path, function in functions.items():
-        _register_with_django(path, function)
-    for function in sorted(_system_checks().difference(functions.values()), key=_path_of):
+    named = {path: _load(path) for path in _paths()}
+    functions = named.copy()
+    for function in sorted(_system_checks().difference(named.values()), key=_path_of):
         functions[_path_of(function)] = function
     wanted: dict[str, Callable[[], Any]] = {}
     for path, function in functions.items():
@@ -120,6 +117,10 @@ def register() -> None:
         except TypeError as error:  # it needs another argument
             raise ConfigError(f"DOCKERFLOW_CHECKS names {path!r}, but {error}") from error
         wanted[path if name in wanted else name] = called
+    django_check_registry.registered_checks.difference_update(_registered.system_checks)
+    _registered.system_checks.clear()
+    for path, function in named.items():
+        _register_with_django(path, function)
     known = default_registry.get_checks()
     for name, check in _registered.checks.items():
         if known.get(name) is check:

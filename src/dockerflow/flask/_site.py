@@ -16,7 +16,7 @@ from werkzeug.wsgi import ClosingIterator
 
 from dockerflow import sentry
 from dockerflow._core.app import Core
-from dockerflow._core.endpoints import ALL_ENDPOINTS, Endpoint, paths
+from dockerflow._core.endpoints import ALL_ENDPOINTS, Endpoint, group_of, paths
 from dockerflow._core.exchange import EXCHANGE, Exchange
 from dockerflow._core.extension import make_config, read_settings, version_of
 from dockerflow._core.guard import Guarded
@@ -58,6 +58,8 @@ class Site(DockerflowMiddleware):
         # /__error__ raises in its route, within the app's error handling.
         self._in_routes: frozenset[Endpoint] = frozenset({*views, "error"})
         self._routes: dict[Endpoint, Callable[[], Any]] = {}
+        self._groups: frozenset[str] = frozenset()
+        """Those that have routes."""
         self._tears_down = False
         warn_of_unknown(app.config, "app.config")
         self._reloading = Reloading(self._read_settings, self._make_core)
@@ -142,9 +144,9 @@ class Site(DockerflowMiddleware):
         blueprint = Blueprint("dockerflow", __name__, url_prefix=self._core.config.path_prefix)
         for endpoint in ALL_ENDPOINTS:
             self._routes[endpoint] = partial(self._route, endpoint, view)
-        groups = self._core.config.heartbeat_groups
+        self._groups = frozenset(self._core.config.heartbeat_groups)
         # url_for() returns an endpoint's first path, which isn't that of a group.
-        for path, endpoint in paths(error_endpoint=True, groups=groups).items():
+        for path, endpoint in paths(error_endpoint=True, groups=self._groups).items():
             if not path.endswith("/"):
                 blueprint.add_url_rule(
                     path,
@@ -156,7 +158,10 @@ class Site(DockerflowMiddleware):
         return blueprint
 
     def _route(self, endpoint: Endpoint, view: Callable[[Endpoint], Any]) -> Any:
-        return view(endpoint) if endpoint in self.core().paths.values() else abort(404)
+        core, group = self.core(), group_of(request.path)
+        # The settings may have changed since the route was made.
+        is_gone = group in self._groups and group not in core.config.heartbeat_groups
+        return abort(404) if is_gone or endpoint not in core.paths.values() else view(endpoint)
 
     def view(self, endpoint: Endpoint) -> Response:
         """Return the response of an endpoint as a Flask response."""

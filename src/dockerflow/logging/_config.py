@@ -97,9 +97,10 @@ def auto_formatter(
 def auto_filter() -> logging.Filter:
     """Return a filter that keeps development quiet if standard output is a terminal.
 
-    It leaves out the ``request.summary`` of ``/__heartbeat__``, of ``/__lbheartbeat__`` and of
-    static files, that is of paths that end in ``.css``, ``.js``, ``.png`` or the like, unless the
-    status is 400 or higher. If standard output is no terminal, the filter leaves out nothing.
+    It leaves out the ``request.summary`` of ``/__heartbeat__`` and its groups, of
+    ``/__lbheartbeat__`` and of static files, that is of paths that end in ``.css``, ``.js``,
+    ``.png`` or the like, unless the status is 400 or higher. If standard output is no terminal,
+    the filter leaves out nothing.
 
     .. versionadded:: 0.1.0
     """

@@ -10,14 +10,14 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from ctypes import c_bool
 from functools import partial
-from inspect import isawaitable, signature
+from inspect import isawaitable
 from multiprocessing.sharedctypes import RawValue
 from pathlib import Path
 from typing import Any, Final, cast
 
 from sanic import HTTPResponse, Request, Sanic
 from sanic.constants import HTTP_METHODS
-from sanic.exceptions import RequestCancelled
+from sanic.exceptions import NotFound, RequestCancelled
 from sanic.http import Stage
 from sanic.response import BaseHTTPResponse
 from sanic.worker.process import WorkerProcess
@@ -37,6 +37,7 @@ from dockerflow._core.guard import Guarded
 from dockerflow._core.messages import EXPOSE
 from dockerflow._core.messages import Request as CoreRequest
 from dockerflow._core.settings import LIST_HEADERS, Reloading, warn_of_unknown
+from dockerflow.checks._check import signature
 from dockerflow.checks.registry import Registry
 from dockerflow.sanic.checks import check_redis_connected
 
@@ -94,7 +95,7 @@ class Dockerflow(Extension):
             if not path.endswith("/"):
                 group = group_of(path)
                 app.add_route(
-                    partial(self._view, endpoint),
+                    partial(self._group_view, group) if group else partial(self._view, endpoint),
                     path,
                     methods=HTTP_METHODS,
                     name=f"dockerflow.{endpoint}.{group}" if group else f"dockerflow.{endpoint}",
@@ -180,6 +181,12 @@ class Dockerflow(Extension):
         if isawaitable(response):
             response = await response
         return cast("HTTPResponse", response)
+
+    async def _group_view(self, group: str, request: Request) -> HTTPResponse:
+        # The settings may have changed since the route was made.
+        if group not in _core_of(request.app).config.heartbeat_groups:
+            raise NotFound(f"Requested URL {request.path} not found")
+        return await self._view("heartbeat", request)
 
     async def _version_view(self, request: Request) -> HTTPResponse:
         return await self._respond("version", request)
