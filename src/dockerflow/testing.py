@@ -164,9 +164,11 @@ def _outside_of_loops(function: Callable[..., Any], *args: Any) -> Any:
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return function(*args)
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(copy_context().run, function, *args).result()
+        pass  # its handling ends here, else it would be the context of the app's exceptions
+    else:
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(copy_context().run, function, *args).result()
+    return function(*args)
 
 
 class _Request(NamedTuple):

@@ -239,8 +239,8 @@ class _Body:
         self._exchange = exchange
 
     def __iter__(self) -> Iterator[bytes]:
-        # If the summary is logged, the chunks are known, and no code of the app makes them.
-        return iter(self._body) if self._exchange.is_ended else self
+        # Also if the summary is logged: a middleware of the app may change the framework's chunks.
+        return self
 
     def __next__(self) -> bytes:
         # For this one step only: a server may take turns between the bodies of several requests

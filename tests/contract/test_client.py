@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 from contextvars import ContextVar
 from typing import Any
 
@@ -72,6 +73,23 @@ def test_a_failed_startup_says_why() -> None:
 
     with pytest.raises(RuntimeError, match=r"startup failed: no database"), testing.Client(app):
         pass
+
+
+@pytest.mark.parametrize("protocol", ["asgi", "wsgi"])
+def test_the_app_runs_within_no_except_clause(protocol: str) -> None:
+    """Else its own exceptions would have another one of the client's as their context."""
+    handled: list[object] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        handled.append(sys.exc_info()[1])
+
+    def wsgi_app(environ: Any, start_response: Any) -> list[bytes]:
+        handled.append(sys.exc_info()[1])
+        start_response("200 OK", [])
+        return []
+
+    testing.Client(app if protocol == "asgi" else wsgi_app).get("/")
+    assert handled == [None]
 
 
 def test_what_is_no_application_is_refused() -> None:

@@ -197,10 +197,10 @@ def test_text_of_a_summary():
     assert text(made).split()[4:] == ["GET", "/a", "200", "12", "ms"]
 
 
-def summary(path="/a", code=200, error="", **extra):
+def summary(path="/a", code=200, error="", method="GET", **extra):
     level = logging.ERROR if error else logging.INFO
     return record(
-        name="request.summary", level=level, method="GET", path=path, code=code, t=12,
+        name="request.summary", level=level, method=method, path=path, code=code, t=12,
         agent="Mozilla/5.0 " * 20, errno=0, lang="de,en;q=0.5", rid="r" * 36,
         **extra, **({"summary_error": error} if error else {}),
     )  # fmt: skip
@@ -210,6 +210,14 @@ def test_a_long_path_is_cut_in_the_middle():
     line = text(summary("/begin/" + "x" * 200 + "/end", uid=7))
     assert len(line) == 120
     assert re.search(r" GET /begin/x+…x+/end 200 12 ms uid=7$", line)
+
+
+def test_a_long_method_is_cut():
+    """As a client may send."""
+    line = text(summary("/begin/" + "x" * 200 + "/end", method="M" * 60))
+    assert len(line) == 120
+    assert re.search(r" M{19}… /begin/x+…x+/end 200 12 ms$", line)
+    assert text(summary(method="M" * 20)).endswith(" " + "M" * 20 + " /a 200 12 ms")
 
 
 def test_fields_that_do_not_fit_are_left_out():

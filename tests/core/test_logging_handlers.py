@@ -607,6 +607,30 @@ logging.info("two")
     assert messages_of(b"\n".join(lines)) == ["one", "two"]
 
 
+def test_a_descriptor_that_is_given_another_file(tmp_path):
+    """As by a daemon or a log's rotation: standard output was a pipe, and takes less in a piece."""
+    code = """
+import logging, os, resource, sys
+from dockerflow.logging import configure_logging
+configure_logging("app")
+logging.raiseExceptions = False
+logging.info("on the pipe")
+os.dup2(os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT), 1)
+resource.setrlimit(resource.RLIMIT_FSIZE, (3000, resource.RLIM_INFINITY))  # as if it were full
+for text in "xy":
+    logging.info(text * 2000)
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+logging.info("end")
+"""
+    path = tmp_path / "log"
+    output, errors = run(code, str(path)).communicate(timeout=60)
+    assert (messages_of(output), errors) == (["on the pipe"], b"")
+    whole, torn, *rest = path.read_bytes().splitlines()
+    assert messages_of(whole) == ["x" * 2000]
+    assert len(whole) + 1 + len(torn) == 3000
+    assert messages_of(b"\n".join(rest)) == ["end"]
+
+
 @pytest.mark.parametrize("queue_size", ["0", "100"])
 @pytest.mark.parametrize("how", ["sys.stdout.close()", "os.close(1)", "sys.stdout = None", ""])
 def test_stdout_is_gone(how, queue_size):

@@ -15,6 +15,7 @@ from services.command import python  # noqa: E402 - after the skip
 from werkzeug.middleware.dispatcher import DispatcherMiddleware  # noqa: E402
 
 from dockerflow import checks  # noqa: E402
+from dockerflow._core.request_id import noted_request  # noqa: E402
 from dockerflow.config import ConfigError  # noqa: E402
 from dockerflow.flask import Dockerflow  # noqa: E402
 from dockerflow.logging import MozlogHandler, get_request_id  # noqa: E402
@@ -229,6 +230,29 @@ def test_a_middleware_in_between_begins_the_answer_later(summaries):
     with app.test_client().get("/") as response:
         assert response.data == b"x"
     assert [(record.code, record.errno) for record in summaries] == [(200, 0)]
+
+
+def test_a_middleware_in_between_that_changes_the_body_has_the_id():
+    app, dockerflow = flask.Flask("changed"), Dockerflow(registry=checks.Registry())
+    app.add_url_rule("/", view_func=lambda: "x")
+    within = app.wsgi_app
+    ids = []
+
+    def change(body):
+        for chunk in body:
+            ids.append(get_request_id())
+            yield chunk.upper()
+        body.close()
+        raise ValueError("changing")
+
+    app.wsgi_app = lambda environ, start_response: change(within(environ, start_response))
+    dockerflow.init_app(app)
+    environ = app.test_request_context("/", headers={"X-Request-ID": "abc"}).request.environ
+    body = iter(app.wsgi_app(environ, lambda *_: None))
+    assert (next(body), ids, get_request_id()) == (b"X", ["abc"], None)
+    with pytest.raises(ValueError, match="changing") as raised:
+        next(body)
+    assert noted_request(raised.value)[0] == "abc"
 
 
 @pytest.mark.parametrize("testing", [True, False])

@@ -56,7 +56,7 @@ class _Output:
     A pipe takes a line of up to PIPE_BUF bytes in one piece. A longer one could be mixed with what
     other processes write, if the pipe becomes full within it. So it waits until there is room.
 
-    :param is_pipe: whether the file is a pipe.
+    :param is_pipe: whether the file is a pipe, at the first line.
     """
 
     def __init__(self, *, is_pipe: bool) -> None:
@@ -82,11 +82,14 @@ class _Output:
                 except BlockingIOError:
                     pass
                 except BaseException as error:
-                    if written or isinstance(error, OSError):
+                    if written == len(line) or isinstance(error, OSError):
                         raise
                     interruption = error
-                else:
+                if written == len(line):
                     return
+                if written:  # the descriptor was given another file, as by dup2()
+                    self._is_pipe = False
+                    line = line[written:]
             if self._lines:  # a signal handler logs while its thread writes a line
                 self._lines.append((fd, line))
                 return

@@ -22,6 +22,8 @@ _SUMMARY_WIDTH: Final = 120
 """The maximum width of a summary's line."""
 _MIN_PATH: Final = 20
 """How much of a path is shown at least."""
+_MAX_METHOD: Final = 20
+"""How much of a method is shown at most; a client may send a longer one than those in use."""
 
 _BOLD_RED, _RED, _GREEN, _YELLOW, _CYAN, _DIM = "1;31", "31", "32", "33", "36", "2"
 _COLORS: Final = (_BOLD_RED, _BOLD_RED, _BOLD_RED, _RED, _YELLOW, _CYAN, "", _DIM)
@@ -134,6 +136,8 @@ def render(line: Mapping[str, Any], *, color: bool = False, compact: bool = Fals
     begin = [_time(line.get("Timestamp")), f"{SEVERITIES[severity]:<8}"]
     begin.append(_column(kind) if compact else kind)
     if request and compact:
+        if len(request[0]) > _MAX_METHOD:
+            request[0] = f"{request[0][: _MAX_METHOD - 1]}…"
         room = _SUMMARY_WIDTH - len(" ".join([*begin, *request]))
         if first and len(first) + 2 > room:
             rest.insert(0, first)
