@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import subprocess
@@ -13,7 +14,7 @@ from log_lines import check, parse
 from terminal import terminal
 
 from dockerflow.config import ConfigError
-from dockerflow.logging import configure_logging, logging_config
+from dockerflow.logging import auto_filter, configure_logging, logging_config
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +49,7 @@ APP = """
 import logging.config
 from dockerflow import checks
 from dockerflow.config import Config
-from dockerflow.logging import configure_logging, logging_config
+from dockerflow.logging import auto_filter, configure_logging, logging_config
 from dockerflow.testing import Client
 from dockerflow.wsgi import DockerflowMiddleware
 
@@ -96,6 +97,16 @@ def test_auto_is_decided_when_it_is_applied(setup, tmp_path):
         assert [
             line["Fields"]["path"] for line in lines if line["Type"] == "request.summary"
         ] == ALL
+
+
+@pytest.mark.parametrize("changed", [{}, {"code": "200"}, {"code": None}, {"code": 500}])
+def test_summaries_that_the_app_has_changed_are_shown_on_a_terminal(changed, monkeypatch):
+    """A filter that raises would raise in the app, or end the thread of a QueueListener."""
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    kept = auto_filter()
+    fields = {"name": "request.summary", "funcName": "request.summary", "path": "/a.css"}
+    assert not kept.filter(logging.makeLogRecord({**fields, "code": 200}))
+    assert kept.filter(logging.makeLogRecord({**fields, **changed}))
 
 
 @pytest.mark.parametrize("chosen", ["mozlog", "text", "gcp"])

@@ -155,8 +155,9 @@ def summary_text(fields: Mapping[str, Any], error: str = "") -> str:
 
 def is_routine(fields: Mapping[str, Any]) -> bool:
     """Whether a summary is of a probe or of a static file, and its status is below 400."""
+    code = fields.get("code")  # a filter of the app may have changed or removed it
     path = _text(fields.get("path", ""))
-    return fields["code"] < BAD_REQUEST and _is_routine_path(path) is not None
+    return isinstance(code, int) and code < BAD_REQUEST and _is_routine_path(path) is not None
 
 
 def _one_line(text: str) -> str:
