@@ -97,6 +97,11 @@ def test_twice():
     assert "HINT: Keep the first one." in text
 
 
+def test_why_the_version_callback_cant_be_imported():
+    with pytest.raises(SystemCheckError, match='os.missing.*: Module "os" does not define'):
+        django_check(DOCKERFLOW_VERSION_CALLBACK="os.missing")
+
+
 def test_a_warning_can_be_silenced():
     silenced = [health.WARNING_MIDDLEWARE_MISSING]
     assert django_check(MIDDLEWARE=[], SILENCED_SYSTEM_CHECKS=silenced) == ""

@@ -280,6 +280,7 @@ WRONG_SETTINGS = [
     ("url = 1979-05-27", "url can't be datetime.date(1979, 5, 27)"),
     ("url = 5", "must be an http:// or https:// URL or unix:PATH, not '5'"),
     ("targets = 1", "is not a table"),
+    ("target = {shop = {}}", "target can't be {'shop': {}}; did you mean targets?"),
     ("update-baseline = true", "has no setting 'update-baseline'"),
     ("oops", "can't be read"),
 ]

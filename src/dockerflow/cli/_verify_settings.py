@@ -122,8 +122,10 @@ def _as_given(value: object, parameter: click.Parameter) -> str | list[str]:
 
 def _text(value: object, parameter: click.Parameter) -> str:
     if not isinstance(value, str | int | float):
-        message = f"{parameter.opts[0].lstrip('-')} can't be {value!r}"
-        raise TypeError(message)
+        name = parameter.opts[0].lstrip("-")
+        is_misspelt = name == "target" and as_table(value) is not None
+        hint = "; did you mean targets?" if is_misspelt else ""
+        raise TypeError(f"{name} can't be {value!r}{hint}")
     return str(value)
 
 
