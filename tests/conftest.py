@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -25,6 +26,10 @@ import services.browser
 
 from dockerflow import checks
 from dockerflow.testing import capture_summaries
+
+# An example's time limit fails where a machine is busy.
+hypothesis.settings.register_profile("without deadline", deadline=None)
+hypothesis.settings.load_profile("without deadline")
 
 
 @functools.cache

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -105,6 +106,19 @@ def test_page_fits(browser, site, name):
 PICTURES = [name for name in NAMES if ".svg)" in (pages.DOCS / f"{name}.md").read_text("utf-8")]
 
 
+def settled(picture):
+    """Return the picture as it looks once nothing changes any more."""
+    looks = [b"", picture.screenshot_as_png]
+
+    def has_settled():
+        time.sleep(0.1)
+        looks.append(picture.screenshot_as_png)
+        return looks[-1] == looks[-2]
+
+    services.wait_for(has_settled, "a picture that stays the same")
+    return looks[-1]
+
+
 @pytest.mark.parametrize("name", PICTURES)
 def test_diagrams_follow_the_switch(browser, site, name):
     """And the system's preference, as long as nobody has chosen."""
@@ -114,7 +128,7 @@ def test_diagrams_follow_the_switch(browser, site, name):
         if "verify" in picture.get_attribute("src"):
             continue  # a terminal, which is dark in both
         choose(browser, "light")
-        light = picture.screenshot_as_png
+        light = settled(picture)
         for theme in ("dark", "auto"):
             choose(browser, "light")
             services.wait_for(lambda: picture.screenshot_as_png == light, "light again")  # noqa: B023
