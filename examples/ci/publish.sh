@@ -37,7 +37,7 @@ trap 'rm -rf "$DOCKER_CONFIG"' EXIT
 
 cosign() {
     "$docker" run --rm --user "$(id -u):$(id -g)" --tmpfs /tmp:mode=1777 --env HOME=/tmp \
-        --volume "$DOCKER_CONFIG:/docker:ro" --env DOCKER_CONFIG=/docker --volume "$PWD:/work:ro" \
+        --volume "$DOCKER_CONFIG:/docker:ro" --env DOCKER_CONFIG=/docker --volume "$PWD:/statements:ro" \
         --env ACTIONS_ID_TOKEN_REQUEST_URL --env ACTIONS_ID_TOKEN_REQUEST_TOKEN \
         --env SIGSTORE_ID_TOKEN --env COSIGN_PRIVATE_KEY --env COSIGN_PASSWORD \
         "$cosign" "$1" --yes "${key[@]}" "${@:2}"
@@ -53,8 +53,8 @@ for archive in image-*.tar; do
     "$docker" tag "$image" "$part"
     "$docker" push "$part"
     digest=$("$docker" image inspect --format '{{index .RepoDigests 0}}' "$part")
-    cosign attest --type spdxjson --predicate "/work/$name.spdx.json" "$digest"
-    cosign attest --type slsaprovenance1 --predicate "/work/$name.provenance.json" "$digest"
+    cosign attest --type spdxjson --predicate "/statements/$name.spdx.json" "$digest"
+    cosign attest --type slsaprovenance1 --predicate "/statements/$name.provenance.json" "$digest"
     images+=("$digest")
 done
 # Whoever pulls one of the tags gets the image of their architecture.

@@ -239,7 +239,8 @@ class _Body:
         self._exchange = exchange
 
     def __iter__(self) -> Iterator[bytes]:
-        # Also if the summary is logged: a middleware of the app may change the framework's chunks.
+        # Not the app's iterator, even if the summary is logged: a middleware of the app may still
+        # change the framework's chunks, and needs the request ID.
         return self
 
     def __next__(self) -> bytes:

@@ -303,9 +303,9 @@ def test_publishing_shows_no_secret(tmp_path: Path) -> None:
             ["push", f"{target}:v1.2.3-{name}"],
             ["image", "inspect", "--format", "{{index .RepoDigests 0}}", f"{target}:v1.2.3-{name}"],
             ["attest", "--yes", "--type", "spdxjson", "--predicate",
-             f"/work/image-{name}.spdx.json", f"{target}@sha256:{name}"],
+             f"/statements/image-{name}.spdx.json", f"{target}@sha256:{name}"],
             ["attest", "--yes", "--type", "slsaprovenance1", "--predicate",
-             f"/work/image-{name}.provenance.json", f"{target}@sha256:{name}"],
+             f"/statements/image-{name}.provenance.json", f"{target}@sha256:{name}"],
         ]  # fmt: skip
     expected += [
         ["buildx", "imagetools", "create", f"--tag={target}:v1.2.3", f"--tag={target}:latest",
