@@ -287,8 +287,20 @@ def test_a_keyboard_interrupt_in_the_main_thread_goes_on(registry: Registry) -> 
     async def check() -> None:
         raise KeyboardInterrupt
 
+    tasks = []
+
+    def make_task(loop: asyncio.AbstractEventLoop, coro: Any, **options: Any) -> asyncio.Task[Any]:
+        tasks.append(asyncio.Task(coro, loop=loop, **options))
+        return tasks[-1]
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_task_factory(make_task)
+        await registry.arun(CONFIG)
+
     with pytest.raises(KeyboardInterrupt):
-        asyncio.run(registry.arun(CONFIG))
+        asyncio.run(main())
+    errors = [task.exception() for task in tasks if not task.cancelled()]
+    assert set(errors) == {None}, "asyncio would log it, too"
     results = run(registry)  # on the library's own loop, in another thread
     assert list(results.details["check"].messages) == ["dockerflow.checks.E001"]
 

@@ -343,11 +343,11 @@ async def _arun(execution: Execution) -> None:
         async with limit:
             with check_context.get()():
                 findings = to_findings(await function(), execution.check.name)
-    except BaseException as error:  # sys.exit() in a check must not end the server
+    except BaseException as error:  # noqa: BLE001 - sys.exit() must not end the server
         execution.end(error, timed_out=limit.expired())
         is_main = threading.current_thread() is threading.main_thread()
         if isinstance(error, KeyboardInterrupt) and is_main:
-            raise  # meant for the process, as when somebody pressed Ctrl-C
+            _loop.interrupt(error)  # meant for the process, as when somebody pressed Ctrl-C
     else:
         execution.end(findings, timed_out=limit.expired())
     execution.task = None

@@ -41,6 +41,16 @@ def timeout(seconds: float) -> Any:
     return asyncio.timeout(seconds)
 
 
+def interrupt(error: KeyboardInterrupt) -> None:
+    """End the event loop with this error: raised in a task, asyncio would log it as lost, too."""
+
+    def raise_() -> None:
+        raise error
+
+    if _find_trio() is None:  # trio raises the real one in the main task
+        running_loop().call_soon(raise_)
+
+
 def make_event() -> Any:
     """Return an event with ``set()`` and ``wait()``."""
     if (trio := _find_trio()) is not None:
@@ -62,8 +72,7 @@ class _TrioLoop:
 
     def create_task(self, coroutine: Coroutine[Any, Any, object]) -> Any:
         async def run() -> None:
-            with suppress(KeyboardInterrupt):  # trio raises the real one in the main task
-                await coroutine
+            await coroutine
 
         return self.trio.lowlevel.spawn_system_task(run, context=copy_context())
 
