@@ -724,22 +724,22 @@ def checks_need_the_application():
 def checks_in_time():
     """Checks that wait for each other, that are slow, that several probes ask for."""
     app = make()
-    app.config["DOCKERFLOW_CHECK_TIMEOUT"] = 0.2
+    app.config["DOCKERFLOW_CHECK_TIMEOUT"] = 1
     first, second = threading.Event(), threading.Event()
 
     @checks.register
     def one():
         first.set()
-        return [] if second.wait(0.5) else [checks.Info("alone", id="app.I001")]
+        return [] if second.wait(1) else [checks.Info("alone", id="app.I001")]
 
     @checks.register
     def two():
         second.set()
-        return [] if first.wait(0.5) else [checks.Info("alone", id="app.I001")]
+        return [] if first.wait(1) else [checks.Info("alone", id="app.I001")]
 
     seen = {"together": ask(app, "/__heartbeat__")["response"]["body"]}
     checks.clear_checks()
-    checks.register(lambda: time.sleep(0.5) or [], name="slow")
+    checks.register(lambda: time.sleep(1.5) or [], name="slow")
     seen["slow"] = ask(app, "/__heartbeat__")["response"]
     checks.clear_checks()
     runs = []
