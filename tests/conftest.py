@@ -17,6 +17,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # or each process would compile what it imports
+os.environ.pop("PYTEST_ADDOPTS", None)  # meant for this pytest, not for those that tests start
 # A shell that runs the tests in the background lets them, and what they start, ignore Ctrl-C.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -45,6 +46,13 @@ def pytest_itemcollected(item: pytest.Item) -> None:
         and "EXAMPLES" in inspect.getsource(item.function)
     ):
         item.add_marker("property")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Add tests that were run again to the file that DOCKERFLOW_TEST_UNSTABLE names, if any."""
+    if path := os.environ.get("DOCKERFLOW_TEST_UNSTABLE"):
+        with open(path, "a", encoding="utf-8") as file:
+            file.writelines(f"{report.nodeid}\n" for report in terminalreporter.getreports("rerun"))
 
 
 @pytest.hookimpl(tryfirst=True)
