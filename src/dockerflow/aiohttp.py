@@ -99,11 +99,13 @@ class _Dockerflow:
 
     def _begin(self, request: web.Request) -> Exchange:
         """Return this request's exchange, and begin one if there is none."""
+        settings, resource = self._core.settings, request.match_info.route.resource
+        endpoint = self._endpoints.get(resource)
         exchange: Exchange | None = request.get(_EXCHANGE)
         if exchange is not None:
+            exchange.endpoint = exchange.endpoint or endpoint
             return exchange
-        settings, resource = self._core.settings, request.match_info.route.resource
-        endpoint, made = self._endpoints.get(resource), _make_request(request, settings)
+        made = _make_request(request, settings)
         exchange = Exchange(settings, made, endpoint, source=request, peer=request.remote or "")
         exchange.route = getattr(resource, "canonical", None)
         request[_EXCHANGE], request[SUMMARY] = exchange, exchange.extra

@@ -61,8 +61,10 @@ class DockerflowMiddleware:
         if self._serves_endpoints:
             path, root = scope["path"], scope.get("root_path")
             endpoint = core.paths.get(path_below(path, root) if root else path)
-        if EXCHANGE in scope:  # another of our middlewares further out does the rest
-            self._join(scope[EXCHANGE])
+        outer: Exchange | None = scope.get(EXCHANGE)
+        if outer is not None:  # another of our middlewares further out does the rest
+            outer.endpoint = outer.endpoint or endpoint
+            self._join(outer)
             await self._serve(core, endpoint, scope, receive, send)
             return
 

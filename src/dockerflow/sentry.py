@@ -43,9 +43,11 @@ def hide_summary(exchange: Exchange) -> None:
 
     Does nothing where Sentry's SDK is not in use.
     """
-    integration = sys.modules.get("sentry_sdk.integrations.logging")
-    if integration is not None and exchange.logger is not None:
-        integration.ignore_logger(exchange.logger.name)
+    # It may be half imported, by another thread.
+    integration: Any = sys.modules.get("sentry_sdk.integrations.logging")
+    ignore_logger = getattr(integration, "ignore_logger", None)
+    if ignore_logger is not None and exchange.logger is not None:
+        ignore_logger(exchange.logger.name)
 
 
 def _path(context: SamplingContext) -> str:

@@ -373,6 +373,26 @@ def test_ipv6():
         thread.join(20)
 
 
+def test_ipv6_has_the_default_port_and_gets_the_secret(monkeypatch, capsys):
+    """Port 80 is for root, so the connection is redirected to another one."""
+    secret = "correct-horse-battery"
+    monkeypatch.setenv("DOCKERFLOW_HEARTBEAT_SECRET", secret)
+    connected = []
+    connect = socket.create_connection
+    with serving(says(answer("200 OK"))) as server:
+
+        def redirect(address, *args, **options):
+            connected.append(address)
+            return connect(("127.0.0.1", server.port), *args, **options)
+
+        monkeypatch.setattr(socket, "create_connection", redirect)
+        assert main(["http://[::1]/__heartbeat__"]) == 0
+        assert f"Authorization: Bearer {secret}" in server.requests.pop()
+        assert main(["http://[2001:db8::7]/__heartbeat__"]) == 0
+        assert secret not in server.requests.pop()
+    assert connected == [("::1", 80), ("2001:db8::7", 80)]
+
+
 def test_tls(tmp_path, monkeypatch, capsys):
     import ssl
 

@@ -326,6 +326,16 @@ def test_mounted_applications(summaries: Records) -> None:
     assert get(web.Application(), "/__heartbeat__")[0].status == 404
 
 
+def test_a_probe_of_a_mounted_application_can_be_left_out_of_the_log(summaries: Records) -> None:
+    outer, inner = web.Application(), web.Application()
+    setup(outer, config=Config(summary_log_probes=False))
+    setup(inner)
+    outer.add_subapp("/inner", inner)
+    found = get(outer, "/inner/__lbheartbeat__", "/inner/missing")
+    assert [response.status for response in found] == [200, 404]
+    assert [vars(record)["path"] for record in summaries] == ["/inner/missing"]
+
+
 @pytest.mark.skipif(not hasattr(web, "RequestKey"), reason="aiohttp 3.13 has another order")
 def test_an_application_of_a_domain_has_its_own_endpoints(summaries: Records) -> None:
     outer, inner, plain = (web.Application() for _ in range(3))

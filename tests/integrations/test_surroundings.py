@@ -2,6 +2,8 @@
 
 import logging
 import re
+import sys
+import types
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -197,6 +199,18 @@ def test_sentry_has_one_event_for_an_exception_and_none_for_probes(app: str) -> 
     if "django" in app:
         pytest.importorskip("django")
     assert python(app + ASKING) == ["['ValueError', 'transaction']"]
+
+
+def test_sentry_may_be_half_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another thread may be importing it: the app's exception is still the one that escapes."""
+    name = "sentry_sdk.integrations.logging"
+    monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+
+    def fail(*_: Any) -> Any:
+        raise LookupError("mine")
+
+    error = Client(DockerflowMiddleware(fail, config=Config())).get("/").error
+    assert isinstance(error, LookupError)
 
 
 def test_sentry_has_a_log_of_each_request_if_it_takes_logs() -> None:

@@ -7,7 +7,7 @@ import time
 import weakref
 from collections.abc import Callable, Collection, Iterable, MutableMapping
 from types import FunctionType, MethodType
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, Unpack, cast, overload
 
 from dockerflow.checks import _loop, _plan, messages, runner
 from dockerflow.checks._background import Background
@@ -91,8 +91,8 @@ class Registry:
         :param tags: tags by which ``heartbeat_tags`` and ``heartbeat_groups`` choose checks.
         :param silenced: IDs of its messages to leave out, in addition to ``silenced_checks``.
         :returns: ``func`` itself, or the decorator.
-        :raises TypeError: when ``func`` isn't callable or needs an argument, or there is no such
-            option.
+        :raises TypeError: when ``func`` isn't callable or needs an argument, ``name`` isn't a
+            string, or there is no such option.
         :raises ValueError: when an option has a wrong value.
         """
         parsed = parse(options)
@@ -101,6 +101,8 @@ class Registry:
             if not callable(func):
                 raise TypeError(f"a check must be a function without arguments, not {func!r}")
             key = _name_of(func) if name is None else name
+            if not isinstance(cast("object", key), str):
+                raise TypeError(f"a check's name must be a string, not {key!r}")
             _refuse_required(key, func)
             check = Check(key, func, parsed, self._observers)
             with lock.get():
