@@ -46,8 +46,9 @@ def hide_summary(exchange: Exchange) -> None:
     # It may be half imported, by another thread.
     integration: Any = sys.modules.get("sentry_sdk.integrations.logging")
     ignore_logger = getattr(integration, "ignore_logger", None)
-    if ignore_logger is not None and exchange.logger is not None:
-        ignore_logger(exchange.logger.name)
+    name = getattr(exchange.logger, "name", None)  # apps may have put something else in its place
+    if ignore_logger is not None and name is not None:
+        ignore_logger(name)
 
 
 def _path(context: SamplingContext) -> str:

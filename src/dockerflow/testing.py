@@ -55,8 +55,9 @@ class Client:
 
     In ``with Client(app) as client:`` all requests to an ASGI application share an event loop,
     and its lifespan, if it has one, starts and ends with the block. Otherwise each request has its
-    own loop. Where an event loop runs already, as in an async test, the application runs in another
-    thread, for which the caller waits.
+    own loop. Blocks of one client may be nested: the outermost one counts. Where an event loop runs
+    already, as in an async test, the application runs in another thread, for which the caller
+    waits.
 
     :param app: the application.
     :param host: the ``Host`` header of the requests.
@@ -74,9 +75,10 @@ class Client:
         self._runner: asyncio.Runner | None = None
         self._state: dict[str, Any] | None = None
         self._stack = ExitStack()
+        self._blocks = 0
 
     def __enter__(self) -> Self:
-        if self._is_asgi:
+        if self._is_asgi and not self._blocks:
             with ExitStack() as stack:
                 runner = asyncio.Runner()
                 stack.callback(_outside_of_loops, runner.close)
@@ -85,11 +87,14 @@ class Client:
                 stack.callback(_outside_of_loops, runner.run, lifespan.__aexit__(None, None, None))
                 self._runner = runner
                 self._stack = stack.pop_all()
+        self._blocks += 1
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._runner = self._state = None
-        self._stack.close()
+        self._blocks -= 1
+        if not self._blocks:
+            self._runner = self._state = None
+            self._stack.close()
 
     def request(
         self,

@@ -122,6 +122,9 @@ LAYOUTS = {
         {"server.py": "from sanic import Sanic\napp = Sanic('x')"},
         [], shell("sanic --host $HOST --port $PORT --single-process"), ["server:app"],
     ),
+    "two names": (
+        {"app.py": "import flask\napplication = app = flask.Flask('x')"}, [], GUNICORN, ["app:application"],
+    ),
     "raw ASGI": ({"app.py": "async def app(scope, receive, send): ..."}, [], UVICORN, ["app:app"]),
     "raw WSGI": ({"app.py": "def app(environ, start_response): ..."}, [], GUNICORN, ["app:app"]),
     "both, told": (

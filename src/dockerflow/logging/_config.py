@@ -61,17 +61,15 @@ def _integer(value: Any, least: int) -> int:
     return int(value)
 
 
-def _max_bytes(value: Any) -> int | None:
-    return None if value is None else _integer(value, MIN_BYTES)
-
-
 class _Settings:
     """The settings; :func:`logging_config` documents them."""
 
     log_name = Setting(DEFAULT_NAME, "a string that isn't empty", _string, "")
     log_level = Setting("INFO", "a level's name or a number from 0", _level, "")
     log_format = Setting("auto", "auto, mozlog, text or gcp", _format, "")
-    log_max_bytes = Setting(None, f"a number from {MIN_BYTES}", _max_bytes, "")
+    log_max_bytes = Setting(
+        None, f"a number from {MIN_BYTES}", partial(_integer, least=MIN_BYTES), ""
+    )
     log_queue_size = Setting(0, "a number from 0", partial(_integer, least=0), "")
 
 

@@ -329,8 +329,9 @@ def _named(node: ast.stmt, imports: dict[str, str]) -> Iterator[tuple[str, App]]
         if made is None and _is_factory(_dotted(node.value.func).rpartition(".")[2]):
             made = App("")
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-        if made is not None:
-            yield from ((target.id, made) for target in targets if isinstance(target, ast.Name))
+        names = [target.id for target in targets if isinstance(target, ast.Name)]
+        if made is not None and names:  # of `application = app = Flask(__name__)` any one will do
+            yield names[0], made
 
 
 def _made_by(call: ast.Call, imports: dict[str, str]) -> App | None:
