@@ -6,7 +6,6 @@ It needs neither pytest nor a framework. See the page "Test your app" of the doc
 from __future__ import annotations
 
 import asyncio
-import inspect
 import io
 import json
 import logging
@@ -19,6 +18,7 @@ from urllib.parse import unquote_to_bytes
 from wsgiref.util import setup_testing_defaults
 
 from dockerflow.checks._check import signature
+from dockerflow.config import is_async
 
 __all__ = ["Client", "Response", "capture_summaries"]
 
@@ -311,7 +311,7 @@ def _is_asgi(app: Any) -> bool:
     """Whether it is an ASGI application, rather than a WSGI application."""
     if not callable(app):
         raise TypeError(f"{app!r} is neither an ASGI nor a WSGI application: it can't be called")
-    if inspect.iscoroutinefunction(app) or inspect.iscoroutinefunction(type(app).__call__):
+    if is_async(app):
         return True
     try:
         parameters = signature(app).parameters.values()

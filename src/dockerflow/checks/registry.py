@@ -17,7 +17,7 @@ from dockerflow.checks._observers import Observer, Observers
 from dockerflow.checks._options import CheckOptions, parse
 from dockerflow.checks._process import PerProcess, lock
 from dockerflow.checks.runner import CheckResults
-from dockerflow.config import Config, ConfigError
+from dockerflow.config import Config, ConfigError, is_async
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -174,10 +174,12 @@ class Registry:
         dropped. A script should call :meth:`close` at its end, to wait for its observers.
 
         :returns: ``func`` itself.
-        :raises TypeError: when ``func`` isn't callable.
+        :raises TypeError: when ``func`` isn't callable, or is async.
         """
-        if not callable(func):
-            raise TypeError(f"an observer must be a function with one argument, not {func!r}")
+        if not callable(func) or is_async(func):
+            raise TypeError(
+                f"an observer must be a function with one argument that isn't async, not {func!r}"
+            )
         self._observers.add(func)
         return func
 
