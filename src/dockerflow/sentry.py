@@ -39,7 +39,7 @@ def traces_sampler(rest: Sampler | float, *, path_prefix: str = "") -> Sampler:
 
 
 def hide_summary(exchange: Exchange) -> None:
-    """Keep the summary of a request that failed from becoming an event: its exception is one.
+    """Keep the summary of a failed request from becoming an event: its exception already is one.
 
     Does nothing where Sentry's SDK is not in use.
     """

@@ -35,7 +35,7 @@ class DockerflowMiddleware:
     :param config: the settings; by default those of the environment.
     :param registry: the checks of the heartbeat; by default the registry of the process.
     :raises ConfigError: when a setting in the environment is invalid.
-    :raises TypeError: when ``config`` is no ``Config``, or ``registry`` no ``Registry``.
+    :raises TypeError: when ``config`` isn't a ``Config``, or ``registry`` isn't a ``Registry``.
 
     .. versionadded:: 0.1.0
     """

@@ -24,7 +24,7 @@ _PROPAGATING: Final = (
     "django", "hypercorn.error", NAME, "sanic", "sanic.error", "sanic.root",
     "sanic.server", "sanic.websockets", "uvicorn", "uvicorn.asgi", "uvicorn.error",
 )  # fmt: skip
-# Access logs, replaced by request.summary. They don't propagate, in case that the server sets
+# Access logs, replaced by request.summary. They don't propagate, in case the server sets
 # their level later, and are at CRITICAL, as logging's last resort writes the lines of a logger
 # without handlers.
 _ACCESS: Final = (
@@ -97,8 +97,8 @@ def auto_filter() -> logging.Filter:
 
     It leaves out the ``request.summary`` of ``/__heartbeat__`` and its groups, of
     ``/__lbheartbeat__`` and of static files, that is of paths that end in ``.css``, ``.js``,
-    ``.png`` or the like, unless the status is 400 or higher. If standard output is no terminal,
-    the filter leaves out nothing.
+    ``.png`` or the like, unless the status is 400 or higher. If standard output isn't a
+    terminal, the filter leaves out nothing.
 
     .. versionadded:: 0.1.0
     """
