@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from contextlib import contextmanager, suppress
+from types import SimpleNamespace
 
 import pytest
 
@@ -458,6 +459,22 @@ def test_a_probe_takes_no_longer_than_the_wait():
     healthcheck.wait(probe_once, 100, 1)
     assert all(limit <= 1 for limit in limits)
     assert limits == sorted(limits, reverse=True)
+
+
+def test_the_last_probe_has_time(monkeypatch):
+    """Else its reason would be that it took over 0 s, instead of what is wrong with the app."""
+    clock = SimpleNamespace(now=0.0)
+    clock.monotonic = lambda: clock.now
+    clock.sleep = lambda seconds: setattr(clock, "now", clock.now + seconds)
+    monkeypatch.setattr(healthcheck, "time", clock)
+    for hundredths in range(1, 200):
+        limits = []
+        clock.now = 0.0
+        healthcheck.wait(
+            lambda limit: limits.append(limit) or Outcome(False, ""), 100, hundredths / 100
+        )
+        assert all(limit >= 0.25 for limit in limits[1:])
+    assert len(limits) > 5
 
 
 # Files

@@ -245,7 +245,8 @@ def wait(probe_once: Callable[[float], Outcome], timeout: float, seconds: float 
     end = time.monotonic() + seconds
     while True:
         outcome = probe_once(min(timeout, max(0.0, end - time.monotonic())))
-        if outcome.is_healthy or end - time.monotonic() <= POLL_SECONDS:
+        # With less time than that, another probe would report only that it had none.
+        if outcome.is_healthy or end - time.monotonic() <= 2 * POLL_SECONDS:
             return outcome
         time.sleep(POLL_SECONDS)
 
