@@ -467,12 +467,16 @@ def test_the_last_probe_has_time(monkeypatch):
     clock.monotonic = lambda: clock.now
     clock.sleep = lambda seconds: setattr(clock, "now", clock.now + seconds)
     monkeypatch.setattr(healthcheck, "time", clock)
+    limits = []
+
+    def probe_once(limit):
+        limits.append(limit)
+        return Outcome(False, "")
+
     for hundredths in range(1, 200):
-        limits = []
+        limits.clear()
         clock.now = 0.0
-        healthcheck.wait(
-            lambda limit: limits.append(limit) or Outcome(False, ""), 100, hundredths / 100
-        )
+        healthcheck.wait(probe_once, 100, hundredths / 100)
         assert all(limit >= 0.25 for limit in limits[1:])
     assert len(limits) > 5
 
