@@ -59,5 +59,7 @@ def _path(context: SamplingContext) -> str:
     environ: Any = context.get("wsgi_environ")
     if environ:
         return str(environ.get("PATH_INFO", ""))
+    if (request := context.get("aiohttp_request")) is not None:
+        return str(request.path)
     transaction: Any = context.get("transaction_context") or {}
     return str(transaction.get("name", ""))

@@ -608,7 +608,7 @@ def test_drain_before_the_first_request(tmp_path: Path) -> None:
         server.close()
 
 
-def test_sentry_has_one_event_for_an_exception() -> None:
+def test_sentry_has_one_event_for_an_exception_and_no_trace_of_probes() -> None:
     pytest.importorskip("sentry_sdk")
     code = """
 import asyncio
@@ -618,8 +618,9 @@ from apps import sentry_sink
 from sentry_sdk.integrations.aiohttp import AioHttpIntegration
 from dockerflow import checks
 from dockerflow.aiohttp import setup
+from dockerflow.sentry import traces_sampler
 
-sentry_sink.start(AioHttpIntegration())
+sentry_sink.start(AioHttpIntegration(), traces_sampler=traces_sampler(1.0))
 
 async def fail(request):
     raise ValueError("broken")
@@ -640,5 +641,7 @@ async def main():
 asyncio.run(main())
 """
     assert python(code)[-3:] == [
-        "/fail ['ValueError']", "/__heartbeat__ ['KeyError']", "/missing []",
+        "/fail ['ValueError', 'transaction']",
+        "/__heartbeat__ ['KeyError']",
+        "/missing ['transaction']",
     ]  # fmt: skip
