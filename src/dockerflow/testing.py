@@ -11,7 +11,14 @@ import json
 import logging
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, asynccontextmanager, closing, contextmanager, nullcontext
+from contextlib import (
+    ExitStack,
+    asynccontextmanager,
+    closing,
+    contextmanager,
+    nullcontext,
+    suppress,
+)
 from contextvars import copy_context
 from typing import Any, NamedTuple, Self
 from urllib.parse import unquote_to_bytes
@@ -309,14 +316,15 @@ async def _lifespan(app: Any) -> AsyncGenerator[dict[str, Any]]:
 
 def _is_asgi(app: Any) -> bool:
     """Whether it is an ASGI application, rather than a WSGI application."""
-    if not callable(app):
-        raise TypeError(f"{app!r} is neither an ASGI nor a WSGI application: it can't be called")
-    if is_async(app):
-        return True
-    try:
-        parameters = signature(app).parameters.values()
-    except ValueError:
-        return False
-    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    required = [p for p in positional if p.default is p.empty]
-    return len(required) == 3  # noqa: PLR2004 - scope, receive, send
+    if callable(app):
+        if is_async(app):
+            return True
+        try:
+            called = signature(app)
+        except ValueError:  # it isn't known
+            return False
+        for arguments in (2, 3):  # environ and start_response; scope, receive and send
+            with suppress(TypeError):
+                called.bind(*[None] * arguments)
+                return arguments == 3  # noqa: PLR2004
+    raise TypeError(f"{app!r} is neither an ASGI nor a WSGI application")

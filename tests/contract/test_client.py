@@ -113,9 +113,11 @@ def test_the_app_runs_within_no_except_clause(protocol: str) -> None:
     assert handled == [None]
 
 
-def test_what_is_no_application_is_refused() -> None:
+@pytest.mark.parametrize("app", [42, lambda: None, lambda request: None])
+def test_what_is_no_application_is_refused(app: Any) -> None:
+    """Such as one of aiohttp.web, which can be called without arguments."""
     with pytest.raises(TypeError, match="neither an ASGI nor a WSGI application"):
-        testing.Client(42)
+        testing.Client(app)
 
 
 @pytest.mark.parametrize("protocol", ["asgi", "wsgi"])
