@@ -122,6 +122,9 @@ LAYOUTS = {
         {"server.py": "from sanic import Sanic\napp = Sanic('x')"},
         [], shell("sanic --host $HOST --port $PORT --single-process"), ["server:app"],
     ),
+    "two names": (
+        {"app.py": "import flask\napplication = app = flask.Flask('x')"}, [], GUNICORN, ["app:application"],
+    ),
     "raw ASGI": ({"app.py": "async def app(scope, receive, send): ..."}, [], UVICORN, ["app:app"]),
     "raw WSGI": ({"app.py": "def app(environ, start_response): ..."}, [], GUNICORN, ["app:app"]),
     "both, told": (
@@ -632,7 +635,7 @@ def test_a_diff_is_what_git_applies(init, dockerflow):
 def test_other_languages_have_a_dockerfile_already(init, dockerflow):
     text = f"FROM golang\nCOPY ca.pem /etc/\n{REST}{GOOD}"
     output = init({"main.go": "", "Containerfile": text})
-    assert "found no framework that is known\n" in output
+    assert "found no known framework\n" in output
     assert "dockerflow verify --dockerfile Containerfile" in output
     assert "/__heartbeat__ and /__lbheartbeat__, and end on SIGTERM\n" in output
     assert set(tree(dockerflow.folder)) == {

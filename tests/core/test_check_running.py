@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import functools
+import sys
 import threading
 import time
+import types
 
 import pytest
 from checking import (
@@ -327,6 +329,14 @@ def test_a_check_that_is_registered_while_a_heartbeat_runs(registry: Registry) -
     released.set()
     heartbeat.join()
     assert run(registry).statuses == {"first": "ok", "plain": "info"}
+
+
+def test_trio_may_be_half_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another thread may be importing it during a heartbeat."""
+    monkeypatch.setitem(sys.modules, "trio", types.ModuleType("trio"))
+    registry = Registry()
+    registry.register(aplain)
+    assert arun(registry).statuses == {"aplain": "info"}
 
 
 # Sizes

@@ -301,6 +301,20 @@ def test_a_hung_check_in_the_background_fails(runner: Runner) -> None:
         registry.close()
 
 
+@both
+def test_a_setting_that_changes_counts_for_a_check_in_the_background(runner: Runner) -> None:
+    """Its schedule has the new interval, as its maximum age does."""
+    registry = Registry()
+    probe = Probe()
+    registry.register(probe, name="a")
+    runner(registry, Config(check_interval=600))
+    quick = Config(check_interval=0.05)
+    runner(registry, quick)
+    wait_until(lambda: probe.runs > 3)
+    assert runner(registry, quick).statuses == {"a": "ok"}
+    registry.close()
+
+
 def test_a_closed_event_loop_is_left() -> None:
     registry, probe = Registry(), AsyncProbe()
     registry.register(probe, name="probe", interval=0.02, max_age=0.2)

@@ -844,6 +844,16 @@ def test_eight_threads_start_one_listener():
     assert not listeners()
 
 
+def test_a_closed_handler_loses_no_line():
+    for _ in range(20):
+        handler = QueuedHandler(io.StringIO())
+        handler.emit(record("before"))
+        handler.close()
+        handler.emit(record("after"))
+        messages = [line["Fields"]["msg"] for line in read(handler.stream)]
+        assert (messages, handler.dropped) == (["before", "after"], 0)
+
+
 def test_a_closed_handler_waits_for_nobody():
     before = threading.enumerate()
     stream = Slow()

@@ -455,6 +455,9 @@ def test_hooks_work_without_the_driver(summaries):
     assert client.get("/__heartbeat__").status_code == 200
     assert client.get("/fail").status_code == 500
     assert [record.path for record in summaries] == ["/", "/stream", "/__heartbeat__", "/fail"]
+    app.config["DOCKERFLOW_SUMMARY_LOG_PROBES"] = False
+    assert client.get("/__heartbeat__/").status_code == 200
+    assert len(summaries) == 4
 
 
 def test_sessions_of_checks_are_given_back(tmp_path):

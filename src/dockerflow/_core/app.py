@@ -45,7 +45,7 @@ class Core:
     :param check_context: gives the context manager that each check runs in, where a framework
         needs one.
     :raises ConfigError: when a setting in the environment is invalid.
-    :raises TypeError: when ``config`` is no ``Config``, or ``registry`` no ``Registry``.
+    :raises TypeError: when ``config`` isn't a ``Config``, or ``registry`` isn't a ``Registry``.
     """
 
     def __init__(

@@ -21,7 +21,7 @@ from dockerflow.logging._json import escape_controls
 from dockerflow.verify.evidence import CouldNotRunError
 
 _CI: Final = {"github": ".github/workflows", "gitlab": ".gitlab-ci.yml"}
-# Of others only the command is shown.
+# For these, only the command is shown.
 _OTHER_CI: Final = (
     ".circleci/config.yml", ".taskcluster.yml", ".buildkite/pipeline.yml", ".travis.yml",
     "azure-pipelines.yml", "bitbucket-pipelines.yml", "cloudbuild.yaml", "Jenkinsfile",
@@ -260,7 +260,7 @@ def _plan_ci(plan: Plan, dockerfile: str) -> None:
 
 
 def _find_ci(repository: Folder) -> list[str]:
-    """Return the CIs that there are files of; without any CI, the one of the remote."""
+    """Return the CIs that the repository has files for; if it has none, the CI of its remote."""
     found = [ci for ci, file in _CI.items() if repository.has(file)]
     if not found and not any(map(repository.has, _OTHER_CI)):
         found = re.findall(r"url\s*=.*\b(github|gitlab)\.", repository.read(".git/config"))[:1]
@@ -356,7 +356,7 @@ def _plan_code(plan: Plan) -> None:
 
 def _report(plan: Plan, name: str, patched: Patched | None, *, verb: str) -> Iterator[str]:
     project = plan.project
-    found = [project.framework or "no framework that is known"]
+    found = [project.framework or "no known framework"]
     if project.is_python:
         app = f"{project.app} in {project.app.file}" if project.app else "no app"
         found += [project.server, app, f"Python {project.version}"]

@@ -180,6 +180,7 @@ class Site(DockerflowMiddleware):
             exchange = Exchange(
                 settings,
                 make_request(environ, settings),
+                self._core.paths.get(served.path),
                 source=environ,
                 peer=peer_of(environ),
             )

@@ -42,6 +42,8 @@ _ROOM_SECONDS: Final = 1.0
 _FLUSH_SECONDS: Final = 5.0
 """How long a flush waits for the lines of a :class:`QueuedHandler`."""
 
+_CLOSE_SECONDS: Final = 0.1
+"""How long a closed handler waits for its thread: long enough unless the reader is stuck."""
 
 _exit_waits: Final[list[float]] = []
 """For how many seconds each flush has waited since the process began to exit; empty before."""
@@ -387,14 +389,18 @@ class QueuedHandler(MozlogHandler):
         self.flush()
 
     def close(self) -> None:
-        """Let the thread end after the waiting lines; later lines are written without it."""
+        """Let the thread end after the waiting lines; later lines are written without it.
+
+        Until it has ended, as while the reader is stuck, later lines are dropped.
+        """
         self.acquire()
         try:
-            listener = self._running_listener()
-            if listener is not None and not self._is_closed:
+            listener = None if self._is_closed else self._running_listener()
+            self._is_closed = True
+            if listener is not None:
                 listener.lines.put(listener.ended)
                 listener.enqueue_sentinel()
-            self._is_closed = True
+                listener.ended.wait(_CLOSE_SECONDS)
         finally:
             self.release()
         super().close()

@@ -33,7 +33,7 @@ def patch(text: str, where: str, start: tuple[list[str], list[str]] | None) -> P
     A change that doesn't help, or makes another rule find something, is dropped.
 
     :param start: ENTRYPOINT and CMD for a Dockerfile that has neither.
-    :raises CouldNotRunError: when it is no Dockerfile.
+    :raises CouldNotRunError: when it isn't a Dockerfile.
     """
     mended: list[str] = []
     found = _findings(text, where)

@@ -244,7 +244,7 @@ _is_left_out = re.compile(
 def dockerignore(project: Project, other: str) -> str:
     """Return a .dockerignore.
 
-    :param other: another Dockerfile than the one above, of which isn't known what it needs.
+    :param other: the text of a Dockerfile other than the one above: what it needs isn't known.
     """
     if other:
         never = [line for line in _NEVER.splitlines() if line.strip("*/") not in other]
