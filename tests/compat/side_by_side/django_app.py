@@ -595,6 +595,27 @@ def views_by_hand():
 
 
 @scenario
+def registry_patched():
+    """As tests of applications make a check fail: in the registry that the view imports."""
+    from dockerflow.django import views
+
+    registered("ok")
+    registry = views.django_check_registry
+    seen = {}
+    with only("ok"):
+        for check in (warning, error):
+            with mock.patch.object(registry, "get_checks", return_value=[check]):
+                seen[check.__name__] = ask("/__heartbeat__")
+            target = "dockerflow.django.views.django_check_registry"
+            replaced = mock.Mock(**{"get_checks.return_value": [check]})
+            with mock.patch(target, replaced):
+                seen[f"{check.__name__}, all replaced"] = ask("/__heartbeat__")
+            seen["arguments"] = attempt(lambda mocked=replaced.get_checks: mocked.call_args.kwargs)
+        seen["afterwards"] = ask("/__heartbeat__")
+    return seen
+
+
+@scenario
 def signals():
     from dockerflow.django.signals import heartbeat_failed, heartbeat_passed
     from dockerflow.django.views import heartbeat
