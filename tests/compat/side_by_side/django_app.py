@@ -163,6 +163,7 @@ def endpoints():
             for method in ("get", "head", "post", "options"):
                 seen[f"{method} {path}"] = ask(path, method)
             seen[f"get {path}/"] = ask(path + "/")
+        seen["text"] = Client().get("/__heartbeat__").content.decode()
         with override_settings(DEBUG=False):
             seen["heartbeat without DEBUG"] = ask("/__heartbeat__")
     with only("ok", "error"):

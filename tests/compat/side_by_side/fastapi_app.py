@@ -114,6 +114,7 @@ def endpoints():
     seen["failing with 503"] = ask(app, "/__heartbeat__")
     app.state.DOCKERFLOW_HEARTBEAT_FAILED_STATUS_CODE = "599"
     seen["failing with 599, as a text"] = ask(app, "/__heartbeat__")["response"]["status"]
+    seen["text"] = TestClient(app).get("/__heartbeat__").text
     return seen
 
 
