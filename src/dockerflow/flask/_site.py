@@ -120,6 +120,8 @@ class Site(DockerflowMiddleware):
             setattr(context, name, self.flask.session_interface.make_null_session(self.flask))
             with context:
                 response = self.respond(endpoint, environ)
+                # The summary is logged in this context, which the app's log filters may use.
+                exchange.begin_response(response.status)
         # The whole body is known, so the summary needn't wait for the client.
         exchange.finished = time.monotonic()
         return response
