@@ -755,6 +755,27 @@ def broken_database_in_the_heartbeat():
 
 
 @scenario
+def uncommitted():
+    """A check of the app's own, in a test that runs within a transaction."""
+    from django.contrib.auth.models import Group
+    from django.db import transaction
+
+    def counted(app_configs, **kwargs):
+        return [django_checks.Info(f"{Group.objects.count()} groups", id="app.I001")]
+
+    globals()["counted"] = counted
+    migrated()
+    seen = {}
+    with only("counted"):
+        registered("counted")
+        with transaction.atomic():
+            Group.objects.create(name="new")
+            seen["in the transaction"] = ask("/__heartbeat__")["response"]["body"]
+        seen["committed"] = ask("/__heartbeat__")["response"]["body"]
+    return seen
+
+
+@scenario
 def redis_checks():
     from dockerflow.django import checks as ready_made
 

@@ -198,6 +198,11 @@ DIFFERENCES = {
     ],
     "django-connection": [
         "django_app/broken_database_in_the_heartbeat/observed/its method patched/*",
+        (
+            "django_app/uncommitted/observed/in the transaction/details/counted/messages/app.I001",
+            "1 groups",
+            "0 groups",
+        ),
     ],
     "django-patched": [
         ("django_app/views_by_hand/observed/extract_request_id replaced", ["own"], ["given"]),
