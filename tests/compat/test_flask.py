@@ -55,6 +55,15 @@ def test_extension(app):
             assert flask.url_for(f"dockerflow.{name}") == f"/__{name}__"
 
 
+def test_loggers_that_a_configuration_has_disabled(app):
+    """``dictConfig`` disables those that exist; python-dockerflow made them later."""
+    for name in ("dockerflow.flask", "request.summary"):
+        logging.getLogger(name).disabled = True
+    dockerflow = Dockerflow(app)
+    assert not dockerflow.logger.disabled
+    assert not dockerflow.summary_logger.disabled
+
+
 def test_positional_arguments(app, tmp_path):
     client = SimpleNamespace(ping=lambda: True)
     db = SimpleNamespace()

@@ -103,6 +103,7 @@ class Registry:
             key = _name_of(func) if name is None else name
             _refuse_required(key, func)
             check = Check(key, func, parsed, self._observers)
+            logger.disabled = False  # by dictConfig(), which may have imported this module
             with lock.get():
                 known = self._checks.get(key)
                 self._checks[key] = check

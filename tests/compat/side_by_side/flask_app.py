@@ -1,7 +1,9 @@
 """Applications of Flask."""
 
+import io
 import json
 import logging
+import logging.config
 import os
 import pathlib
 import tempfile
@@ -537,6 +539,26 @@ def summaries_of_probes():
         path: ask(app, f"{path}?a=1")
         for path in ("/", "/__heartbeat__", "/__lbheartbeat__", "/__version__")
     }
+
+
+@scenario
+def logging_configured_first():
+    """With dictConfig's default, which disables the loggers that there are."""
+    written = io.StringIO()
+    stream = {"class": "logging.StreamHandler", "stream": written, "formatter": "json"}
+    logging.config.dictConfig(
+        {
+            "version": 1,
+            "formatters": {"json": {"()": "dockerflow.logging.MozlogFormatter"}},
+            "handlers": {"h": stream},
+            "root": {"handlers": ["h"], "level": "INFO"},
+        }
+    )
+    checks.register(warning)
+    app = make()
+    for path in ("/", "/__heartbeat__"):
+        ask(app, path)
+    return {"types": [json.loads(line)["Type"] for line in written.getvalue().splitlines()]}
 
 
 @scenario

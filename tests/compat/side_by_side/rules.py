@@ -74,6 +74,7 @@ DIFFERENCES = {
         ("*/records/dockerflow.checks.registry*", ABSENT, ANY),
         "checks/debug_records/observed/*/dockerflow.checks.registry",
     ],
+    "loggers-enabled": ["flask_app/logging_configured_first/observed/types"],
     "name-twice": [("checks/registering_again/records", ABSENT, ANY)],
     "get-checks": [("checks/registering/observed/the same each time", True, False)],
     "register-returns": [
