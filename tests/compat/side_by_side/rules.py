@@ -241,7 +241,6 @@ DIFFERENCES = {
     "summary-once": [
         ("fastapi_app/handlers/observed/after two apps", 2, 1),
         ("fastapi_app/printed/observed/mozlog", [["request.summary", "/", "given"]], []),
-        ("fastapi_app/*/fields/logger_name", "Dockerflow", ABSENT),
         ("fastapi_app/mozlog/*/Logger", "Dockerflow", "app"),
     ],
     "summary-outside": [
