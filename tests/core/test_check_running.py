@@ -111,6 +111,22 @@ def test_concurrent(runner: Runner, registry: Registry) -> None:
 
 
 @both
+def test_the_clock_stands_still(
+    runner: Runner, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in an app's tests that freeze the time: the next heartbeat runs the checks again."""
+    found: list[CheckMessage] = []
+    registry.register(lambda: list(found), name="plain")
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    levels = []
+    for _ in range(3):
+        levels.append(runner(registry).level)
+        found[:] = [] if found else [checks.Error("e")]
+    assert levels == [0, checks.ERROR, 0]
+
+
+@both
 def test_context_variables(runner: Runner, registry: Registry) -> None:
     seen = {}
 

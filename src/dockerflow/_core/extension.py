@@ -34,6 +34,7 @@ class Extension:
         registry: Registry | None,
         logger: logging.Logger,
     ) -> None:
+        logger.disabled = False  # by dictConfig(), if the module was imported before
         # Apps may replace these loggers.
         self.logger: logging.Logger = logger
         # A list is kept, as the app may change it.

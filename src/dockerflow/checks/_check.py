@@ -114,7 +114,7 @@ class Execution:
         """Whether this process has its result, from that time on."""
         if self.pid != os.getpid() or not self.done.done():
             return False
-        return self.done.result().finished >= fresh_from
+        return self.done.result().finished > fresh_from
 
     @property
     def is_late(self) -> bool:

@@ -105,6 +105,7 @@ class Registry:
                 raise TypeError(f"a check's name must be a string, not {key!r}")
             _refuse_required(key, func)
             check = Check(key, func, parsed, self._observers)
+            logger.disabled = False  # by dictConfig(), which may have imported this module
             with lock.get():
                 known = self._checks.get(key)
                 self._checks[key] = check
