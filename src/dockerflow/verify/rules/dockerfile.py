@@ -177,7 +177,7 @@ def _user_created(evidence: Evidence, dockerfile: Dockerfile) -> Findings:
         yield from unknown_in_dockerfile(evidence, dockerfile, message)
         return
     is_member = _is_member(user, group)
-    if user.id == ID and is_member is not None:
+    if (user.id == ID and is_member is not None) or (not is_known(user.id) and is_member is False):
         at = _at(dockerfile, users.lines.get("app", 0))
         message = "user app is not in group app" + (
             f", but in {_group_named(groups, user.gid)}" if is_known(user.gid) else ""
@@ -307,7 +307,8 @@ def _default_user(evidence: Evidence) -> Findings:
             message = f"it runs as {printable(last.value, 40)}, which is not known"
             yield from unknown_in_dockerfile(evidence, dockerfile, message, last)
         else:
-            message = f"it runs as {printable(last.value, 40)}, not as app"
+            shown = printable(" ".join(last.value.split()), 40) or "root"
+            message = f"it runs as {shown}, not as app"
             is_app = _is_app_user(last.value)
             yield None if is_app else in_dockerfile(dockerfile, message, last)
     for image in evidence.images:
