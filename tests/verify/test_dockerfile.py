@@ -163,6 +163,19 @@ def test_build_arguments_win_over_defaults_and_env_over_both():
     assert values("FROM python\nUSER $U", "USER", build_args={"U": "app"}) == [""]
 
 
+@pytest.mark.parametrize("image", ["python:$V", "python:${V}-slim", "docker.io/library/node:$V"])
+def test_a_tag_that_is_not_known(image):
+    """Whichever it is, an official image has no user app."""
+    rules = ("DF202", "DF203", "DF205")
+    found = statuses(f"ARG V\nFROM {image}", *rules)
+    assert found == dict.fromkeys(rules, "failed")
+    made = "RUN adduser --system --ingroup app --uid 10001 app"
+    assert statuses(f"ARG V\nFROM {image}\nRUN addgroup --gid 10001 app\n{made}", "DF203") == {
+        "DF203": "passed"  # on Debian as on Alpine
+    }
+    assert statuses(f"ARG V\nFROM $V{image}", "DF203") == {"DF203": "unknown"}
+
+
 def test_an_argument_that_is_its_own_default():
     """It has no value, unless the build gets one."""
     text = "FROM python\nARG U=${U}\nUSER $U"
