@@ -44,6 +44,12 @@ COMMANDS = [
     ("FP", "useradd -u 10001 app; groupadd -g 1 x; tail -1 /etc/group > /g; mv /g /etc/group"),
     ("??", "useradd -u 10001 app; tail -2 /etc/group > /g; mv /g /etc/group"),
     ("??", "useradd -u 10001 app; grep -o app: /etc/group > /g; mv /g /etc/group"),
+    (
+        "FF",
+        "getent group 1000 || groupadd -g 1000 app; getent passwd 1 || useradd -u 1 -g 1000 app",
+    ),
+    ("??", "[ -f /x ] || groupadd -g 10001 app; [ -f /x ] || useradd -u 10001 -g app app"),
+    ("PP", "[ -f /x ] && groupadd -g 1 app; groupmod -g 10001 app; useradd -u 10001 -g app app"),
     ("FP", "useradd -r -u 10001 app"),
     ("PP", "useradd -o app; useradd -o -u 10001 app"),
     ("PP", "groupadd -o app; groupadd -o -g 10001 app; useradd -u 10001 -g app app"),

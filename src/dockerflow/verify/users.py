@@ -102,6 +102,8 @@ class Table(Generic[Row]):
                 fields = zip(mine, others, strict=True) if mine and others and both else ()
                 same = [one if one == two else None for one, two in fields]
                 self.rows[name] = self._blurred(same) if both else self.kind(exists=False)
+                if (mine is None or others is None) and (one := mine or others):
+                    self.rows[name] = one._replace(exists=False)
         self.unknown = self.unknown or other.unknown
         self.lines = {**other.lines, **self.lines}
 

@@ -93,7 +93,7 @@ def _group(evidence: Evidence) -> Findings:
         group = groups.get("app")
         if group is None:
             yield in_dockerfile(dockerfile, "it creates no group app")
-        elif not group.exists:
+        elif not group.exists and not _is_other_id(group.id):
             message = f"whether there is a group app depends on {_reason(groups)}"
             yield from unknown_in_dockerfile(evidence, dockerfile, message)
         else:
@@ -122,6 +122,11 @@ def _judged_id(  # noqa: PLR0917
         shown = f"{kind} ${name}, which" if is_variable else f"a {kind} that"
         message = f"{has} {shown} is not known"
         yield from unknown_in_dockerfile(evidence, dockerfile, message, at)
+
+
+def _is_other_id(id_: str) -> bool:
+    """Whether what may be created certainly has a wrong ID."""
+    return is_known(id_) and id_ != ID
 
 
 def _at(dockerfile: Dockerfile, line: int) -> Instruction | None:
@@ -172,7 +177,7 @@ def _user_created(evidence: Evidence, dockerfile: Dockerfile) -> Findings:
     if user is None:
         yield in_dockerfile(dockerfile, "it creates no user app")
         return
-    if not user.exists:
+    if not user.exists and not _is_other_id(user.id):
         message = f"whether there is a user app depends on {_reason(users)}"
         yield from unknown_in_dockerfile(evidence, dockerfile, message)
         return
