@@ -101,10 +101,8 @@ def base(image: str) -> Base:
     else:
         family = ""
     folder = "/" if name in _AT_ROOT else _FOLDERS.get(name, "")
-    if (
-        name == "php" and is_known(tag) and not re.search("apache|fpm", tag)
-    ):  # its command line has none
-        folder = "/"
+    if name == "php" and is_known(tag) and not re.search("apache|fpm", tag):
+        folder = "/"  # its command line has none
     return Base(
         image,
         is_known=True,

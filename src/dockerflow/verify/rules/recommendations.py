@@ -165,22 +165,10 @@ _apt = re.compile(r"\bapt(?:-get)?\s+(?:-\S+\s+)*(update|install)\b").search
 _removes_lists = re.compile(r"/var/lib/apt|\bapt(?:-get)?\s+distclean\b").search
 _is_folder = re.compile(r"(?:\.{1,2}|\.{0,2}/\S*|(?:[\w.-]+/)+)(?:\[[\w,-]+\])?").fullmatch
 # Options of pip whose value is no package.
-_WITH_PATH: Final = frozenset(
-    (
-        "-r",
-        "--requirement",
-        "-c",
-        "--constraint",
-        "-t",
-        "--target",
-        "--prefix",
-        "-f",
-        "--find-links",
-        "--cache-dir",
-        "--root",
-        "--src",
-    )
-)
+_with_path = """
+    -r --requirement -c --constraint -t --target --prefix -f --find-links --cache-dir --root --src
+"""
+_WITH_PATH: Final = frozenset(_with_path.split())
 
 
 @_recommendation(
