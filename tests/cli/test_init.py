@@ -559,6 +559,9 @@ PATCHES = {
         f"FROM python:3.13\nCOPY . ./code\n{USER}USER app\nENV PORT=8000\n{GOOD}",
         f"FROM python:3.13\nWORKDIR /app\nCOPY . ./code\n{USER}USER app\nENV PORT=8000\n{GOOD}", [],
     ),
+    "package lists that another instruction needs": (
+        f"FROM python:3.13\nRUN apt-get update\nRUN apt-get install -y a && rm -r /var/lib/apt\n{REST}{GOOD}", None, ["DF305"],
+    ),
     "package lists": (
         f"FROM python:3.13\nRUN apt-get update && \\\n    apt-get install -y a\n{REST}{GOOD}",
         ("FROM python:3.13\nRUN apt-get update && \\\n    apt-get install -y a && rm -rf /var/lib/apt/lists/*\n"

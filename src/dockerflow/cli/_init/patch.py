@@ -253,6 +253,9 @@ def _default_user(editor: _Editor) -> None:
 
 
 def _waste(editor: _Editor) -> None:
+    runs = [f"{one.value}\n{one.body}" for one in editor.own if one.name == "RUN"]
+    if any(re.search(r"\bapt(-get)?\b.*\binstall\b", run) and "update" not in run for run in runs):
+        raise _ByHandError  # it needs the lists of an earlier instruction
     for finding in editor.findings:
         if "package lists" in finding.message and finding.line:
             at, end = editor.span(finding.line)
