@@ -169,13 +169,11 @@ class Accounts:
         *,
         unique: bool = True,
         free_gid: bool = True,
-        same_gid: bool = True,
     ) -> Status:
         """Create a user.
 
         :param group: its primary group; None to create one of the same name.
         :param free_gid: take another GID if that of the UID's number is taken.
-        :param same_gid: take the UID's number as the GID, if it is free.
         """
         row = self.users.get(name)
         number = f"{FREE}{name}" if uid is None else _number(uid)
@@ -192,7 +190,7 @@ class Accounts:
             taken = self.groups.has_id(number)
             if taken and not free_gid:
                 return Status.ERROR
-            is_free = taken or uid is None or not same_gid
+            is_free = taken or uid is None
             if self.add_group(name, None if is_free else number, unique=False) != Status.OK:
                 return Status.ERROR
             gid = f"{FREE}{name}" if is_free else number
@@ -410,7 +408,6 @@ def _useradd(call: _Call, name: str, accounts: Accounts) -> Status:
         group,
         call.list("groups"),
         unique=not call.has("non-unique"),
-        same_gid=not call.has("system"),  # a system group's GID is below 1000
     )
 
 
