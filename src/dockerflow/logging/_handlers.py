@@ -177,8 +177,9 @@ def _has_room(fd: int, length: int) -> bool:
     is_pipe = stat.S_ISFIFO(mode)
     if not (is_pipe or stat.S_ISSOCK(mode)):
         return True
-    make_poll: Any = getattr(select, "poll", None)
-    if isinstance(make_poll, BuiltinFunctionType):  # gevent and eventlet replace or remove it
+    monkey: Any = sys.modules.get("gevent.monkey")
+    make_poll = monkey.get_original("select", "poll") if monkey else getattr(select, "poll", None)
+    if isinstance(make_poll, BuiltinFunctionType):  # eventlet removes it
         poll = make_poll()
         poll.register(fd, 0)
         if poll.poll(0):  # the reader is gone
@@ -273,12 +274,17 @@ class MozlogHandler(logging.StreamHandler[TextIO]):
                 stream.flush()  # what was printed before comes before
             except BlockingIOError:
                 pass
-            _output_of(fd).write(fd, line.encode("utf-8", "backslashreplace"))
+            data = line.encode("utf-8", "backslashreplace")
+            self._wait_for_reader(fd, len(data))
+            _output_of(fd).write(fd, data)
         except BrokenPipeError:
             pass
         except OSError as error:
             if error.errno != errno.EBADF:
                 raise
+
+    def _wait_for_reader(self, fd: int, length: int) -> None:
+        """Nothing: the write itself waits."""
 
     def flush(self) -> None:
         """Flush the stream, unless it is closed."""
@@ -362,6 +368,13 @@ class QueuedHandler(MozlogHandler):
                 super()._send(line)
         except Exception:  # noqa: BLE001  # it would end the thread
             self.handleError(logging.makeLogRecord({"msg": line}))
+
+    def _wait_for_reader(self, fd: int, length: int) -> None:
+        """Wait for room if this is a greenlet of gevent: a waiting write would stop them all."""
+        monkey: Any = sys.modules.get("gevent.monkey")
+        if monkey is not None and monkey.is_module_patched("threading"):
+            while not _has_room(fd, length):
+                time.sleep(_BUSY_SECONDS)
 
     def _report(self, dropped: int) -> str:
         record = logging.LogRecord(
