@@ -816,6 +816,25 @@ sys.stdin.readline()
         assert re.fullmatch(r"\d+ log lines were dropped, as standard output was too slow", told)
 
 
+def test_gevent_patches_after_the_first_line():
+    """As gunicorn's gevent worker does if gunicorn logs by a handler of ours."""
+    pytest.importorskip("gevent")
+    code = """
+import logging, time
+from dockerflow.logging import configure_logging
+configure_logging("app", queue_size=10)
+logging.info("early")
+import gevent.monkey
+gevent.monkey.patch_all()
+logging.info("late")
+logging.shutdown()
+time.sleep(0.5)
+logging.info("after")
+"""
+    output, errors = run(code).communicate(timeout=60)
+    assert (messages_of(output), errors) == (["early", "late", "after"], b"")
+
+
 def test_the_queue_is_flushed_at_exit():
     code = """
 import logging

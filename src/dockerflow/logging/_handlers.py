@@ -406,7 +406,9 @@ class QueuedHandler(MozlogHandler):
             listener = self._running_listener()
             if listener is not None and not self._is_closed:
                 listener.lines.put(listener.ended)
-                listener.enqueue_sentinel()
+                # A thread can't end in peace if gevent has replaced this function since its start.
+                if listener.get_ident is threading.get_ident:
+                    listener.enqueue_sentinel()
             self._is_closed = True
         finally:
             self.release()
@@ -421,6 +423,7 @@ class _Listener(QueueListener):
         self.lines: queue.SimpleQueue[Any] = queue.SimpleQueue()
         super().__init__(self.lines)
         self.pid = os.getpid()
+        self.get_ident = threading.get_ident
         self.ended = threading.Event()
         self._write = write
         self._late: threading.Event | None = None
