@@ -634,7 +634,7 @@ def test_other_languages_have_a_dockerfile_already(init, dockerflow):
     output = init({"main.go": "", "Containerfile": text})
     assert "found no framework that is known\n" in output
     assert "dockerflow verify --dockerfile Containerfile" in output
-    assert "/__heartbeat__ and /__lbheartbeat__, and end on SIGTERM\n" in output
+    assert "/__heartbeat__ and /__lbheartbeat__, and exit on SIGTERM\n" in output
     assert set(tree(dockerflow.folder)) == {
         "main.go",
         "Containerfile",

@@ -169,7 +169,7 @@ def init(*, folder: Path, patches: bool, force: bool, only_diff: bool, **given: 
         is_node = project.framework == "node"
         plan.todo.append(
             "respond to /__version__ (with version.json), /__heartbeat__ and /__lbheartbeat__, and "
-            "end on SIGTERM" + ", which Node ignores as a container's first process" * is_node
+            "exit on SIGTERM" + ", which Node ignores as a container's first process" * is_node
         )
     if project.tool != "pip" and len(project.files) == 1:
         plan.todo.append("lock the requirements, so that each build installs the same")
@@ -215,8 +215,8 @@ def _plan_dockerfile(plan: Plan, *, patches: bool) -> tuple[str, Patched | None]
 
 # What changes of a Dockerfile entail, which no rule can see.
 _ENTAILED: Final = {
-    "DF204": "what replaces the command, as Compose's `command` does, replaces only CMD now",
-    "DF205": "make sure that the user app can read and write what the app has to",
+    "DF204": "what overrides the command, such as Compose's `command`, now overrides only CMD",
+    "DF205": "make sure that the user app can access the files that your app reads and writes",
     "DF306": "let the app listen on $PORT, which is 8000",
 }
 
