@@ -356,7 +356,7 @@ def _plan_code(plan: Plan) -> None:
 
 def _report(plan: Plan, name: str, patched: Patched | None, *, verb: str) -> Iterator[str]:
     project = plan.project
-    found = [project.framework or "no framework that is known"]
+    found = [project.framework or "no known framework"]
     if project.is_python:
         app = f"{project.app} in {project.app.file}" if project.app else "no app"
         found += [project.server, app, f"Python {project.version}"]
