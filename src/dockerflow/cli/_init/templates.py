@@ -237,7 +237,7 @@ _NEVER: Final = """\
 """
 _is_left_out = re.compile(
     r"(?i)\..*|(docker|container)file.*|(docker-)?compose.*|licen[cs]e.*|makefile|noxfile\.py"
-    r"|tox\.ini|conftest\.py|test_.*|.*\.(md|rst|log|ya?ml|pyc|db|sqlite3?|tar|gz|zip|key|pem)"
+    r"|(pytest|tox)\.ini|conftest\.py|test_.*|.*\.(md|rst|log|ya?ml|pyc|db|sqlite3?|tar|gz|zip|key|pem)"
 ).fullmatch
 
 
