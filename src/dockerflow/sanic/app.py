@@ -90,7 +90,7 @@ class Dockerflow(Extension):
         :raises ConfigError: when a ``DOCKERFLOW_*`` setting of the app is wrong.
         :raises ValueError: when the app already has Dockerflow.
         """
-        if hasattr(app.ctx, "dockerflow"):
+        if hasattr(app.ctx, "dockerflow_cores"):
             raise ValueError(ALREADY_ADDED)
         cores = Reloading(partial(self._read_settings, app), self._make_core)
         app.ctx.dockerflow = self

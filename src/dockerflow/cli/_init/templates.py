@@ -19,7 +19,7 @@ GROUP_AND_USER: Final = (
 _INSTALL: Final = f"dockerflow-middleware[cli]=={__version__}"
 
 _DOCKERFILE: Final = """\
-# Add @sha256:... to the tag, and each build starts from the same image. Dependabot updates both.
+# With @sha256:... after the tag, every build starts from the same image. Dependabot updates both.
 FROM @image@ AS base
 @build@
 FROM base
@@ -257,7 +257,7 @@ def dockerignore(project: Project, other: str) -> str:
         needed.add("requirements.txt")
     lines = "".join("!" + re.sub(r"([\\*?\[])", r"\\\1", name) + "\n" for name in sorted(needed))
     return (
-        "# Only what is listed here is copied into the build: add whatever else the app needs.\n"
+        "# Only what is listed here is copied into the build: add anything else the app needs.\n"
         f"*\n{lines}\n# Never copied, not even from these folders:\n{_NEVER}"
     )
 
