@@ -486,7 +486,7 @@ class TestRefused:
         ("name", "text", "expected"),
         [
             ("a.yaml", "services: {a: {image: b}}", "give it to --compose"),
-            ("a.yaml", "replicas: 1", "what begins on line 1 has no kind"),
+            ("a.yaml", "replicas: 1", "the object on line 1 has no kind"),
             ("a.yaml", "--- # nothing\n---\n", "no objects"),
             ("a.yaml", "- 1", "has no kind"),
             ("a.yaml", "kind: Kustomization\nresources: [b]", "output of `kubectl kustomize`"),

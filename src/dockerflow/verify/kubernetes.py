@@ -78,7 +78,7 @@ def objects(content: bytes, where: str) -> list[Node]:
             raise CouldNotRunError(message)
         if not kind:
             hint = ": give it to --compose" if node.get("services").fields else ""
-            line = f"what begins on line {node.place.line} has no kind"
+            line = f"the object on line {node.place.line} has no kind"
             raise CouldNotRunError(f"{where} is not a Kubernetes manifest{hint}; {line}")
         if kind.endswith("List") and node.get("items"):
             queue += node.get("items").items

@@ -70,7 +70,7 @@ def _one_process(evidence: Evidence) -> Findings:
     "Logs mozlog to stdout",
     sentence="Log to `stdout` in the mozlog json schema.",
     looks_at="the output of a command or container; a log file",
-    fix="Log one JSON object per line to stdout, as `dockerflow.logging.logging_config()` does.",
+    fix="Log one mozlog object per line to stdout. In Python, `dockerflow.logging` does that.",
     why="""
         Log pipelines read one JSON object per line. Any other line arrives as plain text, with no
         severity to alert on and no request ID to search for, and a traceback becomes twenty
