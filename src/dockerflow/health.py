@@ -18,7 +18,6 @@ WARNING_MIDDLEWARE_NOT_FIRST: Final = "dockerflow.W002"
 WARNING_MIDDLEWARE_DUPLICATED: Final = "dockerflow.W003"
 WARNING_UNKNOWN_SETTING: Final = "dockerflow.W004"
 WARNING_APP_NOT_INSTALLED: Final = "dockerflow.W005"
-WARNING_LOGGER_DISABLED: Final = "dockerflow.W006"
 
 # Those that dashboards of existing apps know.
 INFO_CANT_CHECK_MIGRATIONS: Final = "dockerflow.health.I001"

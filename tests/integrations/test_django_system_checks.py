@@ -310,26 +310,6 @@ def test_a_wrong_setting_is_reported_and_no_application_starts(project):
         assert done.stderr.splitlines()[-1] == f"dockerflow.config.ConfigError: {says}"
 
 
-@pytest.mark.parametrize(
-    ("extra", "says"),
-    [
-        ({}, ["request.summary", "dockerflow", "dockerflow.checks.registry"]),
-        ({"loggers": {"request.summary": {}, "dockerflow": {}}}, []),
-        ({"disable_existing_loggers": False}, []),
-    ],
-)
-def test_logging_that_disables_what_exists(project, extra, says):
-    """As is the default of dictConfig; a formatter of this library creates its loggers first."""
-    config = {
-        "version": 1, "formatters": {"json": {"()": "dockerflow.logging.JsonLogFormatter"}}, **extra
-    }  # fmt: skip
-    done = project(f"LOGGING = {config}\n", "manage.py", "check", "--tag", "dockerflow")
-    assert done.returncode == 0, done.stderr
-    warned = re.findall(r"\(dockerflow\.W006\) LOGGING disables the logger (\S+)\.", done.stderr)
-    assert sorted(warned) == sorted(says)
-    assert ('Set "disable_existing_loggers" to False' in done.stderr) == bool(says)
-
-
 def test_a_server_that_misses_the_app(project):
     code = (
         "import os; os.environ['DJANGO_SETTINGS_MODULE'] = 'settings'\n"

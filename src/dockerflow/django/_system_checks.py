@@ -17,7 +17,6 @@ from django.utils.module_loading import import_string
 
 from dockerflow import health
 from dockerflow._core.settings import unknown, warn_of_unknown
-from dockerflow._core.summary import NAME
 from dockerflow.config import Config, ConfigError
 from dockerflow.django import _settings
 from dockerflow.django import checks as heartbeat_checks
@@ -26,8 +25,6 @@ logger: logging.Logger = logging.getLogger("dockerflow.django")
 
 APP: Final = "dockerflow.django"
 _MIDDLEWARE: Final = "dockerflow.django.middleware.DockerflowMiddleware"
-# A formatter of this library in LOGGING creates them before LOGGING takes effect.
-_LOGGERS: Final = (NAME, "dockerflow", "dockerflow.checks.registry")
 # These trace or count requests, and never respond themselves.
 _MAY_COME_FIRST: Final = ("django_prometheus.", "elasticapm.", "opentelemetry.")
 
@@ -138,19 +135,6 @@ def check_installed(app_configs: Any = None, **kwargs: Any) -> Messages:  # noqa
     return [checks.Warning(message, hint="Add it.", id=health.WARNING_APP_NOT_INSTALLED)]
 
 
-def check_logging(app_configs: Any, **kwargs: Any) -> Messages:  # noqa: ARG001 - Django's signature
-    """Check that ``LOGGING`` hasn't disabled the loggers that exist when it is applied."""
-    return [
-        checks.Warning(
-            f"LOGGING disables the logger {name}.",
-            hint='Set "disable_existing_loggers" to False, or add the logger to "loggers".',
-            id=health.WARNING_LOGGER_DISABLED,
-        )
-        for name in _LOGGERS
-        if logging.getLogger(name).disabled
-    ]
-
-
 def warn() -> None:
     """Log the problems that a serving process can't leave to ``manage.py check``, each once."""
     if health.WARNING_UNKNOWN_SETTING not in settings.SILENCED_SYSTEM_CHECKS:
@@ -165,4 +149,4 @@ def _warn_if_not_installed() -> None:
         logger.warning("%s (%s) %s", message.msg, message.id, message.hint)
 
 
-CHECKS: Final = (check_middleware, check_settings, check_installed, check_logging)
+CHECKS: Final = (check_middleware, check_settings, check_installed)
