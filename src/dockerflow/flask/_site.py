@@ -66,8 +66,8 @@ class Site(DockerflowMiddleware):
         core = self._reloading.get()
         self._set_up(app.wsgi_app, core)
         # The app may have routes of its own at these paths, which come first.
-        taken = {rule.rule for rule in app.url_map.iter_rules()}
-        self._in_routes |= {endpoint for path, endpoint in core.paths.items() if path in taken}
+        taken = core.paths.keys() & {rule.rule for rule in app.url_map.iter_rules()}
+        self._in_routes = self._in_routes.union(core.paths[path] for path in taken)
 
     def core(self) -> Core:
         """Return the core for the app's current settings."""
