@@ -72,6 +72,15 @@ def summaries() -> Iterator[list[logging.LogRecord]]:
         yield records
 
 
+@pytest.fixture(autouse=True)
+def same_summary_handlers() -> Iterator[None]:
+    """FastAPI's MozlogRequestSummaryLogger adds a handler to the logger of the process."""
+    handlers = logging.getLogger("request.summary").handlers
+    before = handlers[:]
+    yield
+    handlers[:] = before
+
+
 @pytest.fixture
 def no_checks() -> Iterator[None]:
     """Nothing is in the registry of the process, before the test and after it."""

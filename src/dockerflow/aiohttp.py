@@ -45,7 +45,7 @@ def setup(
     :param config: the settings; by default those of the environment.
     :param registry: the checks of the heartbeat; by default the process-wide registry.
     :raises ConfigError: when a setting in the environment is invalid.
-    :raises TypeError: when ``config`` is no ``Config``, or ``registry`` no ``Registry``.
+    :raises TypeError: when ``config`` isn't a ``Config``, or ``registry`` isn't a ``Registry``.
 
     .. versionadded:: 0.1.0
     """
@@ -77,8 +77,9 @@ class _Dockerflow:
     async def _view(self, endpoint: Endpoint, request: web.Request) -> web.Response:
         is_debug = asyncio.get_running_loop().get_debug()  # which is also aiohttp's debug mode
         made = _make_request(request, self._core.settings)
-        answer = await self._core.aanswer(endpoint, made, debug=is_debug)
-        return web.Response(body=answer.body, status=answer.status, headers=dict(answer.headers))
+        response = await self._core.aanswer(endpoint, made, debug=is_debug)
+        headers = dict(response.headers)
+        return web.Response(body=response.body, status=response.status, headers=headers)
 
     @web.middleware
     async def _middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -99,11 +100,13 @@ class _Dockerflow:
 
     def _begin(self, request: web.Request) -> Exchange:
         """Return this request's exchange, and begin one if there is none."""
+        settings, resource = self._core.settings, request.match_info.route.resource
+        endpoint = self._endpoints.get(resource)
         exchange: Exchange | None = request.get(_EXCHANGE)
         if exchange is not None:
+            exchange.endpoint = exchange.endpoint or endpoint
             return exchange
-        settings, resource = self._core.settings, request.match_info.route.resource
-        endpoint, made = self._endpoints.get(resource), _make_request(request, settings)
+        made = _make_request(request, settings)
         exchange = Exchange(settings, made, endpoint, source=request, peer=request.remote or "")
         exchange.route = getattr(resource, "canonical", None)
         request[_EXCHANGE], request[SUMMARY] = exchange, exchange.extra

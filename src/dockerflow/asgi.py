@@ -38,7 +38,7 @@ class DockerflowMiddleware:
     :param config: the settings; by default those of the environment.
     :param registry: the checks of the heartbeat; by default the registry of the process.
     :raises ConfigError: when a setting in the environment is invalid.
-    :raises TypeError: when ``config`` is no ``Config``, or ``registry`` no ``Registry``.
+    :raises TypeError: when ``config`` isn't a ``Config``, or ``registry`` isn't a ``Registry``.
 
     .. versionadded:: 0.1.0
     """
@@ -61,8 +61,10 @@ class DockerflowMiddleware:
         if self._serves_endpoints:
             path, root = scope["path"], scope.get("root_path")
             endpoint = core.paths.get(path_below(path, root) if root else path)
-        if EXCHANGE in scope:  # another of our middlewares further out does the rest
-            self._join(scope[EXCHANGE])
+        outer: Exchange | None = scope.get(EXCHANGE)
+        if outer is not None:  # another of our middlewares further out does the rest
+            outer.endpoint = outer.endpoint or endpoint
+            self._join(outer)
             await self._serve(core, endpoint, scope, receive, send)
             return
 

@@ -227,9 +227,14 @@ def _parse_function(value: Any) -> Any:
         except (ImportError, AttributeError):
             raise ValueError from None
     # A coroutine is true, and so a validator would accept all.
-    if not callable(value) or inspect.iscoroutinefunction(value):
+    if not callable(value) or is_async(value):
         raise TypeError
     return value
+
+
+def is_async(function: object) -> bool:
+    """Whether this is a coroutine function, or an object that is called like one."""
+    return any(map(inspect.iscoroutinefunction, (function, type(function).__call__)))
 
 
 # What a setting accepts, and its parser, which raises ValueError or TypeError.

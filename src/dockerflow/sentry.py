@@ -39,13 +39,16 @@ def traces_sampler(rest: Sampler | float, *, path_prefix: str = "") -> Sampler:
 
 
 def hide_summary(exchange: Exchange) -> None:
-    """Keep the summary of a request that failed from becoming an event: its exception is one.
+    """Keep the summary of a failed request from becoming an event: its exception already is one.
 
     Does nothing where Sentry's SDK is not in use.
     """
-    integration = sys.modules.get("sentry_sdk.integrations.logging")
-    if integration is not None and exchange.logger is not None:
-        integration.ignore_logger(exchange.logger.name)
+    # It may be half imported, by another thread.
+    integration: Any = sys.modules.get("sentry_sdk.integrations.logging")
+    ignore_logger = getattr(integration, "ignore_logger", None)
+    name = getattr(exchange.logger, "name", None)  # apps may have put something else in its place
+    if ignore_logger is not None and name is not None:
+        ignore_logger(name)
 
 
 def _path(context: SamplingContext) -> str:
@@ -56,5 +59,7 @@ def _path(context: SamplingContext) -> str:
     environ: Any = context.get("wsgi_environ")
     if environ:
         return str(environ.get("PATH_INFO", ""))
+    if (request := context.get("aiohttp_request")) is not None:
+        return str(request.path)
     transaction: Any = context.get("transaction_context") or {}
     return str(transaction.get("name", ""))

@@ -6,19 +6,26 @@ It needs neither pytest nor a framework. See the page "Test your app" of the doc
 from __future__ import annotations
 
 import asyncio
-import inspect
 import io
 import json
 import logging
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, asynccontextmanager, closing, contextmanager, nullcontext
+from contextlib import (
+    ExitStack,
+    asynccontextmanager,
+    closing,
+    contextmanager,
+    nullcontext,
+    suppress,
+)
 from contextvars import copy_context
 from typing import Any, NamedTuple, Self
 from urllib.parse import unquote_to_bytes
 from wsgiref.util import setup_testing_defaults
 
 from dockerflow.checks._check import signature
+from dockerflow.config import is_async
 
 __all__ = ["Client", "Response", "capture_summaries"]
 
@@ -55,8 +62,9 @@ class Client:
 
     In ``with Client(app) as client:`` all requests to an ASGI application share an event loop,
     and its lifespan, if it has one, starts and ends with the block. Otherwise each request has its
-    own loop. Where an event loop runs already, as in an async test, the application runs in another
-    thread, for which the caller waits.
+    own loop. Blocks of one client may be nested: the outermost one counts. Where an event loop runs
+    already, as in an async test, the application runs in another thread, for which the caller
+    waits.
 
     :param app: the application.
     :param host: the ``Host`` header of the requests.
@@ -74,9 +82,10 @@ class Client:
         self._runner: asyncio.Runner | None = None
         self._state: dict[str, Any] | None = None
         self._stack = ExitStack()
+        self._blocks = 0
 
     def __enter__(self) -> Self:
-        if self._is_asgi:
+        if self._is_asgi and not self._blocks:
             with ExitStack() as stack:
                 runner = asyncio.Runner()
                 stack.callback(_outside_of_loops, runner.close)
@@ -85,11 +94,14 @@ class Client:
                 stack.callback(_outside_of_loops, runner.run, lifespan.__aexit__(None, None, None))
                 self._runner = runner
                 self._stack = stack.pop_all()
+        self._blocks += 1
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._runner = self._state = None
-        self._stack.close()
+        self._blocks -= 1
+        if not self._blocks:
+            self._runner = self._state = None
+            self._stack.close()
 
     def request(
         self,
@@ -304,14 +316,15 @@ async def _lifespan(app: Any) -> AsyncGenerator[dict[str, Any]]:
 
 def _is_asgi(app: Any) -> bool:
     """Whether it is an ASGI application, rather than a WSGI application."""
-    if not callable(app):
-        raise TypeError(f"{app!r} is neither an ASGI nor a WSGI application: it can't be called")
-    if inspect.iscoroutinefunction(app) or inspect.iscoroutinefunction(type(app).__call__):
-        return True
-    try:
-        parameters = signature(app).parameters.values()
-    except ValueError:
-        return False
-    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    required = [p for p in positional if p.default is p.empty]
-    return len(required) == 3  # noqa: PLR2004 - scope, receive, send
+    if callable(app):
+        if is_async(app):
+            return True
+        try:
+            called = signature(app)
+        except ValueError:  # it isn't known
+            return False
+        for arguments in (2, 3):  # environ and start_response; scope, receive and send
+            with suppress(TypeError):
+                called.bind(*[None] * arguments)
+                return arguments == 3  # noqa: PLR2004
+    raise TypeError(f"{app!r} is neither an ASGI nor a WSGI application")

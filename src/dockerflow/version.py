@@ -167,7 +167,8 @@ class VersionFile:
             path = path.absolute()
         places = [path] if self._path is not None else [_IN_APP, path]
         logger.warning(
-            "Found no %s; if it is elsewhere, set DOCKERFLOW_VERSION_PATH",
+            "Found no %s: write it with `dockerflow version write`,"
+            " or set DOCKERFLOW_VERSION_PATH if it is elsewhere",
             _printable(" and no ".join(map(str, dict.fromkeys(places)))),
         )
 

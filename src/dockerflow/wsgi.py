@@ -35,7 +35,7 @@ class DockerflowMiddleware:
     :param config: the settings; by default those of the environment.
     :param registry: the checks of the heartbeat; by default the registry of the process.
     :raises ConfigError: when a setting in the environment is invalid.
-    :raises TypeError: when ``config`` is no ``Config``, or ``registry`` no ``Registry``.
+    :raises TypeError: when ``config`` isn't a ``Config``, or ``registry`` isn't a ``Registry``.
 
     .. versionadded:: 0.1.0
     """
@@ -60,7 +60,9 @@ class DockerflowMiddleware:
         if self._core.drains:
             self._core.install_drain()
         endpoint = self._core.paths.get(decode_path(environ.get("PATH_INFO", "")))
-        if EXCHANGE in environ:  # another of our middlewares further out does the rest
+        outer: Exchange | None = environ.get(EXCHANGE)
+        if outer is not None:  # another of our middlewares further out does the rest
+            outer.endpoint = outer.endpoint or endpoint
             return self._serve(endpoint, environ, start_response)
 
         exchange = _Exchange(self._core.settings, endpoint, environ, start_response)

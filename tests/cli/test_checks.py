@@ -428,7 +428,7 @@ def test_could_not_run(dockerflow, write, target, says):
 def test_nothing_to_run(dockerflow):
     result = dockerflow("checks")
     assert result.code == 2
-    assert "TARGET is required" in result.error
+    assert "TARGET is required, such as myapp.main:app, or --django" in result.error
     result = dockerflow("checks", "x", "--django", "y")
     assert result.code == 2
     assert "can't be combined" in result.error

@@ -56,6 +56,7 @@ def test_module(dockerflow):
     ("args", "says"),
     [
         (["nope"], "'nope'"),
+        (["verfy"], "'verfy'"),
         (["--nope"], "--nope"),
         (["version", "nope"], "'nope'"),
         (["version", "write", "--nope"], "--nope"),
@@ -68,6 +69,7 @@ def test_wrong_usage_is_one_line_and_2(dockerflow, args, says):
     result = dockerflow(*args)
     assert result.code == 2
     assert says in result.error
+    assert not re.search(r"[.?]\.", result.error)
     assert "--help" in result.error
 
 

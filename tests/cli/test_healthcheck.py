@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from contextlib import contextmanager, suppress
+from types import SimpleNamespace
 
 import pytest
 
@@ -373,6 +374,26 @@ def test_ipv6():
         thread.join(20)
 
 
+def test_ipv6_has_the_default_port_and_gets_the_secret(monkeypatch, capsys):
+    """Port 80 is for root, so the connection is redirected to another one."""
+    secret = "correct-horse-battery"
+    monkeypatch.setenv("DOCKERFLOW_HEARTBEAT_SECRET", secret)
+    connected = []
+    connect = socket.create_connection
+    with serving(says(answer("200 OK"))) as server:
+
+        def redirect(address, *args, **options):
+            connected.append(address)
+            return connect(("127.0.0.1", server.port), *args, **options)
+
+        monkeypatch.setattr(socket, "create_connection", redirect)
+        assert main(["http://[::1]/__heartbeat__"]) == 0
+        assert f"Authorization: Bearer {secret}" in server.requests.pop()
+        assert main(["http://[2001:db8::7]/__heartbeat__"]) == 0
+        assert secret not in server.requests.pop()
+    assert connected == [("::1", 80), ("2001:db8::7", 80)]
+
+
 def test_tls(tmp_path, monkeypatch, capsys):
     import ssl
 
@@ -438,6 +459,26 @@ def test_a_probe_takes_no_longer_than_the_wait():
     healthcheck.wait(probe_once, 100, 1)
     assert all(limit <= 1 for limit in limits)
     assert limits == sorted(limits, reverse=True)
+
+
+def test_the_last_probe_has_time(monkeypatch):
+    """Else its reason would be that it took over 0 s, instead of what is wrong with the app."""
+    clock = SimpleNamespace(now=0.0)
+    clock.monotonic = lambda: clock.now
+    clock.sleep = lambda seconds: setattr(clock, "now", clock.now + seconds)
+    monkeypatch.setattr(healthcheck, "time", clock)
+    limits = []
+
+    def probe_once(limit):
+        limits.append(limit)
+        return Outcome(False, "")
+
+    for hundredths in range(1, 200):
+        limits.clear()
+        clock.now = 0.0
+        healthcheck.wait(probe_once, 100, hundredths / 100)
+        assert all(limit >= 0.25 for limit in limits[1:])
+    assert len(limits) > 5
 
 
 # Files

@@ -122,6 +122,9 @@ LAYOUTS = {
         {"server.py": "from sanic import Sanic\napp = Sanic('x')"},
         [], shell("sanic --host $HOST --port $PORT --single-process"), ["server:app"],
     ),
+    "two names": (
+        {"app.py": "import flask\napplication = app = flask.Flask('x')"}, [], GUNICORN, ["app:application"],
+    ),
     "raw ASGI": ({"app.py": "async def app(scope, receive, send): ..."}, [], UVICORN, ["app:app"]),
     "raw WSGI": ({"app.py": "def app(environ, start_response): ..."}, [], GUNICORN, ["app:app"]),
     "both, told": (
@@ -292,6 +295,15 @@ def test_node(init, dockerflow, files, image, run):
     assert "SIGTERM" in output
 
 
+def test_static_files_are_collected_once(init, dockerflow):
+    collect = "RUN python manage.py collectstatic --no-input"
+    assert f"- after COPY . /app/, add {collect}\n" in init(DJANGO)
+    file = dockerflow.folder / "Dockerfile"
+    file.write_text(file.read_text().replace("COPY . /app/\n", f"COPY . /app/\n{collect}\n"))
+    assert "collectstatic" not in init({})
+    assert collect in init({}, "--force")
+
+
 def test_code_is_shown_and_not_touched(init, dockerflow):
     output = init({"app.py": FLASK, "requirements.txt": "flask"})
     assert "- add dockerflow-middleware[flask] and gunicorn to requirements.txt\n" in output
@@ -308,8 +320,10 @@ def test_code_is_shown_and_not_touched(init, dockerflow):
         ({"app.py": FLASK + "import structlog"}, "Dockerflow(app)", "configure_logging"),
         ({"app.py": FLASK + "from dockerflow.flask import Dockerflow"}, "found flask", "Dockerflow("),
         ({"x.py": FACTORY}, "- in x.py, in create_app:", "TODO"),
+        ({"app.py": FLASK}, "to a new requirements.txt, with everything else", "TODO"),
         (DJANGO, "- in mysite/settings.py, at the end:\n    INSTALLED_APPS = ", "TODO"),
         (DJANGO, "RUN python manage.py collectstatic", "TODO"),
+        (DJANGO | {"urls.py": "import dockerflow"}, "RUN python manage.py collectstatic", "at the end:"),
         ({"app.py": FLASK, "requirements.txt": "dockerflow"}, "remove the requirement dockerflow:", "TODO"),
         ({"app.py": FLASK, "requirements.txt": "-e .\nflask"}, "remove the project itself", "TODO"),
         ({"app.py": FLASK, ".python-version": "3.9"}, "needs Python 3.11, not 3.9", "TODO"),
@@ -556,6 +570,9 @@ PATCHES = {
         f"FROM python:3.13\nCOPY . ./code\n{USER}USER app\nENV PORT=8000\n{GOOD}",
         f"FROM python:3.13\nWORKDIR /app\nCOPY . ./code\n{USER}USER app\nENV PORT=8000\n{GOOD}", [],
     ),
+    "package lists that another instruction needs": (
+        f"FROM python:3.13\nRUN apt-get update\nRUN apt-get install -y a && rm -r /var/lib/apt\n{REST}{GOOD}", None, ["DF305"],
+    ),
     "package lists": (
         f"FROM python:3.13\nRUN apt-get update && \\\n    apt-get install -y a\n{REST}{GOOD}",
         ("FROM python:3.13\nRUN apt-get update && \\\n    apt-get install -y a && rm -rf /var/lib/apt/lists/*\n"
@@ -632,9 +649,9 @@ def test_a_diff_is_what_git_applies(init, dockerflow):
 def test_other_languages_have_a_dockerfile_already(init, dockerflow):
     text = f"FROM golang\nCOPY ca.pem /etc/\n{REST}{GOOD}"
     output = init({"main.go": "", "Containerfile": text})
-    assert "found no framework that is known\n" in output
+    assert "found no known framework\n" in output
     assert "dockerflow verify --dockerfile Containerfile" in output
-    assert "/__heartbeat__ and /__lbheartbeat__, and end on SIGTERM\n" in output
+    assert "/__heartbeat__ and /__lbheartbeat__, and exit on SIGTERM\n" in output
     assert set(tree(dockerflow.folder)) == {
         "main.go",
         "Containerfile",

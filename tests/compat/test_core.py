@@ -5,6 +5,8 @@ import inspect
 import json
 import logging
 import logging.config
+import subprocess
+import sys
 import warnings
 from contextvars import ContextVar
 
@@ -301,3 +303,104 @@ def test_deprecated_names_warn_once_per_place():
         for _ in range(2):
             assert isinstance(JsonLogFormatter(logger_name="x"), MozlogFormatter)
     assert [warning.filename for warning in caught] == [__file__]
+
+
+CONFIGURED = """
+import io, json, logging.config, sys, tempfile
+
+written = io.StringIO()
+config = {
+    "version": 1,
+    "formatters": {"json": {"()": "dockerflow.logging.JsonLogFormatter", "logger_name": "app"}},
+    "handlers": {"out": {"class": "logging.StreamHandler", "stream": written, "formatter": "json"}},
+    "root": {"handlers": ["out"], "level": "INFO"},
+    "loggers": {"httpx": {"level": "ERROR"}},
+}
+"""
+APPS = {
+    "asgi": """
+logging.config.dictConfig(config)
+from dockerflow import checks
+from dockerflow.asgi import DockerflowMiddleware
+from dockerflow.testing import Client
+
+async def app(scope, receive, send):
+    await send({"type": "http.response.start", "status": 204, "headers": []})
+    await send({"type": "http.response.body", "body": b""})
+
+get = Client(DockerflowMiddleware(app)).get
+""",
+    "django": """
+from django.conf import settings
+settings.configure(
+    ROOT_URLCONF=__name__, LOGGING=config, ALLOWED_HOSTS=["*"], DOCKERFLOW_CHECKS=[],
+    INSTALLED_APPS=["dockerflow.django"], BASE_DIR=tempfile.mkdtemp(),
+    MIDDLEWARE=["dockerflow.django.middleware.DockerflowMiddleware"],
+)
+urlpatterns = []
+import django
+django.setup()
+from django.test import Client
+from dockerflow import checks
+get = Client().get
+""",
+    "fastapi": """
+logging.config.dictConfig(config)
+from dockerflow import checks
+from dockerflow.fastapi import router
+from dockerflow.fastapi.middleware import MozlogRequestSummaryLogger
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+app = FastAPI()
+app.include_router(router)
+app.add_middleware(MozlogRequestSummaryLogger)
+get = TestClient(app).get
+""",
+    "flask": """
+logging.config.dictConfig(config)
+from dockerflow import checks
+from dockerflow.flask import Dockerflow
+from flask import Flask
+app = Flask("app")
+Dockerflow(app)
+get = lambda path: app.test_client().get(path).close()
+""",
+}
+SERVED = """
+@checks.register
+def low():
+    return [checks.Warning("low", id="app.W001")]
+
+get("/__heartbeat__")
+lines = [json.loads(line) for line in written.getvalue().splitlines()]
+print(*sorted(line["Type"] for line in lines if line["Type"].startswith(("dock", "req"))))
+"""
+
+
+@pytest.mark.parametrize("framework", APPS)
+@pytest.mark.parametrize("is_imported", [False, True])
+def test_logging_configured_first_disables_nothing(framework, is_imported):
+    """By default, dictConfig disables the loggers that exist."""
+    if framework in {"django", "fastapi", "flask"}:
+        pytest.importorskip(framework)
+    imported = "import dockerflow.checks, dockerflow.asgi, dockerflow.wsgi\n" if is_imported else ""
+    code = imported + CONFIGURED + APPS[framework] + SERVED
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.stdout.split() == ["dockerflow.checks.registry", "request.summary"], done.stderr
+
+
+def test_checks_that_the_app_runs_are_logged_whatever_was_configured_first():
+    code = (
+        CONFIGURED
+        + "logging.config.dictConfig(config)\nfrom dockerflow import checks\n"
+        + "get = lambda _: checks.run_checks(checks.get_checks().items())\n"
+        + SERVED
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.stdout.split() == ["dockerflow.checks.registry"], done.stderr

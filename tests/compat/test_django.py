@@ -31,7 +31,7 @@ from django.core.management.base import SystemCheckError
 from django.db import connections
 from django.db.utils import ConnectionHandler, DatabaseError, OperationalError
 from django.http import Http404, HttpResponse
-from django.test import Client, RequestFactory, override_settings
+from django.test import AsyncClient, Client, RequestFactory, override_settings
 from django.utils.deprecation import MiddlewareMixin
 from django.utils.functional import SimpleLazyObject
 
@@ -370,6 +370,34 @@ def test_what_tests_replace(middleware, summaries):
         middleware(request())
     autospec.info.assert_called_once()
     assert views.checks is checks
+
+
+@override_settings(DEBUG=True)
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_registry_that_a_test_has_patched(asynchronous):
+    """The heartbeat runs the checks that the test gives, and the app's own ones afterwards."""
+
+    def failing_check(**kwargs):
+        return [system_checks.Error("down", id="app.E001")]
+
+    def heartbeat():
+        if asynchronous:
+            return asyncio.run(AsyncClient().get("/__heartbeat__"))
+        return Client().get("/__heartbeat__")
+
+    before = heartbeat().json()["checks"]
+    registry = views.django_check_registry
+    with mock.patch.object(registry, "get_checks", return_value=[failing_check]):
+        failed = heartbeat()
+    with mock.patch.object(views, "django_check_registry") as replaced:
+        replaced.get_checks.return_value = [failing_check]
+        failed_too = heartbeat()
+    for response in (failed, failed_too):
+        assert response.status_code == 500
+        assert response.json()["checks"] == {"failing_check": "error"}
+    after = heartbeat()
+    assert after.status_code == 200
+    assert after.json()["checks"] == before
 
 
 class Records(logging.Handler):

@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import io
 import json
 import logging
 from unittest import mock
@@ -17,7 +18,7 @@ import dockerflow.fastapi
 from dockerflow import checks
 from dockerflow.fastapi import router, views
 from dockerflow.fastapi.middleware import MozlogRequestSummaryLogger, RequestIdMiddleware
-from dockerflow.logging import request_id_context
+from dockerflow.logging import TextFormatter, request_id_context
 
 pytestmark = pytest.mark.usefixtures("no_checks")
 
@@ -275,6 +276,20 @@ def test_summaries_are_printed_where_nobody_configured_logging(app, client, unco
     [line] = capsys.readouterr().out.splitlines()
     content = json.loads(line)
     assert (content["Type"], content["Fields"]["rid"]) == ("request.summary", "abc")
+
+
+@pytest.mark.parametrize("is_printed", [True, False])
+def test_summaries_are_printed_beside_a_handler_of_text(client, unconfigured, capsys, is_printed):
+    """Another format of the root logger doesn't replace mozlog, but ours does."""
+    formatter = logging.Formatter("%(message)s") if is_printed else TextFormatter()
+    handler = logging.StreamHandler(io.StringIO())
+    handler.setFormatter(formatter)
+    logging.root.handlers[:] = [handler]
+    client.get("/rid", headers={"x-request-id": "abc"})
+    client.get("/rid", headers={"x-request-id": "def"})
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["Fields"]["rid"] for line in lines] == (["abc", "def"] if is_printed else [])
+    assert len(handler.stream.getvalue().splitlines()) == 2
 
 
 def test_what_is_configured_counts(client, unconfigured, monkeypatch, capsys):

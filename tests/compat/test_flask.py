@@ -55,6 +55,15 @@ def test_extension(app):
             assert flask.url_for(f"dockerflow.{name}") == f"/__{name}__"
 
 
+def test_loggers_that_a_configuration_has_disabled(app):
+    """``dictConfig`` disables those that exist; python-dockerflow made them later."""
+    for name in ("dockerflow.flask", "request.summary"):
+        logging.getLogger(name).disabled = True
+    dockerflow = Dockerflow(app)
+    assert not dockerflow.logger.disabled
+    assert not dockerflow.summary_logger.disabled
+
+
 def test_positional_arguments(app, tmp_path):
     client = SimpleNamespace(ping=lambda: True)
     db = SimpleNamespace()
@@ -264,6 +273,49 @@ def test_summary_extra_of_a_subclass(app, summaries):
     assert (record.tenant, record.errno, record.code) == ("t1", 17, 200)
     assert not hasattr(record, "agent")
     assert record.path == "/"
+
+
+@pytest.mark.parametrize("path", ["/__lbheartbeat__", "/__heartbeat__", "/__version__"])
+def test_summaries_of_probes_have_the_standard_fields_only(app, summaries, path):
+    class Mine(Dockerflow):
+        def summary_extra(self):
+            return {**super().summary_extra(), "tenant": flask.g.tenant}
+
+        def user_id(self):
+            return "u1"
+
+    in_context = []
+
+    def look(record):
+        in_context.append(flask.has_request_context())
+        return True
+
+    dockerflow = Mine(app)
+    dockerflow.summary_logger.addFilter(look)
+    try:
+        app.test_client().get(path)
+    finally:
+        dockerflow.summary_logger.removeFilter(look)
+    [record] = summaries
+    assert not hasattr(record, "tenant")
+    assert record.uid == ""
+    assert in_context == [path != "/__lbheartbeat__"]
+
+
+@pytest.mark.parametrize("path", ["/__lbheartbeat__", "/__heartbeat__", "/__version__"])
+@pytest.mark.parametrize("slash", ["", "/"])
+def test_a_route_that_the_app_has_at_our_path(app, path, slash):
+    """The route that was added first is served."""
+    app.add_url_rule(f"{path}{slash}", "own", lambda: "own")
+    Dockerflow(app)
+    other = flask.Flask("other")
+    Dockerflow(other)
+    other.add_url_rule(f"{path}{slash}", "own", lambda: "own")
+    assert app.test_client().get(f"{path}{slash}").text == "own"
+    assert other.test_client().get(f"{path}{slash}").text != "own"
+    for served in {"/__lbheartbeat__", "/__heartbeat__"} - {path}:
+        assert app.test_client().get(served).status_code == 200
+        assert app.test_client().get(served).text != "own"
 
 
 @pytest.mark.parametrize("built", [{"errno": 0}, {}, {"errno": 7}])

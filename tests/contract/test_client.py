@@ -66,6 +66,27 @@ def test_the_client_works_in_an_async_test(protocol: str) -> None:
     asyncio.run(main())
 
 
+def test_the_outermost_block_runs_the_lifespan() -> None:
+    events: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            for what in ("startup", "shutdown"):
+                events.append((await receive())["type"])
+                await send({"type": f"lifespan.{what}.complete"})
+        else:
+            events.append("state" if "state" in scope else "no state")
+
+    client = testing.Client(app)
+    for _ in range(2):
+        events.clear()
+        with client:
+            with client:
+                client.get("/")
+            client.get("/")
+        assert events == ["lifespan.startup", "state", "state", "lifespan.shutdown"]
+
+
 def test_a_failed_startup_says_why() -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await receive()
@@ -92,9 +113,11 @@ def test_the_app_runs_within_no_except_clause(protocol: str) -> None:
     assert handled == [None]
 
 
-def test_what_is_no_application_is_refused() -> None:
+@pytest.mark.parametrize("app", [42, lambda: None, lambda request: None])
+def test_what_is_no_application_is_refused(app: Any) -> None:
+    """Such as one of aiohttp.web, which can be called without arguments."""
     with pytest.raises(TypeError, match="neither an ASGI nor a WSGI application"):
-        testing.Client(42)
+        testing.Client(app)
 
 
 @pytest.mark.parametrize("protocol", ["asgi", "wsgi"])

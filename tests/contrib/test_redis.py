@@ -1,5 +1,7 @@
 import asyncio
 import shutil
+import sys
+import types
 
 import pytest
 
@@ -51,6 +53,12 @@ def test_ids(answer, id_):
 
 def test_no_client():
     assert contrib.redis(None)().id == health.ERROR_MISSING_REDIS_CLIENT
+
+
+def test_the_other_module_may_be_half_imported(monkeypatch):
+    check = contrib.redis(Stub())
+    monkeypatch.setitem(sys.modules, "redis.asyncio", types.ModuleType("redis.asyncio"))
+    assert check() is None
 
 
 def test_what_is_no_error_of_redis_is_raised():

@@ -421,6 +421,8 @@ def test_nested_middlewares_summarise_once_and_serve_their_own_checks(summaries)
     assert json.loads(sent[1]["body"])["checks"] == {"inner": "ok"}
     assert len(ids_in(sent)) == 1
     assert [record.path for record in summaries] == ["/sub/__heartbeat__"]
+    asyncio.run(call(wrap(mount, summary_log_probes=False), path="/sub/__heartbeat__"))
+    assert len(summaries) == 1
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from checking import (
@@ -80,8 +82,20 @@ def test_observers_that_fail(
     registry.close()
     assert [o.name for o in seen] == ["ok", "heartbeat"]
     assert caplog.text.count("SystemExit: broken observer") == 2
-    with pytest.raises(TypeError):
-        registry.observe(5)  # type: ignore[type-var]
+
+
+async def aobserve(_: Observation) -> None: ...
+
+
+class AsyncObserver:
+    async def __call__(self, _: Observation) -> None: ...
+
+
+@pytest.mark.parametrize("observer", [5, aobserve, functools.partial(aobserve), AsyncObserver()])
+def test_what_could_not_observe_is_refused(registry: Registry, observer: Any) -> None:
+    """An async observer would never run, as nothing awaits it."""
+    with pytest.raises(TypeError, match="a function with one argument that isn't async, not"):
+        registry.observe(observer)
 
 
 @both

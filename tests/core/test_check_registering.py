@@ -474,6 +474,14 @@ def test_many_threads_change_and_run_one_registry(registry: Registry) -> None:
     registry.close()
 
 
+@pytest.mark.parametrize("name", [5, b"a", ("a",)])
+def test_a_name_that_is_no_string(registry: Registry, name: Any) -> None:
+    """The heartbeat could not show it."""
+    with pytest.raises(TypeError, match="name must be a string, not"):
+        registry.register(lambda: None, name=name)
+    assert registry.get_checks() == {}
+
+
 @pytest.mark.parametrize("func", [5, "text", object()])
 def test_not_callable(registry: Registry, func: Any) -> None:
     with pytest.raises(TypeError):

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import functools
+import sys
 import threading
 import time
+import types
 
 import pytest
 from checking import (
@@ -106,6 +108,22 @@ def test_concurrent(runner: Runner, registry: Registry) -> None:
         registry.register(sync, name=f"sync{number}")
         registry.register(async_, name=f"async{number}")
     assert set(runner(registry).statuses.values()) == {"ok"}
+
+
+@both
+def test_the_clock_stands_still(
+    runner: Runner, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in an app's tests that freeze the time: the next heartbeat runs the checks again."""
+    found: list[CheckMessage] = []
+    registry.register(lambda: list(found), name="plain")
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    levels = []
+    for _ in range(3):
+        levels.append(runner(registry).level)
+        found[:] = [] if found else [checks.Error("e")]
+    assert levels == [0, checks.ERROR, 0]
 
 
 @both
@@ -327,6 +345,14 @@ def test_a_check_that_is_registered_while_a_heartbeat_runs(registry: Registry) -
     released.set()
     heartbeat.join()
     assert run(registry).statuses == {"first": "ok", "plain": "info"}
+
+
+def test_trio_may_be_half_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another thread may be importing it during a heartbeat."""
+    monkeypatch.setitem(sys.modules, "trio", types.ModuleType("trio"))
+    registry = Registry()
+    registry.register(aplain)
+    assert arun(registry).statuses == {"aplain": "info"}
 
 
 # Sizes

@@ -102,8 +102,7 @@ def test_ttl_by_a_controlled_clock(ttl: int, max_age: int | None, steps: list[in
         expected, last = 1, clock.now
         for step in steps:
             clock.now += step
-            # At the very moment at which the time is over either would do.
-            if clock.now - last > ttl:
+            if clock.now - last >= ttl:
                 expected, last = expected + 1, clock.now
             results = run(registry)
             assert probe.runs == expected
@@ -299,6 +298,20 @@ def test_a_hung_check_in_the_background_fails(runner: Runner) -> None:
     finally:
         released.set()
         registry.close()
+
+
+@both
+def test_a_setting_that_changes_counts_for_a_check_in_the_background(runner: Runner) -> None:
+    """Its schedule has the new interval, as its maximum age does."""
+    registry = Registry()
+    probe = Probe()
+    registry.register(probe, name="a")
+    runner(registry, Config(check_interval=600))
+    quick = Config(check_interval=0.05)
+    runner(registry, quick)
+    wait_until(lambda: probe.runs > 3)
+    assert runner(registry, quick).statuses == {"a": "ok"}
+    registry.close()
 
 
 def test_a_closed_event_loop_is_left() -> None:

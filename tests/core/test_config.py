@@ -23,6 +23,14 @@ from hypothesis import strategies as st
 from dockerflow.config import REDACTED_KEYS, Config, ConfigError, Secret, parse_count
 from dockerflow.logging import MozlogFormatter
 
+
+class AsyncFunction:
+    async def __call__(self, *_: object) -> None: ...
+
+    def __repr__(self) -> str:
+        return "AsyncFunction()"
+
+
 FIELDS = [field.name for field in dataclasses.fields(Config)]
 SWITCHES = [row.name for row in Config.table() if isinstance(row.default, bool)]
 
@@ -115,7 +123,7 @@ WRONG: list[tuple[str, Any]] = [
     *(
         (name, value)
         for name in ("summary_fields", "request_id_validator", "request_id_generator")
-        for value in ("nowhere:x", "os:nothing", "os:sep", 5, "asyncio:sleep")
+        for value in ("nowhere:x", "os:nothing", "os:sep", 5, "asyncio:sleep", AsyncFunction())
     ),
     ("summary_redacted_keys", 5),
     ("silenced_checks", 5),

@@ -305,6 +305,13 @@ def gcp(made, **options):
     return json.loads(GoogleCloudFormatter(logger_name="site", **options).format(made))
 
 
+def test_google_cloud_with_a_scale_that_it_does_not_know():
+    class Own(GoogleCloudFormatter):
+        SYSLOG_LEVEL_MAP = {20: 200}
+
+    assert json.loads(Own().format(record("m")))["severity"] == "DEBUG"
+
+
 def test_google_cloud():
     made = record("paid %s", 7, amount={"a": {"b": 1}}, severity="mine")
     made.created = 1_700_000_000.25

@@ -784,6 +784,57 @@ def test_a_slow_reader_delays_nobody_and_what_is_dropped_is_counted():
     assert handler.dropped == 20
 
 
+@pytest.mark.parametrize("length", [3000, 6000])
+@pytest.mark.parametrize("reads", [True, False])
+def test_a_slow_reader_delays_no_greenlet(length, reads):
+    """Under gevent a thread is a greenlet: if it waited within a write, the process would."""
+    pytest.importorskip("gevent")
+    code = f"""
+import gevent.monkey
+gevent.monkey.patch_all()
+import logging, sys, time
+from dockerflow.logging import configure_logging
+configure_logging("app", queue_size=10)
+for n in range(100):
+    logging.info("x" * {length})
+    time.sleep(0.001)  # the listener's turn
+print("done", file=sys.stderr, flush=True)
+sys.stdin.readline()
+"""
+    with run(code, stdin=subprocess.PIPE) as process:
+        watchdog = threading.Timer(30, process.kill)
+        watchdog.start()
+        assert process.stderr.readline() == b"done\n"
+        if not reads:
+            process.stdout.close()
+            process.stdout = None
+        output, errors = process.communicate(b"\n", timeout=60)
+        watchdog.cancel()
+        assert (process.returncode, errors) == (0, b"")
+    if reads:
+        [told] = {*messages_of(output)} - {"x" * length}
+        assert re.fullmatch(r"\d+ log lines were dropped, as standard output was too slow", told)
+
+
+def test_gevent_patches_after_the_first_line():
+    """As gunicorn's gevent worker does if gunicorn logs by a handler of ours."""
+    pytest.importorskip("gevent")
+    code = """
+import logging, time
+from dockerflow.logging import configure_logging
+configure_logging("app", queue_size=10)
+logging.info("early")
+import gevent.monkey
+gevent.monkey.patch_all()
+logging.info("late")
+logging.shutdown()
+time.sleep(0.5)
+logging.info("after")
+"""
+    output, errors = run(code).communicate(timeout=60)
+    assert (messages_of(output), errors) == (["early", "late", "after"], b"")
+
+
 def test_the_queue_is_flushed_at_exit():
     code = """
 import logging
@@ -842,6 +893,16 @@ def test_eight_threads_start_one_listener():
     handlers[0].emit(record("later"))
     assert read(handlers[0].stream)[-1]["Fields"]["msg"] == "later"
     assert not listeners()
+
+
+def test_a_closed_handler_loses_no_line():
+    for _ in range(20):
+        handler = QueuedHandler(io.StringIO())
+        handler.emit(record("before"))
+        handler.close()
+        handler.emit(record("after"))
+        messages = [line["Fields"]["msg"] for line in read(handler.stream)]
+        assert (messages, handler.dropped) == (["before", "after"], 0)
 
 
 def test_a_closed_handler_waits_for_nobody():

@@ -180,12 +180,34 @@ def test_severity(level, severity):
 
 def test_severity_map_of_a_subclass():
     class Own(MozlogFormatter):
-        SYSLOG_LEVEL_MAP = {**MozlogFormatter.SYSLOG_LEVEL_MAP, 60: 0, 70: 99}
+        SYSLOG_LEVEL_MAP = {**MozlogFormatter.SYSLOG_LEVEL_MAP, 60: 0, 70: "x", 80: 2**70}
         DEFAULT_SYSLOG_LEVEL = 5
 
     assert read(record(levelno=60), Own())["Severity"] == 0
     assert read(record(levelno=70), Own())["Severity"] == 7
+    assert read(record(levelno=80), Own())["Severity"] == 7
     assert read(record(levelno=1), Own())["Severity"] == 5
+
+
+@pytest.mark.parametrize("how", ["attributes", "override"])
+def test_a_subclass_with_another_scale(how):
+    """Google Cloud's numbers, for example: they are written as they are."""
+
+    class Attributes(MozlogFormatter):
+        SYSLOG_LEVEL_MAP = {50: 600, 40: 500, 30: 400, 20: 200, 10: 100}
+        DEFAULT_SYSLOG_LEVEL = 0
+
+    class Override(MozlogFormatter):
+        def convert_record(self, record):
+            severity = Attributes.SYSLOG_LEVEL_MAP.get(record.levelno, 0)
+            return {**super().convert_record(record), "Severity": severity}
+
+    formatter = Attributes() if how == "attributes" else Override()
+    written = {
+        level: parse(formatter.format(record(levelno=level)))["Severity"]
+        for level in (50, 40, 30, 20, 10, 1)
+    }
+    assert written == {50: 600, 40: 500, 30: 400, 20: 200, 10: 100, 1: 0}
 
 
 @pytest.mark.parametrize("created", [float("nan"), float("inf"), 1e300, -1e250, 9.3e9, "x", None])
@@ -631,7 +653,7 @@ def test_override_with_odd_values():
         def convert_record(self, record):
             return {
                 "Timestamp": None, "Type": 3, "Logger": b"l", "Hostname": Broken(),
-                "EnvVersion": "x", "Severity": 99, "Pid": "x", "Fields": [1, 2],
+                "EnvVersion": "x", "Severity": "x", "Pid": "x", "Fields": [1, 2],
             }  # fmt: skip
 
     out = read(record(level=40), Own())

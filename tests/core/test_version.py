@@ -56,7 +56,9 @@ def test_other_file_name(tmp_path: Path) -> None:
     assert VersionFile(path).read() == (GOOD, None)
 
 
-ELSEWHERE = "if it is elsewhere, set DOCKERFLOW_VERSION_PATH"
+ADVICE = (
+    "write it with `dockerflow version write`, or set DOCKERFLOW_VERSION_PATH if it is elsewhere"
+)
 
 
 def test_missing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -69,7 +71,7 @@ def test_missing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
             assert served.read() == (None, None)
         place = path / "version.json" if path == tmp_path else path
         assert [(r.name, r.levelname, r.getMessage()) for r in caplog.records] == [
-            ("dockerflow", "WARNING", f"Found no {place}; {ELSEWHERE}")
+            ("dockerflow", "WARNING", f"Found no {place}: {ADVICE}")
         ]
         caplog.clear()
 
@@ -85,7 +87,7 @@ def test_where_one_is_missing_by_default(
     assert served.read() == (b"{}", None)
     (tmp_path / "version.json").unlink()
     assert served.read() == (None, None)
-    here = f"Found no /nowhere/version.json and no {tmp_path / 'version.json'}; {ELSEWHERE}"
+    here = f"Found no /nowhere/version.json and no {tmp_path / 'version.json'}: {ADVICE}"
     assert caplog.messages == [here, here]
 
 
@@ -105,7 +107,7 @@ def test_the_working_directory_was_removed(
     monkeypatch.chdir(gone)
     gone.rmdir()
     assert VersionFile("a.json").read() == (None, None)
-    assert caplog.messages == [f"Found no a.json; {ELSEWHERE}"]
+    assert caplog.messages == [f"Found no a.json: {ADVICE}"]
 
 
 @pytest.mark.parametrize("name", BROKEN)

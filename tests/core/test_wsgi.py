@@ -430,6 +430,19 @@ def test_nested_middlewares_summarise_once(summaries):
     assert (status, len(ids_in(headers)), len(summaries)) == (200, 1, 1)
 
 
+def test_a_probe_of_a_mounted_app_can_be_left_out_of_the_log(summaries):
+    inner = wrap(answering())
+
+    def mount(environ, start_response):
+        path = environ["PATH_INFO"].removeprefix("/sub")
+        return inner({**environ, "SCRIPT_NAME": "/sub", "PATH_INFO": path}, start_response)
+
+    outer = wrap(mount, summary_log_probes=False)
+    for path in ("/sub/__heartbeat__", "/sub/"):
+        assert call(outer, PATH_INFO=path)[0] == 200
+    assert [record.path for record in summaries] == ["/sub/"]
+
+
 def test_the_apps_own_id_header_stays_the_only_one():
     def app(environ, start_response):
         start_response("200 OK", [("X-REQUEST-ID", "mine")])

@@ -70,6 +70,10 @@ HELD_BY = {
     "django-views": "compat/test_django.py::test_the_views_alone",
     "django-names": "compat/test_django.py::test_names_that_are_gone",
     "django-patched": "compat/test_django.py::test_what_tests_replace",
+    "types": "project/test_packaging.py::test_wheel_has_the_package_and_nothing_else",
+    "probe-summaries": (
+        "compat/test_flask.py::test_summaries_of_probes_have_the_standard_fields_only"
+    ),
     "registries": "integrations/test_flask.py::test_two_apps_with_registries_of_their_own",
     "id-reset": "core/test_wsgi.py::test_10_000_requests_on_reused_threads_never_swap_ids",
     "id-header-case": "core/test_asgi.py::test_header_names_are_read_in_any_case",

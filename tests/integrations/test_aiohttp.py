@@ -326,6 +326,16 @@ def test_mounted_applications(summaries: Records) -> None:
     assert get(web.Application(), "/__heartbeat__")[0].status == 404
 
 
+def test_a_probe_of_a_mounted_application_can_be_left_out_of_the_log(summaries: Records) -> None:
+    outer, inner = web.Application(), web.Application()
+    setup(outer, config=Config(summary_log_probes=False))
+    setup(inner)
+    outer.add_subapp("/inner", inner)
+    found = get(outer, "/inner/__lbheartbeat__", "/inner/missing")
+    assert [response.status for response in found] == [200, 404]
+    assert [vars(record)["path"] for record in summaries] == ["/inner/missing"]
+
+
 @pytest.mark.skipif(not hasattr(web, "RequestKey"), reason="aiohttp 3.13 has another order")
 def test_an_application_of_a_domain_has_its_own_endpoints(summaries: Records) -> None:
     outer, inner, plain = (web.Application() for _ in range(3))
@@ -598,7 +608,7 @@ def test_drain_before_the_first_request(tmp_path: Path) -> None:
         server.close()
 
 
-def test_sentry_has_one_event_for_an_exception() -> None:
+def test_sentry_has_one_event_for_an_exception_and_no_trace_of_probes() -> None:
     pytest.importorskip("sentry_sdk")
     code = """
 import asyncio
@@ -608,8 +618,9 @@ from apps import sentry_sink
 from sentry_sdk.integrations.aiohttp import AioHttpIntegration
 from dockerflow import checks
 from dockerflow.aiohttp import setup
+from dockerflow.sentry import traces_sampler
 
-sentry_sink.start(AioHttpIntegration())
+sentry_sink.start(AioHttpIntegration(), traces_sampler=traces_sampler(1.0))
 
 async def fail(request):
     raise ValueError("broken")
@@ -630,5 +641,7 @@ async def main():
 asyncio.run(main())
 """
     assert python(code)[-3:] == [
-        "/fail ['ValueError']", "/__heartbeat__ ['KeyError']", "/missing []",
+        "/fail ['ValueError', 'transaction']",
+        "/__heartbeat__ ['KeyError']",
+        "/missing ['transaction']",
     ]  # fmt: skip

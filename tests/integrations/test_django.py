@@ -15,6 +15,7 @@ pytest.importorskip("django")
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import apps.django_app  # noqa: F401, I001  # configures Django
+from django import setup as set_up_django
 from django.conf import UserSettingsHolder, settings
 from django.core.checks.registry import registry
 from django.core.exceptions import PermissionDenied
@@ -30,6 +31,8 @@ from dockerflow.django import _settings, signals
 from dockerflow.django import checks as django_checks
 from dockerflow.django.middleware import DockerflowMiddleware
 from dockerflow.logging import request_id_context
+
+set_up_django()  # as the other modules do: this one must pass alone, too
 
 MIDDLEWARE = [
     "dockerflow.django.middleware.DockerflowMiddleware",

@@ -152,6 +152,14 @@ def test_a_wrong_setting_fails_at_the_start():
         make_app(DOCKERFLOW_CHECK_TIMEOUT="soon")
 
 
+def test_an_app_gets_it_once():
+    app = flask.Flask("app")
+    extension = Dockerflow(app)
+    for add in (Dockerflow, extension.init_app):
+        with pytest.raises(ValueError, match="this app already has Dockerflow"):
+            add(app)
+
+
 def test_an_unknown_setting_is_named_once(caplog):
     for _ in range(2):
         make_app(DOCKERFLOW_CHECK_TIMEOUTS=1, OTHER_CHECK_TIMEOUTS=1)
@@ -455,6 +463,9 @@ def test_hooks_work_without_the_driver(summaries):
     assert client.get("/__heartbeat__").status_code == 200
     assert client.get("/fail").status_code == 500
     assert [record.path for record in summaries] == ["/", "/stream", "/__heartbeat__", "/fail"]
+    app.config["DOCKERFLOW_SUMMARY_LOG_PROBES"] = False
+    assert client.get("/__heartbeat__/").status_code == 200
+    assert len(summaries) == 4
 
 
 def test_sessions_of_checks_are_given_back(tmp_path):

@@ -37,6 +37,13 @@ def app():
     return sanic.Sanic(f"integration{next(numbers)}", configure_logging=False)
 
 
+def test_an_app_gets_it_once(app):
+    extension = Dockerflow(app)
+    for add in (Dockerflow, extension.init_app):
+        with pytest.raises(ValueError, match="this app already has Dockerflow"):
+            add(app)
+
+
 def get(app, path, **kwargs):
     async def ask():
         response = (await app.asgi_client.get(path, **kwargs))[1]

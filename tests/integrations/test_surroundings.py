@@ -2,6 +2,8 @@
 
 import logging
 import re
+import sys
+import types
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -20,6 +22,7 @@ from dockerflow import checks
 from dockerflow.asgi import DockerflowMiddleware
 from dockerflow.config import Config
 from dockerflow.fastapi import install
+from dockerflow.fastapi.middleware import MozlogRequestSummaryLogger
 from dockerflow.testing import Client, capture_summaries
 
 
@@ -197,6 +200,35 @@ def test_sentry_has_one_event_for_an_exception_and_none_for_probes(app: str) -> 
     if "django" in app:
         pytest.importorskip("django")
     assert python(app + ASKING) == ["['ValueError', 'transaction']"]
+
+
+def test_sentry_may_be_half_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another thread may be importing it: the app's exception is still the one that escapes."""
+    name = "sentry_sdk.integrations.logging"
+    monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+
+    def fail(*_: Any) -> Any:
+        raise LookupError("mine")
+
+    error = Client(DockerflowMiddleware(fail, config=Config())).get("/").error
+    assert isinstance(error, LookupError)
+
+
+def test_a_logger_without_a_name_under_sentry() -> None:
+    """Apps may put any object with the methods of a logger in its place."""
+    pytest.importorskip("sentry_sdk.integrations.logging")
+
+    def fail(*_: Any) -> Any:
+        raise LookupError("mine")
+
+    texts: list[str] = []
+
+    def log(text: str, **_: Any) -> None:
+        texts.append(text)
+
+    app = MozlogRequestSummaryLogger(fail, logger=types.SimpleNamespace(info=log, error=log))  # type: ignore[arg-type]
+    assert isinstance(Client(app).get("/").error, LookupError)
+    assert [re.sub(r"\d+ ms", "N ms", text) for text in texts] == ["GET / 500 N ms: mine"]
 
 
 def test_sentry_has_a_log_of_each_request_if_it_takes_logs() -> None:

@@ -31,6 +31,33 @@ COMMANDS = [
     ("FF", "curl https://example.com/x.json | python -m json.tool"),
     ("?F", "useradd -u 1000 app; curl https://sh.rustup.rs | sh; groupmod -g $(cat /x) app; it's"),
     ("PP", "set -eux; groupadd -g 10001 app; useradd -u 10001 -g app app"),
+    (
+        "PP",
+        "useradd -u 10001 app; grep ^app: /etc/passwd > /p; getent group app > /g;"
+        " userdel app; mv /p /etc/passwd; mv /g /etc/group",
+    ),
+    (
+        "PP",
+        "useradd -u 10001 app; tail -n 1 /etc/passwd > /p; tail -1 /etc/group > /g;"
+        " userdel app; mv /p /etc/passwd; mv /g /etc/group",
+    ),
+    ("FP", "useradd -u 10001 app; groupadd -g 1 x; tail -1 /etc/group > /g; mv /g /etc/group"),
+    ("??", "useradd -u 10001 app; tail -2 /etc/group > /g; mv /g /etc/group"),
+    ("??", "useradd -u 10001 app; grep -o app: /etc/group > /g; mv /g /etc/group"),
+    (
+        "FF",
+        "getent group 1000 || groupadd -g 1000 app; getent passwd 1 || useradd -u 1 -g 1000 app",
+    ),
+    ("??", "[ -f /x ] || groupadd -g 10001 app; [ -f /x ] || useradd -u 10001 -g app app"),
+    ("PP", "[ -f /x ] && groupadd -g 1 app; groupmod -g 10001 app; useradd -u 10001 -g app app"),
+    ("PP", "useradd -o app; useradd -o -u 10001 app"),
+    ("PP", "groupadd -o app; groupadd -o -g 10001 app; useradd -u 10001 -g app app"),
+    ("PP", "groupadd -g 10001 app; useradd -U -g app -u 1 app; useradd -u 10001 -g app app"),
+    ("PP", "groupadd -g 10001 app; useradd --system --uid 10001 --gid app app"),
+    ("PP", "useradd -r -u 10001 app; groupmod -g 10001 app"),
+    ("PP", "useradd -u 10001 app; chmod g+w /etc/passwd /etc/group; ls -l /etc/passwd"),
+    ("PF", "groupadd -g 10001 app; useradd -N -u $(cat /uid) app"),
+    ("P?", "groupadd -g 10001 app; useradd -g app -u $(cat /uid) app"),
     ("FF", "true || { groupadd -g 10001 app && useradd -u 10001 -g app app; }"),
     ("FF", "false && groupadd -g 10001 app && useradd -u 10001 -g app app"),
     ("PP", "false || groupadd -g 10001 app && useradd -u 10001 -g app app"),
@@ -1380,7 +1407,7 @@ DOCKERFILES = [
         + T,
     ),
     (
-        "P??PP",
+        "PPPPP",
         "FROM debian AS a\nRUN useradd -u 10001 app && mkdir /out && grep app /etc/passwd > /out/p && grep app /etc/group > /out/g\nFROM scratch\nCOPY --from=a /out/p /etc/passwd\nCOPY --from=a /out/g /etc/group\n"
         + T,
     ),

@@ -263,7 +263,7 @@ def test_settings(run):
 
 
 WRONG_SETTINGS = [
-    ("nonsense = 1", "has no setting 'nonsense'; the settings are"),
+    ("nonsense = 1", "unknown setting 'nonsense'; the settings are"),
     ("format = 'xml'", "'xml' is not one of"),
     ("timeout = true", "must be a number of seconds"),
     ("timeout = -1", "must be a number of seconds"),
@@ -281,7 +281,7 @@ WRONG_SETTINGS = [
     ("url = 5", "must be an http:// or https:// URL or unix:PATH, not '5'"),
     ("targets = 1", "is not a table"),
     ("target = {shop = {}}", "target can't be {'shop': {}}; did you mean targets?"),
-    ("update-baseline = true", "has no setting 'update-baseline'"),
+    ("update-baseline = true", "unknown setting 'update-baseline'"),
     ("oops", "can't be read"),
 ]
 
@@ -491,8 +491,8 @@ def test_a_named_target_that_cannot_run_leaves_the_others(run, fleet):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("oops = 1", "dockerflow.toml: [targets.shop] has no setting 'oops'; the settings are"),
-        ("format = 'json'", "[targets.shop] has no setting 'format'; the settings are"),
+        ("oops = 1", "dockerflow.toml: [targets.shop] unknown setting 'oops'; the settings are"),
+        ("format = 'json'", "[targets.shop] unknown setting 'format'; the settings are"),
         ("wait = 0", "[targets.shop] Invalid value for '--wait': must be a number of seconds"),
         ("env = {A = 'b'}", "[targets.shop] There is nothing to check"),
         ("dockerfile = 'D'\nenv = {A = 'b'}", "[targets.shop] --env needs a command"),

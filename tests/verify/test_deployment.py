@@ -340,6 +340,23 @@ class TestCompose:
     def test_unknown(self, line, rule, expected):
         assert expected in unknown(in_compose(services(line)), rule)
 
+    @pytest.mark.parametrize(
+        "test",
+        ["[CMD, nc, -z, localhost, '8000']", "[CMD-SHELL, 'pgrep gunicorn || exit 1']", "cat /x"],
+    )
+    def test_a_command_without_http(self, test):
+        """It certainly doesn't request an endpoint, unlike a script."""
+        (verdict,) = judge(
+            in_compose(services(f"{WEB}, healthcheck: {{test: {test}}}}}")), {"DF402"}
+        )
+        (finding,) = verdict.findings
+        assert "makes no HTTP request" in finding.message
+
+    @pytest.mark.parametrize("test", ["test -f x && ./check", "cat $(./check)", "nc.sh"])
+    def test_a_command_that_may_run_another(self, test):
+        text = services(f"{WEB}, healthcheck: {{test: {test}}}}}")
+        assert "which path it requests" in unknown(in_compose(text), "DF402")
+
     def test_env_file(self, tmp_path):
         (tmp_path / "a.env").write_text("# no\nexport PORT='9000'\nX=1\n")
         (tmp_path / "b.env").write_text("X=${Y:-2}\n")
@@ -469,7 +486,7 @@ class TestRefused:
         ("name", "text", "expected"),
         [
             ("a.yaml", "services: {a: {image: b}}", "give it to --compose"),
-            ("a.yaml", "replicas: 1", "what begins on line 1 has no kind"),
+            ("a.yaml", "replicas: 1", "the object on line 1 has no kind"),
             ("a.yaml", "--- # nothing\n---\n", "no objects"),
             ("a.yaml", "- 1", "has no kind"),
             ("a.yaml", "kind: Kustomization\nresources: [b]", "output of `kubectl kustomize`"),

@@ -163,6 +163,33 @@ def test_build_arguments_win_over_defaults_and_env_over_both():
     assert values("FROM python\nUSER $U", "USER", build_args={"U": "app"}) == [""]
 
 
+@pytest.mark.parametrize("image", ["python:$V", "python:${V}-slim", "docker.io/library/node:$V"])
+def test_a_tag_that_is_not_known(image):
+    """Whichever it is, an official image has no user app."""
+    rules = ("DF202", "DF203", "DF205")
+    found = statuses(f"ARG V\nFROM {image}", *rules)
+    assert found == dict.fromkeys(rules, "failed")
+    made = "RUN adduser --system --ingroup app --uid 10001 app"
+    assert statuses(f"ARG V\nFROM {image}\nRUN addgroup --gid 10001 app\n{made}", "DF203") == {
+        "DF203": "passed"  # on Debian as on Alpine
+    }
+    assert statuses(f"ARG V\nFROM $V{image}", "DF203") == {"DF203": "unknown"}
+
+
+def test_an_argument_that_is_its_own_default():
+    """It has no value, unless the build gets one."""
+    text = "FROM python\nARG U=${U}\nUSER $U"
+    assert statuses(text, "DF205") == {"DF205": "unknown"}
+    assert statuses(text, "DF205", build_args={"U": "app"}) == {"DF205": "passed"}
+
+
+@pytest.mark.parametrize("folder", ["C:\\app", "c:/app/"])
+def test_folders_on_windows(folder):
+    text = f"# escape=`\nFROM python:3-windowsservercore\nWORKDIR {folder}\nCOPY . ."
+    assert statuses(text, "DF201") == {"DF201": "passed"}
+    assert statuses(text.replace("WORKDIR", "COPY ."), "DF201") == {"DF201": "passed"}
+
+
 def test_escape_is_set_at_the_top_only():
     text = "FROM a\n# escape=`\nENV A=1\nUSER \\$A"
     assert values(text, "USER") == ["$A"]
@@ -302,12 +329,41 @@ def test_ports_in_the_command(start, expected):
         ("echo pip install x", "passed"),
         ("true # pip install x", "passed"),
         ("if x; then pip install x; fi", "failed"),
+        ("pip install lib/ ./api", "passed"),
+        ("pip install --cache-dir /tmp/x x", "failed"),
+        ("go install example.org/app/cmd/server", "passed"),
+        ("go install ./...", "passed"),
+        ("go install example.org/tool@v1.2.3", "failed"),
         ("apt-get update && apt-get install -y x", "failed"),
         ("echo 'apt-get install x'", "passed"),
     ],
 )
 def test_what_is_installed_after_the_sources_were_copied(commands, expected):
     assert statuses(f"FROM python\nCOPY . /app\nRUN {commands}", "DF305") == {"DF305": expected}
+
+
+@pytest.mark.parametrize(
+    ("commands", "lines"),
+    [
+        (["apt-get update && apt-get install -y x"], [2]),
+        (["apt-get update && apt-get install -y x && rm -rf /var/lib/apt/lists/*"], []),
+        (["apt-get update && apt install -y x && apt distclean"], []),
+        (["apt-get update && apt-get upgrade -y"], [2]),
+        (["apt-get update", "apt-get install -y x && rm -rf /var/lib/apt/lists/*"], [2]),
+        (["apt-get update", "apt-get install -y x"], [2]),
+        (["curl https://deb.nodesource.com/setup_20.x | bash -", "apt-get install -y nodejs"], [3]),
+        (
+            ["apt-get update && apt-get install -y x", "apt-get update && apt-get install -y y"],
+            [2, 3],
+        ),
+    ],
+)
+def test_package_lists_that_are_left(commands, lines):
+    """An update writes them; a later instruction can't remove them from its layer."""
+    text = "\n".join(["FROM debian", *(f"RUN {command}" for command in commands)])
+    seen = Evidence(dockerfiles=[dockerfile.parse(text, "Dockerfile")])
+    (verdict,) = judge(seen, ("DF305",))
+    assert [finding.line for finding in verdict.findings] == lines
 
 
 def messages(text: str, rule: str, **options) -> list[str]:

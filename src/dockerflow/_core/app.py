@@ -16,7 +16,9 @@ from dockerflow._core import endpoints
 from dockerflow._core.endpoints import Endpoint
 from dockerflow._core.messages import Request, Response
 from dockerflow._core.settings import AUTHORIZATION, RequestSettings, warn_of_unknown
+from dockerflow._core.summary import NAME
 from dockerflow.checks._check import check_context
+from dockerflow.checks._log import logger as check_logger
 from dockerflow.checks.registry import Registry, default_registry
 from dockerflow.checks.runner import CheckResults
 from dockerflow.config import Config, Secret
@@ -45,7 +47,7 @@ class Core:
     :param check_context: gives the context manager that each check runs in, where a framework
         needs one.
     :raises ConfigError: when a setting in the environment is invalid.
-    :raises TypeError: when ``config`` is no ``Config``, or ``registry`` no ``Registry``.
+    :raises TypeError: when ``config`` isn't a ``Config``, or ``registry`` isn't a ``Registry``.
     """
 
     def __init__(
@@ -58,6 +60,10 @@ class Core:
     ) -> None:
         _require("config", config, Config)
         _require("registry", registry, Registry)
+        for each in (logger, check_logger, logging.getLogger(NAME)):
+            # dictConfig() disables the loggers that exist by then, unless it is told not to. A
+            # configuration that names one of our formatters has imported this package before.
+            each.disabled = False
         warn_of_unknown(os.environ, "the environment")
         self.config: Config = Config() if config is None else config
         self.registry: Registry = default_registry if registry is None else registry

@@ -61,12 +61,13 @@ def group_of(path: str) -> str:
 
 
 def is_authorized(authorization: str, secret: str) -> bool:
-    """Whether an Authorization header has the secret; takes as long wherever the two differ.
+    """Whether an Authorization header has the secret; compares them in constant time.
 
     https://www.rfc-editor.org/rfc/rfc6750#section-2.1
     """
     scheme, _, token = authorization.partition(" ")
-    given = token.strip(" ").encode("utf-8", "surrogatepass")  # of any bytes, and the secret ASCII
+    # The header may have any characters; the secret is ASCII.
+    given = token.strip(" ").encode("utf-8", "surrogatepass")
     return scheme.lower() == "bearer" and hmac.compare_digest(given, secret.encode())
 
 

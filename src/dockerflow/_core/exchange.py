@@ -183,7 +183,7 @@ class Exchange(Outcome):
                 (context or copy_context()).run(self._log_summary, self.logger)
 
     def fields(self) -> dict[str, Any]:
-        """Return the current fields of the summary, but for ``code``, which apps can't change."""
+        """Return the current fields of the summary, except ``code``, which apps can't change."""
         outcome = Outcome(self.status or OK, handled=self.handled)
         _, _, fields = self._summarise(outcome, self.extra)
         del fields["code"]

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from dockerflow import version
 from dockerflow._core.app import GET_VERSION, Core
@@ -15,6 +15,8 @@ from dockerflow._core.exchange import summary_logger
 from dockerflow._core.settings import present
 from dockerflow.checks.registry import Registry, default_registry
 from dockerflow.config import Config
+
+ALREADY_ADDED: Final = "this app already has Dockerflow: call Dockerflow(app) or init_app(app) once"
 
 VersionCallback = Callable[[str], Any]
 _V = TypeVar("_V", bound=VersionCallback)
@@ -34,6 +36,7 @@ class Extension:
         registry: Registry | None,
         logger: logging.Logger,
     ) -> None:
+        logger.disabled = False  # by dictConfig(), if the module was imported before
         # Apps may replace these loggers.
         self.logger: logging.Logger = logger
         # A list is kept, as the app may change it.

@@ -106,8 +106,8 @@ def summarise(
     """Return level, text of the exception (empty if the level is INFO) and fields of the record.
 
     :param seconds: from the start of the request to its last byte.
-    :param extra: fields that the app added; they win over ours but for the real ``code``, and an
-        error's ``errno``, which can only be replaced. Others that are ``None`` are left out.
+    :param extra: fields that the app added, which override ours, except ``code``. ``None`` removes
+        a field, except an error's ``errno``.
     :param route: the template of the route that the path matched, if it is known.
     :param peer: the address that the connection came from.
     """

@@ -85,7 +85,11 @@ class Background:
                 return True
             known = self._schedules.get(check.name)
             if known is not None and known.entry.check is check and known.is_alive:
-                known.requirements = requirements  # one may have been registered again
+                # A requirement may have been registered again, and settings may have changed.
+                known.entry, known.requirements, known.interval = entry, requirements, interval
+                if known.due > (due := time.monotonic() + interval):
+                    known.due = due
+                    self._changed.notify()
                 return False
             self._schedules[check.name] = Schedule(
                 entry,

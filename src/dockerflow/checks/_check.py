@@ -24,6 +24,7 @@ from dockerflow.checks._options import Settings
 from dockerflow.checks._process import background_loop, lock, workers
 from dockerflow.checks._returned import Finding, to_findings
 from dockerflow.checks.messages import ERROR, CheckMessage, Error
+from dockerflow.config import is_async
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, Task
@@ -113,7 +114,7 @@ class Execution:
         """Whether this process has its result, from that time on."""
         if self.pid != os.getpid() or not self.done.done():
             return False
-        return self.done.result().finished >= fresh_from
+        return self.done.result().finished > fresh_from
 
     @property
     def is_late(self) -> bool:
@@ -199,7 +200,7 @@ class Check:
     def __post_init__(self) -> None:
         self.requires: tuple[str, ...] = self.options.get("requires", ())
         self.tags: tuple[str, ...] = self.options.get("tags", ())
-        self.is_async: bool = _is_async(self.function)
+        self.is_async: bool = is_async(unwrap(self.function))
         if self.is_async:
             # Not in the first heartbeat, during which the process may fork: the child would wait
             # for the import of a thread that it doesn't have.
@@ -268,13 +269,6 @@ if sys.version_info >= (3, 14):
     signature = partial(inspect.signature, annotation_format=Format.STRING)
 else:
     signature = inspect.signature
-
-
-def _is_async(function: CheckFunction) -> bool:
-    function = unwrap(function)
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
-        type(function).__call__
-    )
 
 
 def start(executions: list[Execution], loop: AbstractEventLoop | None) -> None:

@@ -78,7 +78,7 @@ log_thread: Final = PerProcess(LogThread)
 class CheckLog:
     """The log lines of one check.
 
-    :param highest: the highest level of a line.
+    :param critical: whether the check is; otherwise no line is above WARNING.
     """
 
     def __init__(self, name: str, *, critical: bool) -> None:

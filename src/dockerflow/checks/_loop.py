@@ -14,7 +14,7 @@ def _find_trio() -> Any:
     """Return trio if this is one of its tasks, else ``None``."""
     trio: Any = sys.modules.get("trio")
     if trio is not None:
-        with suppress(RuntimeError):
+        with suppress(RuntimeError, AttributeError):  # it may be half imported, by another thread
             trio.lowlevel.current_task()
             return trio
     return None

@@ -7,7 +7,7 @@ import time
 import weakref
 from collections.abc import Callable, Collection, Iterable, MutableMapping
 from types import FunctionType, MethodType
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, Unpack, cast, overload
 
 from dockerflow.checks import _loop, _plan, messages, runner
 from dockerflow.checks._background import Background
@@ -17,7 +17,7 @@ from dockerflow.checks._observers import Observer, Observers
 from dockerflow.checks._options import CheckOptions, parse
 from dockerflow.checks._process import PerProcess, lock
 from dockerflow.checks.runner import CheckResults
-from dockerflow.config import Config, ConfigError
+from dockerflow.config import Config, ConfigError, is_async
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -91,8 +91,8 @@ class Registry:
         :param tags: tags by which ``heartbeat_tags`` and ``heartbeat_groups`` choose checks.
         :param silenced: IDs of its messages to leave out, in addition to ``silenced_checks``.
         :returns: ``func`` itself, or the decorator.
-        :raises TypeError: when ``func`` isn't callable or needs an argument, or there is no such
-            option.
+        :raises TypeError: when ``func`` isn't callable or needs an argument, ``name`` isn't a
+            string, or there is no such option.
         :raises ValueError: when an option has a wrong value.
         """
         parsed = parse(options)
@@ -101,8 +101,11 @@ class Registry:
             if not callable(func):
                 raise TypeError(f"a check must be a function without arguments, not {func!r}")
             key = _name_of(func) if name is None else name
+            if not isinstance(cast("object", key), str):
+                raise TypeError(f"a check's name must be a string, not {key!r}")
             _refuse_required(key, func)
             check = Check(key, func, parsed, self._observers)
+            logger.disabled = False  # by dictConfig(), which may have imported this module
             with lock.get():
                 known = self._checks.get(key)
                 self._checks[key] = check
@@ -172,10 +175,12 @@ class Registry:
         dropped. A script should call :meth:`close` at its end, to wait for its observers.
 
         :returns: ``func`` itself.
-        :raises TypeError: when ``func`` isn't callable.
+        :raises TypeError: when ``func`` isn't callable, or is async.
         """
-        if not callable(func):
-            raise TypeError(f"an observer must be a function with one argument, not {func!r}")
+        if not callable(func) or is_async(func):
+            raise TypeError(
+                f"an observer must be a function with one argument that isn't async, not {func!r}"
+            )
         self._observers.add(func)
         return func
 

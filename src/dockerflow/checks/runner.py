@@ -125,7 +125,7 @@ class Run:
             (new if is_new else joined).append(self._waiting[name])
         start(new, self._loop)
         for execution in (*new, *joined):
-            # Else nobody waits for it; a check that hangs must not collect those who did.
+            # Otherwise nobody waits for it, and a check that hangs would collect callbacks.
             if not (execution.done.done() or execution.is_late):
                 execution.done.add_done_callback(lambda _: wake())
 

@@ -104,8 +104,9 @@ def run(args: Sequence[str]) -> int:
             print_error(error.format_message())  # the help
         else:
             where = error.ctx.command_path if error.ctx else "dockerflow"
-            message = " ".join(error.format_message().split()).removesuffix(".")
-            print_error(f"{where}: {message}. See {where} --help.")
+            message = " ".join(error.format_message().split())
+            end = "" if message.endswith((".", "?")) else "."
+            print_error(f"{where}: {message}{end} See {where} --help.")
         return COULD_NOT_RUN
     except click.ClickException as error:
         print_error(f"dockerflow: {error.format_message()}")

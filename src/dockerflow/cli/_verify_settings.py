@@ -95,7 +95,7 @@ def defaults(
         raise click.UsageError(f"{where} command must be a list of strings")
     if unknown := [key for key in values if key not in parameters]:
         known = ", ".join(sorted([*parameters, "command"]))
-        raise click.UsageError(f"{where} has no setting {unknown[0]!r}; the settings are {known}")
+        raise click.UsageError(f"{where} unknown setting {unknown[0]!r}; the settings are {known}")
     try:
         by_name = {
             str(parameters[key].name): _as_given(value, parameters[key])

@@ -92,7 +92,9 @@ def _load(target: str | None, settings: str | None) -> Core:
     if target is None:
         settings = settings or os.environ.get("DJANGO_SETTINGS_MODULE")
         if not settings:
-            message = "TARGET is required, such as myapp.main:app."
+            message = (
+                "TARGET is required, such as myapp.main:app, or --django with a settings module."
+            )
             raise click.UsageError(message)
         os.environ["DJANGO_SETTINGS_MODULE"] = settings
     elif settings is not None:

@@ -160,7 +160,7 @@ class HttpProbe:
             target = quote(path, safe="/%:=&?~+!$,;'@()*[]")
             headers = {"User-Agent": f"dockerflow-healthcheck/{__version__}", "Connection": "close"}
             # No other machine gets to know the secret.
-            if "/__heartbeat__" in path and connection.host in ("localhost", "127.0.0.1"):
+            if "/__heartbeat__" in path and connection.host in ("localhost", "127.0.0.1", "::1"):
                 secret: Secret | None = vars(Config)["heartbeat_secret"].from_environment()
                 if secret is not None:
                     headers["Authorization"] = f"Bearer {secret.reveal()}"
@@ -178,7 +178,8 @@ def _connection(url: str, timeout: float) -> tuple[HTTPConnection, str]:
     parts = urlsplit(url)
     path = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
     kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
-    return kind(parts.hostname or "", parts.port, timeout=timeout), path
+    # With the brackets of an IPv6 address, whose end would else be the port.
+    return kind(parts.netloc, timeout=timeout), path
 
 
 def _judge(response: HTTPResponse, started: float) -> Outcome:
@@ -244,7 +245,8 @@ def wait(probe_once: Callable[[float], Outcome], timeout: float, seconds: float 
     end = time.monotonic() + seconds
     while True:
         outcome = probe_once(min(timeout, max(0.0, end - time.monotonic())))
-        if outcome.is_healthy or end - time.monotonic() <= POLL_SECONDS:
+        # With less time than that, another probe would report only that it had none.
+        if outcome.is_healthy or end - time.monotonic() <= 2 * POLL_SECONDS:
             return outcome
         time.sleep(POLL_SECONDS)
 

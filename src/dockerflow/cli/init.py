@@ -21,7 +21,7 @@ from dockerflow.logging._json import escape_controls
 from dockerflow.verify.evidence import CouldNotRunError
 
 _CI: Final = {"github": ".github/workflows", "gitlab": ".gitlab-ci.yml"}
-# Of others only the command is shown.
+# For these, only the command is shown.
 _OTHER_CI: Final = (
     ".circleci/config.yml", ".taskcluster.yml", ".buildkite/pipeline.yml", ".travis.yml",
     "azure-pipelines.yml", "bitbucket-pipelines.yml", "cloudbuild.yaml", "Jenkinsfile",
@@ -164,12 +164,12 @@ def init(*, folder: Path, patches: bool, force: bool, only_diff: bool, **given: 
     _plan_probes(plan, name)
     if project.is_python:
         _plan_requirements(plan)
-        _plan_code(plan)
+        _plan_code(plan, name)
     else:
         is_node = project.framework == "node"
         plan.todo.append(
             "respond to /__version__ (with version.json), /__heartbeat__ and /__lbheartbeat__, and "
-            "end on SIGTERM" + ", which Node ignores as a container's first process" * is_node
+            "exit on SIGTERM" + ", which Node ignores as a container's first process" * is_node
         )
     if project.tool != "pip" and len(project.files) == 1:
         plan.todo.append("lock the requirements, so that each build installs the same")
@@ -215,8 +215,8 @@ def _plan_dockerfile(plan: Plan, *, patches: bool) -> tuple[str, Patched | None]
 
 # What changes of a Dockerfile entail, which no rule can see.
 _ENTAILED: Final = {
-    "DF204": "what replaces the command, as Compose's `command` does, replaces only CMD now",
-    "DF205": "make sure that the user app can read and write what the app has to",
+    "DF204": "what overrides the command, such as Compose's `command`, now overrides only CMD",
+    "DF205": "make sure that the user app can access the files that your app reads and writes",
     "DF306": "let the app listen on $PORT, which is 8000",
 }
 
@@ -260,7 +260,7 @@ def _plan_ci(plan: Plan, dockerfile: str) -> None:
 
 
 def _find_ci(repository: Folder) -> list[str]:
-    """Return the CIs that there are files of; without any CI, the one of the remote."""
+    """Return the CIs that the repository has files for; if it has none, the CI of its remote."""
     found = [ci for ci, file in _CI.items() if repository.has(file)]
     if not found and not any(map(repository.has, _OTHER_CI)):
         found = re.findall(r"url\s*=.*\b(github|gitlab)\.", repository.read(".git/config"))[:1]
@@ -316,7 +316,8 @@ def _plan_requirements(plan: Plan) -> None:
     wanted = {name: extra for name, extra in wanted.items() if name not in required}
     if wanted:
         listed = " and ".join(name + extra for name, extra in wanted.items())
-        plan.todo.append(f"add {listed} to {next(iter(project.files), 'a new requirements.txt')}")
+        new = "a new requirements.txt, with everything else that the app needs"
+        plan.todo.append(f"add {listed} to {next(iter(project.files), new)}")
     if "dockerflow" in required:
         plan.todo.append("remove the requirement dockerflow: dockerflow-middleware replaces it")
     if project.tool == "pip" and re.search(r"(?m)^\s*(?:-e\b|--editable|\.)", project.text):
@@ -327,12 +328,15 @@ def _plan_requirements(plan: Plan) -> None:
         plan.todo.append("no app was found: use --app, or replace TODO in the Dockerfile")
 
 
-def _plan_code(plan: Plan) -> None:
+def _plan_code(plan: Plan, dockerfile: str) -> None:
     """Plan the lines that add Dockerflow to the app."""
     project, app = plan.project, plan.project.app
     files = (folder + file for folder, _, files in project.walk() for file in files)
     sources = {name: project.read_bytes(name) for name in files if name.endswith(".py")}
     everything = b"\n".join(sources.values())
+    collects = "collectstatic" in project.read(dockerfile) and not plan.force
+    if project.framework == "django" and b"STATIC_ROOT" in everything and not collects:
+        plan.todo.append("after COPY . /app/, add RUN python manage.py collectstatic --no-input")
     if b"dockerflow" in everything:
         return
     name = "app" if app is None or app.is_factory else app.name
@@ -343,10 +347,6 @@ def _plan_code(plan: Plan) -> None:
         logging = _DJANGO_LOGGING
         settings = (name for name, text in sources.items() if b"INSTALLED_APPS" in text)
         where = f"{next(settings, 'the settings')}, at the end"
-        if b"STATIC_ROOT" in everything:
-            plan.todo.append(
-                "after COPY . /app/, add RUN python manage.py collectstatic --no-input"
-            )
     elif app and app.is_factory:
         where = f"{where}, in {app.name}"
     if not _configures_logging(everything):
@@ -356,7 +356,7 @@ def _plan_code(plan: Plan) -> None:
 
 def _report(plan: Plan, name: str, patched: Patched | None, *, verb: str) -> Iterator[str]:
     project = plan.project
-    found = [project.framework or "no framework that is known"]
+    found = [project.framework or "no known framework"]
     if project.is_python:
         app = f"{project.app} in {project.app.file}" if project.app else "no app"
         found += [project.server, app, f"Python {project.version}"]

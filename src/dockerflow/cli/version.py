@@ -64,7 +64,7 @@ def write(
     replace: bool,
     **given: str,
 ) -> None:
-    """Write version.json to PATH: a file, or the folder for it; - prints it instead.
+    """Write version.json to PATH, a file or its folder; - prints it.
 
     Each value comes from the first of these that isn't empty: the option; the variable
     DOCKERFLOW_SOURCE, DOCKERFLOW_VERSION, DOCKERFLOW_COMMIT or DOCKERFLOW_BUILD, such as a

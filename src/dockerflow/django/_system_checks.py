@@ -1,6 +1,6 @@
 """Django system checks of the middleware and the settings, for ``manage.py check``."""
 
-# Django has no types of its own.
+# Django has no type hints.
 # pyright: basic, reportMissingTypeStubs=false
 
 from __future__ import annotations

@@ -121,6 +121,11 @@ def register() -> None:
     _registered.system_checks.clear()
     for path, function in named.items():
         _register_with_django(path, function)
+    _replace(wanted, _current_settings())
+
+
+def _replace(wanted: dict[str, Callable[[], Any]], made_from: object) -> None:
+    """Make these the checks of the heartbeat, instead of those registered before."""
     known = default_registry.get_checks()
     for name, check in _registered.checks.items():
         if known.get(name) is check:
@@ -128,7 +133,7 @@ def register() -> None:
     for name, check in wanted.items():
         default_registry.register(check, name=name)
     _registered.checks = wanted
-    _registered.settings = _current_settings()
+    _registered.settings = made_from
 
 
 def _register_with_django(path: str, function: Callable[..., Any]) -> None:
@@ -157,11 +162,17 @@ def _path_of(function: Callable[..., Any]) -> str:
     return f"{function.__module__}.{getattr(function, '__qualname__', repr(function))}"
 
 
-def update() -> None:
+def update(registry: Any = django_check_registry) -> None:
     """Register the checks that the settings name, if they have changed.
 
+    :param registry: Django's registry of checks. If a test has replaced it or its ``get_checks``,
+        the heartbeat runs the checks that the test gives, and no others.
     :raises ConfigError: as :func:`register` does.
     """
+    if registry is not django_check_registry or "get_checks" in vars(registry):
+        functions = registry.get_checks(include_deployment_checks=not settings.DEBUG)
+        _replace({f.__name__: partial(f, app_configs=None) for f in functions}, registry)
+        return
     known = default_registry.get_checks()
     if _registered.settings != _current_settings() or any(
         name not in known for name in _registered.checks
@@ -169,10 +180,10 @@ def update() -> None:
         register()
 
 
-def update_or_log() -> None:
+def update_or_log(registry: Any) -> None:
     """Register checks like :func:`update`, but log a wrong setting: the app is serving."""
     try:
-        update()
+        update(registry)
     except ConfigError:
         logger.exception("A setting is wrong; only the checks that could be registered are active")
 

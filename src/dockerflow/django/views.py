@@ -12,7 +12,7 @@ from typing import Final
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
-from django.core.checks.registry import registry as django_check_registry  # noqa: F401 - for apps
+from django.core.checks.registry import registry as django_check_registry
 from django.http import HttpRequest, HttpResponse
 from django.utils.module_loading import import_string
 
@@ -44,13 +44,13 @@ def version(request: HttpRequest) -> HttpResponse:
 
 def heartbeat(request: HttpRequest) -> HttpResponse:
     """Serve ``/__heartbeat__``, and send the signal for it."""
-    checks.update_or_log()
+    checks.update_or_log(django_check_registry)
     return _respond(request, "heartbeat")
 
 
 async def prepare_heartbeat(request: HttpRequest) -> None:
     """Make the heartbeat's response on the event loop, for :func:`heartbeat` to return."""
-    await sync_to_async(checks.update_or_log)()
+    await sync_to_async(checks.update_or_log)(django_check_registry)
     core = _core_of(request)
     request.__dict__[_RESPONSE] = await core.aanswer(
         "heartbeat",

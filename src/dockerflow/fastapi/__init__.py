@@ -29,7 +29,7 @@ def install(
     :param registry: the checks of the heartbeat; by default the registry of the process.
     :raises RuntimeError: when the app has started.
     :raises ConfigError: when a setting is wrong.
-    :raises TypeError: when ``config`` is no ``Config``, or ``registry`` no ``Registry``.
+    :raises TypeError: when ``config`` isn't a ``Config``, or ``registry`` isn't a ``Registry``.
 
     .. versionadded:: 0.1.0
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from logging.handlers import QueueHandler
 
 from dockerflow._core.app import Core
 from dockerflow._core.endpoints import Endpoint
@@ -12,7 +13,7 @@ from dockerflow.asgi import ASGIApp, DockerflowMiddleware, Receive, Scope, Send,
 from dockerflow.config import ConfigError
 from dockerflow.fastapi import views
 from dockerflow.fastapi._settings import CoreByApp
-from dockerflow.logging import MozlogHandler
+from dockerflow.logging import MozlogFormatter, MozlogHandler
 
 __all__ = ["DockerflowMiddleware", "MozlogRequestSummaryLogger", "RequestIdMiddleware"]
 
@@ -72,7 +73,8 @@ class MozlogRequestSummaryLogger(RequestIdMiddleware):
 
     :param app: the application.
     :param logger: where to. By default ``request.summary``, which gets the level INFO if it has
-        none, and a handler that writes mozlog to standard output if no handler would take it.
+        none, and a handler that writes mozlog to standard output, unless it has a handler, or one
+        of the root logger is from :mod:`dockerflow.logging` or has a formatter from there.
     :raises ConfigError: when a setting in the environment is invalid.
     """
 
@@ -82,10 +84,24 @@ class MozlogRequestSummaryLogger(RequestIdMiddleware):
             logger = summary_logger
             if logger.level == logging.NOTSET:
                 logger.setLevel(logging.INFO)
-            if not logger.hasHandlers():
+            if not _is_configured(logger):
                 logger.addHandler(MozlogHandler())
         # Apps may replace it.
         self.logger: logging.Logger = logger
 
     def _join(self, exchange: Exchange) -> None:
         exchange.logger = self.logger
+
+
+def _is_configured(logger: logging.Logger) -> bool:
+    """Whether the app has chosen how summaries are written."""
+    while logger.parent is not None:
+        if logger.handlers or not logger.propagate:
+            return bool(logger.handlers)
+        logger = logger.parent
+    # A root logger that writes text is for other records: mozlog is what this middleware is for.
+    return any(
+        isinstance(handler, MozlogHandler | QueueHandler)
+        or isinstance(handler.formatter, MozlogFormatter)
+        for handler in logger.handlers
+    )

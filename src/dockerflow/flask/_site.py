@@ -63,7 +63,11 @@ class Site(DockerflowMiddleware):
         self._tears_down = False
         warn_of_unknown(app.config, "app.config")
         self._reloading = Reloading(self._read_settings, self._make_core)
-        self._set_up(app.wsgi_app, self._reloading.get())
+        core = self._reloading.get()
+        self._set_up(app.wsgi_app, core)
+        # The app may have routes of its own at these paths, which come first.
+        taken = core.paths.keys() & {rule.rule for rule in app.url_map.iter_rules()}
+        self._in_routes = self._in_routes.union(core.paths[path] for path in taken)
 
     def core(self) -> Core:
         """Return the core for the app's current settings."""
@@ -116,6 +120,8 @@ class Site(DockerflowMiddleware):
             setattr(context, name, self.flask.session_interface.make_null_session(self.flask))
             with context:
                 response = self.respond(endpoint, environ)
+                # The summary is logged in this context, which the app's log filters may use.
+                exchange.begin_response(response.status)
         # The whole body is known, so the summary needn't wait for the client.
         exchange.finished = time.monotonic()
         return response
@@ -180,6 +186,7 @@ class Site(DockerflowMiddleware):
             exchange = Exchange(
                 settings,
                 make_request(environ, settings),
+                self._core.paths.get(served.path),
                 source=environ,
                 peer=peer_of(environ),
             )

@@ -21,7 +21,7 @@ from werkzeug.exceptions import InternalServerError
 
 from dockerflow._core.endpoints import ENDPOINTS, Endpoint
 from dockerflow._core.exchange import Exchange
-from dockerflow._core.extension import Extension, is_overridden
+from dockerflow._core.extension import ALREADY_ADDED, Extension, is_overridden
 from dockerflow._core.guard import Guarded
 from dockerflow.checks.registry import Registry
 from dockerflow.flask._site import Site, default_version_path, real
@@ -97,7 +97,10 @@ class Dockerflow(Extension):
         """Add Dockerflow to an app, which must not have served a request yet.
 
         :raises ConfigError: when a ``DOCKERFLOW_*`` setting of the app is wrong.
+        :raises ValueError: when the app already has Dockerflow.
         """
+        if _SITE in app.extensions:
+            raise ValueError(ALREADY_ADDED)
         self._default_version_path = default_version_path(app)
         views: list[Endpoint] = [
             name for name in ENDPOINTS if is_overridden(self, f"_{name}_view", Dockerflow)

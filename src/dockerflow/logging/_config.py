@@ -24,7 +24,7 @@ _PROPAGATING: Final = (
     "django", "hypercorn.error", NAME, "sanic", "sanic.error", "sanic.root",
     "sanic.server", "sanic.websockets", "uvicorn", "uvicorn.asgi", "uvicorn.error",
 )  # fmt: skip
-# Access logs, replaced by request.summary. They don't propagate, in case that the server sets
+# Access logs, replaced by request.summary. They don't propagate, in case the server sets
 # their level later, and are at CRITICAL, as logging's last resort writes the lines of a logger
 # without handlers.
 _ACCESS: Final = (
@@ -61,17 +61,15 @@ def _integer(value: Any, least: int) -> int:
     return int(value)
 
 
-def _max_bytes(value: Any) -> int | None:
-    return None if value is None else _integer(value, MIN_BYTES)
-
-
 class _Settings:
     """The settings; :func:`logging_config` documents them."""
 
     log_name = Setting(DEFAULT_NAME, "a string that isn't empty", _string, "")
     log_level = Setting("INFO", "a level's name or a number from 0", _level, "")
     log_format = Setting("auto", "auto, mozlog, text or gcp", _format, "")
-    log_max_bytes = Setting(None, f"a number from {MIN_BYTES}", _max_bytes, "")
+    log_max_bytes = Setting(
+        None, f"a number from {MIN_BYTES}", partial(_integer, least=MIN_BYTES), ""
+    )
     log_queue_size = Setting(0, "a number from 0", partial(_integer, least=0), "")
 
 
@@ -99,8 +97,8 @@ def auto_filter() -> logging.Filter:
 
     It leaves out the ``request.summary`` of ``/__heartbeat__`` and its groups, of
     ``/__lbheartbeat__`` and of static files, that is of paths that end in ``.css``, ``.js``,
-    ``.png`` or the like, unless the status is 400 or higher. If standard output is no terminal,
-    the filter leaves out nothing.
+    ``.png`` or the like, unless the status is 400 or higher. If standard output isn't a
+    terminal, the filter leaves out nothing.
 
     .. versionadded:: 0.1.0
     """

@@ -63,6 +63,8 @@ class GoogleCloudFormatter(MozlogFormatter):
     def _convert(self, record: logging.LogRecord) -> dict[str, Any]:
         fields = self._fields(record)
         severity = self._severity(record.levelno)
+        if not 0 <= severity < len(_SEVERITIES):
+            severity = len(_SEVERITIES) - 1
         seconds, nanoseconds = divmod(timestamp(record), 10**9)
         clock = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
         out: dict[str, Any] = {

@@ -17,6 +17,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from logging.handlers import QueueListener
 from types import BuiltinFunctionType
 from typing import Any, Final, TextIO
@@ -42,6 +43,8 @@ _ROOM_SECONDS: Final = 1.0
 _FLUSH_SECONDS: Final = 5.0
 """How long a flush waits for the lines of a :class:`QueuedHandler`."""
 
+_CLOSE_SECONDS: Final = 0.1
+"""How long a closed handler waits for its thread: long enough unless the reader is stuck."""
 
 _exit_waits: Final[list[float]] = []
 """For how many seconds each flush has waited since the process began to exit; empty before."""
@@ -177,8 +180,9 @@ def _has_room(fd: int, length: int) -> bool:
     is_pipe = stat.S_ISFIFO(mode)
     if not (is_pipe or stat.S_ISSOCK(mode)):
         return True
-    make_poll: Any = getattr(select, "poll", None)
-    if isinstance(make_poll, BuiltinFunctionType):  # gevent and eventlet replace or remove it
+    monkey: Any = sys.modules.get("gevent.monkey")
+    make_poll = monkey.get_original("select", "poll") if monkey else getattr(select, "poll", None)
+    if isinstance(make_poll, BuiltinFunctionType):  # eventlet removes it
         poll = make_poll()
         poll.register(fd, 0)
         if poll.poll(0):  # the reader is gone
@@ -357,11 +361,22 @@ class QueuedHandler(MozlogHandler):
         try:
             if (dropped := self.dropped - self._reported) > 0:
                 self._reported += dropped
-                super()._send(self._report(dropped))
+                self._write_now(self._report(dropped))
             if line:
-                super()._send(line)
+                self._write_now(line)
         except Exception:  # noqa: BLE001  # it would end the thread
             self.handleError(logging.makeLogRecord({"msg": line}))
+
+    def _write_now(self, line: str) -> None:
+        monkey: Any = sys.modules.get("gevent.monkey")
+        stream = self.stream
+        if monkey and monkey.is_module_patched("threading") and type(stream) is io.TextIOWrapper:
+            # The thread is a greenlet, and a write that waits would stop all of them.
+            fd, size = _descriptor(stream), len(line.encode("utf-8", "backslashreplace"))
+            with suppress(OSError):
+                while fd is not None and not _has_room(fd, size):
+                    time.sleep(_BUSY_SECONDS)
+        super()._send(line)
 
     def _report(self, dropped: int) -> str:
         record = logging.LogRecord(
@@ -387,14 +402,20 @@ class QueuedHandler(MozlogHandler):
         self.flush()
 
     def close(self) -> None:
-        """Let the thread end after the waiting lines; later lines are written without it."""
+        """Let the thread end after the waiting lines; later lines are written without it.
+
+        Until it has ended, as while the reader is stuck, later lines are dropped.
+        """
         self.acquire()
         try:
-            listener = self._running_listener()
-            if listener is not None and not self._is_closed:
-                listener.lines.put(listener.ended)
-                listener.enqueue_sentinel()
+            listener = None if self._is_closed else self._running_listener()
             self._is_closed = True
+            if listener is not None:
+                listener.lines.put(listener.ended)
+                # A thread can't end in peace if gevent has replaced this function since its start.
+                if listener.get_ident is threading.get_ident:
+                    listener.enqueue_sentinel()
+                listener.ended.wait(_CLOSE_SECONDS)
         finally:
             self.release()
         super().close()
@@ -408,6 +429,7 @@ class _Listener(QueueListener):
         self.lines: queue.SimpleQueue[Any] = queue.SimpleQueue()
         super().__init__(self.lines)
         self.pid = os.getpid()
+        self.get_ident = threading.get_ident
         self.ended = threading.Event()
         self._write = write
         self._late: threading.Event | None = None

@@ -41,7 +41,7 @@ _MAX_INT32: Final = 2**31 - 1
 _TEXTS: Final = ("Type", "Logger", "Hostname")
 _INTEGERS: Final = {
     "Timestamp": (MIN_INT64, MAX_INT64),
-    "Severity": (0, _MAX_SEVERITY),
+    "Severity": (MIN_INT64, MAX_INT64),  # an app may choose another scale, as Google Cloud's
     "Pid": (0, _MAX_INT32),
 }
 _is_version: Final = re.compile(r"[0-9]+(?:\.[0-9]+){0,2}").fullmatch
@@ -88,7 +88,8 @@ class MozlogFormatter(logging.Formatter):
 
     A level between two of :attr:`SYSLOG_LEVEL_MAP` gets the severity between theirs: 25 is 5,
     "notice". A level above the highest counts as the highest; one below the lowest has
-    :attr:`DEFAULT_SYSLOG_LEVEL`.
+    :attr:`DEFAULT_SYSLOG_LEVEL`. A subclass may replace both, and may use another scale than
+    syslog's: what it sets is written.
 
     Lines are encoded by orjson if it is installed.
 
@@ -247,7 +248,7 @@ class MozlogFormatter(logging.Formatter):
             severity = levels[level] if level in levels else self._severity_between(level)
         except TypeError:  # it isn't a number
             return _MAX_SEVERITY
-        return severity if 0 <= severity <= _MAX_SEVERITY else _MAX_SEVERITY
+        return severity if _is_int(severity, MIN_INT64, MAX_INT64) else _MAX_SEVERITY
 
     def _severity_between(self, level: float) -> int:
         levels = self.SYSLOG_LEVEL_MAP

@@ -27,6 +27,7 @@ from dockerflow._core.app import Core
 from dockerflow._core.endpoints import Endpoint, group_of, path_below
 from dockerflow._core.exchange import Exchange
 from dockerflow._core.extension import (
+    ALREADY_ADDED,
     Extension,
     is_overridden,
     make_config,
@@ -87,7 +88,10 @@ class Dockerflow(Extension):
         """Add Dockerflow to an app, before it starts.
 
         :raises ConfigError: when a ``DOCKERFLOW_*`` setting of the app is wrong.
+        :raises ValueError: when the app already has Dockerflow.
         """
+        if hasattr(app.ctx, "dockerflow_cores"):
+            raise ValueError(ALREADY_ADDED)
         cores = Reloading(partial(self._read_settings, app), self._make_core)
         app.ctx.dockerflow = self
         app.ctx.dockerflow_cores = cores

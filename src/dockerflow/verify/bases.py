@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
+from dockerflow.verify.shell import UNKNOWN, is_known
+
 
 def _names(text: str) -> frozenset[str]:
     return frozenset(text.split())
@@ -55,7 +57,10 @@ _REGISTRIES: Final = re.compile(
     r"^(?:(?:docker\.io|index\.docker\.io|registry-1\.docker\.io|mirror\.gcr\.io)/(?:library/)?"
     r"|library/|public\.ecr\.aws/docker/library/)"
 )
-_parts = re.compile(r"([a-z0-9._/-]+?)(?::([\w.-]+))?(?:@sha256:\w+)?").fullmatch
+_parts = re.compile(rf"([a-z0-9._/-]+?)(?::([\w.{UNKNOWN}-]+))?(?:@sha256:\w+)?").fullmatch
+_is_debian = re.compile(
+    "slim|jessie|stretch|buster|bullseye|bookworm|trixie|focal|jammy|noble"
+).search
 
 
 class Base(NamedTuple):
@@ -89,13 +94,15 @@ def base(image: str) -> Base:
         family = "alpine"
     elif name in _FEDORA:
         family = "fedora"
+    elif not is_known(tag) and name not in ("debian", "ubuntu") and not _is_debian(tag):
+        family = ""  # the tag may be Alpine's
     elif name in _DEBIAN and not re.search("windows|nanoserver|oracle", tag):
         family = "debian"
     else:
         family = ""
     folder = "/" if name in _AT_ROOT else _FOLDERS.get(name, "")
-    if name == "php" and not re.search("apache|fpm", tag):  # its command line has none
-        folder = "/"
+    if name == "php" and is_known(tag) and not re.search("apache|fpm", tag):
+        folder = "/"  # its command line has none
     return Base(
         image,
         is_known=True,

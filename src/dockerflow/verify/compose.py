@@ -34,7 +34,7 @@ _is_port_label = re.compile(r"loadbalancer\.(?:server|healthcheck)\.port$", re.I
 def project(content: bytes, where: str) -> Node:
     """Return a Compose file, with the defaults of its variables.
 
-    :raises CouldNotRunError: when it is none.
+    :raises CouldNotRunError: when it isn't one.
     """
     found = parse(content, where, interpolate)
     if not found or not all(node.get("services").fields for node in found):

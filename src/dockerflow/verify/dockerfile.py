@@ -233,7 +233,7 @@ class _Reader:
                 continue
             if name in self._build_args:
                 variables.set(name, self._build_args[name])
-            elif has_default:
+            elif has_default and default not in (f"${name}", f"${{{name}}}"):
                 variables.set(name, self._expand(default, variables))
             elif name in self._globals.values:
                 variables.set(name, self._globals.values[name])
@@ -328,7 +328,9 @@ class _Reader:
 
 
 def _path(folder: str, path: str) -> str:
-    """Return the absolute path; what isn't known of it stays."""
+    """Return the absolute path, on Windows without the drive; what isn't known of it stays."""
+    if re.match(r"[A-Za-z]:[\\/]", path):
+        path = path[2:].replace("\\", "/")
     full = path if path.startswith(UNKNOWN) else posixpath.join(folder, path)
     return posixpath.normpath(full).replace("//", "/") if is_known(full) else full
 

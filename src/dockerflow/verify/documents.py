@@ -44,17 +44,17 @@ class Node:
 
     @property
     def fields(self) -> dict[str, Node]:
-        """The content of a mapping; empty if this is none."""
+        """The content of a mapping; empty if this isn't one."""
         return self.value if isinstance(self.value, dict) else {}
 
     @property
     def items(self) -> list[Node]:
-        """The content of a sequence; empty if this is none."""
+        """The content of a sequence; empty if this isn't one."""
         return self.value if isinstance(self.value, list) else []
 
     @property
     def text(self) -> str:
-        """The text of a scalar; empty if this is none."""
+        """The text of a scalar; empty if this isn't one."""
         return self.value if isinstance(self.value, str) else ""
 
     @property

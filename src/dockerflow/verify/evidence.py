@@ -136,9 +136,9 @@ class Service:
         return "" if self.waited is None else f"doesn't listen within {self.waited:g} s (--wait)"
 
     def end(self) -> str:
-        """Return the request, such as "GET /", from which on no response came as the app ended.
+        """Return the first request, such as "GET /", without a response because the app ended.
 
-        The requests after it are forgotten, as they tell nothing about the app.
+        The requests after it are discarded, as they tell nothing about the app.
         """
         last = ""
         for response in (*self.responses.values(), self.unknown_path, *self.assets):
@@ -301,7 +301,7 @@ class Value(NamedTuple):
 
     @property
     def number(self) -> float | None:
-        """The value as a number that isn't negative; None if it is none."""
+        """The value as a number that isn't negative; None if it isn't one."""
         is_number = re.fullmatch(r"\d{1,9}(?:\.\d{1,9})?", self.text)
         return float(self.text) if is_number else None
 

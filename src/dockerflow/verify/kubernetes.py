@@ -55,6 +55,13 @@ _urls = re.compile(
 ).finditer
 
 
+# A command alone that makes no HTTP request.
+_without_http = re.compile(
+    r"(?:CMD(?:-SHELL)?\s+)?(?:cat|false|nc|ncat|pgrep|pidof|test|true)(?:\s[^|&;`$()]*)?"
+    r"(?:\|\|\s*exit 1\s*)?"
+).fullmatch
+
+
 def objects(content: bytes, where: str) -> list[Node]:
     """Return the objects in a manifest, also those of lists.
 
@@ -71,7 +78,7 @@ def objects(content: bytes, where: str) -> list[Node]:
             raise CouldNotRunError(message)
         if not kind:
             hint = ": give it to --compose" if node.get("services").fields else ""
-            line = f"what begins on line {node.place.line} has no kind"
+            line = f"the object on line {node.place.line} has no kind"
             raise CouldNotRunError(f"{where} is not a Kubernetes manifest{hint}; {line}")
         if kind.endswith("List") and node.get("items"):
             queue += node.get("items").items
@@ -298,7 +305,8 @@ def requested(name: str, kind: str, command: str, place: Place) -> Caller:
         if found["scheme"] or (found["path"] and (found["port"] or is_local)):
             return Caller(name, place, kind, found["path"] or "/", found["port"] or "")
     named = next((one for one in (HEARTBEAT, *ENDPOINTS) if one in command), "$command")
-    return Caller(name, place, kind, named if command else "")
+    is_other = not command or (named == "$command" and _without_http(command))
+    return Caller(name, place, kind, "" if is_other else named)
 
 
 def _healthcheck_path(arguments: str) -> str:

@@ -171,7 +171,7 @@ class Process:
     def listening(self) -> dict[int, list[str]]:
         """Return the TCP ports that its processes listen on, each with the addresses.
 
-        Those of a container with a network of its own are missing.
+        Those of a container with its own network are missing.
         """
         ports: dict[int, list[str]] = {}
         for connection in chain(*_ask(self._tree(), lambda p: p.net_connections("tcp"))):

@@ -364,7 +364,7 @@ class System:
             text += shell.stdin
         elif takes_text and shell.stdin != unknown() and arguments in ([], ["-"]):
             self.cannot_follow(shell.stdin, "a script that is not known", shell.folder)
-        if _changes_accounts(text):
+        if _changes_accounts(text) and name not in _READING:
             self.cannot_follow(text.replace(APP, ""), f"what {name} does", "/")
         if name not in _HARMLESS:
             paths = [shell.path(word.rpartition("=")[2]) for word in arguments]
@@ -421,6 +421,10 @@ _harmless = """
 _HARMLESS: Final = frozenset(_harmless.split())
 
 _SILENT: Final = frozenset({"mkdir", "rmdir", "chmod", "chown", "chgrp", "sleep", "sync"})
+# They leave the text of a file that they name as it is.
+_READING: Final = _SILENT | {
+    "cmp", "cut", "diff", "du", "file", "head", "ls", "md5sum", "sha256sum", "stat", "tail", "wc",
+}  # fmt: skip
 
 _Command = Callable[[System, list[str], Shell], Status]
 
@@ -812,8 +816,14 @@ def _getent(system: System, arguments: list[str], shell: Shell) -> Status:
         shell.print("" if is_free and not is_taken else unknown())
         return Status.OK if is_taken else Status.FALSE if is_free else Status.UNKNOWN
     status = _exists(table.get(arguments[1]))
-    shell.print("" if status == Status.FALSE else "it" if status == Status.OK else unknown())
+    shell.print(_line_of(table, arguments[1]))
     return status
+
+
+def _line_of(table: Table[Any], name: str) -> str:
+    """Return a user's or group's line; empty if there is certainly none."""
+    row = table.get(name)
+    return "" if row is None else users.as_line(name, row) if row.exists else unknown()
 
 
 def _id(system: System, arguments: list[str], shell: Shell) -> Status:
@@ -840,11 +850,24 @@ def _grep(system: System, arguments: list[str], shell: Shell) -> Status:
     path = shell.path(operands[0]) if len(operands) == 1 and is_known(operands[0]) else ""
     table = system.files.get(path)
     match = re.fullmatch(r"\^?([a-z_][a-z0-9_-]*):?", pattern)
-    shell.print(unknown())
     if not isinstance(table, Table) or match is None or "-v" in options:
+        shell.print(unknown())
         return Status.UNKNOWN
+    # What else has the pattern in it, is no user or group of this name.
+    is_whole = not set(options) - {"-e", "-E", "-w", "-i"}
+    shell.print(_line_of(table, match[1]) if is_whole else unknown())
     status = _exists(table.get(match[1]))
     return status if status != Status.FALSE or match[0].startswith("^") else Status.UNKNOWN
+
+
+def _tail(system: System, arguments: list[str], shell: Shell) -> Status:
+    *option, path = arguments or [""]
+    table = system.files.get(shell.path(path)) if is_known(path) else None
+    is_one = " ".join(option) in ("-1", "-n1", "-n 1")
+    if is_one and isinstance(table, Table) and table.rows and not table.unknown:
+        shell.print(_line_of(table, [*table.rows][-1]) or unknown())  # the newest is the last
+        return Status.OK
+    return system.run_other("tail", arguments, shell)
 
 
 def _sed(system: System, arguments: list[str], shell: Shell) -> Status:
@@ -932,7 +955,7 @@ _commands: Final[dict[str, _Command]] = {
     "cc": _output_option("-o", command="cc"),
     "apk": _apk, "apt-get": _is_of("debian"), "apt": _is_of("debian"),
     "dnf": _is_of("fedora"), "yum": _is_of("fedora"), "microdnf": _is_of("fedora"),
-    "getent": _getent, "id": _id, "grep": _grep, "egrep": _grep, "sed": _sed,
+    "getent": _getent, "id": _id, "grep": _grep, "egrep": _grep, "sed": _sed, "tail": _tail,
     "systemd-sysusers": _sysusers, "newusers": _newusers, "ansible-playbook": _automation,
     "puppet": _automation, "chef-client": _automation, "salt-call": _automation,
 }  # fmt: skip

@@ -37,6 +37,12 @@ class Group(NamedTuple):
     """False if there may be such a group, or not."""
 
 
+def as_line(name: str, row: User | Group) -> str:
+    """Return a line of /etc/passwd or /etc/group."""
+    last = f"{row.gid}::/:" if isinstance(row, User) else ",".join(sorted(row.members))
+    return f"{name}:x:{row.id}:{last}\n"
+
+
 Row = TypeVar("Row", User, Group)
 
 
@@ -96,6 +102,8 @@ class Table(Generic[Row]):
                 fields = zip(mine, others, strict=True) if mine and others and both else ()
                 same = [one if one == two else None for one, two in fields]
                 self.rows[name] = self._blurred(same) if both else self.kind(exists=False)
+                if (mine is None or others is None) and (one := mine or others):
+                    self.rows[name] = one._replace(exists=False)
         self.unknown = self.unknown or other.unknown
         self.lines = {**other.lines, **self.lines}
 
@@ -304,6 +312,8 @@ _LONG: Final = {
     "n": "new-name", "N": "no-user-group", "o": "non-unique", "f": "force", "R": "root",
     "P": "prefix", "M": "members", "U": "users", "S": "system", "r": "system",
 }  # fmt: skip
+# Where a letter means something else.
+_OF_COMMAND: Final = {"adduser": {"G": "ingroup", "g": "gecos"}, "useradd": {"U": "user-group"}}
 COMMANDS: Final = frozenset({*_SHADOW, *_BUSYBOX})
 
 
@@ -360,7 +370,7 @@ def _run_in_family(name: str, arguments: list[str], family: str, accounts: Accou
 
 
 def _parsed(name: str, arguments: list[str], short: str, long: list[str]) -> _Call | None:
-    names = _LONG | {"G": "ingroup", "g": "gecos"} if name == "adduser" else _LONG
+    names = _LONG | _OF_COMMAND.get(name, {})
     try:
         found, operands = gnu_getopt(arguments, short, long)
     except GetoptError:
@@ -373,6 +383,10 @@ def _run_shadow(name: str, arguments: list[str], accounts_of: Callable[[str], Ac
     call = _parsed(name, arguments, *_SHADOW[name])
     if call is None or not call.names:
         return Status.OK if call and call.has("D") else Status.ERROR
+    if call.has("non-unique") and not {"uid", "gid"} & set(call.options):
+        return Status.ERROR
+    if call.has("user-group") and {"gid", "no-user-group"} & set(call.options):
+        return Status.ERROR
     accounts = accounts_of(call.options.get("root") or call.options.get("prefix") or "/")
     if len(call.names) > 1:
         if all(map(is_known, call.names)):

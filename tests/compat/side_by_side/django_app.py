@@ -163,6 +163,7 @@ def endpoints():
             for method in ("get", "head", "post", "options"):
                 seen[f"{method} {path}"] = ask(path, method)
             seen[f"get {path}/"] = ask(path + "/")
+        seen["text"] = Client().get("/__heartbeat__").content.decode()
         with override_settings(DEBUG=False):
             seen["heartbeat without DEBUG"] = ask("/__heartbeat__")
     with only("ok", "error"):
@@ -595,6 +596,27 @@ def views_by_hand():
 
 
 @scenario
+def registry_patched():
+    """As tests of applications make a check fail: in the registry that the view imports."""
+    from dockerflow.django import views
+
+    registered("ok")
+    registry = views.django_check_registry
+    seen = {}
+    with only("ok"):
+        for check in (warning, error):
+            with mock.patch.object(registry, "get_checks", return_value=[check]):
+                seen[check.__name__] = ask("/__heartbeat__")
+            target = "dockerflow.django.views.django_check_registry"
+            replaced = mock.Mock(**{"get_checks.return_value": [check]})
+            with mock.patch(target, replaced):
+                seen[f"{check.__name__}, all replaced"] = ask("/__heartbeat__")
+            seen["arguments"] = attempt(lambda mocked=replaced.get_checks: mocked.call_args.kwargs)
+        seen["afterwards"] = ask("/__heartbeat__")
+    return seen
+
+
+@scenario
 def signals():
     from dockerflow.django.signals import heartbeat_failed, heartbeat_passed
     from dockerflow.django.views import heartbeat
@@ -729,6 +751,27 @@ def broken_database_in_the_heartbeat():
         "django.db.backends.base.base.BaseDatabaseWrapper.ensure_connection", side_effect=failure
     ):
         seen["the class patched"] = attempt(heartbeat)
+    return seen
+
+
+@scenario
+def uncommitted():
+    """A check of the app's own, in a test that runs within a transaction."""
+    from django.contrib.auth.models import Group
+    from django.db import transaction
+
+    def counted(app_configs, **kwargs):
+        return [django_checks.Info(f"{Group.objects.count()} groups", id="app.I001")]
+
+    globals()["counted"] = counted
+    migrated()
+    seen = {}
+    with only("counted"):
+        registered("counted")
+        with transaction.atomic():
+            Group.objects.create(name="new")
+            seen["in the transaction"] = ask("/__heartbeat__")["response"]["body"]
+        seen["committed"] = ask("/__heartbeat__")["response"]["body"]
     return seen
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import io
 import json
 import logging
 import os
@@ -17,7 +18,7 @@ from fastapi.testclient import TestClient
 from dockerflow import checks
 from dockerflow.fastapi import router
 from dockerflow.fastapi.middleware import MozlogRequestSummaryLogger, RequestIdMiddleware
-from dockerflow.logging import request_id_context
+from dockerflow.logging import MozlogFormatter, request_id_context
 
 from .observe import RECORDS, attempt, encode, response, scenario
 
@@ -114,6 +115,7 @@ def endpoints():
     seen["failing with 503"] = ask(app, "/__heartbeat__")
     app.state.DOCKERFLOW_HEARTBEAT_FAILED_STATUS_CODE = "599"
     seen["failing with 599, as a text"] = ask(app, "/__heartbeat__")["response"]["status"]
+    seen["text"] = TestClient(app).get("/__heartbeat__").text
     return seen
 
 
@@ -240,6 +242,28 @@ def handlers():
         ask(make())
     seen["after two apps"] = len(logger.handlers)
     seen["level"] = logger.level
+    return seen
+
+
+@scenario
+def printed():
+    """What is on standard output, by the handlers that the root logger has."""
+    text = logging.StreamHandler(io.StringIO())
+    text.setFormatter(logging.Formatter("%(levelname)s:%(name)s:%(message)s"))
+    mozlog = logging.StreamHandler(io.StringIO())
+    mozlog.setFormatter(MozlogFormatter(logger_name="app"))
+    logger = logging.getLogger("request.summary")
+    seen = {}
+    for name, handlers in {"none": [], "text": [text], "mozlog": [mozlog]}.items():
+        logging.root.handlers[:] = handlers
+        logger.handlers.clear()
+        with contextlib.redirect_stdout(io.StringIO()) as output:
+            ask(make())
+        lines = [json.loads(line) for line in output.getvalue().splitlines()]
+        seen[name] = [
+            [line["Type"], line["Fields"]["path"], line["Fields"]["rid"]] for line in lines
+        ]
+    seen["mozlog, by the root"] = len(mozlog.stream.getvalue().splitlines())
     return seen
 
 

@@ -1,7 +1,9 @@
 """Applications of Flask."""
 
+import io
 import json
 import logging
+import logging.config
 import os
 import pathlib
 import tempfile
@@ -114,6 +116,7 @@ def endpoints():
     seen["failing with 503"] = ask(app, "/__heartbeat__")
     app.config["DOCKERFLOW_HEARTBEAT_FAILED_STATUS_CODE"] = "599"
     seen["failing with 599, as a text"] = ask(app, "/__heartbeat__")["response"]["status"]
+    seen["text"] = app.test_client().get("/__heartbeat__").text
     seen["rules"] = {
         rule.endpoint: [str(rule), ",".join(sorted(rule.methods))]
         for rule in app.url_map.iter_rules()
@@ -483,6 +486,79 @@ def hooks_of_the_app():
     handling.register_error_handler(HeartbeatFailure, lambda error: ("handled", 555))
     seen["handler of HeartbeatFailure"] = ask(handling, "/__heartbeat__")["response"]["status"]
     return seen
+
+
+@scenario
+def own_routes():
+    """As applications that serve one of the paths themselves."""
+
+    def own():
+        return {"own": True}
+
+    before = flask.Flask("before")
+    before.add_url_rule("/__heartbeat__", "heartbeat", own)
+    before.add_url_rule("/__version__/", "version", own)
+    Dockerflow(before, version_path=folder({"version": "1"}))
+    after = flask.Flask("after")
+    Dockerflow(after, version_path=folder({"version": "1"}))
+    after.add_url_rule("/__heartbeat__", "heartbeat", own)
+    return {
+        **{
+            path: ask(before, path)["response"]
+            for path in ("/__heartbeat__", "/__lbheartbeat__", "/__version__", "/__version__/")
+        },
+        "after": ask(after, "/__heartbeat__")["response"],
+    }
+
+
+@scenario
+def summaries_of_probes():
+    """What applications add to summaries: by a subclass, by a user, and by a filter."""
+
+    class Own(Dockerflow):
+        def summary_extra(self):
+            return {**super().summary_extra(), "asked": flask.request.args.get("a")}
+
+    class Host(logging.Filter):
+        def filter(self, record):
+            if flask.has_request_context():
+                record.host = flask.request.host
+            return True
+
+    logging.getLogger("request.summary").addFilter(Host())
+    app = make({"version": "1"}, extension=Own)
+    login = flask_login.LoginManager(app)
+
+    @login.request_loader
+    def load(request):
+        user = flask_login.UserMixin()
+        user.id = 5
+        return user
+
+    return {
+        path: ask(app, f"{path}?a=1")
+        for path in ("/", "/__heartbeat__", "/__lbheartbeat__", "/__version__")
+    }
+
+
+@scenario
+def logging_configured_first():
+    """With dictConfig's default, which disables the loggers that there are."""
+    written = io.StringIO()
+    stream = {"class": "logging.StreamHandler", "stream": written, "formatter": "json"}
+    logging.config.dictConfig(
+        {
+            "version": 1,
+            "formatters": {"json": {"()": "dockerflow.logging.MozlogFormatter"}},
+            "handlers": {"h": stream},
+            "root": {"handlers": ["h"], "level": "INFO"},
+        }
+    )
+    checks.register(warning)
+    app = make()
+    for path in ("/", "/__heartbeat__"):
+        ask(app, path)
+    return {"types": [json.loads(line)["Type"] for line in written.getvalue().splitlines()]}
 
 
 @scenario

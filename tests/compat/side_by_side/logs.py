@@ -179,6 +179,22 @@ def subclasses():
         DEFAULT_SYSLOG_LEVEL = 1
         EXCLUDED_LOGRECORD_ATTRS = {"msg", "args", "name"}
 
+    class Scale(MozlogFormatter):
+        """As applications on Google Cloud."""
+
+        SYSLOG_LEVEL_MAP = {50: 600, 40: 500, 30: 400, 20: 200, 10: 100}
+        DEFAULT_SYSLOG_LEVEL = 0
+
+    class OwnScale(MozlogFormatter):
+        def convert_record(self, record):
+            out = super().convert_record(record)
+            out["Severity"] = out["severity"] = Scale.SYSLOG_LEVEL_MAP.get(record.levelno, 0)
+            return out
+
+    class Nothing(MozlogFormatter):
+        def convert_record(self, record):
+            return None
+
     class Excluding(MozlogFormatter):
         EXCLUDED_LOGRECORD_ATTRS = MozlogFormatter.EXCLUDED_LOGRECORD_ATTRS | {"secret"}
 
@@ -209,6 +225,9 @@ def subclasses():
         "class attribute": attempt(lambda: line(ClassName)["Logger"]),
         "settings": attempt(lambda: settings(20)),
         "settings, other level": attempt(lambda: settings(30)),
+        "scale": {str(level): line(Scale, level=level) for level in (50, 40, 30, 20, 10, 5)},
+        "own scale": {str(level): line(OwnScale, level=level) for level in (50, 20)},
+        "convert_record gives None": line(Nothing),
         "excluding": line(Excluding),
         "format": line(Formatted),
         "jsonlike left out": attempt(

@@ -67,6 +67,14 @@ def make(version=None, extension=Dockerflow, config=None, **options):
     return app
 
 
+def text(app, path):
+    async def asked():
+        _, got = await SanicASGITestClient(app, base_url="http://localhost").get(path)
+        return got.text
+
+    return asyncio.run(asked())
+
+
 def ask(app, path="/", method="get", headers=HEADERS, *, keep=False):
     async def asked():
         client = SanicASGITestClient(app, base_url="http://localhost")
@@ -106,6 +114,7 @@ def endpoints():
     seen["failing with 503"] = ask(app, "/__heartbeat__")
     app.config.DOCKERFLOW_HEARTBEAT_FAILED_STATUS_CODE = "599"
     seen["failing with 599, as a text"] = ask(app, "/__heartbeat__")["response"]["status"]
+    seen["text"] = text(app, "/__heartbeat__")
     seen["routes"] = {
         route.name.split(".", 1)[1]: [route.path, ",".join(sorted(route.methods))]
         for route in app.router.routes

@@ -21,6 +21,7 @@ from dockerflow.checks.contrib._common import (
     named,
 )
 from dockerflow.checks.messages import CheckMessage
+from dockerflow.config import is_async
 
 if TYPE_CHECKING:
     from psycopg_pool import AsyncConnectionPool, ConnectionPool
@@ -42,7 +43,7 @@ def dbapi(connect: Callable[[], Any]) -> Check:
 
     .. versionadded:: 0.1.0
     """
-    if not callable(connect) or inspect.iscoroutinefunction(connect):
+    if not callable(connect) or is_async(connect):
         message = (
             f"connect must be a function that returns a connection, not {type(connect).__name__}"
         )

@@ -107,7 +107,7 @@ def django_storage(alias: str = "default") -> Check:
     :param alias: its name in the setting ``STORAGES``.
     :returns: the check, to be registered. It gives ``dockerflow.health.E044`` when the settings
         are wrong or lack the alias, ``E045`` when the storage raises, and ``E046`` when it
-        returned something else than was saved.
+        returned something other than what was saved.
 
     .. versionadded:: 0.1.0
     """

@@ -25,7 +25,7 @@ def dns(
     It queries only the nameservers, never a file such as ``/etc/hosts``.
 
     :param name: the domain name. One without a dot at its end is also looked for in the search
-        domains, if the resolver is made so.
+        domains, if the resolver is configured to.
     :param record_type: such as ``AAAA``, ``MX`` or ``TXT``.
     :param resolver: with the nameservers to query; by default one with those in
         ``/etc/resolv.conf``, which is read each time.

@@ -78,8 +78,8 @@ def http(
 ) -> Check | AsyncCheck:
     """Make a check that a URL responds with an expected status.
 
-    Redirects aren't followed, unless your client is made to follow them. At most 64 KiB of the
-    body are read, and ignored.
+    Redirects aren't followed, unless your client is configured to follow them. At most 64 KiB of
+    the body are read, and ignored.
 
     :param url: an absolute ``http`` or ``https`` URL.
     :param client: the ``Client`` or ``AsyncClient`` of httpx2 or httpx that your app uses, with

@@ -59,8 +59,9 @@ def _ask(client: Any) -> Any:
 
 
 def _is_cluster(client: Any) -> bool:
+    # The other one may be half imported, by another thread.
     modules = (sys.modules.get("redis"), sys.modules.get("redis.asyncio"))
-    return any(module and isinstance(client, module.RedisCluster) for module in modules)
+    return any(isinstance(client, getattr(module, "RedisCluster", ())) for module in modules)
 
 
 @named("redis")

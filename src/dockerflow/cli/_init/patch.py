@@ -33,7 +33,7 @@ def patch(text: str, where: str, start: tuple[list[str], list[str]] | None) -> P
     A change that doesn't help, or makes another rule find something, is dropped.
 
     :param start: ENTRYPOINT and CMD for a Dockerfile that has neither.
-    :raises CouldNotRunError: when it is no Dockerfile.
+    :raises CouldNotRunError: when it isn't a Dockerfile.
     """
     mended: list[str] = []
     found = _findings(text, where)
@@ -253,6 +253,9 @@ def _default_user(editor: _Editor) -> None:
 
 
 def _waste(editor: _Editor) -> None:
+    runs = [f"{one.value}\n{one.body}" for one in editor.own if one.name == "RUN"]
+    if any(re.search(r"\bapt(-get)?\b.*\binstall\b", run) and "update" not in run for run in runs):
+        raise _ByHandError  # it needs the lists of an earlier instruction
     for finding in editor.findings:
         if "package lists" in finding.message and finding.line:
             at, end = editor.span(finding.line)

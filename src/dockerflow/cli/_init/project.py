@@ -103,11 +103,11 @@ class Folder:
     notes: list[str] = field(default_factory=list[str])
 
     def has(self, name: str) -> bool:
-        """Whether there is anything of this name, even a link that leads nowhere."""
+        """Whether there is anything with this name, even a broken link."""
         return os.path.lexists(self.path / name)
 
     def read_bytes(self, name: str) -> bytes:
-        """Return the content of a file; nothing if there is no file that can be read."""
+        """Return the content of a file; empty if it can't be read."""
         path = self.path / name
         try:
             if path.is_file():  # not a pipe or a device
@@ -121,7 +121,7 @@ class Folder:
         return b""
 
     def read(self, name: str) -> str:
-        """Return the text of a file; empty if there is no file that can be read."""
+        """Return the text of a file; empty if it can't be read."""
         content = self.read_bytes(name)
         is_utf16 = content[:2] in (b"\xff\xfe", b"\xfe\xff")  # as PowerShell redirects
         try:
@@ -198,8 +198,8 @@ class Project(Folder):
 def detect(path: Path, framework: str, server: str, app: str, python: str) -> Project:
     """Look at a project.
 
-    :param framework: and the others: what the user has given; if empty, it has to be found out.
-    :raises click.ClickException: when it can't be found out.
+    :param framework: given by the user, like the parameters after it; empty to detect it.
+    :raises click.ClickException: when something can't be detected.
     """
     project = Project(path)
     try:
@@ -329,8 +329,9 @@ def _named(node: ast.stmt, imports: dict[str, str]) -> Iterator[tuple[str, App]]
         if made is None and _is_factory(_dotted(node.value.func).rpartition(".")[2]):
             made = App("")
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-        if made is not None:
-            yield from ((target.id, made) for target in targets if isinstance(target, ast.Name))
+        names = [target.id for target in targets if isinstance(target, ast.Name)]
+        if made is not None and names:  # of `application = app = Flask(__name__)` any one will do
+            yield names[0], made
 
 
 def _made_by(call: ast.Call, imports: dict[str, str]) -> App | None:

@@ -19,7 +19,7 @@ GROUP_AND_USER: Final = (
 _INSTALL: Final = f"dockerflow-middleware[cli]=={__version__}"
 
 _DOCKERFILE: Final = """\
-# Dependabot updates it. With @sha256:... after the tag, each build starts from the same image.
+# With @sha256:... after the tag, every build starts from the same image. Dependabot updates both.
 FROM @image@ AS base
 @build@
 FROM base
@@ -28,7 +28,7 @@ WORKDIR /app
 ENV @environ@ \\
     HOST=0.0.0.0 \\
     PORT=8000
-@copies@# `dockerflow version write` makes it, in CI. Without it the build fails.
+@copies@# In CI, `dockerflow version write` writes it. Without it, the build fails.
 COPY version.json /app/
 ARG DOCKERFLOW_SOURCE="" \\
     DOCKERFLOW_VERSION="" \\
@@ -37,7 +37,7 @@ LABEL org.opencontainers.image.source="$DOCKERFLOW_SOURCE" \\
       org.opencontainers.image.version="$DOCKERFLOW_VERSION" \\
       org.opencontainers.image.revision="$DOCKERFLOW_COMMIT"
 EXPOSE 8000
-# Dockerflow requires the name, where hadolint prefers the number.
+# Dockerflow requires the name; hadolint would prefer the number.
 # hadolint ignore=DL3066
 USER app
 HEALTHCHECK --interval=30s --timeout=20s --start-period=10s CMD @healthcheck@
@@ -51,7 +51,7 @@ _NO_PIP: Final = (
 )
 
 _BUILD_PYTHON: Final = """
-# --- The requirements. What installs them, also pip, is left behind.
+# --- The requirements. Only /opt/venv gets into the final image, not the tools that install them.
 FROM base AS build
 WORKDIR /build
 RUN python -m venv --without-pip /opt/venv
@@ -61,13 +61,13 @@ RUN python -m venv --without-pip /opt/venv
 _PYTHON_COPIES: Final = """\
 COPY --from=build /opt/venv /opt/venv
 COPY . /app/
-# At run time nothing can be written here.
+# Nothing can be written here at run time, so compile the bytecode now.
 RUN python -m compileall -q .
 """
 
 _PIP: Final = """\
-# This layer is made again only when the requirements change.
-@copy@# Wheels only: no compiler is needed. For a package that has none, leave --only-binary out.
+# This layer is rebuilt only when the requirements change.
+@copy@# Wheels only, so that no compiler is needed. If a package has none, remove --only-binary.
 RUN pip --python /opt/venv/bin/python install --no-cache-dir --only-binary :all: @hashes@-r @file@
 """
 
@@ -76,12 +76,12 @@ _OTHER_TOOL: Final = """\
 # hadolint ignore=DL3013
 RUN python -m venv /opt/tool && /opt/tool/bin/pip install --no-cache-dir @tool@
 ENV VIRTUAL_ENV=/opt/venv@environ@
-# These layers are made again only when the requirements change.
+# These layers are rebuilt only when the requirements change.
 @copy@RUN /opt/tool/bin/@install@
 """
 
 _BUILD_NODE: Final = """
-# --- The packages. This layer is made again only when they change.
+# --- The packages. This layer is rebuilt only when they change.
 FROM base AS build
 WORKDIR /app
 @copy@RUN @install@
@@ -237,14 +237,14 @@ _NEVER: Final = """\
 """
 _is_left_out = re.compile(
     r"(?i)\..*|(docker|container)file.*|(docker-)?compose.*|licen[cs]e.*|makefile|noxfile\.py"
-    r"|tox\.ini|conftest\.py|test_.*|.*\.(md|rst|log|ya?ml|pyc|db|sqlite3?|tar|gz|zip|key|pem)"
+    r"|(pytest|tox)\.ini|conftest\.py|test_.*|.*\.(md|rst|log|ya?ml|pyc|db|sqlite3?|tar|gz|zip|key|pem)"
 ).fullmatch
 
 
 def dockerignore(project: Project, other: str) -> str:
     """Return a .dockerignore.
 
-    :param other: another Dockerfile than the one above, of which isn't known what it needs.
+    :param other: the text of a Dockerfile other than the one above: what it needs isn't known.
     """
     if other:
         never = [line for line in _NEVER.splitlines() if line.strip("*/") not in other]
@@ -257,8 +257,8 @@ def dockerignore(project: Project, other: str) -> str:
         needed.add("requirements.txt")
     lines = "".join("!" + re.sub(r"([\\*?\[])", r"\\\1", name) + "\n" for name in sorted(needed))
     return (
-        "# Only what is listed here gets into the build: add what else the app needs.\n"
-        f"*\n{lines}\n# Not even from within these:\n{_NEVER}"
+        "# Only what is listed here is copied into the build: add anything else the app needs.\n"
+        f"*\n{lines}\n# Never copied, not even from these folders:\n{_NEVER}"
     )
 
 

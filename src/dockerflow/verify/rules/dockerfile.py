@@ -93,7 +93,7 @@ def _group(evidence: Evidence) -> Findings:
         group = groups.get("app")
         if group is None:
             yield in_dockerfile(dockerfile, "it creates no group app")
-        elif not group.exists:
+        elif not group.exists and not _is_other_id(group.id):
             message = f"whether there is a group app depends on {_reason(groups)}"
             yield from unknown_in_dockerfile(evidence, dockerfile, message)
         else:
@@ -122,6 +122,11 @@ def _judged_id(  # noqa: PLR0917
         shown = f"{kind} ${name}, which" if is_variable else f"a {kind} that"
         message = f"{has} {shown} is not known"
         yield from unknown_in_dockerfile(evidence, dockerfile, message, at)
+
+
+def _is_other_id(id_: str) -> bool:
+    """Whether what may be created certainly has a wrong ID."""
+    return is_known(id_) and id_ != ID
 
 
 def _at(dockerfile: Dockerfile, line: int) -> Instruction | None:
@@ -172,12 +177,12 @@ def _user_created(evidence: Evidence, dockerfile: Dockerfile) -> Findings:
     if user is None:
         yield in_dockerfile(dockerfile, "it creates no user app")
         return
-    if not user.exists:
+    if not user.exists and not _is_other_id(user.id):
         message = f"whether there is a user app depends on {_reason(users)}"
         yield from unknown_in_dockerfile(evidence, dockerfile, message)
         return
     is_member = _is_member(user, group)
-    if user.id == ID and is_member is not None:
+    if (user.id == ID and is_member is not None) or (not is_known(user.id) and is_member is False):
         at = _at(dockerfile, users.lines.get("app", 0))
         message = "user app is not in group app" + (
             f", but in {_group_named(groups, user.gid)}" if is_known(user.gid) else ""
@@ -307,7 +312,8 @@ def _default_user(evidence: Evidence) -> Findings:
             message = f"it runs as {printable(last.value, 40)}, which is not known"
             yield from unknown_in_dockerfile(evidence, dockerfile, message, last)
         else:
-            message = f"it runs as {printable(last.value, 40)}, not as app"
+            shown = printable(" ".join(last.value.split()), 40) or "root"
+            message = f"it runs as {shown}, not as app"
             is_app = _is_app_user(last.value)
             yield None if is_app else in_dockerfile(dockerfile, message, last)
     for image in evidence.images:

@@ -70,7 +70,7 @@ def _one_process(evidence: Evidence) -> Findings:
     "Logs mozlog to stdout",
     sentence="Log to `stdout` in the mozlog json schema.",
     looks_at="the output of a command or container; a log file",
-    fix="Log one JSON object per line to stdout, as `dockerflow.logging.logging_config()` does.",
+    fix="Log one mozlog object per line to stdout. In Python, `dockerflow.logging` does that.",
     why="""
         Log pipelines read one JSON object per line. Any other line arrives as plain text, with no
         severity to alert on and no request ID to search for, and a traceback becomes twenty
@@ -161,12 +161,14 @@ _installs = re.compile(
     r"\b(?:apt(?:-get)?|apk|dnf|yum|pip3?|npm|yarn|pnpm|poetry|uv|bundle|cargo|composer|go)\s+"
     r"(?:-\S+\s+)*(?:install|add|ci|sync|fetch|(?:mod\s+)?download|pip\s+install)\b"
 ).search
-_apt_installs = re.compile(r"\bapt(?:-get)?\s+(?:-\S+\s+)*install\b").search
-_is_folder = re.compile(r"(?:\.{1,2}|\.{0,2}/\S*)(?:\[[\w,-]+\])?").fullmatch
+_apt = re.compile(r"\bapt(?:-get)?\s+(?:-\S+\s+)*(update|install)\b").search
+_removes_lists = re.compile(r"/var/lib/apt|\bapt(?:-get)?\s+distclean\b").search
+_is_folder = re.compile(r"(?:\.{1,2}|\.{0,2}/\S*|(?:[\w.-]+/)+)(?:\[[\w,-]+\])?").fullmatch
 # Options of pip whose value is no package.
-_WITH_PATH: Final = frozenset(
-    ("-r", "--requirement", "-c", "--constraint", "-t", "--target", "--prefix", "-f")
-)
+_with_path = """
+    -r --requirement -c --constraint -t --target --prefix -f --find-links --cache-dir --root --src
+"""
+_WITH_PATH: Final = frozenset(_with_path.split())
 
 
 @_recommendation(
@@ -201,6 +203,7 @@ def _production(evidence: Evidence) -> Findings:
 
 def _wasteful(dockerfile: Dockerfile) -> Findings:
     sources_copied: Instruction | None = None
+    listed = -1  # the stage that has package lists
     for instruction in dockerfile.instructions:
         if _copies_all(instruction):
             sources_copied = instruction
@@ -216,10 +219,13 @@ def _wasteful(dockerfile: Dockerfile) -> Findings:
             message = f"`{shown}` after all sources were copied runs again after each change"
             yield in_dockerfile(dockerfile, message, instruction)
             sources_copied = None
-        matches = (_apt_installs(" ".join(words)) for words in commands)
-        if "/var/lib/apt" not in text and (match := next(filter(None, matches), None)):
-            message = f"`{match[0]}` leaves its package lists in the image"
-            yield in_dockerfile(dockerfile, message, instruction)
+        used = {match[1]: match[0] for match in map(_apt, map(" ".join, commands)) if match}
+        # An update writes the lists; before an installation alone, a script may have done so.
+        writes_lists = "update" in used or ("install" in used and listed != instruction.stage)
+        if writes_lists and not _removes_lists(text):
+            listed = instruction.stage
+            message = f"`{used.get('install') or used['update']}` leaves its package lists"
+            yield in_dockerfile(dockerfile, f"{message} in the image", instruction)
 
 
 def _copies_all(instruction: Instruction) -> bool:
@@ -231,7 +237,9 @@ def _copies_all(instruction: Instruction) -> bool:
 def _installs_app(words: list[str]) -> bool:
     """Whether the app itself is installed, from its folder, or without its dependencies."""
     pairs = zip(["", *words], words, strict=False)
-    operands = (word for before, word in pairs if before not in _WITH_PATH)
+    operands = [word for before, word in pairs if before not in _WITH_PATH]
+    if words[:2] == ["go", "install"]:  # what is not the app has a version
+        return not any("@" in word for word in operands)
     return "--no-deps" in words or any(map(_is_folder, operands))
 
 
