@@ -542,6 +542,12 @@ def summaries_of_probes():
 
 
 @scenario
+def added_twice():
+    app = make()
+    return {"again": attempt(lambda: Dockerflow(app) and None)}
+
+
+@scenario
 def logging_configured_first():
     """With dictConfig's default, which disables the loggers that there are."""
     written = io.StringIO()

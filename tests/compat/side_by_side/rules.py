@@ -75,6 +75,7 @@ DIFFERENCES = {
         "checks/debug_records/observed/*/dockerflow.checks.registry",
     ],
     "loggers-enabled": ["flask_app/logging_configured_first/observed/types"],
+    "added-twice": [("sanic_app/added_twice/observed/again/raised", "RouteExists", "ValueError")],
     "name-twice": [("checks/registering_again/records", ABSENT, ANY)],
     "get-checks": [("checks/registering/observed/the same each time", True, False)],
     "register-returns": [

@@ -399,3 +399,9 @@ def redis_checks():
     seen["registered"] = list(checks.get_checks())
     seen["heartbeat"] = ask(app, "/__heartbeat__")["response"]
     return seen
+
+
+@scenario
+def added_twice():
+    app = make()
+    return {"again": attempt(lambda: Dockerflow(app) and None)}
